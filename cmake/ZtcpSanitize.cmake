@@ -1,0 +1,30 @@
+# ZtcpSanitize.cmake - what each sanitizer build adds to a target; chosen by the preset through ZTCP_SANITIZE.
+set(ZTCP_SANITIZE "" CACHE STRING "none (empty), address (with undefined), thread or fuzzer (clang, with both)")
+set_property(CACHE ZTCP_SANITIZE PROPERTY STRINGS "" address thread fuzzer)
+
+set(ztcp_undefined -fsanitize=undefined -fno-sanitize-recover=all)
+if(ZTCP_SANITIZE STREQUAL "")
+	set(ztcp_sanitize_compile "")
+	set(ztcp_sanitize_link "")
+elseif(ZTCP_SANITIZE STREQUAL "address")
+	set(ztcp_sanitize_compile -fsanitize=address ${ztcp_undefined} -fno-omit-frame-pointer)
+	set(ztcp_sanitize_link -fsanitize=address,undefined)
+elseif(ZTCP_SANITIZE STREQUAL "thread")
+	# gcc's TSan does not model fences and says so by -Wtsan; the code pairs them with atomics on its own.
+	set(ztcp_sanitize_compile -fsanitize=thread -fno-omit-frame-pointer -Wno-tsan)
+	set(ztcp_sanitize_link -fsanitize=thread)
+elseif(ZTCP_SANITIZE STREQUAL "fuzzer")
+	if(NOT CMAKE_C_COMPILER_ID STREQUAL "Clang")
+		message(FATAL_ERROR "ZTCP_SANITIZE=fuzzer needs clang (libFuzzer): run cmake/deps.sh, use --preset fuzz")
+	endif()
+	set(ztcp_sanitize_compile -fsanitize=fuzzer-no-link,address ${ztcp_undefined} -fno-omit-frame-pointer)
+	set(ztcp_sanitize_link -fsanitize=address,undefined)
+else()
+	message(FATAL_ERROR "ZTCP_SANITIZE=${ZTCP_SANITIZE}: not one of address, thread, fuzzer or empty")
+endif()
+
+# ztcp_sanitize(TARGET): compile and link TARGET as the preset's sanitizer wants it.
+function(ztcp_sanitize target)
+	target_compile_options(${target} PRIVATE ${ztcp_sanitize_compile})
+	target_link_options(${target} PRIVATE ${ztcp_sanitize_link})
+endfunction()

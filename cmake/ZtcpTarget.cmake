@@ -1,0 +1,78 @@
+# ZtcpTarget.cmake - the kinds of targets of this tree. Flags belong to targets, never to folders.
+set(ztcp_warnings -Wall -Wextra -Werror -Wstrict-prototypes -Wpointer-arith -Wwrite-strings -Wvla)
+
+# ztcp_defaults(TARGET): flags that every target of ours has. Includes are written from the top of the tree.
+function(ztcp_defaults target)
+	target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR} ${CMAKE_BINARY_DIR})
+	target_compile_definitions(${target} PRIVATE _GNU_SOURCE= ZTCP_VERSION="${PROJECT_VERSION}")
+	target_compile_options(${target} PRIVATE ${ztcp_warnings} -fno-strict-aliasing)
+	set_target_properties(${target} PROPERTIES C_VISIBILITY_PRESET hidden POSITION_INDEPENDENT_CODE ON)
+	ztcp_sanitize(${target})
+endfunction()
+
+# ztcp_library(NAME LAYER n [PURE] [SHARED [EXPORTS map] [OUTPUT name]] SOURCES ... [HEADERS ...] [LINK ...])
+#
+# A static, position independent library, or with SHARED a shared object in lib/ that exports what EXPORTS lists and
+# has no undefined symbol. PURE: no system call, clock, allocation or thread; tests/lint proves it by nm -u.
+function(ztcp_library name)
+	cmake_parse_arguments(A "PURE;SHARED" "LAYER;EXPORTS;OUTPUT" "SOURCES;HEADERS;LINK" ${ARGN})
+	ztcp_arguments_check(${name} "${A_UNPARSED_ARGUMENTS}")
+	if(A_SHARED)
+		add_library(${name} SHARED ${A_SOURCES} ${A_HEADERS})
+		ztcp_shared(${name} "${A_EXPORTS}")
+	else()
+		add_library(${name} STATIC ${A_SOURCES} ${A_HEADERS})
+	endif()
+	if(A_OUTPUT)
+		set_target_properties(${name} PROPERTIES OUTPUT_NAME ${A_OUTPUT})
+	endif()
+	ztcp_defaults(${name})
+	target_link_libraries(${name} PRIVATE ${A_LINK})
+	ztcp_layer(${name} "${A_LAYER}")
+	if(A_PURE)
+		set_property(GLOBAL APPEND PROPERTY ZTCP_PURE ${name})
+	endif()
+endfunction()
+
+# ztcp_program(NAME LAYER n SOURCES ... [LINK ...]): a program of the product, in bin/.
+function(ztcp_program name)
+	cmake_parse_arguments(A "" "LAYER" "SOURCES;HEADERS;LINK" ${ARGN})
+	ztcp_arguments_check(${name} "${A_UNPARSED_ARGUMENTS}")
+	add_executable(${name} ${A_SOURCES} ${A_HEADERS})
+	ztcp_defaults(${name})
+	target_link_libraries(${name} PRIVATE ${A_LINK})
+	ztcp_layer(${name} "${A_LAYER}")
+endfunction()
+
+# Sanitizer run-times are resolved in the program, so only plain builds can ask for "no undefined symbol".
+function(ztcp_shared name exports)
+	if(ZTCP_SANITIZE STREQUAL "")
+		target_link_options(${name} PRIVATE -Wl,--no-undefined)
+	endif()
+	target_link_options(${name} PRIVATE -Wl,--as-needed -Wl,-z,now)
+	if(exports)
+		set(map ${CMAKE_CURRENT_SOURCE_DIR}/${exports})
+		if(IS_ABSOLUTE ${exports})
+			set(map ${exports})
+		endif()
+		target_link_options(${name} PRIVATE -Wl,--version-script=${map})
+		set_target_properties(${name} PROPERTIES LINK_DEPENDS ${map})
+	endif()
+endfunction()
+
+function(ztcp_arguments_check name unparsed)
+	if(unparsed)
+		message(FATAL_ERROR "${name}: arguments not understood: ${unparsed}")
+	endif()
+endfunction()
+
+# ztcp_package(PREFIX MODULE PACKAGE): a pkg-config module that PREFIX::MODULE needs, or one exact line on how to get it.
+function(ztcp_package prefix module package)
+	find_package(PkgConfig QUIET)
+	if(PkgConfig_FOUND)
+		pkg_check_modules(${prefix} QUIET IMPORTED_TARGET GLOBAL ${module})
+	endif()
+	if(NOT ${prefix}_FOUND)
+		message(FATAL_ERROR "${module} (Debian package ${package}) is missing: run cmake/deps.sh")
+	endif()
+endfunction()
