@@ -44,6 +44,17 @@ uint64_t wire_csum_add(uint64_t sum, const void *data, size_t len)
 	return len ? csum_tail(sum, p, len) : sum;
 }
 
+/* A part at an odd offset has its bytes in the other halves of the words (RFC 1071 section 2 (B)). */
+uint64_t wire_csum_join(uint64_t sum, const void *data, size_t len, bool *odd)
+{
+	uint64_t part = wire_csum_add(0, data, len);
+
+	if (*odd)
+		part = __builtin_bswap16((uint16_t)~wire_csum_fold(part));
+	*odd ^= len & 1;
+	return csum_add64(sum, part);
+}
+
 uint64_t wire_csum_pseudo(const union wire_addr *src, const union wire_addr *dst, uint8_t proto,
 			  uint32_t len)
 {

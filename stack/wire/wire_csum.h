@@ -7,6 +7,7 @@
 #ifndef ZTCP_WIRE_CSUM_H
 #define ZTCP_WIRE_CSUM_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -21,6 +22,14 @@
  * Return: the new partial sum.
  */
 uint64_t wire_csum_add(uint64_t sum, const void *data, size_t len);
+
+/**
+ * wire_csum_join() - add a part of a message that is scattered over parts of any length
+ * @odd: whether the parts so far make an odd number of bytes; false before the first; updated
+ *
+ * Return: the new partial sum.
+ */
+uint64_t wire_csum_join(uint64_t sum, const void *data, size_t len, bool *odd);
 
 /** wire_csum_pseudo() - Return: partial sum of the pseudo header for @proto over @len bytes (v4 or v6). */
 uint64_t wire_csum_pseudo(const union wire_addr *src, const union wire_addr *dst, uint8_t proto,

@@ -21,13 +21,11 @@ enum {
 	KIND_SACK = 5,
 	KIND_TS = 8,
 	KIND_TFO = 34,
-	KIND_EXP = 254,
-	EXP_TFO_MAGIC = 0xf989, /* RFC 7413 4.1.1 */
 	CSUM_AT = 16,
 	NOP_NOP_TS = KIND_NOP << 24 | KIND_NOP << 16 | KIND_TS << 8 | 10,
 };
 
-static enum counter opt_mss(const uint8_t *o, unsigned int len, struct tcp_seg *seg)
+static enum counter opt_mss(const uint8_t *o, unsigned int len, struct wire_tcp *seg)
 {
 	if (len != 4)
 		return CNT_wire_tcp_options;
@@ -36,16 +34,16 @@ static enum counter opt_mss(const uint8_t *o, unsigned int len, struct tcp_seg *
 	return CNT_none;
 }
 
-static enum counter opt_ws(const uint8_t *o, unsigned int len, struct tcp_seg *seg)
+static enum counter opt_ws(const uint8_t *o, unsigned int len, struct wire_tcp *seg)
 {
 	if (len != 3)
 		return CNT_wire_tcp_options;
-	seg->ws = BASE_MIN(o[2], TCP_WS_MAX);
-	seg->opts |= TCP_OPT_WS;
+	seg->wscale = BASE_MIN(o[2], WIRE_TCP_WSCALE_MAX);
+	seg->opts |= TCP_OPT_WSCALE;
 	return CNT_none;
 }
 
-static enum counter opt_sack_ok(unsigned int len, struct tcp_seg *seg)
+static enum counter opt_sack_ok(unsigned int len, struct wire_tcp *seg)
 {
 	if (len != 2)
 		return CNT_wire_tcp_options;
@@ -54,11 +52,11 @@ static enum counter opt_sack_ok(unsigned int len, struct tcp_seg *seg)
 }
 
 /* SACK is advice (RFC 2018 8): a block list that cannot be read is as good as none. */
-static enum counter opt_sack(const uint8_t *o, unsigned int len, struct tcp_seg *seg)
+static enum counter opt_sack(const uint8_t *o, unsigned int len, struct wire_tcp *seg)
 {
 	unsigned int n = (len - 2) / 8;
 
-	if ((len - 2) % 8 || n == 0 || n > TCP_SACK_MAX)
+	if ((len - 2) % 8 || n == 0 || n > WIRE_TCP_SACK_MAX)
 		return CNT_none;
 	for (unsigned int i = 0; i < n; i++) {
 		seg->sack[i].left = base_be32_get(o + 2 + 8 * i);
@@ -69,7 +67,7 @@ static enum counter opt_sack(const uint8_t *o, unsigned int len, struct tcp_seg 
 	return CNT_none;
 }
 
-static enum counter opt_ts(const uint8_t *o, unsigned int len, struct tcp_seg *seg)
+static enum counter opt_ts(const uint8_t *o, unsigned int len, struct wire_tcp *seg)
 {
 	if (len != 10)
 		return CNT_wire_tcp_options;
@@ -80,24 +78,23 @@ static enum counter opt_ts(const uint8_t *o, unsigned int len, struct tcp_seg *s
 }
 
 /* RFC 7413 4.1.1: a cookie of an illegal length is ignored like an unknown option. */
-static enum counter opt_tfo(const uint8_t *cookie, unsigned int len, uint8_t opts,
-			    struct tcp_seg *seg)
+static enum counter opt_tfo(const uint8_t *cookie, unsigned int len, struct wire_tcp *seg)
 {
-	if (len && (len < 4 || len > TCP_COOKIE_MAX || len % 2))
+	if (len && (len < 4 || len > WIRE_TCP_TFO_MAX || len % 2))
 		return CNT_none;
-	memcpy(seg->cookie, cookie, len);
-	seg->cookie_len = (uint8_t)len;
-	seg->opts |= opts;
+	memcpy(seg->tfo, cookie, len);
+	seg->tfo_len = (uint8_t)len;
+	seg->opts |= TCP_OPT_TFO;
 	return CNT_none;
 }
 
-static enum counter opt_one(const uint8_t *o, unsigned int len, struct tcp_seg *seg)
+static enum counter opt_one(const uint8_t *o, unsigned int len, struct wire_tcp *seg)
 {
 	switch (o[0]) {
 	case KIND_MSS:
 		return seg->opts & TCP_OPT_MSS ? CNT_none : opt_mss(o, len, seg);
 	case KIND_WS:
-		return seg->opts & TCP_OPT_WS ? CNT_none : opt_ws(o, len, seg);
+		return seg->opts & TCP_OPT_WSCALE ? CNT_none : opt_ws(o, len, seg);
 	case KIND_SACK_OK:
 		return opt_sack_ok(len, seg);
 	case KIND_SACK:
@@ -105,17 +102,13 @@ static enum counter opt_one(const uint8_t *o, unsigned int len, struct tcp_seg *
 	case KIND_TS:
 		return seg->opts & TCP_OPT_TS ? CNT_none : opt_ts(o, len, seg);
 	case KIND_TFO:
-		return seg->opts & TCP_OPT_TFO ? CNT_none : opt_tfo(o + 2, len - 2, TCP_OPT_TFO, seg);
-	case KIND_EXP:
-		if (len < 4 || base_be16_get(o + 2) != EXP_TFO_MAGIC || seg->opts & TCP_OPT_TFO)
-			return CNT_none;
-		return opt_tfo(o + 4, len - 4, TCP_OPT_TFO | TCP_OPT_TFO_EXP, seg);
+		return seg->opts & TCP_OPT_TFO ? CNT_none : opt_tfo(o + 2, len - 2, seg);
 	default:
 		return CNT_none;
 	}
 }
 
-static enum counter opts_parse(const uint8_t *o, unsigned int len, struct tcp_seg *seg)
+static enum counter opts_parse(const uint8_t *o, unsigned int len, struct wire_tcp *seg)
 {
 	enum counter why = CNT_none;
 
@@ -137,7 +130,7 @@ static enum counter opts_parse(const uint8_t *o, unsigned int len, struct tcp_se
 }
 
 /* Nearly every segment of an established connection carries exactly NOP NOP timestamps. */
-static bool opts_parse_ts_only(const uint8_t *o, unsigned int len, struct tcp_seg *seg)
+static bool opts_parse_ts_only(const uint8_t *o, unsigned int len, struct wire_tcp *seg)
 {
 	if (len != 12 || base_be32_get(o) != NOP_NOP_TS)
 		return false;
@@ -156,15 +149,22 @@ static enum counter flags_judge(uint8_t flags)
 	return CNT_none;
 }
 
-enum counter wire_tcp_parse(const uint8_t *bytes, size_t len, struct tcp_seg *seg)
+static inline void payload_set(struct wire_tcp *seg, const uint8_t *data, uint32_t len)
+{
+	seg->len = len;
+	seg->niov = len != 0;
+	seg->iov[0] = (struct wire_tcp_iov){ .data = data, .len = len };
+}
+
+enum counter wire_tcp_parse(const uint8_t *bytes, size_t len, struct wire_tcp *seg)
 {
 	unsigned int hdr_len;
 	enum counter why;
 
-	if (len < TCP_HDR_LEN)
+	if (len < WIRE_TCP_HDR_LEN)
 		return CNT_wire_tcp_short;
 	hdr_len = (bytes[12] >> 4) * 4u;
-	if (hdr_len < TCP_HDR_LEN || hdr_len > len)
+	if (hdr_len < WIRE_TCP_HDR_LEN || hdr_len > len)
 		return CNT_wire_tcp_offset;
 	why = flags_judge(bytes[13]);
 	if (why != CNT_none)
@@ -179,18 +179,13 @@ enum counter wire_tcp_parse(const uint8_t *bytes, size_t len, struct tcp_seg *se
 	seg->wnd = base_be16_get(bytes + 14);
 	seg->urg = base_be16_get(bytes + 18);
 	seg->opts = 0;
-	seg->ecn = IP_ECN_NOT;
-	seg->ws = seg->nsack = seg->cookie_len = 0;
-	seg->mss = 0;
-	seg->tsval = seg->tsecr = 0;
+	seg->ecn = 0;
 	seg->gso_size = 0;
-	seg->zbuf = NULL;
-	seg->data = bytes + hdr_len;
-	seg->len = (uint32_t)(len - hdr_len);
-	if (hdr_len == TCP_HDR_LEN ||
-	    opts_parse_ts_only(bytes + TCP_HDR_LEN, hdr_len - TCP_HDR_LEN, seg))
+	payload_set(seg, bytes + hdr_len, (uint32_t)(len - hdr_len));
+	if (hdr_len == WIRE_TCP_HDR_LEN ||
+	    opts_parse_ts_only(bytes + WIRE_TCP_HDR_LEN, hdr_len - WIRE_TCP_HDR_LEN, seg))
 		return CNT_none;
-	return opts_parse(bytes + TCP_HDR_LEN, hdr_len - TCP_HDR_LEN, seg);
+	return opts_parse(bytes + WIRE_TCP_HDR_LEN, hdr_len - WIRE_TCP_HDR_LEN, seg);
 }
 
 bool wire_tcp_csum_ok(const uint8_t *bytes, size_t len, const union wire_addr *src,
@@ -201,15 +196,13 @@ bool wire_tcp_csum_ok(const uint8_t *bytes, size_t len, const union wire_addr *s
 	return wire_csum_fold(wire_csum_add(sum, bytes, len)) == 0;
 }
 
-static unsigned int tfo_len(const struct tcp_seg *seg)
+static unsigned int tfo_len(const struct wire_tcp *seg)
 {
-	unsigned int len = seg->cookie_len + (seg->opts & TCP_OPT_TFO_EXP ? 4 : 2);
-
-	return (len + 3) & ~3u;
+	return (seg->tfo_len + 2 + 3) & ~3u;
 }
 
 /* Bytes of options besides SACK blocks. */
-static unsigned int opts_fixed_len(const struct tcp_seg *seg)
+static unsigned int opts_fixed_len(const struct wire_tcp *seg)
 {
 	unsigned int len = 0;
 
@@ -219,31 +212,31 @@ static unsigned int opts_fixed_len(const struct tcp_seg *seg)
 		len += 12;
 	else if (seg->opts & TCP_OPT_SACK_OK)
 		len += 4;
-	if (seg->opts & TCP_OPT_WS)
+	if (seg->opts & TCP_OPT_WSCALE)
 		len += 4;
 	if (seg->opts & TCP_OPT_TFO)
 		len += tfo_len(seg);
 	return len;
 }
 
-static unsigned int sack_fit(const struct tcp_seg *seg, unsigned int fixed)
+static unsigned int sack_fit(const struct wire_tcp *seg, unsigned int fixed)
 {
-	unsigned int room = TCP_HDR_LEN_MAX - TCP_HDR_LEN - fixed;
+	unsigned int room = WIRE_TCP_OPT_MAX - fixed;
 
 	if (!(seg->opts & TCP_OPT_SACK) || room < 12)
 		return 0;
 	return BASE_MIN((room - 4) / 8, (unsigned int)seg->nsack);
 }
 
-unsigned int wire_tcp_hdr_len(const struct tcp_seg *seg)
+unsigned int wire_tcp_hdr_len(const struct wire_tcp *seg)
 {
 	unsigned int fixed = opts_fixed_len(seg);
 	unsigned int blocks = sack_fit(seg, fixed);
 
-	return TCP_HDR_LEN + fixed + (blocks ? 4 + 8 * blocks : 0);
+	return WIRE_TCP_HDR_LEN + fixed + (blocks ? 4 + 8 * blocks : 0);
 }
 
-static uint8_t *emit_ts(const struct tcp_seg *seg, uint8_t *o)
+static uint8_t *emit_ts(const struct wire_tcp *seg, uint8_t *o)
 {
 	o[0] = seg->opts & TCP_OPT_SACK_OK ? KIND_SACK_OK : KIND_NOP;
 	o[1] = seg->opts & TCP_OPT_SACK_OK ? 2 : KIND_NOP;
@@ -254,27 +247,18 @@ static uint8_t *emit_ts(const struct tcp_seg *seg, uint8_t *o)
 	return o + 12;
 }
 
-static uint8_t *emit_tfo(const struct tcp_seg *seg, uint8_t *o)
+static uint8_t *emit_tfo(const struct wire_tcp *seg, uint8_t *o)
 {
 	unsigned int padded = tfo_len(seg);
-	uint8_t *p = o;
 
 	memset(o, KIND_NOP, padded);
-	if (seg->opts & TCP_OPT_TFO_EXP) {
-		p[0] = KIND_EXP;
-		p[1] = (uint8_t)(4 + seg->cookie_len);
-		base_be16_put(p + 2, EXP_TFO_MAGIC);
-		p += 4;
-	} else {
-		p[0] = KIND_TFO;
-		p[1] = (uint8_t)(2 + seg->cookie_len);
-		p += 2;
-	}
-	memcpy(p, seg->cookie, seg->cookie_len);
+	o[0] = KIND_TFO;
+	o[1] = (uint8_t)(2 + seg->tfo_len);
+	memcpy(o + 2, seg->tfo, seg->tfo_len);
 	return o + padded;
 }
 
-static uint8_t *emit_sack(const struct tcp_seg *seg, unsigned int blocks, uint8_t *o)
+static uint8_t *emit_sack(const struct wire_tcp *seg, unsigned int blocks, uint8_t *o)
 {
 	o[0] = KIND_NOP;
 	o[1] = KIND_NOP;
@@ -288,7 +272,7 @@ static uint8_t *emit_sack(const struct tcp_seg *seg, unsigned int blocks, uint8_
 	return o;
 }
 
-static uint8_t *emit_syn_opts(const struct tcp_seg *seg, uint8_t *o)
+static uint8_t *emit_syn_opts(const struct wire_tcp *seg, uint8_t *o)
 {
 	if (seg->opts & TCP_OPT_MSS) {
 		o[0] = KIND_MSS;
@@ -302,14 +286,14 @@ static uint8_t *emit_syn_opts(const struct tcp_seg *seg, uint8_t *o)
 		base_be32_put(o, KIND_NOP << 24 | KIND_NOP << 16 | KIND_SACK_OK << 8 | 2);
 		o += 4;
 	}
-	if (seg->opts & TCP_OPT_WS) {
-		base_be32_put(o, (uint32_t)(KIND_NOP << 24 | KIND_WS << 16 | 3 << 8) | seg->ws);
+	if (seg->opts & TCP_OPT_WSCALE) {
+		base_be32_put(o, (uint32_t)(KIND_NOP << 24 | KIND_WS << 16 | 3 << 8) | seg->wscale);
 		o += 4;
 	}
 	return seg->opts & TCP_OPT_TFO ? emit_tfo(seg, o) : o;
 }
 
-static uint8_t *emit_opts(const struct tcp_seg *seg, uint8_t *o)
+static uint8_t *emit_opts(const struct wire_tcp *seg, uint8_t *o)
 {
 	unsigned int blocks = sack_fit(seg, opts_fixed_len(seg));
 
@@ -317,9 +301,9 @@ static uint8_t *emit_opts(const struct tcp_seg *seg, uint8_t *o)
 	return blocks ? emit_sack(seg, blocks, o) : o;
 }
 
-unsigned int wire_tcp_emit(const struct tcp_seg *seg, uint8_t *hdr)
+unsigned int wire_tcp_emit(const struct wire_tcp *seg, uint8_t *hdr)
 {
-	uint8_t *end = hdr + TCP_HDR_LEN;
+	uint8_t *end = hdr + WIRE_TCP_HDR_LEN;
 
 	if (seg->opts == TCP_OPT_TS)
 		end = emit_ts(seg, end);
@@ -337,14 +321,17 @@ unsigned int wire_tcp_emit(const struct tcp_seg *seg, uint8_t *hdr)
 	return (unsigned int)(end - hdr);
 }
 
-void wire_tcp_csum_set(uint8_t *hdr, unsigned int hdr_len, const void *payload, uint32_t len,
+void wire_tcp_csum_set(uint8_t *hdr, unsigned int hdr_len, const struct wire_tcp *seg,
 		       const union wire_addr *src, const union wire_addr *dst)
 {
-	uint64_t sum = wire_csum_pseudo(src, dst, WIRE_PROTO_TCP, hdr_len + len);
+	uint64_t sum = wire_csum_pseudo(src, dst, WIRE_PROTO_TCP, hdr_len + seg->len);
+	bool odd = false;
 	uint16_t csum;
 
 	sum = wire_csum_add(sum, hdr, hdr_len);
-	csum = wire_csum_fold(wire_csum_add(sum, payload, len));
+	for (unsigned int i = 0; i < seg->niov; i++)
+		sum = wire_csum_join(sum, seg->iov[i].data, seg->iov[i].len, &odd);
+	csum = wire_csum_fold(sum);
 	memcpy(hdr + CSUM_AT, &csum, sizeof(csum));
 }
 

@@ -1,8 +1,9 @@
-/* wire_tcp.h - a TCP segment: any bytes in, only valid values out, and back (RFC 9293 3.1)
+/* wire_tcp.h - a TCP segment as values: any bytes in, only valid values out, and back (RFC 9293 3.1)
  *
- * What it does: wire_tcp_parse() judges bytes and fills a struct tcp_seg; wire_tcp_emit() writes a header for
- * one. Called by ip/inst on the way in and by inst on the way out; pure; any thread. A tcp_seg borrows its
- * payload: it is good as long as the frame (in) or the send buffer (out) is.
+ * What it does: one struct for both directions. wire_tcp_parse() fills it from bytes, the TCP core in
+ * stack/tcp fills it to send, wire_tcp_emit() writes the header and options. Only valid values are
+ * representable once parsed. Owner of the memory: the caller; @data is borrowed from whoever @owner
+ * stands for. Any thread.
  */
 #ifndef ZTCP_WIRE_TCP_H
 #define ZTCP_WIRE_TCP_H
@@ -15,93 +16,85 @@
 #include "stack/wire/wire_addr.h"
 
 #define WIRE_PROTO_TCP 6
-#define TCP_HDR_LEN 20     /* without options */
-#define TCP_HDR_LEN_MAX 60
-#define TCP_SACK_MAX 4
-#define TCP_COOKIE_MAX 16 /* RFC 7413 2: 4 to 16 bytes, even */
-#define TCP_WS_MAX 14     /* RFC 7323 2.3: a larger shift is read as 14 */
 
-enum tcp_flag {
-	TCP_FIN = 0x01,
-	TCP_SYN = 0x02,
-	TCP_RST = 0x04,
-	TCP_PSH = 0x08,
-	TCP_ACK = 0x10,
-	TCP_URG = 0x20,
-	TCP_ECE = 0x40,
-	TCP_CWR = 0x80,
+/* Header flags as they lie in byte 13. */
+#define TCP_FIN 0x01
+#define TCP_SYN 0x02
+#define TCP_RST 0x04
+#define TCP_PSH 0x08
+#define TCP_ACK 0x10
+#define TCP_URG 0x20
+#define TCP_ECE 0x40
+#define TCP_CWR 0x80
+
+/* Which options a segment carries; the fields below are meaningful only where the bit is set. */
+#define TCP_OPT_MSS 0x01
+#define TCP_OPT_WSCALE 0x02
+#define TCP_OPT_SACK_OK 0x04
+#define TCP_OPT_TS 0x08
+#define TCP_OPT_SACK 0x10
+#define TCP_OPT_TFO 0x20
+
+#define WIRE_TCP_SACK_MAX 4
+#define WIRE_TCP_TFO_MAX 16
+#define WIRE_TCP_IOV_MAX 8
+#define WIRE_TCP_HDR_LEN 20
+#define WIRE_TCP_OPT_MAX 40
+#define WIRE_TCP_HDR_MAX 60
+#define WIRE_TCP_WSCALE_MAX 14 /* RFC 7323 2.3: a larger shift is read as 14 */
+
+struct wire_tcp_sack {
+	uint32_t left, right; /* [left, right) has arrived */
 };
 
-/* Which options a segment carries. */
-enum tcp_opt {
-	TCP_OPT_MSS = 0x01,
-	TCP_OPT_WS = 0x02,
-	TCP_OPT_SACK_OK = 0x04,
-	TCP_OPT_SACK = 0x08,
-	TCP_OPT_TS = 0x10,
-	TCP_OPT_TFO = 0x20, /* Fast Open: a cookie, or a request for one when cookie_len is 0 */
-	TCP_OPT_TFO_EXP = 0x40, /* with TCP_OPT_TFO: in the experimental coding (kind 254, 0xf989) */
+/* A run of payload. @owner is opaque here: whoever made it can find the reference count from it. */
+struct wire_tcp_iov {
+	const uint8_t *data;
+	uint32_t len;
+	void *owner;
 };
 
-/* The two ECN bits of the IP header (RFC 3168 5). */
-enum ip_ecn {
-	IP_ECN_NOT = 0,
-	IP_ECN_ECT1 = 1,
-	IP_ECN_ECT0 = 2,
-	IP_ECN_CE = 3,
-};
-
-struct tcp_sack {
-	uint32_t left, right; /* [left, right) is held by the receiver */
-};
-
-/* All numbers in host order. */
-struct tcp_seg {
-	uint32_t seq, ack;
+/* One segment. Filled field by field: a field whose option bit is clear holds nothing. */
+struct wire_tcp {
 	uint16_t sport, dport;
-	uint16_t wnd; /* as on the wire: not scaled */
-	uint16_t urg; /* meaningful with TCP_URG */
-	uint8_t flags; /* enum tcp_flag */
-	uint8_t opts;  /* enum tcp_opt: which of the fields below are set */
-	uint8_t ecn;   /* enum ip_ecn of the packet */
-	uint8_t ws;
-	uint32_t tsval, tsecr;
-	uint16_t mss;
+	uint32_t seq, ack;
+	uint16_t wnd; /* as on the wire, unscaled */
+	uint16_t urg; /* urgent pointer, offset from seq */
+	uint8_t flags; /* TCP_FIN ... */
+	uint8_t opts;  /* TCP_OPT_... */
+	uint8_t ecn;   /* IP ECN codepoint: 0 not-ECT, 1 ECT(1), 2 ECT(0), 3 CE */
 	uint8_t nsack;
-	uint8_t cookie_len;
-	uint32_t len;	     /* payload bytes */
-	const uint8_t *data; /* payload, borrowed; may be NULL when len is 0 */
-	uint32_t gso_size;   /* out: split into segments of this many bytes, 0 = as it is; in: GRO joined such */
-	void *zbuf;	     /* owner of @data where it is a zbuf, else NULL; opaque to wire */
-	struct tcp_sack sack[TCP_SACK_MAX];
-	uint8_t cookie[TCP_COOKIE_MAX];
+	uint32_t tsval, tsecr;
+	uint32_t len;      /* payload bytes: the sum over iov */
+	uint16_t gso_size; /* out: payload bytes per packet when the whole is longer; 0: one packet */
+	uint8_t niov;      /* in: 0 or 1; more when several packets were merged */
+	uint8_t wscale;
+	uint16_t mss;
+	uint8_t tfo_len; /* 0: a cookie request */
+	struct wire_tcp_iov iov[WIRE_TCP_IOV_MAX];
+	struct wire_tcp_sack sack[WIRE_TCP_SACK_MAX];
+	uint8_t tfo[WIRE_TCP_TFO_MAX];
 };
 
-/** tcp_seg_space() - Return: sequence numbers that @s takes: payload, SYN and FIN. */
-static inline uint32_t tcp_seg_space(const struct tcp_seg *s)
+/** wire_tcp_space() - Return: sequence numbers that @s takes: payload, SYN and FIN. */
+static inline uint32_t wire_tcp_space(const struct wire_tcp *s)
 {
 	return s->len + !!(s->flags & TCP_SYN) + !!(s->flags & TCP_FIN);
 }
 
-/** tcp_seg_end() - Return: the sequence number after the last that @s takes. */
-static inline uint32_t tcp_seg_end(const struct tcp_seg *s)
-{
-	return s->seq + tcp_seg_space(s);
-}
-
 /**
  * wire_tcp_parse() - read a segment
- * @bytes: the TCP header and all after it, as long as the IP header says; borrowed by @seg
+ * @bytes: the TCP header and all after it, as long as the IP header says; borrowed by @seg->iov[0]
  * @len:   bytes
- * @seg:   set whole on success only; ecn, gso_size and zbuf are 0
+ * @seg:   on success set, but for the fields whose option bit is clear; ecn and gso_size are 0, owner NULL
  *
- * Unknown options are skipped (RFC 9293 MUST-6). An option that repeats counts as its first. A malformed SACK
- * option is ignored; any other impossible length refuses the segment. The checksum is not looked at: see
- * wire_tcp_csum_ok().
+ * Unknown options are skipped (RFC 9293 MUST-6). An option that repeats counts as its first. A malformed
+ * SACK list and a Fast Open cookie of an illegal length are ignored; any other impossible length refuses
+ * the segment. The checksum is not looked at: see wire_tcp_csum_ok().
  *
  * Return: CNT_none, or the reason to drop the bytes.
  */
-enum counter wire_tcp_parse(const uint8_t *bytes, size_t len, struct tcp_seg *seg);
+enum counter wire_tcp_parse(const uint8_t *bytes, size_t len, struct wire_tcp *seg);
 
 /** wire_tcp_csum_ok() - Return: true when the checksum of @len bytes from @src to @dst is right. */
 bool wire_tcp_csum_ok(const uint8_t *bytes, size_t len, const union wire_addr *src,
@@ -114,23 +107,23 @@ bool wire_tcp_csum_ok(const uint8_t *bytes, size_t len, const union wire_addr *s
  *
  * Return: 20 to 60, a multiple of 4.
  */
-unsigned int wire_tcp_hdr_len(const struct tcp_seg *seg);
+unsigned int wire_tcp_hdr_len(const struct wire_tcp *seg);
 
 /**
  * wire_tcp_emit() - write the header of @seg, checksum 0
  * @seg: ports, numbers and options to write; its payload is not touched
- * @hdr: TCP_HDR_LEN_MAX bytes of room
+ * @hdr: WIRE_TCP_HDR_MAX bytes of room
  *
  * Return: bytes written, as wire_tcp_hdr_len().
  */
-unsigned int wire_tcp_emit(const struct tcp_seg *seg, uint8_t *hdr);
+unsigned int wire_tcp_emit(const struct wire_tcp *seg, uint8_t *hdr);
 
 /**
  * wire_tcp_csum_set() - put the checksum into an emitted header
- * @hdr:     header of @hdr_len bytes with checksum 0
- * @payload: borrowed, @len bytes; read
+ * @hdr: header of @hdr_len bytes with checksum 0
+ * @seg: its payload is read
  */
-void wire_tcp_csum_set(uint8_t *hdr, unsigned int hdr_len, const void *payload, uint32_t len,
+void wire_tcp_csum_set(uint8_t *hdr, unsigned int hdr_len, const struct wire_tcp *seg,
 		       const union wire_addr *src, const union wire_addr *dst);
 
 /**
