@@ -66,17 +66,18 @@ enum policy_path {
 	POLICY_PATH_ALL = 3,
 };
 
-/** What a rule can match on; also the bits (1u << kind) of policy_needs(). */
+/** What a rule can match on, in the order of matching; also the bits (1u << kind) of policy_needs(). */
 enum policy_match_kind {
-	POLICY_M_PROGRAM,
 	POLICY_M_USER,
 	POLICY_M_GROUP,
-	POLICY_M_CGROUP,
 	POLICY_M_NETNS,
-	POLICY_M_LOCAL,
-	POLICY_M_REMOTE,
+	POLICY_M_PORT, /* the listening side's: local for ROLE_LISTEN, else remote */
 	POLICY_M_LOCAL_PORT,
 	POLICY_M_REMOTE_PORT,
+	POLICY_M_LOCAL,
+	POLICY_M_REMOTE,
+	POLICY_M_CGROUP, /* this cgroup and those below */
+	POLICY_M_PROGRAM,
 	POLICY_M_BPF,
 	POLICY_M_KINDS
 };
@@ -335,10 +336,10 @@ int policy_addr_parse(struct policy_addr *a, const char *text, size_t len);
 /**
  * policy_glob_match() - match a path against a pattern
  * @pat:  ? and [a-z] and [!a-z] match one byte but '/', * any number of them, ** any bytes, \ escapes.
- *        A pattern without '/' is matched against the last part of @path.
+ *        A pattern without '/' is matched against the last part of @path. Not valid: matches nothing.
  * @path: absolute path
  *
- * Time is bounded by the product of both lengths.
+ * Does not recurse; time grows with length(@pat) * length(@path), squared in @path if @pat mixes ** and *.
  * Return: whether the whole of it matches.
  */
 bool policy_glob_match(const char *pat, const char *path);
