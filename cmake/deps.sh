@@ -27,7 +27,7 @@ die() {
 missing() {
 	local have
 	have=$(dpkg-query -W -f '${db:Status-Abbrev}|${Package}\n' 2>/dev/null | sed -n 's/^.i *|//p')
-	xargs -n1 <<<"$want" | grep -vxF -f <(printf '%s\n' "$have") | sort -u | xargs
+	tr -s '[:space:]' '\n' <<<"$want" | grep -vxF -f <(printf '%s\n' "$have") | sort -u | xargs
 }
 
 # Run a step quietly; when it fails show what it said.
