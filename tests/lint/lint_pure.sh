@@ -11,7 +11,7 @@ __ctype_(b|tolower|toupper)_loc|__isoc(99|23)_(strtou?ll?|sscanf)|v?snprintf|bse
 cbrt|__stack_chk_fail|__assert_fail|abort|_GLOBAL_OFFSET_TABLE_|__(asan|ubsan|tsan|sanitizer|sancov)_.*'
 
 defined=$(nm --defined-only "$@" | awk 'NF == 3 { print $3 }' | sort -u)
-bad=$(nm -A -u "$@" | awk '{ print $NF, $1 }' |
+bad=$(nm -A -u "$@" | awk '$(NF - 1) ~ /^[Uw]$/ { print $NF, $1 }' |
 	grep -vE "^($(tr '\n' '|' <<<"$allowed" | sed 's/|$//')) " |
 	awk 'NR == FNR { have[$1]; next } !($1 in have)' <(echo "$defined") -)
 [ -z "$bad" ] || { echo "symbols that a PURE library may not use (symbol, object):"; echo "$bad"; exit 1; }
