@@ -1,0 +1,158 @@
+/* policy_match.c - which rule decides
+ *
+ * Theory of operation: rules are tried in order. A rule's values are sorted by kind of match, kinds by
+ * what they cost; within a kind one value must match, and all kinds must. What is not known (a family
+ * of 0, a NULL path) matches nothing, so that a rule that asks for it does not decide.
+ */
+#include <string.h>
+
+#include "daemon/policy/policy.h"
+#include "daemon/policy/policy_store.h"
+
+#define PROCESS_KINDS                                                                         \
+	(1u << POLICY_M_USER | 1u << POLICY_M_GROUP | 1u << POLICY_M_NETNS | 1u << POLICY_M_CGROUP | \
+	 1u << POLICY_M_PROGRAM)
+
+static bool prefix_match(const struct policy_val *v, const struct policy_addr *a)
+{
+	unsigned bytes = v->bits / 8;
+	unsigned rest = v->bits % 8;
+
+	if (v->family != a->family || memcmp(v->ip, a->ip, bytes))
+		return false;
+	return !rest || !((v->ip[bytes] ^ a->ip[bytes]) >> (8 - rest));
+}
+
+static bool port_match(const struct policy_val *v, const struct policy_addr *a)
+{
+	return a->family && v->lo <= a->port && a->port <= v->hi;
+}
+
+static bool cgroup_match(const char *rule, const char *path)
+{
+	size_t len = strlen(rule);
+
+	if (!path || !*path)
+		return false;
+	if (len == 1) /* the root: all are below it */
+		return true;
+	return !strncmp(rule, path, len) && (!path[len] || path[len] == '/');
+}
+
+static bool netns_match(const struct policy *p, const struct policy_val *v, const struct policy_proc *proc)
+{
+	if (v->family)
+		return proc->netns_ino && proc->netns_ino == v->num;
+	return proc->netns && *proc->netns && !strcmp(policy_text(p, v->text), proc->netns);
+}
+
+static bool process_match(const struct policy *p, const struct policy_val *v, const struct policy_proc *proc)
+{
+	switch ((enum policy_match_kind)v->kind) {
+	case POLICY_M_USER:
+		return proc->uid == v->num;
+	case POLICY_M_GROUP:
+		return proc->gid == v->num;
+	case POLICY_M_NETNS:
+		return netns_match(p, v, proc);
+	case POLICY_M_CGROUP:
+		return cgroup_match(policy_text(p, v->text), proc->cgroup);
+	case POLICY_M_PROGRAM:
+		return proc->program && *proc->program &&
+		       policy_glob_match(policy_text(p, v->text), proc->program);
+	default:
+		return false;
+	}
+}
+
+static bool val_match(const struct policy *p, const struct policy_val *v, const struct policy_conn *c)
+{
+	switch ((enum policy_match_kind)v->kind) {
+	case POLICY_M_PORT:
+		return port_match(v, c->role == POLICY_ROLE_LISTEN ? &c->local : &c->remote);
+	case POLICY_M_LOCAL_PORT:
+		return port_match(v, &c->local);
+	case POLICY_M_REMOTE_PORT:
+		return port_match(v, &c->remote);
+	case POLICY_M_LOCAL:
+		return prefix_match(v, &c->local);
+	case POLICY_M_REMOTE:
+		return prefix_match(v, &c->remote);
+	case POLICY_M_BPF:
+		return c->bpf && c->bpf(c->bpf_arg, policy_text(p, v->text));
+	default:
+		return process_match(p, v, c->proc);
+	}
+}
+
+unsigned policy_rule_match(const struct policy *p, unsigned i, const struct policy_conn *c)
+{
+	const struct policy_rule *r = policy_rule_get(p, i);
+	const struct policy_val *v = policy_val_get(p, r->val_first);
+	const struct policy_val *end = v + r->val_count;
+
+	if (!(r->role & c->role))
+		return POLICY_M_KINDS;
+	while (v < end) {
+		unsigned kind = v->kind;
+		bool matched = false;
+
+		for (; v < end && v->kind == kind; v++)
+			matched = matched || val_match(p, v, c);
+		if (!matched)
+			return kind;
+	}
+	return POLICY_M_KINDS + 1;
+}
+
+struct policy_answer policy_match(const struct policy *p, const struct policy_conn *c)
+{
+	struct policy_answer a = { .verdict = POLICY_LIFT, .paths = POLICY_PATH_ALL, .threshold = -1, .rule = -1 };
+
+	for (unsigned i = 0; i < policy_rules(p); i++) {
+		const struct policy_rule *r;
+
+		if (policy_rule_match(p, i, c) <= POLICY_M_KINDS)
+			continue;
+		r = policy_rule_get(p, i);
+		a.verdict = (enum policy_verdict)r->verdict;
+		a.paths = r->paths;
+		a.threshold = r->threshold;
+		a.rule = (int)i;
+		a.line = r->line;
+		a.file = policy_file_name(p, r->file);
+		break;
+	}
+	return a;
+}
+
+/* Do all matches on the process hold, whatever the connection is? */
+static bool rule_process_match(const struct policy *p, const struct policy_rule *r,
+			       const struct policy_proc *proc)
+{
+	const struct policy_val *v = policy_val_get(p, r->val_first);
+	unsigned met = 0;
+
+	for (unsigned i = 0; i < r->val_count; i++) {
+		unsigned bit = 1u << v[i].kind;
+
+		if ((bit & PROCESS_KINDS) && !(met & bit) && process_match(p, &v[i], proc))
+			met |= bit;
+	}
+	return met == (r->kinds & PROCESS_KINDS);
+}
+
+bool policy_process_may_lift(const struct policy *p, const struct policy_proc *proc)
+{
+	for (unsigned i = 0; i < policy_rules(p); i++) {
+		const struct policy_rule *r = policy_rule_get(p, i);
+
+		if (!rule_process_match(p, r, proc))
+			continue;
+		if (r->verdict != POLICY_KERNEL)
+			return true;
+		if (r->role == POLICY_ROLE_BOTH && !(r->kinds & ~PROCESS_KINDS))
+			return false; /* decides for every connection; no later rule is reached */
+	}
+	return true;
+}
