@@ -44,10 +44,30 @@ static void text_set(char *out, size_t size, const char *s, size_t len)
 	out[len] = '\0';
 }
 
+/* What stands at @at: a word in quotes, made printable. */
+static void found_set(const struct parser *ps, const char *at, char *found, size_t size)
+{
+	const char *end = at;
+
+	if (at == ps->end || *at == ' ' || *at == '\t') {
+		const char *words = at == ps->end ? "the end of the line" : "a blank";
+
+		text_set(found, size, words, strlen(words));
+		return;
+	}
+	while (end < ps->end && *end != ' ' && *end != '\t')
+		end++;
+	found[0] = '\'';
+	text_set(found + 1, size - 2, at, (size_t)(end - at));
+	for (char *c = found; *c; c++)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			*c = '?';
+	strcat(found, "'");
+}
+
 static int fail(struct parser *ps, const char *at, int errnum, const char *expected)
 {
 	struct policy_error *e = ps->err;
-	const char *end = at;
 	const char *name = policy_file_name(ps->p, ps->file);
 
 	memset(e, 0, sizeof(*e));
@@ -56,18 +76,7 @@ static int fail(struct parser *ps, const char *at, int errnum, const char *expec
 	e->line = ps->line_no;
 	e->col = (unsigned)(at - ps->line) + 1;
 	e->errnum = errnum;
-	if (at == ps->end) {
-		text_set(e->found, sizeof(e->found), "the end of the line", 19);
-		return errnum;
-	}
-	while (end < ps->end && *end != ' ' && *end != '\t')
-		end++;
-	e->found[0] = '\'';
-	text_set(e->found + 1, sizeof(e->found) - 2, at, (size_t)(end - at));
-	for (char *c = e->found; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = '?';
-	strcat(e->found, "'");
+	found_set(ps, at, e->found, sizeof(e->found));
 	return errnum;
 }
 
