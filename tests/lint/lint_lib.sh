@@ -33,7 +33,7 @@ files() {
 	else
 		local pattern
 		for pattern in "$@"; do
-			find . -path ./build -prune -o -type f -path "./$pattern" -printf '%P\n'
+			find . \( -path ./build -o -path ./.git \) -prune -o -type f -path "./$pattern" -printf '%P\n'
 		done
 	fi | while IFS= read -r f; do [ -f "$f" ] && printf '%s\n' "$f"; done
 }
