@@ -6,7 +6,8 @@
  * connection; operations are const tables. Thread: the connection's. Pure: `now` is an argument.
  *
  * During recovery the core (Proportional Rate Reduction, RFC 6937) moves cwnd between the old value and
- * ssthresh; an algorithm only says what ssthresh is, and grows cwnd outside of recovery.
+ * ssthresh; an algorithm only says what ssthresh is, and grows cwnd outside of recovery. When a signal turns
+ * out false the core puts back the copy of struct cc it took before: all state is in that struct.
  */
 #ifndef ZTCP_CC_H
 #define ZTCP_CC_H
@@ -30,9 +31,7 @@ struct cc_cubic {
 	uint32_t w_est;     /* bytes: what Reno would have (RFC 9438 4.3) */
 	uint32_t k_ms;      /* time from the start of the epoch to the origin (RFC 9438 K) */
 	uint32_t epoch_ms;  /* start of this epoch; 0: none yet */
-	uint32_t prior_max; /* for undo */
-	uint32_t prior_cwnd;
-	uint32_t fraction; /* bytes acknowledged not yet turned into growth */
+	uint32_t fraction;  /* bytes acknowledged not yet turned into growth */
 };
 
 struct cc_reno {
@@ -66,8 +65,6 @@ struct cc_ops {
 	void (*ack)(struct cc *cc, const struct cc_ack *ack);
 	/* Congestion: sets ssthresh (>= 2 @mss) from @pipe, the bytes in flight; leaves cwnd alone. */
 	void (*congestion)(struct cc *cc, enum cc_signal why, uint32_t pipe, uint32_t mss);
-	/* The last congestion signal was false: give back what congestion() took. cwnd is the core's. */
-	void (*undo)(struct cc *cc);
 };
 
 extern const struct cc_ops cc_reno;
