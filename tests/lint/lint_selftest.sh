@@ -19,6 +19,7 @@ tree() {
 	printf '/* tcp_a.h - another number */\n#pragma once\n#include "stack/base/base_a.h"\n' >stack/tcp/tcp_a.h
 	printf '/* calls.def - calls */\nCALL(int, one, (int a), (a))\nCALL_AS(char *, two,\n\t(int a), (a))\n' >preload/calls.def
 	printf 'int one(int a)\n{\n\treturn a;\n}\nchar *two(int a)\n{\n\treturn a ? "" : "a";\n}\n' >lib.txt
+	printf '# A page\n\n[run](run.sh)\n' >a.md
 	printf '#!/bin/bash\n# run.sh - says\necho "$1"\n' >run.sh
 	printf 'may base\nmay stack base\nmay shm base\nt 0 base stack/base/base_a.c\nu 2 stack stack/tcp/tcp_a.h\nv 1 shm shm/s.c\n' >build/layers.txt
 	printf '[{"directory": "%s", "command": "gcc -I%s -c stack/base/base_a.c", "file": "%s/stack/base/base_a.c"}]\n' \
@@ -57,7 +58,7 @@ library() { # library LINK...: lib.so out of lib.txt
 	gcc -shared -fPIC -nostartfiles -o lib.so -x c lib.txt -x none "$@"
 }
 
-for simple in headers format shape text shell; do good $simple; done
+for simple in headers format shape text shell links; do good $simple; done
 good includes build/layers.txt
 good tidy
 good cppcheck
@@ -70,6 +71,7 @@ echo "path=/hom""e/me/x" >>run.sh && bad 'one machine' text
 echo "# TO""DO" >>run.sh && bad 'unfinished' text
 echo 'a ' >>run.sh && bad 'blank' text
 sed -i 1d stack/base/base_a.c && bad 'base_a.c' text
+echo '[a](b.md)' >>a.md && bad 'no such file: b.md' links
 echo 'cd $1; rm $a' >>run.sh && bad SC2164 shell
 echo '#include "stack/tcp/tcp_a.h"' >>stack/base/base_a.c && bad 'base may not include stack' includes build/layers.txt
 printf '/* s.c - s */\n#include "stack/tcp/tcp_a.h"\n' >shm/s.c && bad 'shm may not include stack' includes build/layers.txt
