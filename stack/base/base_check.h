@@ -1,25 +1,26 @@
 /* base_check.h - what must hold, at compile time and at run time
  *
- * What it does: stops at a broken invariant without calling anything, so that pure code may use it. A
+ * What it does: stops at a broken invariant without calling anything, so that pure code may use
+ * it. A
  * BASE_CHECK says "a programmer erred", never "a packet was bad": packets get a counted reason.
  * Called by all of stack/; any thread.
  */
 #ifndef ZTCP_BASE_CHECK_H
 #define ZTCP_BASE_CHECK_H
 
-#define BASE_CHECK(cond)                                \
-	do {                                            \
-		if (__builtin_expect(!(cond), 0))       \
-			__builtin_trap();               \
+#define BASE_CHECK(cond)                          \
+	do {                                      \
+		if (__builtin_expect(!(cond), 0)) \
+			__builtin_trap();         \
 	} while (0)
 
 #define BASE_BUILD_CHECK(cond) _Static_assert(cond, #cond)
 
-#define BASE_LIKELY(x) __builtin_expect(!!(x), 1)
+#define BASE_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define BASE_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 #define BASE_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define BASE_MIN(a, b) ((a) < (b) ? (a) : (b))
-#define BASE_MAX(a, b) ((a) > (b) ? (a) : (b))
+#define BASE_MIN(a, b)     ((a) < (b) ? (a) : (b))
+#define BASE_MAX(a, b)     ((a) > (b) ? (a) : (b))
 
 #endif

@@ -33,7 +33,9 @@ static inline void base_count_add(struct base_counters *c, enum counter what, ui
 	c->n[what] += by;
 }
 
-/** base_counter_name() - Return: the identifier of @what as in counters.def, or "?" out of range. */
+/**
+ * base_counter_name() - Return: the identifier of @what as in counters.def, or "?" out of range.
+ */
 const char *base_counter_name(enum counter what);
 
 /** base_counter_text() - Return: the sentence that explains @what, or "?" out of range. */

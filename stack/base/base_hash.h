@@ -1,8 +1,9 @@
 /* base_hash.h - keyed hash for everything a stranger on the network can choose
  *
- * What it does: SipHash-2-4 (Aumasson and Bernstein), for initial sequence numbers (RFC 6528), SYN and
- * Fast Open cookies, and the flow table, so that nobody without the key can aim at a bucket or a number.
- * Called by tcp, ip and inst; pure; any thread. The key is given by the owner of the instance.
+ * What it does: SipHash-2-4 (Aumasson and Bernstein), for initial sequence numbers (RFC 6528), SYN
+ * and Fast Open cookies, and the flow table, so that nobody without the key can aim at a bucket or
+ * a number. Called by tcp, ip and inst; pure; any thread. The key is given by the owner of the
+ * instance.
  */
 #ifndef ZTCP_BASE_HASH_H
 #define ZTCP_BASE_HASH_H

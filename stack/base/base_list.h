@@ -68,7 +68,7 @@ static inline struct base_list *base_list_pop_head(struct base_list *list)
 }
 
 #define base_container_of(ptr, type, member) \
-	((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+	((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 #define base_list_entry(ptr, type, member) base_container_of(ptr, type, member)
 
@@ -76,7 +76,7 @@ static inline struct base_list *base_list_pop_head(struct base_list *list)
 	for (struct base_list *pos = (list)->next; pos != (list); pos = pos->next)
 
 /* Lets the body remove @pos. */
-#define base_list_for_each_safe(pos, list)                                              \
+#define base_list_for_each_safe(pos, list)                                                 \
 	for (struct base_list *pos = (list)->next, *pos##_next = pos->next; pos != (list); \
 	     pos = pos##_next, pos##_next = pos->next)
 

@@ -1,7 +1,8 @@
 /* base_seq.h - 32-bit sequence number arithmetic (RFC 9293 3.4)
  *
- * What it does: compares points in a space of 2^32 that wraps. Called by the TCP core and its tests;
- * owns no memory; any thread. A comparison is meaningful only for points less than 2^31 apart, which
+ * What it does: compares points in a space of 2^32 that wraps. Called by the TCP core and its
+ * tests; owns no memory; any thread. A comparison is meaningful only for points less than 2^31
+ * apart, which
  * RFC 7323 2.2 guarantees by bounding the window to 2^30.
  */
 #ifndef ZTCP_BASE_SEQ_H

@@ -1,7 +1,7 @@
 /* base_time.h - the one unit of time inside the stack: signed 64-bit nanoseconds
  *
- * What it does: names the type and its conversions. The origin is the caller's (a monotonic clock, or
- * zero in a simulation); nothing here reads a clock. Called by all of stack/; any thread.
+ * What it does: names the type and its conversions. The origin is the caller's (a monotonic clock,
+ * or zero in a simulation); nothing here reads a clock. Called by all of stack/; any thread.
  * Nanoseconds, because pacing at 100 Gb/s spaces segments by 120 ns; 2^63 ns last 292 years.
  */
 #ifndef ZTCP_BASE_TIME_H
@@ -12,9 +12,9 @@
 typedef int64_t ztime_t;
 
 #define ZTIME_NEVER INT64_MAX /* a deadline that does not come */
-#define ZTIME_US ((ztime_t)1000)
-#define ZTIME_MS ((ztime_t)1000 * 1000)
-#define ZTIME_SEC ((ztime_t)1000 * 1000 * 1000)
+#define ZTIME_US    ((ztime_t)1000)
+#define ZTIME_MS    ((ztime_t)1000 * 1000)
+#define ZTIME_SEC   ((ztime_t)1000 * 1000 * 1000)
 
 /** ztime_us() - @n microseconds as a time. */
 static inline ztime_t ztime_us(int64_t n)

@@ -145,7 +145,8 @@ static inline bool options_path_parse(const char *text, int64_t *num)
  *
  * Return: whether @text is a value of this option.
  */
-static inline bool options_value_parse(enum options_id id, const char *text, struct options_value *v)
+static inline bool options_value_parse(enum options_id id, const char *text,
+				       struct options_value *v)
 {
 	const struct options_spec *spec = &options_table()[id];
 	struct options_value r = { .set = true };

@@ -1,7 +1,8 @@
 /* wire_addr.h - internet and Ethernet addresses, and the pair of ends that names a connection
  *
  * What it does: one 16-byte address for both families: IPv4 is held as ::ffff:a.b.c.d (RFC 4291
- * 2.5.5.2), so that a flow is one fixed-size key. Called by everything above base; plain values, any thread.
+ * 2.5.5.2), so that a flow is one fixed-size key. Called by everything above base; plain values,
+ * any thread.
  */
 #ifndef ZTCP_WIRE_ADDR_H
 #define ZTCP_WIRE_ADDR_H
@@ -105,7 +106,9 @@ static inline bool wire_addr_is_link_local(const union wire_addr *a)
 	return a->b[0] == 0xfe && (a->b[1] & 0xc0) == 0x80;
 }
 
-/** wire_addr_in_prefix() - Return: true when the first @bits (0 to 128, mapped) of both are equal. */
+/**
+ * wire_addr_in_prefix() - Return: true when the first @bits (0 to 128, mapped) of both are equal.
+ */
 static inline bool wire_addr_in_prefix(const union wire_addr *a, const union wire_addr *net,
 				       unsigned int bits)
 {

@@ -1,7 +1,7 @@
 /* wire_csum.c - the internet checksum, eight bytes at a time
  *
- * One's complement sums do not care about byte order (RFC 1071 section 2 (B)), so words are added as the
- * machine loads them and the folded result is stored as it is.
+ * One's complement sums do not care about byte order (RFC 1071 section 2 (B)), so words are added
+ * as the machine loads them and the folded result is stored as it is.
  */
 #include "stack/wire/wire_csum.h"
 
@@ -44,7 +44,9 @@ uint64_t wire_csum_add(uint64_t sum, const void *data, size_t len)
 	return len ? csum_tail(sum, p, len) : sum;
 }
 
-/* A part at an odd offset has its bytes in the other halves of the words (RFC 1071 section 2 (B)). */
+/*
+ * A part at an odd offset has its bytes in the other halves of the words (RFC 1071 section 2 (B)).
+ */
 uint64_t wire_csum_join(uint64_t sum, const void *data, size_t len, bool *odd)
 {
 	uint64_t part = wire_csum_add(0, data, len);

@@ -11,10 +11,10 @@
 #include "stack/base/base_counters.h"
 #include "stack/wire/wire_addr.h"
 
-#define WIRE_ETH_LEN 14
-#define WIRE_VLAN_LEN 4
+#define WIRE_ETH_LEN   14
+#define WIRE_VLAN_LEN  4
 #define WIRE_VLAN_NONE 0xffff /* not a VLAN id */
-#define WIRE_VLAN_MAX 4094
+#define WIRE_VLAN_MAX  4094
 
 enum wire_eth_type {
 	WIRE_ETH_IP4 = 0x0800,
@@ -38,7 +38,10 @@ struct wire_eth {
  */
 enum counter wire_eth_parse(const uint8_t *frame, size_t len, struct wire_eth *eth);
 
-/** wire_eth_emit() - write a header, tagged unless @eth->vlan is WIRE_VLAN_NONE. Return: 14 or 18 bytes written. */
+/**
+ * wire_eth_emit() - write a header, tagged unless @eth->vlan is WIRE_VLAN_NONE. Return: 14 or 18
+ * bytes written.
+ */
 unsigned int wire_eth_emit(const struct wire_eth *eth, uint8_t *out);
 
 #endif

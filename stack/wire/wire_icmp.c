@@ -26,7 +26,8 @@ enum counter wire_icmp_parse(const uint8_t *bytes, size_t len, struct wire_icmp 
 enum counter wire_icmp6_parse(const uint8_t *bytes, size_t len, const union wire_addr *src,
 			      const union wire_addr *dst, struct wire_icmp *m)
 {
-	return icmp_read(bytes, len, wire_csum_pseudo(src, dst, WIRE_PROTO_ICMP6, (uint32_t)len), m);
+	return icmp_read(bytes, len, wire_csum_pseudo(src, dst, WIRE_PROTO_ICMP6, (uint32_t)len),
+			 m);
 }
 
 unsigned int wire_icmp_emit(const struct wire_icmp *m, const union wire_addr *src,

@@ -1,7 +1,7 @@
 /* wire_icmp.h - ICMP (RFC 792, 1191) and ICMPv6 (RFC 4443) messages
  *
- * What it does: parse and emit; the two protocols share one form here: type, code, one 32-bit word, a body. Called by
- * ip; the message is borrowed; pure; any thread.
+ * What it does: parse and emit; the two protocols share one form here: type, code, one 32-bit
+ * word, a body. Called by ip; the message is borrowed; pure; any thread.
  */
 #ifndef ZTCP_WIRE_ICMP_H
 #define ZTCP_WIRE_ICMP_H
@@ -13,9 +13,9 @@
 #include "stack/base/base_counters.h"
 #include "stack/wire/wire_addr.h"
 
-#define WIRE_PROTO_ICMP 1
+#define WIRE_PROTO_ICMP  1
 #define WIRE_PROTO_ICMP6 58
-#define WIRE_ICMP_LEN 8
+#define WIRE_ICMP_LEN    8
 
 enum wire_icmp_type {
 	WIRE_ICMP_ECHO_REPLY = 0,
@@ -65,10 +65,16 @@ struct wire_icmp {
 	uint32_t body_len;
 };
 
-/** wire_icmp_parse() - read an ICMP message, checksum verified. Return: CNT_none, or the reason to drop it. */
+/**
+ * wire_icmp_parse() - read an ICMP message, checksum verified. Return: CNT_none, or the reason to
+ * drop it.
+ */
 enum counter wire_icmp_parse(const uint8_t *bytes, size_t len, struct wire_icmp *m);
 
-/** wire_icmp6_parse() - read an ICMPv6 message, checksum verified. Return: CNT_none, or the reason to drop it. */
+/**
+ * wire_icmp6_parse() - read an ICMPv6 message, checksum verified. Return: CNT_none, or the reason
+ * to drop it.
+ */
 enum counter wire_icmp6_parse(const uint8_t *bytes, size_t len, const union wire_addr *src,
 			      const union wire_addr *dst, struct wire_icmp *m);
 

@@ -1,6 +1,7 @@
 /* wire_ip4.h - IPv4 header (RFC 791)
  *
- * What it does: parse, judge and emit. Called by ip on both ways; the packet is borrowed; pure; any thread.
+ * What it does: parse, judge and emit. Called by ip on both ways; the packet is borrowed; pure;
+ * any thread.
  */
 #ifndef ZTCP_WIRE_IP4_H
 #define ZTCP_WIRE_IP4_H
@@ -12,7 +13,7 @@
 #include "stack/base/base_counters.h"
 #include "stack/wire/wire_addr.h"
 
-#define WIRE_IP4_LEN 20
+#define WIRE_IP4_LEN     20
 #define WIRE_IP4_LEN_MAX 60
 
 struct wire_ip4 {
@@ -42,7 +43,10 @@ enum counter wire_ip4_parse(const uint8_t *bytes, size_t len, bool csum_ok, stru
 /** wire_ip4_emit() - write a header without options, checksum included. Return: WIRE_IP4_LEN. */
 unsigned int wire_ip4_emit(const struct wire_ip4 *ip, uint8_t *out);
 
-/** wire_ip4_len_set() - give an emitted header another total length, and the checksum that goes with it. */
+/**
+ * wire_ip4_len_set() - give an emitted header another total length, and the checksum that goes
+ * with it.
+ */
 void wire_ip4_len_set(uint8_t *hdr, uint16_t total_len);
 
 #endif

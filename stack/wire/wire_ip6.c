@@ -48,12 +48,9 @@ static enum counter ext_judge(const uint8_t *h, unsigned int ext_len, unsigned i
 	switch (ip->proto) {
 	case WIRE_IP6_HOP_BY_HOP:
 		return place ? CNT_wire_ip6_ext : options_judge(h + 2, ext_len - 2);
-	case WIRE_IP6_DEST:
-		return options_judge(h + 2, ext_len - 2);
-	case WIRE_IP6_ROUTING:
-		return h[3] ? CNT_wire_ip6_ext : CNT_none;
-	default:
-		return fragment_read(h, ip);
+	case WIRE_IP6_DEST: return options_judge(h + 2, ext_len - 2);
+	case WIRE_IP6_ROUTING: return h[3] ? CNT_wire_ip6_ext : CNT_none;
+	default: return fragment_read(h, ip);
 	}
 }
 

@@ -1,7 +1,7 @@
 /* wire_ip6.h - IPv6 header and its extension headers (RFC 8200)
  *
- * What it does: parse up to the upper layer or to a fragment, judge and emit. Called by ip on both ways; the packet
- * is borrowed; pure; any thread.
+ * What it does: parse up to the upper layer or to a fragment, judge and emit. Called by ip on both
+ * ways; the packet is borrowed; pure; any thread.
  */
 #ifndef ZTCP_WIRE_IP6_H
 #define ZTCP_WIRE_IP6_H
@@ -13,9 +13,9 @@
 #include "stack/base/base_counters.h"
 #include "stack/wire/wire_addr.h"
 
-#define WIRE_IP6_LEN 40
+#define WIRE_IP6_LEN      40
 #define WIRE_IP6_FRAG_LEN 8
-#define WIRE_IP6_EXT_MAX 8 /* extension headers looked at: more is an attack */
+#define WIRE_IP6_EXT_MAX  8 /* extension headers looked at: more is an attack */
 
 enum wire_ip6_proto {
 	WIRE_IP6_HOP_BY_HOP = 0,
@@ -29,9 +29,10 @@ struct wire_ip6 {
 	union wire_addr src, dst;
 	uint32_t frag_id;
 	uint16_t payload_len; /* of the header: extension headers and upper layer */
-	uint16_t body_at;     /* bytes from the start of the packet to the upper layer or the fragment's part */
-	uint16_t frag_off;    /* bytes, a multiple of 8 */
-	uint8_t tclass;	      /* DSCP and ECN */
+	uint16_t
+		body_at; /* bytes from the start of the packet to the upper layer or the fragment's part */
+	uint16_t frag_off; /* bytes, a multiple of 8 */
+	uint8_t tclass;    /* DSCP and ECN */
 	uint8_t hops;
 	uint8_t proto; /* of what stands at body_at; of the whole datagram for a fragment */
 	bool fragment; /* a fragment header was there */
@@ -43,8 +44,8 @@ struct wire_ip6 {
  * @bytes: the packet; @len may exceed its length (Ethernet padding)
  * @ip:    set on success only; body_at <= 40 + payload_len <= @len
  *
- * Refused: a routing header with segments left (RFC 5095), hop-by-hop not in first place, unknown options that ask
- * for it by their two high bits (RFC 8200 4.2).
+ * Refused: a routing header with segments left (RFC 5095), hop-by-hop not in first place, unknown
+ * options that ask for it by their two high bits (RFC 8200 4.2).
  *
  * Return: CNT_none, or the reason to drop the packet.
  */

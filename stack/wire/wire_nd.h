@@ -1,7 +1,7 @@
 /* wire_nd.h - neighbour solicitations and advertisements (RFC 4861)
  *
- * What it does: parse and emit the body of these two ICMPv6 messages. Called by ip; the message is borrowed; pure;
- * any thread.
+ * What it does: parse and emit the body of these two ICMPv6 messages. Called by ip; the message is
+ * borrowed; pure; any thread.
  */
 #ifndef ZTCP_WIRE_ND_H
 #define ZTCP_WIRE_ND_H
@@ -14,8 +14,8 @@
 #include "stack/wire/wire_addr.h"
 #include "stack/wire/wire_icmp.h"
 
-#define WIRE_ND_BODY_LEN 24 /* target and one link-layer address option */
-#define WIRE_ND_HOPS 255    /* proves that the message comes from this link */
+#define WIRE_ND_BODY_LEN 24  /* target and one link-layer address option */
+#define WIRE_ND_HOPS     255 /* proves that the message comes from this link */
 
 enum wire_nd_flag {
 	WIRE_ND_ROUTER = 1u << 31,

@@ -1,8 +1,8 @@
 /* wire_tcp.c - parse and emit TCP headers
  *
- * Options are laid out as most hosts do, so that 32-bit fields stay aligned and middleboxes meet nothing new:
- * MSS, SACK permitted with timestamps (or two NOPs), window scale, Fast Open, SACK blocks last because they
- * take what room is left.
+ * Options are laid out as most hosts do, so that 32-bit fields stay aligned and middleboxes meet
+ * nothing new: MSS, SACK permitted with timestamps (or two NOPs), window scale, Fast Open, SACK
+ * blocks last because they take what room is left.
  */
 #include "stack/wire/wire_tcp.h"
 
@@ -91,20 +91,13 @@ static enum counter opt_tfo(const uint8_t *cookie, unsigned int len, struct wire
 static enum counter opt_one(const uint8_t *o, unsigned int len, struct wire_tcp *seg)
 {
 	switch (o[0]) {
-	case KIND_MSS:
-		return seg->opts & TCP_OPT_MSS ? CNT_none : opt_mss(o, len, seg);
-	case KIND_WS:
-		return seg->opts & TCP_OPT_WSCALE ? CNT_none : opt_ws(o, len, seg);
-	case KIND_SACK_OK:
-		return opt_sack_ok(len, seg);
-	case KIND_SACK:
-		return seg->opts & TCP_OPT_SACK ? CNT_none : opt_sack(o, len, seg);
-	case KIND_TS:
-		return seg->opts & TCP_OPT_TS ? CNT_none : opt_ts(o, len, seg);
-	case KIND_TFO:
-		return seg->opts & TCP_OPT_TFO ? CNT_none : opt_tfo(o + 2, len - 2, seg);
-	default:
-		return CNT_none;
+	case KIND_MSS: return seg->opts & TCP_OPT_MSS ? CNT_none : opt_mss(o, len, seg);
+	case KIND_WS: return seg->opts & TCP_OPT_WSCALE ? CNT_none : opt_ws(o, len, seg);
+	case KIND_SACK_OK: return opt_sack_ok(len, seg);
+	case KIND_SACK: return seg->opts & TCP_OPT_SACK ? CNT_none : opt_sack(o, len, seg);
+	case KIND_TS: return seg->opts & TCP_OPT_TS ? CNT_none : opt_ts(o, len, seg);
+	case KIND_TFO: return seg->opts & TCP_OPT_TFO ? CNT_none : opt_tfo(o + 2, len - 2, seg);
+	default: return CNT_none;
 	}
 }
 

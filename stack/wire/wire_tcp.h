@@ -1,9 +1,10 @@
-/* wire_tcp.h - a TCP segment as values: any bytes in, only valid values out, and back (RFC 9293 3.1)
+/* wire_tcp.h - a TCP segment as values: any bytes in, only valid values out, and back (RFC 9293
+ * 3.1)
  *
- * What it does: one struct for both directions. wire_tcp_parse() fills it from bytes, the TCP core in
- * stack/tcp fills it to send, wire_tcp_emit() writes the header and options. Only valid values are
- * representable once parsed. Owner of the memory: the caller; @data is borrowed from whoever @owner
- * stands for. Any thread.
+ * What it does: one struct for both directions. wire_tcp_parse() fills it from bytes, the TCP core
+ * in stack/tcp fills it to send, wire_tcp_emit() writes the header and options. Only valid values
+ * are representable once parsed. Owner of the memory: the caller; @data is borrowed from whoever
+ * @owner stands for. Any thread.
  */
 #ifndef ZTCP_WIRE_TCP_H
 #define ZTCP_WIRE_TCP_H
@@ -28,19 +29,19 @@
 #define TCP_CWR 0x80
 
 /* Which options a segment carries; the fields below are meaningful only where the bit is set. */
-#define TCP_OPT_MSS 0x01
-#define TCP_OPT_WSCALE 0x02
+#define TCP_OPT_MSS     0x01
+#define TCP_OPT_WSCALE  0x02
 #define TCP_OPT_SACK_OK 0x04
-#define TCP_OPT_TS 0x08
-#define TCP_OPT_SACK 0x10
-#define TCP_OPT_TFO 0x20
+#define TCP_OPT_TS      0x08
+#define TCP_OPT_SACK    0x10
+#define TCP_OPT_TFO     0x20
 
-#define WIRE_TCP_SACK_MAX 4
-#define WIRE_TCP_TFO_MAX 16
-#define WIRE_TCP_IOV_MAX 8
-#define WIRE_TCP_HDR_LEN 20
-#define WIRE_TCP_OPT_MAX 40
-#define WIRE_TCP_HDR_MAX 60
+#define WIRE_TCP_SACK_MAX   4
+#define WIRE_TCP_TFO_MAX    16
+#define WIRE_TCP_IOV_MAX    8
+#define WIRE_TCP_HDR_LEN    20
+#define WIRE_TCP_OPT_MAX    40
+#define WIRE_TCP_HDR_MAX    60
 #define WIRE_TCP_WSCALE_MAX 14 /* RFC 7323 2.3: a larger shift is read as 14 */
 
 struct wire_tcp_sack {
@@ -58,16 +59,17 @@ struct wire_tcp_iov {
 struct wire_tcp {
 	uint16_t sport, dport;
 	uint32_t seq, ack;
-	uint16_t wnd; /* as on the wire, unscaled */
-	uint16_t urg; /* urgent pointer, offset from seq */
+	uint16_t wnd;  /* as on the wire, unscaled */
+	uint16_t urg;  /* urgent pointer, offset from seq */
 	uint8_t flags; /* TCP_FIN ... */
 	uint8_t opts;  /* TCP_OPT_... */
 	uint8_t ecn;   /* IP ECN codepoint: 0 not-ECT, 1 ECT(1), 2 ECT(0), 3 CE */
 	uint8_t nsack;
 	uint32_t tsval, tsecr;
-	uint32_t len;      /* payload bytes: the sum over iov */
-	uint16_t gso_size; /* out: payload bytes per packet when the whole is longer; 0: one packet */
-	uint8_t niov;      /* in: 0 or 1; more when several packets were merged */
+	uint32_t len; /* payload bytes: the sum over iov */
+	uint16_t
+		gso_size; /* out: payload bytes per packet when the whole is longer; 0: one packet */
+	uint8_t niov;     /* in: 0 or 1; more when several packets were merged */
 	uint8_t wscale;
 	uint16_t mss;
 	uint8_t tfo_len; /* 0: a cookie request */
@@ -86,11 +88,13 @@ static inline uint32_t wire_tcp_space(const struct wire_tcp *s)
  * wire_tcp_parse() - read a segment
  * @bytes: the TCP header and all after it, as long as the IP header says; borrowed by @seg->iov[0]
  * @len:   bytes
- * @seg:   on success set, but for the fields whose option bit is clear; ecn and gso_size are 0, owner NULL
+ * @seg:   on success set, but for the fields whose option bit is clear; ecn and gso_size are 0,
+ *         owner NULL
  *
- * Unknown options are skipped (RFC 9293 MUST-6). An option that repeats counts as its first. A malformed
- * SACK list and a Fast Open cookie of an illegal length are ignored; any other impossible length refuses
- * the segment. The checksum is not looked at: see wire_tcp_csum_ok().
+ * Unknown options are skipped (RFC 9293 MUST-6). An option that repeats counts as its first. A
+ * malformed
+ * SACK list and a Fast Open cookie of an illegal length are ignored; any other impossible length
+ * refuses the segment. The checksum is not looked at: see wire_tcp_csum_ok().
  *
  * Return: CNT_none, or the reason to drop the bytes.
  */
@@ -127,7 +131,8 @@ void wire_tcp_csum_set(uint8_t *hdr, unsigned int hdr_len, const struct wire_tcp
 		       const union wire_addr *src, const union wire_addr *dst);
 
 /**
- * wire_tcp_csum_offload() - put what a device with checksum offload expects: the folded pseudo header
+ * wire_tcp_csum_offload() - put what a device with checksum offload expects: the folded pseudo
+ * header
  * @len: bytes of payload after the header
  */
 void wire_tcp_csum_offload(uint8_t *hdr, unsigned int hdr_len, uint32_t len,

@@ -1,0 +1,128 @@
+/* ip_core.c - the memory of an ip, and its addresses */
+#include "stack/ip/ip_state.h"
+
+#include <errno.h>
+
+static size_t align64(size_t n)
+{
+	return (n + 63) & ~(size_t)63;
+}
+
+void ip_config_defaults(struct ip_config *cfg)
+{
+	*cfg = (struct ip_config){
+		.mtu = 1500,
+		.vlan = WIRE_VLAN_NONE,
+		.neigh_max = 256,
+		.pmtu_max = 256,
+		.reass_max = 4,
+	};
+}
+
+static bool config_ok(const struct ip_config *cfg)
+{
+	return cfg->mtu >= 576 && cfg->neigh_max >= 1 && cfg->neigh_max <= 4096 &&
+	       cfg->pmtu_max >= 4 && cfg->pmtu_max <= 65536 &&
+	       (cfg->pmtu_max & (cfg->pmtu_max - 1)) == 0 && cfg->reass_max <= 64 &&
+	       (cfg->vlan == WIRE_VLAN_NONE || cfg->vlan <= WIRE_VLAN_MAX);
+}
+
+size_t ip_size(const struct ip_config *cfg)
+{
+	if (!config_ok(cfg))
+		return 0;
+	return align64(sizeof(struct ip)) + align64(cfg->neigh_max * sizeof(struct ip_neigh)) +
+	       align64(cfg->neigh_max * sizeof(uint16_t)) +
+	       align64(cfg->pmtu_max * sizeof(struct ip_pmtu)) +
+	       align64(cfg->reass_max * sizeof(struct ip_reass));
+}
+
+static void *carve(char **at, size_t bytes)
+{
+	void *p = *at;
+
+	*at += align64(bytes);
+	return p;
+}
+
+struct ip *ip_init(void *mem, const struct ip_config *cfg, struct base_counters *counters)
+{
+	char *at = mem;
+	struct ip *ip = carve(&at, sizeof(*ip));
+
+	BASE_CHECK(config_ok(cfg));
+	memset(ip, 0, sizeof(*ip));
+	ip->cfg = *cfg;
+	ip->counters = counters;
+	ip->gen = 1;
+	ip->neigh = carve(&at, cfg->neigh_max * sizeof(*ip->neigh));
+	ip->neigh_head = carve(&at, cfg->neigh_max * sizeof(*ip->neigh_head));
+	ip->pmtu = carve(&at, cfg->pmtu_max * sizeof(*ip->pmtu));
+	ip->reass = carve(&at, cfg->reass_max * sizeof(*ip->reass));
+	memset(ip->pmtu, 0, cfg->pmtu_max * sizeof(*ip->pmtu));
+	for (uint32_t i = 0; i < cfg->reass_max; i++)
+		ip->reass[i].until = 0;
+	ip_neigh_init(ip);
+	return ip;
+}
+
+void ip_fini(struct ip *ip)
+{
+	struct wire_frame_out f;
+
+	while (ip_answer_take(ip, &f))
+		;
+	ip_neigh_fini(ip);
+}
+
+static struct ip_addr_entry *addr_find(const struct ip *ip, const union wire_addr *addr)
+{
+	for (uint32_t i = 0; i < ip->naddrs; i++)
+		if (wire_addr_equal(&ip->addrs[i].addr, addr))
+			return (struct ip_addr_entry *)&ip->addrs[i];
+	return NULL;
+}
+
+bool ip_addr_local(const struct ip *ip, const union wire_addr *addr)
+{
+	return addr_find(ip, addr) != NULL;
+}
+
+static bool addr_usable(const union wire_addr *addr)
+{
+	return !wire_addr_is_any(addr) && !wire_addr_is_multicast(addr) &&
+	       !wire_addr_is_broadcast(addr) && !wire_addr_is_loopback(addr);
+}
+
+int ip_addr_add(struct ip *ip, const union wire_addr *addr, unsigned int bits, ztime_t now)
+{
+	union wire_addr on_link = wire_addr_is_v4(addr) ? wire_addr_v4(0) : (union wire_addr){ 0 };
+	int mapped = ip_bits_mapped(addr, bits);
+	int err;
+
+	(void)now;
+	if (mapped < 0 || !addr_usable(addr))
+		return -EINVAL;
+	if (addr_find(ip, addr))
+		return -EEXIST;
+	if (ip->naddrs == IP_ADDRS_MAX)
+		return -ENOSPC;
+	err = ip_route_add(ip, addr, bits, &on_link, 0);
+	if (err)
+		return err;
+	ip->addrs[ip->naddrs++] = (struct ip_addr_entry){ .addr = *addr, .bits = (uint8_t)mapped };
+	ip->gen++;
+	ip_announce(ip, addr);
+	return 0;
+}
+
+int ip_addr_remove(struct ip *ip, const union wire_addr *addr)
+{
+	struct ip_addr_entry *e = addr_find(ip, addr);
+
+	if (!e)
+		return -ENOENT;
+	*e = ip->addrs[--ip->naddrs];
+	ip->gen++;
+	return 0;
+}

@@ -1,0 +1,177 @@
+/*
+ * ip_input.c - from a frame to what is in it: link, family, addresses, fragments, protocol, in
+ * this order
+ */
+#include "stack/ip/ip_state.h"
+
+static bool source_martian(const struct ip *ip, const union wire_addr *src)
+{
+	return wire_addr_is_any(src) || wire_addr_is_multicast(src) ||
+	       wire_addr_is_broadcast(src) || wire_addr_is_loopback(src) ||
+	       ip_addr_local(ip, src) || ip_is_net_broadcast(ip, src);
+}
+
+/* Groups matter to neighbour discovery alone. */
+static bool group_ours(const struct ip *ip, const union wire_addr *dst)
+{
+	static const union wire_addr all_nodes = { .b = { 0xff, 0x02, [15] = 1 } };
+
+	if (wire_addr_is_v4(dst))
+		return false;
+	if (wire_addr_equal(dst, &all_nodes))
+		return true;
+	for (uint32_t i = 0; i < ip->naddrs; i++) {
+		union wire_addr group = wire_nd_group(&ip->addrs[i].addr);
+
+		if (!wire_addr_is_v4(&ip->addrs[i].addr) && wire_addr_equal(dst, &group))
+			return true;
+	}
+	return false;
+}
+
+static enum counter addresses_judge(const struct ip *ip, struct ip_packet *p)
+{
+	/* Duplicate address detection asks from the unspecified address (RFC 4862 5.4.2). */
+	bool dad = p->proto == WIRE_PROTO_ICMP6 && wire_addr_is_any(&p->src) &&
+		   wire_addr_is_multicast(&p->dst) && !wire_addr_is_v4(&p->dst);
+
+	if (!dad && source_martian(ip, &p->src))
+		return CNT_ip_martian_src;
+	if (ip_addr_local(ip, &p->dst))
+		return CNT_none;
+	if (!group_ours(ip, &p->dst))
+		return CNT_ip_martian_dst;
+	p->group = true;
+	return CNT_none;
+}
+
+static enum counter tcp_found(const struct ip_packet *p, const struct wire_frame_in *frame,
+			      struct ip_rx *rx)
+{
+	/* RFC 1122 4.2.3.10: never a connection with a group, on either layer. */
+	if (p->group)
+		return CNT_ip_link_group;
+	rx->kind = IP_RX_TCP;
+	rx->src = p->src;
+	rx->dst = p->dst;
+	rx->l4 = p->body;
+	rx->l4_len = p->body_len;
+	rx->ecn = p->ecn;
+	rx->joined = p->body < frame->data || p->body >= frame->data + frame->len;
+	rx->csum_ok = frame->flags & WIRE_FRAME_TCP_CSUM_OK && !rx->joined;
+	return CNT_none;
+}
+
+static enum counter protocol_input(struct ip *ip, const struct ip_packet *p,
+				   const struct wire_frame_in *frame, struct ip_rx *rx, ztime_t now)
+{
+	bool v4 = wire_addr_is_v4(&p->dst);
+
+	base_count(ip->counters, CNT_ip_rx_packets);
+	if (p->proto == WIRE_PROTO_TCP)
+		return tcp_found(p, frame, rx);
+	if (p->proto == (v4 ? WIRE_PROTO_ICMP : WIRE_PROTO_ICMP6))
+		return ip_icmp_input(ip, p, rx, now);
+	if (p->proto != WIRE_IP6_NONE || v4)
+		ip_icmp_unreach(ip, p, now);
+	return CNT_ip_proto_unknown;
+}
+
+static enum counter ip4_input(struct ip *ip, struct ip_packet *p, const struct wire_frame_in *frame,
+			      struct ip_rx *rx, ztime_t now)
+{
+	struct wire_ip4 h;
+	enum counter why;
+
+	why = wire_ip4_parse(p->packet, p->packet_len, frame->flags & WIRE_FRAME_IP_CSUM_OK, &h);
+	if (why != CNT_none)
+		return why;
+	p->src = h.src;
+	p->dst = h.dst;
+	p->packet_len = h.total_len;
+	p->body = p->packet + h.hdr_len;
+	p->body_len = h.total_len - h.hdr_len;
+	p->proto = h.proto;
+	p->ecn = h.tos & 3;
+	p->hops = h.ttl;
+	why = addresses_judge(ip, p);
+	if (why == CNT_none && BASE_UNLIKELY(h.mf || h.frag_off)) {
+		struct ip_frag f = { .id = h.id, .off = h.frag_off, .more = h.mf };
+
+		why = ip_reass_input(ip, p, &f, now);
+	}
+	return why == CNT_none ? protocol_input(ip, p, frame, rx, now) : why;
+}
+
+static enum counter ip6_input(struct ip *ip, struct ip_packet *p, const struct wire_frame_in *frame,
+			      struct ip_rx *rx, ztime_t now)
+{
+	struct wire_ip6 h;
+	enum counter why = wire_ip6_parse(p->packet, p->packet_len, &h);
+
+	if (why != CNT_none)
+		return why;
+	p->src = h.src;
+	p->dst = h.dst;
+	p->packet_len = WIRE_IP6_LEN + h.payload_len;
+	p->body = p->packet + h.body_at;
+	p->body_len = p->packet_len - h.body_at;
+	p->proto = h.proto;
+	p->ecn = h.tclass & 3;
+	p->hops = h.hops;
+	why = addresses_judge(ip, p);
+	/* A fragment that is the whole datagram is no fragment (RFC 6946). */
+	if (why == CNT_none && BASE_UNLIKELY(h.mf || h.frag_off)) {
+		struct ip_frag f = { .id = h.frag_id, .off = h.frag_off, .more = h.mf };
+
+		why = ip_reass_input(ip, p, &f, now);
+	}
+	return why == CNT_none ? protocol_input(ip, p, frame, rx, now) : why;
+}
+
+static enum counter link_judge(const struct ip *ip, const struct wire_eth *eth)
+{
+	/* A priority tag (VLAN 0) is no VLAN (802.1Q 6.9.1). */
+	bool ours = eth->vlan == ip->cfg.vlan || (eth->vlan == 0 && ip->cfg.vlan == WIRE_VLAN_NONE);
+
+	if (!ours)
+		return CNT_wire_eth_vlan;
+	if (!wire_mac_is_group(&eth->dst) && !wire_mac_equal(&eth->dst, &ip->cfg.mac))
+		return CNT_wire_eth_dst;
+	return wire_mac_is_group(&eth->src) ? CNT_wire_eth_dst : CNT_none;
+}
+
+static enum counter frame_input(struct ip *ip, const struct wire_frame_in *frame, struct ip_rx *rx,
+				ztime_t now)
+{
+	struct wire_eth eth;
+	struct ip_packet p;
+	enum counter why = wire_eth_parse(frame->data, frame->len, &eth);
+
+	if (why == CNT_none)
+		why = link_judge(ip, &eth);
+	if (why != CNT_none)
+		return why;
+	p.packet = frame->data + eth.hdr_len;
+	p.packet_len = frame->len - eth.hdr_len;
+	p.mac = eth.src;
+	p.group = wire_mac_is_group(&eth.dst);
+	switch (eth.type) {
+	case WIRE_ETH_IP4: return ip4_input(ip, &p, frame, rx, now);
+	case WIRE_ETH_IP6: return ip6_input(ip, &p, frame, rx, now);
+	case WIRE_ETH_ARP: return ip_arp_input(ip, p.packet, p.packet_len, now);
+	default: return CNT_wire_eth_type;
+	}
+}
+
+enum counter ip_input(struct ip *ip, const struct wire_frame_in *frame, struct ip_rx *rx,
+		      ztime_t now)
+{
+	enum counter why;
+
+	rx->kind = IP_RX_NONE;
+	why = frame_input(ip, frame, rx, now);
+	if (why != CNT_none)
+		base_count(ip->counters, why);
+	return why;
+}

@@ -1,0 +1,179 @@
+/* ip_output.c - headers in front of a segment, and the queue of IP's own frames */
+#include "stack/ip/ip_state.h"
+
+#include <errno.h>
+
+struct wire_frame_out *ip_answer_new(struct ip *ip)
+{
+	struct wire_frame_out *f;
+
+	if (ip->answer_put - ip->answer_got == IP_ANSWERS_MAX) {
+		base_count(ip->counters, CNT_ip_answers_full);
+		return NULL;
+	}
+	f = &ip->answers[ip->answer_put % IP_ANSWERS_MAX];
+	f->l4_len = f->flags = f->niov = 0;
+	f->gso_size = 0;
+	f->len = 0;
+	return f;
+}
+
+void ip_answer_push(struct ip *ip)
+{
+	ip->answer_put++;
+}
+
+bool ip_answer_take(struct ip *ip, struct wire_frame_out *out)
+{
+	const struct wire_frame_out *f;
+
+	if (ip->answer_owner) {
+		ip->cfg.buf.put(ip->cfg.buf.ctx, ip->answer_owner);
+		ip->answer_owner = NULL;
+	}
+	if (ip->answer_put == ip->answer_got)
+		return false;
+	f = &ip->answers[ip->answer_got++ % IP_ANSWERS_MAX];
+	*out = *f;
+	if (f->niov)
+		ip->answer_owner = f->iov[0].owner;
+	return true;
+}
+
+bool ip_payload_copy(struct ip *ip, struct wire_frame_out *f, const uint8_t *data, uint32_t len)
+{
+	uint8_t *to;
+	void *owner;
+
+	f->len = len;
+	f->niov = 0;
+	if (len == 0)
+		return true;
+	owner = ip->cfg.buf.alloc(ip->cfg.buf.ctx, len, &to);
+	if (!owner) {
+		base_count(ip->counters, CNT_ip_no_buffer);
+		return false;
+	}
+	memcpy(to, data, len);
+	f->iov[0] = (struct wire_tcp_iov){ .data = to, .len = len, .owner = owner };
+	f->niov = 1;
+	return true;
+}
+
+void ip_eth_put(const struct ip *ip, struct wire_frame_out *f, const struct wire_mac *dst,
+		uint16_t type)
+{
+	struct wire_eth eth = {
+		.dst = *dst,
+		.src = ip->cfg.mac,
+		.type = type,
+		.vlan = ip->cfg.vlan,
+	};
+
+	f->l3_at = (uint8_t)wire_eth_emit(&eth, f->hdr);
+	f->hdr_len = f->l3_at;
+}
+
+void ip_header_put(struct wire_frame_out *f, const union wire_addr *src, const union wire_addr *dst,
+		   uint8_t proto, uint32_t len, uint8_t hops)
+{
+	uint8_t *at = f->hdr + f->l3_at;
+	unsigned int n;
+
+	if (wire_addr_is_v4(dst)) {
+		/* An atomic datagram needs no identification (RFC 6864 4.1). */
+		struct wire_ip4 ip4 = {
+			.src = *src,
+			.dst = *dst,
+			.total_len = (uint16_t)(WIRE_IP4_LEN + len),
+			.ttl = hops,
+			.proto = proto,
+			.df = true,
+		};
+
+		n = wire_ip4_emit(&ip4, at);
+	} else {
+		struct wire_ip6 ip6 = {
+			.src = *src,
+			.dst = *dst,
+			.payload_len = (uint16_t)len,
+			.hops = hops,
+			.proto = proto,
+		};
+
+		n = wire_ip6_emit(&ip6, at);
+	}
+	f->l4_at = (uint8_t)(f->l3_at + n);
+	f->hdr_len = f->l4_at;
+}
+
+/* Both ECN bits are zero until here; both checksums are patched instead of summed again. */
+static void ecn_put(struct wire_frame_out *f, bool v4, uint8_t ecn)
+{
+	uint8_t *at = f->hdr + f->l3_at;
+
+	if (!ecn)
+		return;
+	if (v4) {
+		at[1] |= ecn;
+		wire_ip4_len_set(at, base_be16_get(at + 2));
+	} else {
+		at[1] |= (uint8_t)(ecn << 4);
+	}
+}
+
+static void segment_put(const struct ip *ip, struct wire_frame_out *f, const struct wire_flow *flow,
+			struct wire_tcp *seg)
+{
+	unsigned int hdr_len = wire_tcp_hdr_len(seg);
+	uint8_t *tcp;
+
+	seg->sport = flow->lport;
+	seg->dport = flow->rport;
+	ip_header_put(f, &flow->local, &flow->remote, WIRE_PROTO_TCP, hdr_len + seg->len, IP_TTL);
+	ecn_put(f, wire_addr_is_v4(&flow->remote), seg->ecn);
+	tcp = f->hdr + f->l4_at;
+	wire_tcp_emit(seg, tcp);
+	f->hdr_len = (uint16_t)(f->l4_at + hdr_len);
+	f->l4_len = (uint8_t)hdr_len;
+	f->len = seg->len;
+	f->niov = seg->niov;
+	memcpy(f->iov, seg->iov, seg->niov * sizeof(seg->iov[0]));
+	f->gso_size = seg->gso_size && seg->len > seg->gso_size ? seg->gso_size : 0;
+	f->flags = 0;
+	if (f->gso_size || ip->cfg.offloads & WIRE_OFFLOAD_TX_CSUM) {
+		f->flags = WIRE_FRAME_TCP_CSUM;
+		wire_tcp_csum_offload(tcp, hdr_len, seg->len, &flow->local, &flow->remote);
+	} else {
+		wire_tcp_csum_set(tcp, hdr_len, seg, &flow->local, &flow->remote);
+	}
+}
+
+int ip_output(struct ip *ip, struct ip_hop *hop, const struct wire_flow *flow, struct wire_tcp *seg,
+	      struct wire_frame_out *out, ztime_t now)
+{
+	const struct ip_neigh *n;
+	bool ready;
+	int err;
+
+	err = ip_hop_get(ip, &flow->remote, hop, now);
+	if (err) {
+		base_count(ip->counters, err == -ENOBUFS ? CNT_ip_neigh_full : CNT_ip_no_route);
+		return err;
+	}
+	ready = ip_neigh_use(ip, hop->neigh, now);
+	n = &ip->neigh[hop->neigh];
+	ip_eth_put(ip, out, &n->mac, wire_addr_is_v4(&flow->remote) ? WIRE_ETH_IP4 : WIRE_ETH_IP6);
+	segment_put(ip, out, flow, seg);
+	return ready ? 1 : ip_neigh_wait(ip, hop->neigh, out);
+}
+
+void ip_reply(struct ip *ip, const struct wire_flow *flow, struct wire_tcp *seg, ztime_t now)
+{
+	struct wire_frame_out *f = ip_answer_new(ip);
+	struct ip_hop hop = { 0 };
+
+	BASE_CHECK(seg->len == 0);
+	if (f && ip_output(ip, &hop, flow, seg, f, now) == 1)
+		ip_answer_push(ip);
+}

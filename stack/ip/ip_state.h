@@ -1,0 +1,236 @@
+/* ip_state.h - the inside of struct ip; for stack/ip alone
+ *
+ * What it does: shows the tables and the calls between the files of this folder. Memory and
+ * thread: as in ip.h.
+ */
+#ifndef ZTCP_IP_STATE_H
+#define ZTCP_IP_STATE_H
+
+#include "stack/base/base_bytes.h"
+#include "stack/base/base_check.h"
+#include "stack/ip/ip.h"
+#include "stack/wire/wire_arp.h"
+#include "stack/wire/wire_csum.h"
+#include "stack/wire/wire_icmp.h"
+#include "stack/wire/wire_ip4.h"
+#include "stack/wire/wire_ip6.h"
+#include "stack/wire/wire_nd.h"
+
+#define IP_NONE 0xffffu /* no neighbour, no frame */
+
+struct ip_addr_entry {
+	union wire_addr addr;
+	uint8_t bits; /* of the mapped form */
+};
+
+struct ip_route {
+	union wire_addr net, via;
+	uint16_t mtu;
+	uint8_t bits;
+	bool on_link;
+};
+
+/*
+ * A neighbour's life:
+ *   FREE        not in the table
+ *   INCOMPLETE  asked by broadcast or multicast every second; frames wait
+ *   REACHABLE   has answered less than 30 s ago, or more and nothing was sent since
+ *   PROBE       asked by unicast every second; its address stays in use
+ * Three questions without an answer: INCOMPLETE drops what waits and is FREE, PROBE is INCOMPLETE.
+ */
+enum ip_neigh_state { NEIGH_FREE, NEIGH_INCOMPLETE, NEIGH_REACHABLE, NEIGH_PROBE };
+
+struct ip_neigh {
+	union wire_addr addr;
+	struct wire_mac mac;
+	uint8_t state;
+	uint8_t asked;
+	uint8_t npending;
+	bool used; /* since the last look of the evictor */
+	uint16_t next_hash;
+	uint16_t prev_asking, next_asking; /* ring of those with a question out, soonest first */
+	ztime_t at;                        /* answered at, or next question due at */
+};
+
+struct ip_pending {
+	uint16_t neigh; /* IP_NONE: slot is free */
+	uint32_t order;
+	struct wire_frame_out frame; /* iov[0].owner is ours */
+};
+
+struct ip_pmtu {
+	union wire_addr dst;
+	ztime_t until;
+	uint16_t mtu; /* 0: free */
+};
+
+struct ip_bucket {
+	ztime_t at;
+	uint32_t tokens;
+};
+
+#define IP_REASS_BYTES     65536u
+#define IP_REASS_WORDS     (IP_REASS_BYTES / 8 / 64)
+#define IP_REASS_FRAGS_MAX 64
+
+struct ip_reass {
+	union wire_addr src, dst;
+	ztime_t until; /* 0: free */
+	uint32_t id;
+	uint32_t have;  /* bytes */
+	uint32_t total; /* 0 until the last fragment has come */
+	uint16_t frags;
+	uint8_t proto;
+	uint8_t ecn;
+	uint64_t map[IP_REASS_WORDS]; /* one bit for 8 bytes */
+	uint8_t buf[IP_REASS_BYTES];
+};
+
+struct ip {
+	struct ip_config cfg;
+	struct base_counters *counters;
+	uint32_t gen; /* a hop with another is stale */
+	uint32_t naddrs, nroutes;
+	struct ip_addr_entry addrs[IP_ADDRS_MAX];
+	struct ip_route routes[IP_ROUTES_MAX]; /* longest prefix first */
+
+	struct ip_neigh *neigh;
+	uint16_t *neigh_head; /* neigh_max heads */
+	uint16_t asking_head, asking_tail, neigh_free, evict_at;
+	uint32_t pending_order;
+	struct ip_pending pending[IP_PENDING_MAX];
+
+	struct ip_pmtu *pmtu;
+	struct ip_reass *reass;
+	struct ip_bucket error_bucket, echo_bucket;
+	uint64_t answer_put, answer_got; /* counts; their difference is how many wait */
+	void *answer_owner;              /* of the frame given last */
+	struct wire_frame_out answers[IP_ANSWERS_MAX];
+};
+
+/* A packet as far as ip_input.c has read it. */
+struct ip_packet {
+	union wire_addr src, dst;
+	const uint8_t *packet; /* from the IP header on */
+	uint32_t packet_len;
+	const uint8_t *body; /* upper layer */
+	uint32_t body_len;
+	struct wire_mac mac; /* of the sender's station */
+	uint8_t proto, ecn, hops;
+	bool group; /* sent to a group address on the link or in IP */
+};
+
+/* ip_output.c */
+
+/**
+ * ip_answer_new() - room for one frame of IP's own; NULL (counted) when too many wait. Finish by
+ * ip_answer_push().
+ */
+struct wire_frame_out *ip_answer_new(struct ip *ip);
+
+/** ip_answer_push() - the frame of ip_answer_new() is complete. */
+void ip_answer_push(struct ip *ip);
+
+/** ip_eth_put() - write the Ethernet header of @f and set l3_at. */
+void ip_eth_put(const struct ip *ip, struct wire_frame_out *f, const struct wire_mac *dst,
+		uint16_t type);
+
+/**
+ * ip_header_put() - write an IP header at l3_at for @len bytes after it, and set l4_at and hdr_len.
+ */
+void ip_header_put(struct wire_frame_out *f, const union wire_addr *src, const union wire_addr *dst,
+		   uint8_t proto, uint32_t len, uint8_t hops);
+
+/**
+ * ip_payload_copy() - attach a copy of @len bytes to @f. Return: false (counted) without a buffer.
+ */
+bool ip_payload_copy(struct ip *ip, struct wire_frame_out *f, const uint8_t *data, uint32_t len);
+
+/* ip_route.c */
+
+/** ip_route_find() - Return: the route with the longest prefix for @dst, or NULL. */
+const struct ip_route *ip_route_find(const struct ip *ip, const union wire_addr *dst);
+
+/** ip_bits_mapped() - prefix length of the mapped form. Return: it, or -EINVAL. */
+int ip_bits_mapped(const union wire_addr *addr, unsigned int bits);
+
+/** ip_is_net_broadcast() - Return: true for the broadcast address of one of our IPv4 networks. */
+bool ip_is_net_broadcast(const struct ip *ip, const union wire_addr *addr);
+
+/* ip_neigh.c */
+
+void ip_neigh_init(struct ip *ip);
+
+/** ip_neigh_find() - Return: index of @addr, or IP_NONE. */
+uint16_t ip_neigh_find(const struct ip *ip, const union wire_addr *addr);
+
+/** ip_neigh_get() - find or make @addr's entry. Return: index, or IP_NONE when all are in use. */
+uint16_t ip_neigh_get(struct ip *ip, const union wire_addr *addr);
+
+/** ip_neigh_heard() - @addr has answered (@solicited) or spoken from @mac. */
+void ip_neigh_heard(struct ip *ip, const union wire_addr *addr, const struct wire_mac *mac,
+		    bool solicited, ztime_t now);
+
+/** ip_neigh_use() - about to send to entry @i. Return: true when its MAC may be used now. */
+bool ip_neigh_use(struct ip *ip, uint16_t i, ztime_t now);
+
+/**
+ * ip_neigh_wait() - keep a copy of @f until entry @i is resolved. Return: 0 or -ENOBUFS (counted).
+ */
+int ip_neigh_wait(struct ip *ip, uint16_t i, const struct wire_frame_out *f);
+
+/** ip_neigh_fini() - give back what waits. */
+void ip_neigh_fini(struct ip *ip);
+
+/* ip_ask.c */
+
+/**
+ * ip_ask() - send an ARP request or a neighbour solicitation for entry @n, by unicast in state
+ * PROBE.
+ */
+void ip_ask(struct ip *ip, const struct ip_neigh *n);
+
+/** ip_announce() - tell the link that @addr is at our MAC. */
+void ip_announce(struct ip *ip, const union wire_addr *addr);
+
+/** ip_arp_input() - an ARP message. */
+enum counter ip_arp_input(struct ip *ip, const uint8_t *bytes, size_t len, ztime_t now);
+
+/** ip_nd_input() - a neighbour solicitation or advertisement. */
+enum counter ip_nd_input(struct ip *ip, const struct ip_packet *p, const struct wire_icmp *m,
+			 ztime_t now);
+
+/* ip_icmp.c */
+
+/** ip_icmp_input() - an ICMP or ICMPv6 message; sets @rx for an error that quotes TCP. */
+enum counter ip_icmp_input(struct ip *ip, const struct ip_packet *p, struct ip_rx *rx, ztime_t now);
+
+/**
+ * ip_icmp_unreach() - tell the sender of @p that nobody here takes its protocol (v4) or port (v4,
+ * v6).
+ */
+void ip_icmp_unreach(struct ip *ip, const struct ip_packet *p, ztime_t now);
+
+/* ip_pmtu.c */
+
+/** ip_pmtu_find() - Return: MTU remembered for @dst, or @link. */
+uint16_t ip_pmtu_find(const struct ip *ip, const union wire_addr *dst, uint16_t link, ztime_t now);
+
+/* ip_reass.c */
+
+struct ip_frag {
+	uint32_t id;
+	uint32_t off;
+	bool more;
+};
+
+/**
+ * ip_reass_input() - one fragment
+ * @p: its body is the fragment's part; on completion body and body_len become the datagram's
+ *
+ * Return: CNT_none when complete, CNT_ip_reass_wait while parts miss, else why it was dropped.
+ */
+enum counter ip_reass_input(struct ip *ip, struct ip_packet *p, const struct ip_frag *f,
+			    ztime_t now);
+
+#endif
