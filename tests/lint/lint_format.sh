@@ -9,6 +9,6 @@ if [ "${1-}" = --fix ]; then
 fi
 mapfile -t sources < <(files '*.c' '*.h')
 [ ${#sources[@]} -gt 0 ] || skip "no sources"
-bad=$(printf '%s\0' "${sources[@]}" | xargs -0 -P 2 -n 8 clang-format --dry-run -Werror 2>&1 |
+bad=$(printf '%s\0' "${sources[@]}" | xargs -0 clang-format --dry-run -Werror 2>&1 |
 	sed -n 's/^\([^ :]*\):[0-9]*:[0-9]*: error.*/\1/p' | sort | uniq -c)
 [ -z "$bad" ] || { echo "not as clang-format writes it (places, file); tests/lint/lint_format.sh --fix FILE:"; echo "$bad"; exit 1; }
