@@ -65,6 +65,15 @@ function show(i,    cm, c, k, kb, r, r1, line) {
 	}
 }
 
+# The demonstration's line: the kernel at its best, ours, how many times better.
+function show_brief(i,    cm, kb) {
+	cm = case_of[i] SUBSEP metric_of[i]
+	kb = kernel_best(cm, against_of[i], better_of[i])
+	if (kb == "" || !n[cm, "ours"]) return
+	printf "  %-*s  %12s  %12s  %7.1f times\n", wide, title_of[i], human(med[cm, kb]), \
+		human(med[cm, "ours"]), ratio(med[cm, "ours"], med[cm, kb], better_of[i])
+}
+
 BEGIN {
 	FS = "\t"
 	while ((getline row < cases) > 0) {
@@ -91,6 +100,14 @@ END {
 		against_of[ncase] = f[6]; bar_of[ncase] = f[7]; aim_of[ncase] = f[8]
 		title_of[ncase] = f[9] ", " f[4]
 		if (length(title_of[ncase]) > wide) wide = length(title_of[ncase])
+	}
+	if (brief) {
+		printf "\n  %-*s  %12s  %12s\n", wide, "median of " fact["pairs"], "kernel", "ztcp"
+		for (i = 1; i <= ncase; i++) show_brief(i)
+		print "\n  kernel: the better of one core each and both on one core; ztcp: one core each"
+		for (i = 1; i <= nlifted; i++) print "  connections lifted to shared memory, " lifted[i]
+		print "  CPU pressure (some avg10): " pressure "; CPU used by others meanwhile: " foreign
+		exit
 	}
 	print fact["workload"] ": " fact["about"]
 	line = sprintf("  %-*s", wide, fact["pairs"] " rounds, " fact["seconds"] " s each; median (min - max)")
