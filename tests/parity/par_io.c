@@ -86,7 +86,7 @@ CASE(sendto_address, F_BOTH, "sendto with an address on a connected socket")
 	SHOW(sendto(c->a.fd, buf, 10, 0, (struct sockaddr *)&to, sizeof(to)));
 	SHOW(end_get(&c->b, 10));
 	SHOW(sendto(c->a.fd, buf, 10, 0, (struct sockaddr *)&to, 1 << 20));
-	SHOW(sendto(c->a.fd, buf, 10, 0, (struct sockaddr *)8, sizeof(to)));
+	SHOW(sendto(c->a.fd, buf, 10, 0, bad_pointer, sizeof(to)));
 }
 
 CASE(sendmsg_recvmsg, F_ANY, "sendmsg and recvmsg, and what they leave in the header")

@@ -207,7 +207,7 @@ CASE(option_errors, F_BOTH, "options: bad pointers, lengths, levels and names")
 
 	SHOW(setsockopt(c->a.fd, SOL_SOCKET, SO_KEEPALIVE, &v, 2));
 	SHOW(setsockopt(c->a.fd, IPPROTO_TCP, TCP_NODELAY, &v, 2));
-	SHOW(setsockopt(c->a.fd, IPPROTO_TCP, TCP_NODELAY, (void *)8, 4));
+	SHOW(setsockopt(c->a.fd, IPPROTO_TCP, TCP_NODELAY, bad_pointer, 4));
 	SHOW(setsockopt(c->a.fd, SOL_SOCKET, 9999, &v, 4));
 	SHOW(setsockopt(c->a.fd, IPPROTO_TCP, 9999, &v, 4));
 	SHOW(setsockopt(c->a.fd, 9999, 1, &v, 4));
@@ -217,8 +217,8 @@ CASE(option_errors, F_BOTH, "options: bad pointers, lengths, levels and names")
 	len = sizeof(v);
 	SHOW(getsockopt(c->a.fd, SOL_SOCKET, 9999, &v, &len));
 	SHOW(getsockopt(c->a.fd, IPPROTO_TCP, 9999, &v, &len));
-	SHOW(getsockopt(c->a.fd, SOL_SOCKET, SO_TYPE, (void *)8, &len));
-	SHOW(getsockopt(c->a.fd, SOL_SOCKET, SO_TYPE, &v, (void *)8));
+	SHOW(getsockopt(c->a.fd, SOL_SOCKET, SO_TYPE, bad_pointer, &len));
+	SHOW(getsockopt(c->a.fd, SOL_SOCKET, SO_TYPE, &v, bad_pointer));
 	len = -1;
 	SHOW(getsockopt(c->a.fd, SOL_SOCKET, SO_TYPE, &v, &len));
 	SHOW(getsockopt(-1, SOL_SOCKET, SO_TYPE, &v, &len));
@@ -322,7 +322,7 @@ CASE(names, F_ANY | F_SELF6 | F_PAIR6, "getsockname and getpeername: the two end
 	sl = 4;
 	SHOW(getsockname(c->a.fd, (struct sockaddr *)&s, &sl));
 	say("length %u", sl);
-	SHOW(getsockname(c->a.fd, (struct sockaddr *)8, &sl));
+	SHOW(getsockname(c->a.fd, bad_pointer, &sl));
 	sl = -1;
 	SHOW(getpeername(c->a.fd, (struct sockaddr *)&s, &sl));
 	SHOW(end_reset(&c->b));
@@ -366,7 +366,7 @@ CASE(fionread, F_ANY, "FIONREAD (SIOCINQ) is exact at every step")
 	SHOW(end_get(&c->a, 10061));
 	SHOW(ioctl(c->a.fd, FIONREAD, &n));
 	say("%d", n);
-	SHOW(ioctl(c->a.fd, FIONREAD, (void *)8));
+	SHOW(ioctl(c->a.fd, FIONREAD, bad_pointer));
 }
 
 static int outq_reaches_zero(int fd, unsigned long which)
@@ -415,7 +415,7 @@ CASE(fionbio, F_BOTH, "FIONBIO and O_NONBLOCK are one flag")
 	SHOW(end_get_join(&c->a));
 	SHOW(fcntl(c->a.fd, F_SETFL, O_NONBLOCK));
 	SHOW(read(c->a.fd, buf, 1));
-	SHOW(ioctl(c->a.fd, FIONBIO, (void *)8));
+	SHOW(ioctl(c->a.fd, FIONBIO, bad_pointer));
 }
 
 CASE(fcntl_values, F_BOTH, "F_GETFL, F_SETFL, F_GETFD, F_SETFD, F_GETOWN and unknown commands")

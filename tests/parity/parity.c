@@ -10,6 +10,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
+void *volatile bad_pointer = (void *)8;
 static struct par_case *cases, **cases_end = &cases;
 
 static const struct {

@@ -114,6 +114,9 @@ void par_die(const char *what) __attribute__((noreturn));
 /** par_skip() - this machine cannot run the case: say why and exit 77 */
 void par_skip(const char *why) __attribute__((noreturn));
 
+/** bad_pointer - points nowhere; volatile, so that the compiler does not know */
+extern void *volatile bad_pointer;
+
 /** poll_name() - poll or epoll bits as text; four results stay valid in each thread */
 const char *poll_name(unsigned mask);
 /** err_name() - name of an errno value, "0" for none */
