@@ -5,7 +5,7 @@
 
 #include "daemon/policy/policy_store.h"
 
-#define RULE_BYTES                                                                 \
+#define RULE_BYTES                                                                      \
 	(sizeof(struct policy_rule) + POLICY_STORE_VALUES * sizeof(struct policy_val) + \
 	 POLICY_STORE_TEXT)
 

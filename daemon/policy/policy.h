@@ -221,8 +221,8 @@ struct policy_rule {
  */
 struct policy_env {
 	void *arg;
-	int (*include)(void *arg, struct policy *p, const char *from, const char *pattern, unsigned depth,
-		       struct policy_error *err);
+	int (*include)(void *arg, struct policy *p, const char *from, const char *pattern,
+		       unsigned depth, struct policy_error *err);
 	int (*user)(void *arg, const char *name, uint32_t *id);
 	int (*group)(void *arg, const char *name, uint32_t *id);
 };

@@ -72,8 +72,9 @@ static const char *one_match(const char *pat, char c)
 
 static bool whole_match(const char *pat, const char *s)
 {
-	const char *star = NULL, *star_s = NULL;   /* last *: pattern behind it, and where it ends for now */
-	const char *deep = NULL, *deep_s = NULL;   /* the same for ** */
+	const char *star = NULL,
+		   *star_s = NULL; /* last *: pattern behind it, and where it ends for now */
+	const char *deep = NULL, *deep_s = NULL; /* the same for ** */
 
 	for (;;) {
 		const char *next;

@@ -38,30 +38,19 @@ static void text_set(char *out, size_t size, const char *s)
 static const char *error_words(int errnum)
 {
 	switch (-errnum) {
-	case ENOENT:
-		return "a file that exists";
+	case ENOENT: return "a file that exists";
 	case EACCES:
-	case EPERM:
-		return "a file that may be read (permission denied)";
-	case EISDIR:
-		return "a file (it is a directory)";
-	case EFBIG:
-		return "a file of at most 4 MiB";
-	case ELOOP:
-		return "a file (too many symbolic links)";
+	case EPERM: return "a file that may be read (permission denied)";
+	case EISDIR: return "a file (it is a directory)";
+	case EFBIG: return "a file of at most 4 MiB";
+	case ELOOP: return "a file (too many symbolic links)";
 	case EMFILE:
-	case ENFILE:
-		return "a file that can be opened (too many files are open)";
-	case ENOMEM:
-		return "memory for the policy";
-	case ENOTDIR:
-		return "a folder that exists";
-	case E2BIG:
-		return "a pattern that at most 256 files match";
-	case ENAMETOOLONG:
-		return "a file name of at most 255 bytes";
-	default:
-		return "a file that can be read";
+	case ENFILE: return "a file that can be opened (too many files are open)";
+	case ENOMEM: return "memory for the policy";
+	case ENOTDIR: return "a folder that exists";
+	case E2BIG: return "a pattern that at most 256 files match";
+	case ENAMETOOLONG: return "a file name of at most 255 bytes";
+	default: return "a file that can be read";
 	}
 }
 
@@ -143,15 +132,17 @@ static int id_find(const char *file, const char *name, uint32_t *id)
 	for (s = t.at; rc && s < end;) {
 		const char *nl = memchr(s, '\n', (size_t)(end - s));
 		const char *stop = nl ? nl : end;
-		const char *second = (size_t)(stop - s) > len && s[len] == ':' && !memcmp(s, name, len)
-					     ? memchr(s + len + 1, ':', (size_t)(stop - s) - len - 1)
-					     : NULL;
+		const char *second =
+			(size_t)(stop - s) > len && s[len] == ':' && !memcmp(s, name, len)
+				? memchr(s + len + 1, ':', (size_t)(stop - s) - len - 1)
+				: NULL;
 		char digits[16] = "";
 		uint64_t n;
 
 		if (second) {
 			for (size_t i = 0; i + 1 < sizeof(digits) && second + 1 + i < stop &&
-					   second[1 + i] != ':'; i++)
+					   second[1 + i] != ':';
+			     i++)
 				digits[i] = second[1 + i];
 			if (policy_number_read(digits, UINT32_MAX - 1, &n)) {
 				*id = (uint32_t)n;
@@ -198,8 +189,8 @@ static int listing_add(void *arg, const char *name)
 	return 0;
 }
 
-static int include(void *arg, struct policy *p, const char *from, const char *pattern, unsigned depth,
-		   struct policy_error *err);
+static int include(void *arg, struct policy *p, const char *from, const char *pattern,
+		   unsigned depth, struct policy_error *err);
 
 static int file_parse(struct policy *p, const char *file, unsigned depth, struct policy_error *err)
 {
@@ -252,8 +243,8 @@ static int pattern_parse(struct policy *p, const char *path, size_t dir_len, uns
 	return rc;
 }
 
-static int include(void *arg, struct policy *p, const char *from, const char *pattern, unsigned depth,
-		   struct policy_error *err)
+static int include(void *arg, struct policy *p, const char *from, const char *pattern,
+		   unsigned depth, struct policy_error *err)
 {
 	char path[POLICY_FILE_NAME_MAX + 1];
 	const char *slash = strrchr(from, '/');
@@ -268,7 +259,8 @@ static int include(void *arg, struct policy *p, const char *from, const char *pa
 	if (strpbrk(slash, "*?[")) {
 		if (!policy_glob_valid(slash)) {
 			file_fail(err, pattern, -EINVAL);
-			text_set(err->expected, sizeof(err->expected), "a pattern with each '[' closed");
+			text_set(err->expected, sizeof(err->expected),
+				 "a pattern with each '[' closed");
 			return -EINVAL;
 		}
 		return pattern_parse(p, path, (size_t)(slash - path), depth, err);
@@ -276,7 +268,8 @@ static int include(void *arg, struct policy *p, const char *from, const char *pa
 	return file_parse(p, path, depth, err);
 }
 
-static int load_with(const char *file, unsigned rules, struct policy **out, struct policy_error *err)
+static int load_with(const char *file, unsigned rules, struct policy **out,
+		     struct policy_error *err)
 {
 	size_t bytes = policy_size(rules);
 	void *mem = policy_sys_map(bytes);

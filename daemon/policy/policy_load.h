@@ -13,7 +13,7 @@
 
 #include "daemon/policy/policy.h"
 
-#define POLICY_DEFAULT_FILE "/etc/ztcp/policy"
+#define POLICY_DEFAULT_FILE   "/etc/ztcp/policy"
 #define POLICY_FILE_BYTES_MAX (4u << 20) /* one file */
 
 /**

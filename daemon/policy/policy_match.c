@@ -9,9 +9,9 @@
 #include "daemon/policy/policy.h"
 #include "daemon/policy/policy_store.h"
 
-#define PROCESS_KINDS                                                                         \
-	(1u << POLICY_M_USER | 1u << POLICY_M_GROUP | 1u << POLICY_M_NETNS | 1u << POLICY_M_CGROUP | \
-	 1u << POLICY_M_PROGRAM)
+#define PROCESS_KINDS                                                        \
+	(1u << POLICY_M_USER | 1u << POLICY_M_GROUP | 1u << POLICY_M_NETNS | \
+	 1u << POLICY_M_CGROUP | 1u << POLICY_M_PROGRAM)
 
 static bool prefix_match(const struct policy_val *v, const struct policy_addr *a)
 {
@@ -39,49 +39,41 @@ static bool cgroup_match(const char *rule, const char *path)
 	return !strncmp(rule, path, len) && (!path[len] || path[len] == '/');
 }
 
-static bool netns_match(const struct policy *p, const struct policy_val *v, const struct policy_proc *proc)
+static bool netns_match(const struct policy *p, const struct policy_val *v,
+			const struct policy_proc *proc)
 {
 	if (v->family)
 		return proc->netns_ino && proc->netns_ino == v->num;
 	return proc->netns && *proc->netns && !strcmp(policy_text(p, v->text), proc->netns);
 }
 
-static bool process_match(const struct policy *p, const struct policy_val *v, const struct policy_proc *proc)
+static bool process_match(const struct policy *p, const struct policy_val *v,
+			  const struct policy_proc *proc)
 {
 	switch ((enum policy_match_kind)v->kind) {
-	case POLICY_M_USER:
-		return proc->uid == v->num;
-	case POLICY_M_GROUP:
-		return proc->gid == v->num;
-	case POLICY_M_NETNS:
-		return netns_match(p, v, proc);
-	case POLICY_M_CGROUP:
-		return cgroup_match(policy_text(p, v->text), proc->cgroup);
+	case POLICY_M_USER: return proc->uid == v->num;
+	case POLICY_M_GROUP: return proc->gid == v->num;
+	case POLICY_M_NETNS: return netns_match(p, v, proc);
+	case POLICY_M_CGROUP: return cgroup_match(policy_text(p, v->text), proc->cgroup);
 	case POLICY_M_PROGRAM:
 		return proc->program && *proc->program &&
 		       policy_glob_match(policy_text(p, v->text), proc->program);
-	default:
-		return false;
+	default: return false;
 	}
 }
 
-static bool val_match(const struct policy *p, const struct policy_val *v, const struct policy_conn *c)
+static bool val_match(const struct policy *p, const struct policy_val *v,
+		      const struct policy_conn *c)
 {
 	switch ((enum policy_match_kind)v->kind) {
 	case POLICY_M_PORT:
 		return port_match(v, c->role == POLICY_ROLE_LISTEN ? &c->local : &c->remote);
-	case POLICY_M_LOCAL_PORT:
-		return port_match(v, &c->local);
-	case POLICY_M_REMOTE_PORT:
-		return port_match(v, &c->remote);
-	case POLICY_M_LOCAL:
-		return prefix_match(v, &c->local);
-	case POLICY_M_REMOTE:
-		return prefix_match(v, &c->remote);
-	case POLICY_M_BPF:
-		return c->bpf && c->bpf(c->bpf_arg, policy_text(p, v->text));
-	default:
-		return process_match(p, v, c->proc);
+	case POLICY_M_LOCAL_PORT: return port_match(v, &c->local);
+	case POLICY_M_REMOTE_PORT: return port_match(v, &c->remote);
+	case POLICY_M_LOCAL: return prefix_match(v, &c->local);
+	case POLICY_M_REMOTE: return prefix_match(v, &c->remote);
+	case POLICY_M_BPF: return c->bpf && c->bpf(c->bpf_arg, policy_text(p, v->text));
+	default: return process_match(p, v, c->proc);
 	}
 }
 
@@ -107,7 +99,9 @@ unsigned policy_rule_match(const struct policy *p, unsigned i, const struct poli
 
 struct policy_answer policy_match(const struct policy *p, const struct policy_conn *c)
 {
-	struct policy_answer a = { .verdict = POLICY_LIFT, .paths = POLICY_PATH_ALL, .threshold = -1, .rule = -1 };
+	struct policy_answer a = {
+		.verdict = POLICY_LIFT, .paths = POLICY_PATH_ALL, .threshold = -1, .rule = -1
+	};
 
 	for (unsigned i = 0; i < policy_rules(p); i++) {
 		const struct policy_rule *r;

@@ -134,7 +134,8 @@ static int value_read(struct parser *ps, char *buf, size_t size)
 		}
 		if (!quoted && (blank(c) || c == ','))
 			break;
-		if (quoted && c == '\\' && ps->at + 1 < ps->end && (ps->at[1] == '"' || ps->at[1] == '\\'))
+		if (quoted && c == '\\' && ps->at + 1 < ps->end &&
+		    (ps->at[1] == '"' || ps->at[1] == '\\'))
 			c = *++ps->at;
 		if (len + 1 >= size)
 			return wrong(ps, start, "a value of at most 255 bytes");
@@ -172,7 +173,8 @@ static int val_add(struct parser *ps, struct draft *d, const char *at, const str
 	return 0;
 }
 
-static int val_add_text(struct parser *ps, struct draft *d, const char *at, unsigned kind, const char *s)
+static int val_add_text(struct parser *ps, struct draft *d, const char *at, unsigned kind,
+			const char *s)
 {
 	struct policy_val v = { .kind = (uint8_t)kind };
 	int rc = text_add(ps, at, s, &v.text);
@@ -180,17 +182,20 @@ static int val_add_text(struct parser *ps, struct draft *d, const char *at, unsi
 	return rc ? rc : val_add(ps, d, at, &v);
 }
 
-static int id_read(struct parser *ps, struct draft *d, const char *value, const char *at, unsigned kind)
+static int id_read(struct parser *ps, struct draft *d, const char *value, const char *at,
+		   unsigned kind)
 {
-	int (*resolve)(void *, const char *, uint32_t *) = kind == POLICY_M_USER ? ps->env->user : ps->env->group;
+	int (*resolve)(void *, const char *, uint32_t *) = kind == POLICY_M_USER ? ps->env->user
+										 : ps->env->group;
 	struct policy_val v = { .kind = (uint8_t)kind };
 	uint32_t id;
 
 	/* the largest number means "nobody" to the kernel's own calls */
 	if (!policy_number_read(value, UINT32_MAX - 1, &v.num)) {
 		if (!resolve || resolve(ps->env->arg, value, &id))
-			return wrong(ps, at, kind == POLICY_M_USER ? "a user of this system, or a number"
-								   : "a group of this system, or a number");
+			return wrong(ps, at,
+				     kind == POLICY_M_USER ? "a user of this system, or a number"
+							   : "a group of this system, or a number");
 		v.num = id;
 	}
 	return val_add(ps, d, at, &v);
@@ -217,7 +222,8 @@ static int key_netns(struct parser *ps, struct draft *d, const char *value, cons
 	return val_add_text(ps, d, at, POLICY_M_NETNS, value);
 }
 
-static int port_read(struct parser *ps, struct draft *d, const char *value, const char *at, unsigned kind)
+static int port_read(struct parser *ps, struct draft *d, const char *value, const char *at,
+		     unsigned kind)
 {
 	struct policy_val v = { .kind = (uint8_t)kind };
 	const char *expected = policy_port_read(value, &v);
@@ -240,7 +246,8 @@ static int key_remote_port(struct parser *ps, struct draft *d, const char *value
 	return port_read(ps, d, value, at, POLICY_M_REMOTE_PORT);
 }
 
-static int prefix_read(struct parser *ps, struct draft *d, const char *value, const char *at, unsigned kind)
+static int prefix_read(struct parser *ps, struct draft *d, const char *value, const char *at,
+		       unsigned kind)
 {
 	struct policy_val v = { .kind = (uint8_t)kind };
 	const char *expected = policy_prefix_read(value, &v);
@@ -276,7 +283,8 @@ static int key_program(struct parser *ps, struct draft *d, const char *value, co
 	if (strchr(value, '/') && value[0] != '/' && value[0] != '*')
 		return wrong(ps, at, "a program's path from '/', or a name without '/'");
 	if (!policy_glob_valid(value))
-		return wrong(ps, at, "a pattern with each '[' closed and nothing escaped at its end");
+		return wrong(ps, at,
+			     "a pattern with each '[' closed and nothing escaped at its end");
 	return val_add_text(ps, d, at, POLICY_M_PROGRAM, value);
 }
 
@@ -302,7 +310,9 @@ static int key_role(struct parser *ps, struct draft *d, const char *value, const
 
 static int key_path(struct parser *ps, struct draft *d, const char *value, const char *at)
 {
-	unsigned path = !strcmp(value, "shm") ? POLICY_PATH_SHM : !strcmp(value, "stack") ? POLICY_PATH_STACK : 0;
+	unsigned path = !strcmp(value, "shm")     ? POLICY_PATH_SHM
+			: !strcmp(value, "stack") ? POLICY_PATH_STACK
+						  : 0;
 
 	if (!path)
 		return wrong(ps, at, "shm or stack");
@@ -356,7 +366,8 @@ static int key_allowed(struct parser *ps, const struct key *k, const struct draf
 
 	if (d->keys_seen & bit)
 		return wrong(ps, ps->at, "each key once in a rule; more values go behind a comma");
-	if (k->read == key_path && d->rule.verdict != POLICY_LIFT && d->rule.verdict != POLICY_DIRECT)
+	if (k->read == key_path && d->rule.verdict != POLICY_LIFT &&
+	    d->rule.verdict != POLICY_DIRECT)
 		return wrong(ps, ps->at, "no path= behind kernel or count");
 	if (k->read == key_threshold && d->rule.verdict != POLICY_LIFT)
 		return wrong(ps, ps->at, "no threshold= but behind lift");
@@ -389,9 +400,10 @@ static int key_value_read(struct parser *ps, struct draft *d)
 	int rc;
 
 	if (!k)
-		return wrong(ps, ps->at,
-			     "role=, path=, threshold=, user=, group=, program=, cgroup=, netns=, local=, remote=, "
-			     "port= or bpf=");
+		return wrong(
+			ps, ps->at,
+			"role=, path=, threshold=, user=, group=, program=, cgroup=, netns=, local=, remote=, "
+			"port= or bpf=");
 	if (ps->at + len == ps->end || ps->at[len] != '=')
 		return wrong(ps, ps->at + len, "'='");
 	rc = key_allowed(ps, k, d);
@@ -464,8 +476,8 @@ static int include_read(struct parser *ps)
 	ps->err->line = 0;
 	ps->err->found[0] = '\0';
 	ps->err->expected[0] = '\0';
-	rc = ps->env->include(ps->env->arg, ps->p, policy_file_name(ps->p, ps->file), pattern, ps->depth + 1,
-			      ps->err);
+	rc = ps->env->include(ps->env->arg, ps->p, policy_file_name(ps->p, ps->file), pattern,
+			      ps->depth + 1, ps->err);
 	if (rc && !ps->err->line) {
 		const char *name = policy_file_name(ps->p, ps->file);
 
@@ -540,8 +552,8 @@ static int file_begin(struct parser *ps, const char *file)
 	return 0;
 }
 
-int policy_parse(struct policy *p, const struct policy_env *env, const char *file, const char *text, size_t len,
-		 unsigned depth, struct policy_error *err)
+int policy_parse(struct policy *p, const struct policy_env *env, const char *file, const char *text,
+		 size_t len, unsigned depth, struct policy_error *err)
 {
 	struct parser ps = { .p = p, .env = env, .err = err, .depth = depth };
 	const char *end = text + len;

@@ -85,7 +85,8 @@ static uint64_t netns_ino_read(void)
 	char link[64] = "";
 	char digits[24] = "";
 	uint64_t ino = 0;
-	long n = policy_sys(SYS_readlinkat, AT_FDCWD, (long)"/proc/self/ns/net", (long)link, sizeof(link) - 1, 0, 0);
+	long n = policy_sys(SYS_readlinkat, AT_FDCWD, (long)"/proc/self/ns/net", (long)link,
+			    sizeof(link) - 1, 0, 0);
 	char *open = n > 0 ? strchr(link, '[') : NULL;
 	char *close = open ? strchr(open, ']') : NULL;
 

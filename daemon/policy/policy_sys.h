@@ -63,13 +63,15 @@ static inline void policy_sys_close(int fd)
 /** policy_sys_stat() - Return: 0 or -errno; @st is set. An fd of AT_FDCWD with a name, or an fd and "". */
 static inline int policy_sys_stat(int fd, const char *name, struct stat *st)
 {
-	return (int)policy_sys(SYS_newfstatat, fd, (long)name, (long)st, *name ? 0 : AT_EMPTY_PATH, 0, 0);
+	return (int)policy_sys(SYS_newfstatat, fd, (long)name, (long)st, *name ? 0 : AT_EMPTY_PATH,
+			       0, 0);
 }
 
 /** policy_sys_map() - Return: zeroed memory, or NULL. */
 static inline void *policy_sys_map(size_t bytes)
 {
-	long p = policy_sys(SYS_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	long p = policy_sys(SYS_mmap, 0, (long)bytes, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	return p < 0 && p > -4096 ? NULL : (void *)p;
 }

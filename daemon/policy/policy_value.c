@@ -94,7 +94,8 @@ static bool ip6_read(const char *s, const char *end, uint8_t ip[16])
 	while (s < end) {
 		const char *next;
 
-		if (have <= 12 && memchr(s, '.', (size_t)(end - s)) && !memchr(s, ':', (size_t)(end - s))) {
+		if (have <= 12 && memchr(s, '.', (size_t)(end - s)) &&
+		    !memchr(s, ':', (size_t)(end - s))) {
 			if (!ip4_read(s, end, ip + have))
 				return false;
 			have += 4;
@@ -164,7 +165,8 @@ const char *policy_prefix_read(const char *text, struct policy_val *v)
 		return "an IPv4 or IPv6 prefix";
 	bits = v->family == 4 ? 32 : 128;
 	if (slash && !policy_number_read(slash + 1, bits, &bits))
-		return v->family == 4 ? "a prefix length from 0 to 32" : "a prefix length from 0 to 128";
+		return v->family == 4 ? "a prefix length from 0 to 32"
+				      : "a prefix length from 0 to 128";
 	if (host_bits(v->ip, (unsigned)bits, v->family == 4 ? 32 : 128))
 		return "a prefix with no bit set behind its length";
 	if (v->family == 6 && bits >= 96) {
@@ -202,7 +204,8 @@ const char *policy_port_read(const char *text, struct policy_val *v)
 bool policy_name_check(const char *text)
 {
 	for (const char *s = text; *s; s++)
-		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.", *s))
+		if (!strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.",
+			    *s))
 			return false;
 	return *text && *text != '.';
 }

@@ -45,7 +45,8 @@ static bool note_go(const struct image *im, const Elf64_Phdr *ph)
 
 	while (left >= sizeof(n) && image_get(im, off, &n, sizeof(n))) {
 		uint64_t name_bytes = ((uint64_t)n.n_namesz + align - 1) / align * align;
-		uint64_t bytes = sizeof(n) + name_bytes + ((uint64_t)n.n_descsz + align - 1) / align * align;
+		uint64_t bytes = sizeof(n) + name_bytes +
+				 ((uint64_t)n.n_descsz + align - 1) / align * align;
 
 		if (n.n_type == GO_NOTE_BUILD_ID && n.n_namesz == 4 &&
 		    image_get(im, off + sizeof(n), name, 4) && !memcmp(name, "Go\0\0", 4))
@@ -63,7 +64,8 @@ static bool sections_go(const struct image *im, const Elf64_Ehdr *eh)
 	Elf64_Shdr names, sh;
 
 	if (eh->e_shentsize != sizeof(sh) || eh->e_shstrndx >= eh->e_shnum ||
-	    !image_get(im, eh->e_shoff + (uint64_t)eh->e_shstrndx * sizeof(sh), &names, sizeof(names)))
+	    !image_get(im, eh->e_shoff + (uint64_t)eh->e_shstrndx * sizeof(sh), &names,
+		       sizeof(names)))
 		return false;
 	for (unsigned i = 0; i < eh->e_shnum; i++) {
 		const char *name;
@@ -129,7 +131,8 @@ int run_elf_read(struct run_elf *e, const void *bytes, size_t len)
 	*e = (struct run_elf){ .interp = "" };
 	e->class64 = ident[EI_CLASS] == ELFCLASS64;
 	e->little = ident[EI_DATA] == ELFDATA2LSB;
-	e->machine = (uint16_t)(e->little ? ident[18] | ident[19] << 8 : ident[18] << 8 | ident[19]);
+	e->machine = (uint16_t)(e->little ? ident[18] | ident[19] << 8
+					  : ident[18] << 8 | ident[19]);
 	if (!e->class64 || !e->little)
 		return 0;
 	if (!image_get(&im, 0, &eh, sizeof(eh)))
@@ -143,25 +146,15 @@ int run_elf_read(struct run_elf *e, const void *bytes, size_t len)
 const char *run_elf_machine_name(uint16_t machine, bool class64)
 {
 	switch (machine) {
-	case EM_386:
-		return "i386";
-	case EM_X86_64:
-		return class64 ? "x86-64" : "x32";
-	case EM_ARM:
-		return "32-bit ARM";
-	case EM_AARCH64:
-		return "arm64";
-	case EM_RISCV:
-		return "RISC-V";
-	case EM_PPC64:
-		return "ppc64";
-	case EM_S390:
-		return "s390";
-	case EM_MIPS:
-		return "MIPS";
-	case EM_LOONGARCH:
-		return "LoongArch";
-	default:
-		return NULL;
+	case EM_386: return "i386";
+	case EM_X86_64: return class64 ? "x86-64" : "x32";
+	case EM_ARM: return "32-bit ARM";
+	case EM_AARCH64: return "arm64";
+	case EM_RISCV: return "RISC-V";
+	case EM_PPC64: return "ppc64";
+	case EM_S390: return "s390";
+	case EM_MIPS: return "MIPS";
+	case EM_LOONGARCH: return "LoongArch";
+	default: return NULL;
 	}
 }

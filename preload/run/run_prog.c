@@ -55,7 +55,8 @@ static bool executable(const char *path)
 {
 	struct stat st;
 
-	return !stat(path, &st) && S_ISREG(st.st_mode) && !faccessat(AT_FDCWD, path, X_OK, AT_EACCESS);
+	return !stat(path, &st) && S_ISREG(st.st_mode) &&
+	       !faccessat(AT_FDCWD, path, X_OK, AT_EACCESS);
 }
 
 /* As execvp() searches; @path is set to the file it would take. */
@@ -140,11 +141,13 @@ static void privilege_judge(struct run_prog *prog, const struct stat *st)
 	char caps[64];
 	struct statvfs fs;
 
-	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 || (!statvfs(prog->path, &fs) && (fs.f_flag & ST_NOSUID)))
+	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) == 1 ||
+	    (!statvfs(prog->path, &fs) && (fs.f_flag & ST_NOSUID)))
 		return;
 	if ((st->st_mode & S_ISUID) && st->st_uid != getuid())
 		prog->why = RUN_WHY_SETUID;
-	else if ((st->st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) && st->st_gid != getgid())
+	else if ((st->st_mode & (S_ISGID | S_IXGRP)) == (S_ISGID | S_IXGRP) &&
+		 st->st_gid != getgid())
 		prog->why = RUN_WHY_SETGID;
 	else if (getuid() && getxattr(prog->path, "security.capability", caps, sizeof(caps)) > 0)
 		prog->why = RUN_WHY_CAPS;
@@ -217,6 +220,7 @@ char *run_prog_sentence(const struct run_prog *prog, char *buf, unsigned size)
 		[RUN_WHY_LIBC] = "uses another C library, with the loader",
 	};
 
-	snprintf(buf, size, "%s %s%s%s", prog->path, words[prog->why], *prog->detail ? " " : "", prog->detail);
+	snprintf(buf, size, "%s %s%s%s", prog->path, words[prog->why], *prog->detail ? " " : "",
+		 prog->detail);
 	return buf;
 }

@@ -11,10 +11,10 @@
 #include <stdbool.h>
 
 enum run_why {
-	RUN_WHY_FINE,    /* the library will be loaded, or nothing is known against it */
-	RUN_WHY_STATIC,  /* no dynamic loader */
-	RUN_WHY_GO,      /* system calls without libc */
-	RUN_WHY_SETUID,  /* the loader ignores LD_PRELOAD */
+	RUN_WHY_FINE,   /* the library will be loaded, or nothing is known against it */
+	RUN_WHY_STATIC, /* no dynamic loader */
+	RUN_WHY_GO,     /* system calls without libc */
+	RUN_WHY_SETUID, /* the loader ignores LD_PRELOAD */
 	RUN_WHY_SETGID,
 	RUN_WHY_CAPS,
 	RUN_WHY_MACHINE, /* another architecture */

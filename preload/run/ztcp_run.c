@@ -22,9 +22,9 @@
 
 #define LIBRARY "libztcp_preload.so"
 
-#define EXIT_WRONG      2
-#define EXIT_NOT_RUN    126
-#define EXIT_NOT_FOUND  127
+#define EXIT_WRONG     2
+#define EXIT_NOT_RUN   126
+#define EXIT_NOT_FOUND 127
 
 static void __attribute__((format(printf, 1, 2))) say(const char *format, ...)
 {
@@ -55,16 +55,11 @@ static const char *name_match(const char *arg, const char *name)
 static const char *value_form(const struct options_spec *s)
 {
 	switch (s->type) {
-	case OPTIONS_TYPE_PATH:
-		return "=auto|kernel|shm|stack";
-	case OPTIONS_TYPE_NUMBER:
-		return "=N";
-	case OPTIONS_TYPE_FILE:
-		return "=FILE";
-	case OPTIONS_TYPE_REPORT:
-		return "[=FILE]";
-	case OPTIONS_TYPE_FLAG:
-		break;
+	case OPTIONS_TYPE_PATH: return "=auto|kernel|shm|stack";
+	case OPTIONS_TYPE_NUMBER: return "=N";
+	case OPTIONS_TYPE_FILE: return "=FILE";
+	case OPTIONS_TYPE_REPORT: return "[=FILE]";
+	case OPTIONS_TYPE_FLAG: break;
 	}
 	return "";
 }
@@ -92,8 +87,8 @@ static int help(void)
 			*c = *c == '_' ? '-' : *c;
 		help_line(option, value_form(s), s->doc);
 		if (s->type == OPTIONS_TYPE_NUMBER)
-			printf("  %-30s (%lld to %lld, default %lld)\n", "", (long long)s->min, (long long)s->max,
-			       (long long)s->def);
+			printf("  %-30s (%lld to %lld, default %lld)\n", "", (long long)s->min,
+			       (long long)s->max, (long long)s->def);
 	}
 	help_line("--version", "", "print the version");
 	help_line("--help", "", "print this");
@@ -116,13 +111,9 @@ static void value_wrong(const char *where, const struct options_spec *s, const c
 		say("%s: expected a number from %lld to %lld, found '%s'", where, (long long)s->min,
 		    (long long)s->max, text);
 		break;
-	case OPTIONS_TYPE_FLAG:
-		say("%s: expected 0 or 1, found '%s'", where, text);
-		break;
+	case OPTIONS_TYPE_FLAG: say("%s: expected 0 or 1, found '%s'", where, text); break;
 	case OPTIONS_TYPE_FILE:
-	case OPTIONS_TYPE_REPORT:
-		say("%s: expected a file name, found '%s'", where, text);
-		break;
+	case OPTIONS_TYPE_REPORT: say("%s: expected a file name, found '%s'", where, text); break;
 	}
 	exit(EXIT_WRONG);
 }
@@ -272,13 +263,15 @@ static bool library_find(char *path, size_t size, const char *program)
 	if (realpath(beside, resolved) || realpath(ZTCP_LIBDIR "/" LIBRARY, resolved)) {
 		if (strpbrk(resolved, ": ")) {
 			say("%s: LD_PRELOAD cannot hold this name, it has a blank or colon; %s runs without "
-			    "acceleration", resolved, program);
+			    "acceleration",
+			    resolved, program);
 			return false;
 		}
 		snprintf(path, size, "%s", resolved);
 		return true;
 	}
-	say(LIBRARY " is neither in %s/../lib nor in " ZTCP_LIBDIR "; %s runs without acceleration", dir, program);
+	say(LIBRARY " is neither in %s/../lib nor in " ZTCP_LIBDIR "; %s runs without acceleration",
+	    dir, program);
 	return false;
 }
 
@@ -287,7 +280,8 @@ static bool is_our_library(const char *word, size_t len)
 	static const char name[] = LIBRARY;
 	const size_t n = sizeof(name) - 1;
 
-	return len >= n && !memcmp(word + len - n, name, n) && (len == n || word[len - n - 1] == '/');
+	return len >= n && !memcmp(word + len - n, name, n) &&
+	       (len == n || word[len - n - 1] == '/');
 }
 
 /* Our library first, once; then what was there, in its order. */
@@ -324,7 +318,8 @@ static void accelerate(const char *program)
 		return;
 	run_prog_inspect(&prog, program);
 	if (prog.why != RUN_WHY_FINE)
-		say("%s: it runs without acceleration", run_prog_sentence(&prog, sentence, sizeof(sentence)));
+		say("%s: it runs without acceleration",
+		    run_prog_sentence(&prog, sentence, sizeof(sentence)));
 	if (prog.preload)
 		preload_set(library);
 }

@@ -27,8 +27,8 @@ static int name_id(void *arg, const char *name, uint32_t *id)
 	return name[0] == 'x' ? -ENOENT : 0;
 }
 
-static int include(void *arg, struct policy *p, const char *from, const char *pattern, unsigned depth,
-		   struct policy_error *err)
+static int include(void *arg, struct policy *p, const char *from, const char *pattern,
+		   unsigned depth, struct policy_error *err)
 {
 	const struct policy_env env = { arg, include, name_id, name_id };
 
@@ -56,9 +56,11 @@ static void rules_check(const struct policy *p)
 		for (unsigned k = 0; k < r->val_count; k++) {
 			const struct policy_val *v = policy_val_get(p, r->val_first + k);
 
-			MUST(v->kind < POLICY_M_KINDS && (r->kinds & policy_needs(p) & 1u << v->kind));
+			MUST(v->kind < POLICY_M_KINDS &&
+			     (r->kinds & policy_needs(p) & 1u << v->kind));
 			MUST(!k || v[-1].kind <= v->kind);
-			if (v->kind == POLICY_M_PROGRAM || v->kind == POLICY_M_CGROUP || v->kind == POLICY_M_BPF)
+			if (v->kind == POLICY_M_PROGRAM || v->kind == POLICY_M_CGROUP ||
+			    v->kind == POLICY_M_BPF)
 				MUST(strlen(policy_text(p, v->text)) <= POLICY_TEXT_MAX);
 			if (v->kind == POLICY_M_LOCAL || v->kind == POLICY_M_REMOTE)
 				MUST(v->bits <= (v->family == 4 ? 32 : 128));
@@ -68,7 +70,8 @@ static void rules_check(const struct policy *p)
 
 static void match_check(const struct policy *p, const struct policy *q)
 {
-	static const char *const addrs[] = { "127.0.0.1:80", "10.1.2.3:65535", "[::1]:0", "[2001:db8::1]:6379" };
+	static const char *const addrs[] = { "127.0.0.1:80", "10.1.2.3:65535", "[::1]:0",
+					     "[2001:db8::1]:6379" };
 	struct policy_proc proc = { "/usr/bin/redis-server", "/a/b", "blue", 4026531840, 0, 3 };
 	struct policy_conn c = { .proc = &proc, .bpf = bpf };
 
@@ -80,7 +83,8 @@ static void match_check(const struct policy *p, const struct policy *q)
 		policy_addr_parse(&c.remote, addrs[i >> 3 & 3], strlen(addrs[i >> 3 & 3]));
 		a = policy_match(p, &c);
 		b = policy_match(q, &c);
-		MUST(a.verdict == b.verdict && a.rule == b.rule && a.line == b.line && a.paths == b.paths);
+		MUST(a.verdict == b.verdict && a.rule == b.rule && a.line == b.line &&
+		     a.paths == b.paths);
 		MUST(a.verdict == POLICY_KERNEL || policy_process_may_lift(p, &proc));
 		for (int k = 0; k < a.rule; k++)
 			MUST(policy_rule_match(p, (unsigned)k, &c) <= POLICY_M_KINDS);

@@ -5,10 +5,13 @@
 
 Test(policy_error, policy_error_format__leaves_out_what_is_not_known)
 {
-	struct policy_error e = { .file = "f", .line = 4294967295u, .col = 10, .expected = "x", .found = "'y'" };
+	struct policy_error e = {
+		.file = "f", .line = 4294967295u, .col = 10, .expected = "x", .found = "'y'"
+	};
 	char buf[128];
 
-	cr_assert_str_eq(policy_error_format(&e, buf, sizeof(buf)), "f:4294967295:10: expected x, found 'y'");
+	cr_assert_str_eq(policy_error_format(&e, buf, sizeof(buf)),
+			 "f:4294967295:10: expected x, found 'y'");
 	e.col = 0;
 	e.found[0] = '\0';
 	cr_assert_str_eq(policy_error_format(&e, buf, sizeof(buf)), "f:4294967295: expected x");

@@ -10,27 +10,54 @@ static const struct {
 	const char *path;
 	bool match;
 } table[] = {
-	{ "/a/b", "/a/b", true },	   { "/a/b", "/a/bc", false },	      { "/a/b", "/a/", false },
-	{ "b", "/a/b", true },		   { "b", "b", true },		      { "*", "/a/b", true },
-	{ "b*", "/a/bcd", true },	   { "/*", "/a", true },	      { "/*", "/a/b", false },
-	{ "/*/b", "/a/b", true },	   { "/*/b", "/a/c/b", false },	      { "/**/b", "/a/c/b", true },
-	{ "/**", "/a/c/b", true },	   { "**", "/a/c/b", true },	      { "**b", "/a/c/b", true },
-	{ "/**b", "/b", true },		   { "/**/b", "/b", false },	      { "/a/?", "/a/b", true },
-	{ "/a?b", "/a/b", false },	   { "/[ab]", "/b", true },	      { "/[!ab]", "/b", false },
-	{ "/[!ab]", "/c", true },	   { "/a[!x]b", "/a/b", false },      { "/[a-c]x", "/bx", true },
-	{ "/[]x]", "/]", true },	   { "/[]-a]", "/^", true },	      { "/\\*", "/*", true },
-	{ "/\\*", "/x", false },	   { "/[\\]]", "/]", true },	      { "/*.d/*", "/x.d/y", true },
-	{ "/*a*b", "/xaxxb", true },	   { "/*a*b", "/xaxxbc", false },     { "/**/x*/y", "/a/b/xc/y", true },
-	{ "/**/x*/y", "/xa/xb/c/xd/y", true }, { "/**/x*/y", "/a/b/xc/z/y", false }, { "/a*", "/a", true },
-	{ "/a**", "/a", true },		   { "", "", true },		      { "", "/a", false },
-	{ "/[a", "/a", false },		   { "/x[a-", "/xa", false },
+	{ "/a/b", "/a/b", true },
+	{ "/a/b", "/a/bc", false },
+	{ "/a/b", "/a/", false },
+	{ "b", "/a/b", true },
+	{ "b", "b", true },
+	{ "*", "/a/b", true },
+	{ "b*", "/a/bcd", true },
+	{ "/*", "/a", true },
+	{ "/*", "/a/b", false },
+	{ "/*/b", "/a/b", true },
+	{ "/*/b", "/a/c/b", false },
+	{ "/**/b", "/a/c/b", true },
+	{ "/**", "/a/c/b", true },
+	{ "**", "/a/c/b", true },
+	{ "**b", "/a/c/b", true },
+	{ "/**b", "/b", true },
+	{ "/**/b", "/b", false },
+	{ "/a/?", "/a/b", true },
+	{ "/a?b", "/a/b", false },
+	{ "/[ab]", "/b", true },
+	{ "/[!ab]", "/b", false },
+	{ "/[!ab]", "/c", true },
+	{ "/a[!x]b", "/a/b", false },
+	{ "/[a-c]x", "/bx", true },
+	{ "/[]x]", "/]", true },
+	{ "/[]-a]", "/^", true },
+	{ "/\\*", "/*", true },
+	{ "/\\*", "/x", false },
+	{ "/[\\]]", "/]", true },
+	{ "/*.d/*", "/x.d/y", true },
+	{ "/*a*b", "/xaxxb", true },
+	{ "/*a*b", "/xaxxbc", false },
+	{ "/**/x*/y", "/a/b/xc/y", true },
+	{ "/**/x*/y", "/xa/xb/c/xd/y", true },
+	{ "/**/x*/y", "/a/b/xc/z/y", false },
+	{ "/a*", "/a", true },
+	{ "/a**", "/a", true },
+	{ "", "", true },
+	{ "", "/a", false },
+	{ "/[a", "/a", false },
+	{ "/x[a-", "/xa", false },
 };
 
 Test(policy_glob, policy_glob_match__table)
 {
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
-		cr_assert_eq(policy_glob_match(table[i].pat, table[i].path), table[i].match, "%s on %s", table[i].pat,
-			     table[i].path);
+		cr_assert_eq(policy_glob_match(table[i].pat, table[i].path), table[i].match,
+			     "%s on %s", table[i].pat, table[i].path);
 }
 
 Test(policy_glob, policy_glob_valid__sets_and_escapes)
@@ -92,6 +119,7 @@ Test(policy_glob, policy_glob_match__as_plain_recursion_on_random_patterns)
 			if (!path[i])
 				break;
 		}
-		cr_assert_eq(policy_glob_match(pat, path), plain_match(pat, path), "%s on %s", pat, path);
+		cr_assert_eq(policy_glob_match(pat, path), plain_match(pat, path), "%s on %s", pat,
+			     path);
 	}
 }

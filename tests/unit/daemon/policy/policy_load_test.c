@@ -52,7 +52,8 @@ static const char *load_error(const char *name)
 
 static void load(const char *name)
 {
-	cr_assert_eq(policy_load(name, &policy, &err), 0, "%s", policy_error_format(&err, line, sizeof(line)));
+	cr_assert_eq(policy_load(name, &policy, &err), 0, "%s",
+		     policy_error_format(&err, line, sizeof(line)));
 }
 
 TestSuite(policy_load, .init = setup, .fini = teardown);
@@ -65,7 +66,8 @@ Test(policy_load, policy_load__missing_file)
 
 Test(policy_load, policy_load__not_a_file)
 {
-	cr_assert_str_eq(load_error("policy.d"), "policy.d: expected a file (it is a directory), found policy.d");
+	cr_assert_str_eq(load_error("policy.d"),
+			 "policy.d: expected a file (it is a directory), found policy.d");
 	cr_assert_eq(mkfifo("fifo", 0600), 0);
 	cr_assert_str_eq(load_error("fifo"), "fifo: expected a file that can be read, found fifo");
 }
@@ -85,7 +87,8 @@ Test(policy_load, policy_load__includes_in_sorted_order_at_their_place)
 
 		cr_assert_eq(policy_val_get(policy, i)->lo, want[i], "rule %u", i);
 	}
-	cr_assert_str_eq(policy_file_name(policy, policy_rule_get(policy, 3)->file), "policy.d/a.rules");
+	cr_assert_str_eq(policy_file_name(policy, policy_rule_get(policy, 3)->file),
+			 "policy.d/a.rules");
 	cr_assert_eq(policy_rule_get(policy, 3)->line, 2);
 }
 
@@ -115,11 +118,13 @@ Test(policy_load, policy_load__include_errors)
 			 "policy:1:9: expected a pattern with each '[' closed, found policy.d/[");
 	file_put("policy.d/x", "lift\nlift port=x\n");
 	file_put("policy", "include policy.d/*\n");
-	cr_assert_str_eq(load_error("policy"),
-			 "policy.d/x:2:11: expected a port or range of ports, 0 to 65535, found 'x'");
+	cr_assert_str_eq(
+		load_error("policy"),
+		"policy.d/x:2:11: expected a port or range of ports, 0 to 65535, found 'x'");
 	file_put("policy", "include policy\n");
-	cr_assert_str_eq(load_error("policy"),
-			 "policy:1:9: expected at most 8 files that include one another, found 'policy'");
+	cr_assert_str_eq(
+		load_error("policy"),
+		"policy:1:9: expected at most 8 files that include one another, found 'policy'");
 }
 
 Test(policy_load, policy_load__names_of_users_and_groups)
@@ -138,15 +143,17 @@ Test(policy_load, policy_load__many_rules)
 	FILE *f = fopen("policy", "w");
 
 	for (unsigned i = 0; i < POLICY_RULES_MAX; i++)
-		fprintf(f, "kernel program=/usr/lib/x/program-%u port=%u remote=10.0.0.0/8\n", i, i);
+		fprintf(f, "kernel program=/usr/lib/x/program-%u port=%u remote=10.0.0.0/8\n", i,
+			i);
 	fclose(f);
 	load("policy");
 	cr_assert_eq(policy_rules(policy), POLICY_RULES_MAX);
 	f = fopen("policy", "a");
 	fprintf(f, "kernel\n");
 	fclose(f);
-	cr_assert_str_eq(load_error("policy"),
-			 "policy:16385:1: expected fewer rules: the policy is full, found 'kernel'");
+	cr_assert_str_eq(
+		load_error("policy"),
+		"policy:16385:1: expected fewer rules: the policy is full, found 'kernel'");
 }
 
 Test(policy_load, policy_load__errno_is_not_touched)

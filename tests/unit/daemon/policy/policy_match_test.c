@@ -74,32 +74,55 @@ static const struct {
 	const char *match;
 	bool hit;
 } table[] = {
-	{ "role=listen", true },	 { "role=connect", false },
-	{ "role=both", true },		 { "role=listen,connect", true },
-	{ "user=redis", true },		 { "user=0,110", true },
-	{ "user=0", false },		 { "group=120", true },
-	{ "group=110", false },		 { "netns=blue", true },
-	{ "netns=red", false },		 { "netns=4026531840", true },
-	{ "netns=4026531841", false },	 { "netns=red,4026531840", true },
-	{ "port=6379", true },		 { "port=40000", false },
-	{ "local-port=6379", true },	 { "local-port=6000-6378,6380", false },
-	{ "local-port=6000-6379", true }, { "local-port=6379-7000", true },
-	{ "remote-port=40000", true },	 { "remote-port=6379", false },
-	{ "local=10.1.2.3", true },	 { "local=10.1.2.2", false },
-	{ "local=10.1.2.2/31", true },	 { "local=10.1.2.0/31", false },
-	{ "local=10.0.0.0/8", true },	 { "local=11.0.0.0/8", false },
-	{ "local=0.0.0.0/0", true },	 { "local=::/0", false },
-	{ "local=::ffff:10.0.0.0/104", true }, { "remote=10.1.2.3", false },
-	{ "remote=10.9.0.0/16", true },	 { "remote=::1,10.9.8.7", true },
-	{ "cgroup=/", true },		 { "cgroup=/system.slice", true },
-	{ "cgroup=/system", false },	 { "cgroup=/system.slice/redis.service", true },
+	{ "role=listen", true },
+	{ "role=connect", false },
+	{ "role=both", true },
+	{ "role=listen,connect", true },
+	{ "user=redis", true },
+	{ "user=0,110", true },
+	{ "user=0", false },
+	{ "group=120", true },
+	{ "group=110", false },
+	{ "netns=blue", true },
+	{ "netns=red", false },
+	{ "netns=4026531840", true },
+	{ "netns=4026531841", false },
+	{ "netns=red,4026531840", true },
+	{ "port=6379", true },
+	{ "port=40000", false },
+	{ "local-port=6379", true },
+	{ "local-port=6000-6378,6380", false },
+	{ "local-port=6000-6379", true },
+	{ "local-port=6379-7000", true },
+	{ "remote-port=40000", true },
+	{ "remote-port=6379", false },
+	{ "local=10.1.2.3", true },
+	{ "local=10.1.2.2", false },
+	{ "local=10.1.2.2/31", true },
+	{ "local=10.1.2.0/31", false },
+	{ "local=10.0.0.0/8", true },
+	{ "local=11.0.0.0/8", false },
+	{ "local=0.0.0.0/0", true },
+	{ "local=::/0", false },
+	{ "local=::ffff:10.0.0.0/104", true },
+	{ "remote=10.1.2.3", false },
+	{ "remote=10.9.0.0/16", true },
+	{ "remote=::1,10.9.8.7", true },
+	{ "cgroup=/", true },
+	{ "cgroup=/system.slice", true },
+	{ "cgroup=/system", false },
+	{ "cgroup=/system.slice/redis.service", true },
 	{ "cgroup=/system.slice/redis.service/x", false },
-	{ "program=redis-server", true }, { "program=redis", false },
-	{ "program=redis-*", true },	 { "program=/usr/bin/*", true },
-	{ "program=/usr/*", false },	 { "program=/usr/**", true },
+	{ "program=redis-server", true },
+	{ "program=redis", false },
+	{ "program=redis-*", true },
+	{ "program=/usr/bin/*", true },
+	{ "program=/usr/*", false },
+	{ "program=/usr/**", true },
 	{ "program=/bin/x,*/bin/redis-serve?", false },
 	{ "program=**/bin/redis-serve?", true },
-	{ "bpf=yes", true },		 { "bpf=no", false },
+	{ "bpf=yes", true },
+	{ "bpf=no", false },
 	{ "bpf=no,yes", true },
 	{ "user=110 port=6379 remote=10.0.0.0/8 program=redis-*", true },
 	{ "user=110 port=6379 remote=11.0.0.0/8 program=redis-*", false },
@@ -113,7 +136,8 @@ Test(policy_match, policy_match__every_key)
 
 	for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
 		snprintf(text, sizeof(text), "kernel %s\n", table[i].match);
-		cr_assert_eq(judge(text, &c).verdict == POLICY_KERNEL, table[i].hit, "%s", table[i].match);
+		cr_assert_eq(judge(text, &c).verdict == POLICY_KERNEL, table[i].hit, "%s",
+			     table[i].match);
 	}
 }
 
@@ -128,7 +152,8 @@ Test(policy_match, policy_match__ip6)
 	cr_assert_eq(judge("kernel local=2001:db8:1::/64\n", &c).verdict, POLICY_LIFT);
 	cr_assert_eq(judge("kernel local=2001:db8:1:2::3\n", &c).verdict, POLICY_KERNEL);
 	cr_assert_eq(judge("kernel local=2001:db8:1:2::2\n", &c).verdict, POLICY_LIFT);
-	cr_assert_eq(judge("kernel remote=192.0.2.0/24\n", &c).verdict, POLICY_KERNEL, "mapped is IPv4");
+	cr_assert_eq(judge("kernel remote=192.0.2.0/24\n", &c).verdict, POLICY_KERNEL,
+		     "mapped is IPv4");
 	cr_assert_eq(judge("kernel remote=::/0\n", &c).verdict, POLICY_LIFT, "mapped is not IPv6");
 }
 
@@ -145,9 +170,9 @@ Test(policy_match, policy_match__port_is_that_of_the_listening_side)
 Test(policy_match, policy_match__what_is_not_known_matches_nothing)
 {
 	const struct policy_proc nothing = { .uid = 7, .gid = 8 };
-	const char *const rules[] = { "remote=0.0.0.0/0", "remote=::/0",	"remote-port=0-65535", "local=0.0.0.0/0",
-				      "cgroup=/",	  "program=**",	"netns=blue",	       "netns=1",
-				      "bpf=yes" };
+	const char *const rules[] = { "remote=0.0.0.0/0", "remote=::/0", "remote-port=0-65535",
+				      "local=0.0.0.0/0",  "cgroup=/",    "program=**",
+				      "netns=blue",       "netns=1",     "bpf=yes" };
 	struct policy_conn c = { .proc = &nothing, .role = POLICY_ROLE_CONNECT };
 	char text[64];
 
@@ -160,8 +185,8 @@ Test(policy_match, policy_match__what_is_not_known_matches_nothing)
 Test(policy_match, policy_rule_match__says_what_fails_first)
 {
 	struct policy_conn c = conn();
-	const struct policy *p =
-		fix_policy("lift role=connect\nlift user=1 port=1\nlift user=110 port=1\nlift bpf=no\nlift\n");
+	const struct policy *p = fix_policy(
+		"lift role=connect\nlift user=1 port=1\nlift user=110 port=1\nlift bpf=no\nlift\n");
 
 	cr_assert_eq(policy_rule_match(p, 0, &c), POLICY_M_KINDS);
 	cr_assert_eq(policy_rule_match(p, 1, &c), POLICY_M_USER);
@@ -189,8 +214,13 @@ Test(policy_match, policy_process_may_lift__is_exact_about_the_process)
 /* Whatever the connection is, the answer for the process may not be stricter than that for the connection. */
 Test(policy_match, policy_process_may_lift__agrees_with_policy_match)
 {
-	const char *const rules[] = { "kernel user=110\n", "kernel port=6379\n", "lift user=1\n", "kernel\n",
-				      "lift program=redis-* role=connect\n", "count cgroup=/system.slice\n", "" };
+	const char *const rules[] = { "kernel user=110\n",
+				      "kernel port=6379\n",
+				      "lift user=1\n",
+				      "kernel\n",
+				      "lift program=redis-* role=connect\n",
+				      "count cgroup=/system.slice\n",
+				      "" };
 	struct policy_conn c = conn();
 	const size_t n = sizeof(rules) / sizeof(rules[0]);
 	char text[256];
@@ -198,7 +228,8 @@ Test(policy_match, policy_process_may_lift__agrees_with_policy_match)
 	for (size_t i = 0; i < n * n * n; i++) {
 		const struct policy *p;
 
-		snprintf(text, sizeof(text), "%s%s%s", rules[i % n], rules[i / n % n], rules[i / n / n]);
+		snprintf(text, sizeof(text), "%s%s%s", rules[i % n], rules[i / n % n],
+			 rules[i / n / n]);
 		p = fix_policy(text);
 		for (c.role = POLICY_ROLE_LISTEN; c.role <= POLICY_ROLE_CONNECT; c.role++)
 			if (policy_match(p, &c).verdict != POLICY_KERNEL)

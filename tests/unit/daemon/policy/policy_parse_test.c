@@ -77,30 +77,42 @@ static const struct {
 	{ "Lift\n", "file:1:1: expected kernel, lift, direct, count or include, found 'Lift'" },
 	{ "lift port\n", "file:1:10: expected '=', found the end of the line" },
 	{ "lift port 1\n", "file:1:10: expected '=', found a blank" },
-	{ "lift prt=1\n", "file:1:6: expected role=, path=, threshold=, user=, group=, program=, cgroup=, netns=, "
-			  "local=, remote=, port= or bpf=, found 'prt=1'" },
+	{ "lift prt=1\n",
+	  "file:1:6: expected role=, path=, threshold=, user=, group=, program=, cgroup=, netns=, "
+	  "local=, remote=, port= or bpf=, found 'prt=1'" },
 	{ "lift port=\n", "file:1:11: expected a value, found the end of the line" },
 	{ "lift port=1,\n", "file:1:13: expected a value, found the end of the line" },
 	{ "lift port=1,,2\n", "file:1:13: expected a value, found ',2'" },
-	{ "lift port=80a\n", "file:1:11: expected a port or range of ports, 0 to 65535, found '80a'" },
-	{ "lift port=65536\n", "file:1:11: expected a port or range of ports, 0 to 65535, found '65536'" },
-	{ "lift port=9-8\n", "file:1:11: expected a range whose first port is not above its last, found '9-8'" },
+	{ "lift port=80a\n",
+	  "file:1:11: expected a port or range of ports, 0 to 65535, found '80a'" },
+	{ "lift port=65536\n",
+	  "file:1:11: expected a port or range of ports, 0 to 65535, found '65536'" },
+	{ "lift port=9-8\n",
+	  "file:1:11: expected a range whose first port is not above its last, found '9-8'" },
 	{ "lift port=1 port=2\n",
 	  "file:1:13: expected each key once in a rule; more values go behind a comma, found 'port=2'" },
-	{ "kernel path=shm\n", "file:1:8: expected no path= behind kernel or count, found 'path=shm'" },
-	{ "direct threshold=1\n", "file:1:8: expected no threshold= but behind lift, found 'threshold=1'" },
-	{ "lift threshold=1000001\n", "file:1:16: expected a number of calls, 0 to 1000000, found '1000001'" },
+	{ "kernel path=shm\n",
+	  "file:1:8: expected no path= behind kernel or count, found 'path=shm'" },
+	{ "direct threshold=1\n",
+	  "file:1:8: expected no threshold= but behind lift, found 'threshold=1'" },
+	{ "lift threshold=1000001\n",
+	  "file:1:16: expected a number of calls, 0 to 1000000, found '1000001'" },
 	{ "lift threshold=1,2\n", "file:1:18: expected one threshold, found '2'" },
 	{ "lift path=kernel\n", "file:1:11: expected shm or stack, found 'kernel'" },
 	{ "lift role=server\n", "file:1:11: expected listen, connect or both, found 'server'" },
-	{ "lift user=nobody\n", "file:1:11: expected a user of this system, or a number, found 'nobody'" },
-	{ "lift user=4294967295\n", "file:1:11: expected a user of this system, or a number, found '4294967295'" },
-	{ "lift group=-1\n", "file:1:12: expected a group of this system, or a number, found '-1'" },
+	{ "lift user=nobody\n",
+	  "file:1:11: expected a user of this system, or a number, found 'nobody'" },
+	{ "lift user=4294967295\n",
+	  "file:1:11: expected a user of this system, or a number, found '4294967295'" },
+	{ "lift group=-1\n",
+	  "file:1:12: expected a group of this system, or a number, found '-1'" },
 	{ "lift local=10.1\n", "file:1:12: expected an IPv4 or IPv6 prefix, found '10.1'" },
 	{ "lift local=10.0.0.1/8\n",
 	  "file:1:12: expected a prefix with no bit set behind its length, found '10.0.0.1/8'" },
-	{ "lift remote=0.0.0.0/33\n", "file:1:13: expected a prefix length from 0 to 32, found '0.0.0.0/33'" },
-	{ "lift remote=::/129\n", "file:1:13: expected a prefix length from 0 to 128, found '::/129'" },
+	{ "lift remote=0.0.0.0/33\n",
+	  "file:1:13: expected a prefix length from 0 to 32, found '0.0.0.0/33'" },
+	{ "lift remote=::/129\n",
+	  "file:1:13: expected a prefix length from 0 to 128, found '::/129'" },
 	{ "lift cgroup=a\n", "file:1:13: expected the path of a cgroup, from '/', found 'a'" },
 	{ "lift netns=0\n", "file:1:12: expected an inode number above 0, found '0'" },
 	{ "lift netns=a/b\n",
@@ -112,7 +124,8 @@ static const struct {
 	{ "lift program=\"/x\n", "file:1:17: expected a closing quote, found the end of the line" },
 	{ "lift bpf=a:b\n", "file:1:10: expected the name of an eBPF match, found 'a:b'" },
 	{ "lift \x01\n", "file:1:6: expected no control character, found '?'" },
-	{ "include\n", "file:1:8: expected the name of a file to include, found the end of the line" },
+	{ "include\n",
+	  "file:1:8: expected the name of a file to include, found the end of the line" },
 	{ "include a b\n", "file:1:11: expected the end of the line, found 'b'" },
 	{ "include a,b\n", "file:1:10: expected one name, found ',b'" },
 	{ "include a\n", "file:1:9: expected no include here, found 'a'" },
@@ -121,7 +134,8 @@ static const struct {
 Test(policy_parse, policy_parse__errors_say_where_and_what)
 {
 	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
-		cr_assert_str_eq(fix_error(wrong[i].text), wrong[i].error, "got: %s", fix_error(wrong[i].text));
+		cr_assert_str_eq(fix_error(wrong[i].text), wrong[i].error, "got: %s",
+				 fix_error(wrong[i].text));
 }
 
 Test(policy_parse, policy_parse__a_rule_before_the_error_stays_out_of_reach_of_the_old_policy)
@@ -146,7 +160,8 @@ Test(policy_parse, policy_parse__limits)
 	cr_assert_eq(fix_parse(line), 0);
 	memset(line, ' ', sizeof(line));
 	line[POLICY_LINE_MAX + 1] = '\0';
-	cr_assert_str_eq(fix_error(line), "file:1:1025: expected a line of at most 1024 bytes, found a blank");
+	cr_assert_str_eq(fix_error(line),
+			 "file:1:1025: expected a line of at most 1024 bytes, found a blank");
 
 	n = (size_t)sprintf(line, "lift port=0");
 	for (unsigned i = 1; i < POLICY_VALUES_MAX; i++)
@@ -160,7 +175,8 @@ Test(policy_parse, policy_parse__limits)
 	line[n + POLICY_TEXT_MAX - 1] = '\0';
 	cr_assert_eq(fix_parse(line), 0);
 	strcat(line, "x");
-	cr_assert_not_null(strstr(fix_error(line), "file:1:13: expected a value of at most 255 bytes"));
+	cr_assert_not_null(
+		strstr(fix_error(line), "file:1:13: expected a value of at most 255 bytes"));
 }
 
 Test(policy_parse, policy_parse__too_many_files)
@@ -173,8 +189,8 @@ Test(policy_parse, policy_parse__too_many_files)
 	cr_assert_str_eq(fix_err.expected, "at most 256 files in a policy");
 }
 
-static int include_self(void *arg, struct policy *p, const char *from, const char *pattern, unsigned depth,
-			struct policy_error *err)
+static int include_self(void *arg, struct policy *p, const char *from, const char *pattern,
+			unsigned depth, struct policy_error *err)
 {
 	const struct policy_env env = { arg, include_self, NULL, NULL };
 	unsigned *deepest = arg;
@@ -195,8 +211,9 @@ Test(policy_parse, policy_parse__an_include_of_itself_ends)
 
 	cr_assert_eq(policy_parse(p, &env, "top", "include self\n", 13, 0, &fix_err), -EINVAL);
 	cr_assert_eq(deepest, POLICY_DEPTH_MAX - 1);
-	cr_assert_str_eq(policy_error_format(&fix_err, line, sizeof(line)),
-			 "self:2:9: expected at most 8 files that include one another, found 'self'");
+	cr_assert_str_eq(
+		policy_error_format(&fix_err, line, sizeof(line)),
+		"self:2:9: expected at most 8 files that include one another, found 'self'");
 }
 
 Test(policy_parse, policy_parse__an_error_of_a_whole_include_has_the_place_of_its_line)
@@ -206,7 +223,9 @@ Test(policy_parse, policy_parse__an_error_of_a_whole_include_has_the_place_of_it
 	const struct policy_env env = { &deepest, include_self, NULL, NULL };
 	char line[512];
 
-	cr_assert_eq(policy_parse(p, &env, "top", "lift\n include missing\n", 22, 0, &fix_err), -ENOENT);
-	cr_assert_str_eq(policy_error_format(&fix_err, line, sizeof(line)), "top:2:10: expected a file that exists");
+	cr_assert_eq(policy_parse(p, &env, "top", "lift\n include missing\n", 22, 0, &fix_err),
+		     -ENOENT);
+	cr_assert_str_eq(policy_error_format(&fix_err, line, sizeof(line)),
+			 "top:2:10: expected a file that exists");
 	cr_assert_eq(fix_err.errnum, -ENOENT);
 }

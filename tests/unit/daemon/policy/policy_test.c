@@ -10,7 +10,8 @@ Test(policy, policy_size__holds_as_many_rules_as_asked)
 	struct policy *p = policy_init(fix_mem, policy_size(100));
 
 	for (int i = 0; i < 100; i++)
-		cr_assert_eq(policy_parse(p, &fix_env, "f", line, strlen(line), 0, &fix_err), 0, "rule %d", i);
+		cr_assert_eq(policy_parse(p, &fix_env, "f", line, strlen(line), 0, &fix_err), 0,
+			     "rule %d", i);
 	cr_assert_eq(policy_rules(p), 100);
 	cr_assert_eq(policy_parse(p, &fix_env, "f", line, strlen(line), 0, &fix_err), -ENOSPC);
 	cr_assert_eq(fix_err.errnum, -ENOSPC);
@@ -25,7 +26,8 @@ Test(policy, policy_init__too_little_memory)
 
 Test(policy, policy_copy__is_the_same_and_no_larger_than_said)
 {
-	const struct policy *p = fix_policy("lift user=redis remote=10.0.0.0/8\nkernel program=*/x\ncount\n");
+	const struct policy *p = fix_policy(
+		"lift user=redis remote=10.0.0.0/8\nkernel program=*/x\ncount\n");
 	size_t bytes = policy_copy(NULL, 0, p);
 	struct policy *q = malloc(bytes); /* of the exact size, so that ASan sees a byte too many */
 
@@ -35,7 +37,8 @@ Test(policy, policy_copy__is_the_same_and_no_larger_than_said)
 	memset(fix_mem, 0xee, sizeof(fix_mem));
 	cr_assert_eq(policy_rules(q), 3);
 	cr_assert_str_eq(policy_file_name(q, policy_rule_get(q, 2)->file), "file");
-	cr_assert_str_eq(policy_text(q, policy_val_get(q, policy_rule_get(q, 1)->val_first)->text), "*/x");
+	cr_assert_str_eq(policy_text(q, policy_val_get(q, policy_rule_get(q, 1)->val_first)->text),
+			 "*/x");
 	cr_assert_eq(policy_val_get(q, 0)->num, 110);
 	cr_assert_eq(policy_parse(q, &fix_env, "f", "lift\n", 5, 0, &fix_err), -ENOSPC);
 	free(q);

@@ -24,12 +24,48 @@ Test(policy_value, policy_number_read__edges)
 Test(policy_value, policy_ip_read__as_inet_pton)
 {
 	static const char *const texts[] = {
-		"0.0.0.0", "255.255.255.255", "1.2.3.4", "1.2.3", "1.2.3.4.", ".1.2.3.4", "256.1.1.1", "01.2.3.4",
-		"1.2.3.4x", "", "::", "::1", "1::", "1::2", "1:2:3:4:5:6:7:8", "1:2:3:4:5:6:7:8:9", "1:2:3:4:5:6:7",
-		"1:2:3:4:5:6:7::", "::2:3:4:5:6:7:8", "1::3:4:5:6:7:8", "1:2:3:4::5:6:7:8", ":", ":::", "1:::2",
-		"::1::", "1:", ":1", "1:2:3:4:5:6:7:", "12345::", "g::", "fFfF::aB", "::1.2.3.4", "::ffff:1.2.3.4",
-		"1:2:3:4:5:6:1.2.3.4", "1:2:3:4:5:6:7:1.2.3.4", "1:2:3:4:5:1.2.3.4", "::1.2.3.4:5", "::1.2.3",
-		"1::1.2.3.4", "1.2.3.4::", "::.", "1:2:3:4:5:6:7.8.9.10::",
+		"0.0.0.0",
+		"255.255.255.255",
+		"1.2.3.4",
+		"1.2.3",
+		"1.2.3.4.",
+		".1.2.3.4",
+		"256.1.1.1",
+		"01.2.3.4",
+		"1.2.3.4x",
+		"",
+		"::",
+		"::1",
+		"1::",
+		"1::2",
+		"1:2:3:4:5:6:7:8",
+		"1:2:3:4:5:6:7:8:9",
+		"1:2:3:4:5:6:7",
+		"1:2:3:4:5:6:7::",
+		"::2:3:4:5:6:7:8",
+		"1::3:4:5:6:7:8",
+		"1:2:3:4::5:6:7:8",
+		":",
+		":::",
+		"1:::2",
+		"::1::",
+		"1:",
+		":1",
+		"1:2:3:4:5:6:7:",
+		"12345::",
+		"g::",
+		"fFfF::aB",
+		"::1.2.3.4",
+		"::ffff:1.2.3.4",
+		"1:2:3:4:5:6:1.2.3.4",
+		"1:2:3:4:5:6:7:1.2.3.4",
+		"1:2:3:4:5:1.2.3.4",
+		"::1.2.3.4:5",
+		"::1.2.3",
+		"1::1.2.3.4",
+		"1.2.3.4::",
+		"::.",
+		"1:2:3:4:5:6:7.8.9.10::",
 	};
 
 	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
@@ -38,7 +74,8 @@ Test(policy_value, policy_ip_read__as_inet_pton)
 				  : inet_pton(AF_INET6, texts[i], want) == 1 ? 6
 									     : 0;
 
-		cr_assert_eq(policy_ip_read(texts[i], strlen(texts[i]), got), family, "%s", texts[i]);
+		cr_assert_eq(policy_ip_read(texts[i], strlen(texts[i]), got), family, "%s",
+			     texts[i]);
 		if (family)
 			cr_assert_arr_eq(got, want, 16, "%s", texts[i]);
 	}
@@ -63,7 +100,9 @@ Test(policy_value, policy_ip_read__as_inet_pton_on_random_texts)
 			text[len] = alphabet[(seed >> 16) % 16 % (sizeof(alphabet) - 1)];
 		}
 		text[len] = '\0';
-		family = inet_pton(AF_INET, text, want) == 1 ? 4 : inet_pton(AF_INET6, text, want) == 1 ? 6 : 0;
+		family = inet_pton(AF_INET, text, want) == 1    ? 4
+			 : inet_pton(AF_INET6, text, want) == 1 ? 6
+								: 0;
 		cr_assert_eq(policy_ip_read(text, len, got), family, "%s", text);
 		if (family)
 			cr_assert_arr_eq(got, want, 16, "%s", text);
@@ -73,8 +112,19 @@ Test(policy_value, policy_ip_read__as_inet_pton_on_random_texts)
 Test(policy_value, policy_addr_parse__forms)
 {
 	struct policy_addr a;
-	static const char *const bad[] = { "", ":", "[", "[]", "[]:1", "[::1]", "[::1]:", "[::1]:65536", "1.2.3.4:",
-					   "1.2.3.4:x", "1.2.3.4:123456789", "x:1", "::1:1:1:1:1:1:1:1:1" };
+	static const char *const bad[] = { "",
+					   ":",
+					   "[",
+					   "[]",
+					   "[]:1",
+					   "[::1]",
+					   "[::1]:",
+					   "[::1]:65536",
+					   "1.2.3.4:",
+					   "1.2.3.4:x",
+					   "1.2.3.4:123456789",
+					   "x:1",
+					   "::1:1:1:1:1:1:1:1:1" };
 
 	a = fix_addr("10.0.0.1");
 	cr_assert(a.family == 4 && a.port == 0 && a.ip[0] == 10);
@@ -92,7 +142,9 @@ Test(policy_value, policy_addr_parse__forms)
 
 Test(policy_value, policy_addr_set__families)
 {
-	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(80), .sin_addr.s_addr = htonl(0x7f000001) };
+	struct sockaddr_in in = { .sin_family = AF_INET,
+				  .sin_port = htons(80),
+				  .sin_addr.s_addr = htonl(0x7f000001) };
 	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(81) };
 	struct sockaddr un = { .sa_family = AF_UNIX };
 	struct policy_addr a;

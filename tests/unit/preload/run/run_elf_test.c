@@ -34,7 +34,9 @@ static struct image image(void)
 	im.eh.e_phentsize = sizeof(Elf64_Phdr);
 	im.eh.e_phoff = offsetof(struct image, ph);
 	im.eh.e_phnum = 3;
-	im.ph[0] = (Elf64_Phdr){ .p_type = PT_INTERP, .p_offset = offsetof(struct image, interp), .p_filesz = 32 };
+	im.ph[0] = (Elf64_Phdr){ .p_type = PT_INTERP,
+				 .p_offset = offsetof(struct image, interp),
+				 .p_filesz = 32 };
 	im.ph[1] = (Elf64_Phdr){ .p_type = PT_NOTE,
 				 .p_offset = offsetof(struct image, note),
 				 .p_filesz = sizeof(im.note),
@@ -44,7 +46,8 @@ static struct image image(void)
 				 .p_filesz = sizeof(im.dyn) };
 	strcpy(im.interp, "/lib64/ld-linux-x86-64.so.2");
 	for (int i = 0; i < 2; i++) {
-		im.note[i].head = (Elf64_Nhdr){ .n_namesz = 4, .n_descsz = 8, .n_type = NT_GNU_BUILD_ID };
+		im.note[i].head =
+			(Elf64_Nhdr){ .n_namesz = 4, .n_descsz = 8, .n_type = NT_GNU_BUILD_ID };
 		memcpy(im.note[i].name, "GNU", 4);
 	}
 	im.eh.e_shentsize = sizeof(Elf64_Shdr);
@@ -53,7 +56,9 @@ static struct image image(void)
 	im.eh.e_shstrndx = 2;
 	memcpy(im.names, "\0.text\0.rodata", 15);
 	im.sh[1].sh_name = 1;
-	im.sh[2] = (Elf64_Shdr){ .sh_name = 7, .sh_offset = offsetof(struct image, names), .sh_size = 64 };
+	im.sh[2] = (Elf64_Shdr){ .sh_name = 7,
+				 .sh_offset = offsetof(struct image, names),
+				 .sh_size = 64 };
 	return im;
 }
 
