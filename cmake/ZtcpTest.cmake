@@ -19,11 +19,17 @@ function(ztcp_test_program name)
 	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${ztcp_test_bin})
 endfunction()
 
+# Programs that are not ours leak, and the library under test is loaded before the sanitizer's run-time.
+set(ztcp_test_foreign ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0)
+
 function(ztcp_test_add name)
 	cmake_parse_arguments(A "SERIAL" "TIMEOUT" "COMMAND;LABELS;ENVIRONMENT" ${ARGN})
 	ztcp_arguments_check(${name} "${A_UNPARSED_ARGUMENTS}")
 	if(NOT A_TIMEOUT)
 		set(A_TIMEOUT 120)
+	endif()
+	if(NOT "${A_LABELS}" MATCHES "unit|race|fuzz")
+		list(PREPEND A_ENVIRONMENT ${ztcp_test_foreign})
 	endif()
 	add_test(NAME ${name} COMMAND ${A_COMMAND} WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
 	set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77 LABELS "${A_LABELS}"
