@@ -1,4 +1,5 @@
 # ZtcpTarget.cmake - the kinds of targets of this tree. Flags belong to targets, never to folders.
+include(GNUInstallDirs)
 set(ztcp_warnings -Wall -Wextra -Werror -Wstrict-prototypes -Wpointer-arith -Wwrite-strings -Wvla)
 
 # ztcp_defaults(TARGET): flags that every target of ours has. Includes are written from the top of the tree.
@@ -20,6 +21,7 @@ function(ztcp_library name)
 	if(A_SHARED)
 		add_library(${name} SHARED ${A_SOURCES} ${A_HEADERS})
 		ztcp_shared(${name} "${A_EXPORTS}")
+		install(TARGETS ${name} LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
 	else()
 		add_library(${name} STATIC ${A_SOURCES} ${A_HEADERS})
 	endif()
@@ -39,6 +41,7 @@ function(ztcp_program name)
 	cmake_parse_arguments(A "" "LAYER" "SOURCES;HEADERS;LINK" ${ARGN})
 	ztcp_arguments_check(${name} "${A_UNPARSED_ARGUMENTS}")
 	add_executable(${name} ${A_SOURCES} ${A_HEADERS})
+	install(TARGETS ${name} RUNTIME DESTINATION ${CMAKE_INSTALL_BINDIR})
 	ztcp_defaults(${name})
 	target_link_libraries(${name} PRIVATE ${A_LINK})
 	ztcp_layer(${name} "${A_LAYER}")
