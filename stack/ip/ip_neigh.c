@@ -342,6 +342,8 @@ unsigned int ip_tick(struct ip *ip, struct ip_error *err, unsigned int max, ztim
 
 ztime_t ip_deadline(const struct ip *ip)
 {
+	if (ip->answer_put != ip->answer_got)
+		return 0;
 	return ip->asking_head == IP_NONE ? ZTIME_NEVER : ip->neigh[ip->asking_head].at;
 }
 

@@ -1,0 +1,219 @@
+/* inst.h - one instance: one thread's whole TCP/IP stack, without any I/O inside
+ *
+ * What it does: frames, calls and a clock value go in; frames, events and the next deadline come
+ * out. Nothing here makes a system call, reads a clock, takes a lock, allocates from the process
+ * or keeps a global.
+ *
+ * Who calls: the socket layer, the native API (stack/include/ztcp.h), the simulator and tests. A
+ * turn of the loop is
+ *
+ *     inst_input(in, frames, n, now);            what the device has received
+ *     while (inst_event_take(in, &ev)) ...       the application reads, writes, closes
+ *     while ((n = inst_output(in, out, max, now)))  the device sends out[0 .. n)
+ *             send(out, n);
+ *     sleep until inst_deadline(in) or a frame
+ *
+ * so that an answer written at once carries the acknowledgement of the question.
+ *
+ * Memory: one block of inst_size() bytes, given by the caller and touched only as connections are
+ * made: a connection costs INST_CONN_BYTES plus its share of the flow table, and payload only
+ * while it has some. Buffers come from the struct wire_buf_ops in the configuration.
+ * Thread: all calls on one instance come from one thread at a time. `now` never decreases.
+ */
+#ifndef ZTCP_INST_H
+#define ZTCP_INST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "stack/base/base_counters.h"
+#include "stack/base/base_time.h"
+#include "stack/inst/inst_rss.h"
+#include "stack/ip/ip.h"
+#include "stack/tcp/tcp.h"
+#include "stack/wire/wire_frame.h"
+
+#define INST_CONN_BYTES 384 /* of an idle connection, besides 10 to 19 in the flow table */
+
+struct inst;
+struct inst_conn;
+struct inst_listener;
+
+struct inst_config {
+	struct ip_config ip;   /* key and buf are taken from below */
+	struct tcp_config tcp; /* defaults of new connections */
+	struct wire_buf_ops buf;
+	struct base_hash_key key; /* 128 secret bits, fresh for each instance */
+	struct inst_rss_config rss;
+	uint32_t conns_max;        /* 1 to 2^30 */
+	uint32_t listeners_max;    /* 1 to 4096 */
+	size_t pool_bytes;         /* for queues of payload references, all connections together */
+	uint16_t port_lo, port_hi; /* ephemeral ports, both included */
+	uint32_t syn_max;          /* half-open connections a listener */
+	uint32_t copy_below;       /* shorter payload is copied out of frames with an owner */
+};
+
+/** inst_config_defaults() - fill @cfg for 4096 connections; ip.mac, buf and key stay to be set. */
+void inst_config_defaults(struct inst_config *cfg);
+
+/** inst_size() - Return: bytes that inst_init() needs, or 0 when @cfg is out of range. */
+size_t inst_size(const struct inst_config *cfg);
+
+/**
+ * inst_init() - lay out an instance in @mem
+ * @mem: inst_size() zeroed bytes, aligned to 64; the caller's; must outlive the instance
+ * @cfg: copied
+ *
+ * Return: the instance, at @mem.
+ */
+struct inst *inst_init(void *mem, const struct inst_config *cfg, ztime_t now);
+
+/** inst_fini() - give back all buffers; connections vanish without a word. */
+void inst_fini(struct inst *in);
+
+/** inst_ip() - the IP part, for addresses, routes and neighbours. */
+struct ip *inst_ip(struct inst *in);
+
+/** inst_counters() - what has been counted; read by any thread. */
+const struct base_counters *inst_counters(const struct inst *in);
+
+/* ---------------------------------------------------------------- the loop */
+
+/**
+ * inst_input() - take frames from the device
+ * @frames: @n frames, in order of arrival; a reference in owner is the instance's from now on,
+ *          bytes without an owner are lent for the call
+ */
+void inst_input(struct inst *in, const struct wire_frame_in *frames, unsigned int n, ztime_t now);
+
+/**
+ * inst_output() - run what is due and give frames to send
+ * @out: filled; payload is good until the next call on @in, owners are lent
+ * @max: entries in @out, at least 1
+ *
+ * Return: frames filled; 0 when there is nothing to send before inst_deadline().
+ */
+unsigned int inst_output(struct inst *in, struct wire_frame_out *out, unsigned int max,
+			 ztime_t now);
+
+/** inst_deadline() - Return: when inst_output() must be called at the latest; 0: at once. */
+ztime_t inst_deadline(const struct inst *in);
+
+#define INST_EV_ACCEPT 0x8000 /* on a listener: a connection waits for inst_accept() */
+
+struct inst_event {
+	struct inst_conn *conn; /* or NULL: the listener's */
+	struct inst_listener *listener;
+	void *user;          /* what was given for it */
+	unsigned int events; /* TCP_EV_* or INST_EV_ACCEPT */
+};
+
+/** inst_event_take() - the next thing to tell the application. Return: false when there is none. */
+bool inst_event_take(struct inst *in, struct inst_event *ev);
+
+/* ---------------------------------------------------------------- connections */
+
+/**
+ * inst_conn_new() - a connection that is not open yet
+ * @user: comes back in events
+ *
+ * Options may be set on inst_conn_tcb() before inst_connect(). Return: it, or NULL when conns_max
+ * are in use.
+ */
+struct inst_conn *inst_conn_new(struct inst *in, void *user);
+
+/**
+ * inst_conn_tcb() - the TCP machine, for tcp_opt_*(), tcp_info(), tcp_recv_*(); then
+ * inst_conn_kick().
+ */
+struct tcb *inst_conn_tcb(struct inst_conn *c);
+
+/** inst_conn_flow() - its two ends. */
+const struct wire_flow *inst_conn_flow(const struct inst_conn *c);
+
+/** inst_conn_user_set() - change what comes back in events. */
+void inst_conn_user_set(struct inst_conn *c, void *user);
+
+/** inst_conn_kick() - the machine was called directly: look at it in the next inst_output(). */
+void inst_conn_kick(struct inst *in, struct inst_conn *c);
+
+/**
+ * inst_connect() - open actively
+ * @c:    fresh from inst_conn_new()
+ * @flow: remote and rport are to be set; local any-address and lport 0 are chosen here
+ *
+ * A chosen port makes the answers arrive on this instance's queue (RFC 6056 algorithm 3 besides).
+ * Return: 0; -ENETUNREACH; -EADDRNOTAVAIL for a local address that is not ours, or when no port is
+ * left; -EADDRINUSE when the same connection exists.
+ */
+int inst_connect(struct inst *in, struct inst_conn *c, const struct wire_flow *flow, ztime_t now);
+
+/**
+ * inst_adopt() - take over a connection that the kernel has made (the lift)
+ * @flow: both ends, complete
+ * @rec, @unread, @unacked: as in tcp_record_put()
+ *
+ * Return: 0; -EADDRINUSE; or what tcp_record_put() said, and @c is as before.
+ */
+int inst_adopt(struct inst *in, struct inst_conn *c, const struct wire_flow *flow,
+	       const struct tcp_record *rec, const struct wire_tcp_iov *unread,
+	       unsigned int nunread, const struct wire_tcp_iov *unacked, unsigned int nunacked,
+	       ztime_t now);
+
+/**
+ * inst_send() - queue a copy of @len bytes
+ *
+ * Return: bytes taken, or tcp_send()'s error, or -ENOBUFS without a buffer.
+ */
+int64_t inst_send(struct inst *in, struct inst_conn *c, const void *data, size_t len,
+		  unsigned int flags, ztime_t now);
+
+/** inst_send_iov() - queue bytes by reference: tcp_send(), then inst_conn_kick(). */
+int64_t inst_send_iov(struct inst *in, struct inst_conn *c, const struct wire_tcp_iov *iov,
+		      unsigned int flags, ztime_t now);
+
+/**
+ * inst_recv() - copy and consume up to @len readable bytes. Return: bytes, 0 when none are there.
+ */
+size_t inst_recv(struct inst *in, struct inst_conn *c, void *data, size_t len, ztime_t now);
+
+/** inst_shutdown() - FIN after what is queued. Return: 0 or -ENOTCONN. */
+int inst_shutdown(struct inst *in, struct inst_conn *c, ztime_t now);
+
+/** inst_close() - let go of @c, which is not to be used again; TCP finishes by itself. */
+void inst_close(struct inst *in, struct inst_conn *c, ztime_t now);
+
+/** inst_abort() - reset, and let go of @c. */
+void inst_abort(struct inst *in, struct inst_conn *c, ztime_t now);
+
+/** inst_conn_count() - Return: connections in memory, TIME-WAIT included. */
+uint32_t inst_conn_count(const struct inst *in);
+
+/** inst_pool_used() - Return: blocks of payload references in use; 0 when all queues are empty. */
+uint32_t inst_pool_used(const struct inst *in);
+
+/* ---------------------------------------------------------------- listening */
+
+/**
+ * inst_listen() - accept connections to @local (any-address: all of ours of that family) and @port
+ * @user: comes back in INST_EV_ACCEPT
+ *
+ * Return: 0 and *@l; -EADDRINUSE; -EADDRNOTAVAIL; -ENOBUFS when listeners_max are in use.
+ */
+int inst_listen(struct inst *in, const union wire_addr *local, uint16_t port, uint32_t backlog,
+		void *user, struct inst_listener **l);
+
+/** inst_listener_tcp() - its limits and cookie mode, to be changed at will. */
+struct tcp_listener *inst_listener_tcp(struct inst_listener *l);
+
+/** inst_accept() - the connection that has waited longest. Return: it, or NULL. */
+struct inst_conn *inst_accept(struct inst *in, struct inst_listener *l, void *user);
+
+/**
+ * inst_listener_close() - stop; connections nobody has accepted are reset. @l is not to be used
+ * again.
+ */
+void inst_listener_close(struct inst *in, struct inst_listener *l, ztime_t now);
+
+#endif

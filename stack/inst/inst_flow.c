@@ -1,0 +1,151 @@
+/* inst_flow.c - flow table: one cache line a probe */
+#include "stack/inst/inst_flow.h"
+
+#include "stack/base/base_check.h"
+
+BASE_BUILD_CHECK(sizeof(struct inst_flow_bucket) == 64);
+
+uint32_t inst_flow_buckets(uint32_t max)
+{
+	uint64_t want = (uint64_t)max * 10 / (INST_FLOW_WAYS * 7) + 1;
+	uint32_t n = 1;
+
+	while (n < want)
+		n *= 2;
+	return n;
+}
+
+void inst_flow_init(struct inst_flow *f, struct inst_flow_bucket *buckets, uint32_t n,
+		    const struct base_hash_key *key, const struct wire_flow *first, size_t stride)
+{
+	*f = (struct inst_flow){
+		.buckets = buckets,
+		.mask = n - 1,
+		.key = *key,
+		.flows = (const char *)first,
+		.stride = stride,
+	};
+}
+
+static inline uint64_t rotl(uint64_t x, int bits)
+{
+	return (x << bits) | (x >> (64 - bits));
+}
+
+static inline void round_once(uint64_t v[4])
+{
+	v[0] += v[1];
+	v[2] += v[3];
+	v[1] = rotl(v[1], 13) ^ v[0];
+	v[3] = rotl(v[3], 16) ^ v[2];
+	v[0] = rotl(v[0], 32) + v[3];
+	v[2] += v[1];
+	v[3] = rotl(v[3], 21) ^ v[0];
+	v[1] = rotl(v[1], 17) ^ v[2];
+	v[2] = rotl(v[2], 32);
+}
+
+static inline void word_in(uint64_t v[4], uint64_t word)
+{
+	v[3] ^= word;
+	round_once(v);
+	v[0] ^= word;
+}
+
+/*
+ * SipHash-1-3: a table that leaks nothing but collisions does not need the margin of 2-4, and this
+ * runs for every segment. IPv4 flows are two words; both lengths are fixed, so the length word
+ * says which family it is.
+ */
+uint64_t inst_flow_hash(const struct inst_flow *f, const struct wire_flow *flow)
+{
+	uint64_t v[4] = { f->key.k0 ^ 0x736f6d6570736575ull, f->key.k1 ^ 0x646f72616e646f6dull,
+			  f->key.k0 ^ 0x6c7967656e657261ull, f->key.k1 ^ 0x7465646279746573ull };
+	uint64_t ports = (uint64_t)flow->lport << 16 | flow->rport;
+
+	if (BASE_LIKELY(wire_addr_is_v4(&flow->remote))) {
+		word_in(v, (uint64_t)flow->remote.w[3] << 32 | flow->local.w[3]);
+		word_in(v, ports | 4ull << 56);
+	} else {
+		word_in(v, flow->remote.q[0]);
+		word_in(v, flow->remote.q[1]);
+		word_in(v, flow->local.q[0]);
+		word_in(v, flow->local.q[1]);
+		word_in(v, ports | 6ull << 56);
+	}
+	v[2] ^= 0xff;
+	round_once(v);
+	round_once(v);
+	round_once(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+static inline uint32_t tag_of(uint64_t hash)
+{
+	return (uint32_t)(hash >> 32) | 1;
+}
+
+static inline const struct wire_flow *flow_of(const struct inst_flow *f, uint32_t i)
+{
+	return (const struct wire_flow *)(const void *)(f->flows + (size_t)i * f->stride);
+}
+
+uint32_t inst_flow_find(const struct inst_flow *f, const struct wire_flow *flow, uint64_t hash)
+{
+	uint32_t tag = tag_of(hash);
+
+	for (uint32_t at = (uint32_t)hash & f->mask;; at = (at + 1) & f->mask) {
+		const struct inst_flow_bucket *b = &f->buckets[at];
+
+		for (int k = 0; k < INST_FLOW_WAYS; k++)
+			if (b->tag[k] == tag && wire_flow_equal(flow_of(f, b->index[k]), flow))
+				return b->index[k];
+		if (!b->passed)
+			return INST_FLOW_NONE;
+	}
+}
+
+static int bucket_free_way(const struct inst_flow_bucket *b)
+{
+	for (int k = 0; k < INST_FLOW_WAYS; k++)
+		if (!b->tag[k])
+			return k;
+	return -1;
+}
+
+void inst_flow_add(struct inst_flow *f, uint32_t i)
+{
+	uint64_t hash = inst_flow_hash(f, flow_of(f, i));
+	uint32_t at = (uint32_t)hash & f->mask;
+	int k;
+
+	BASE_CHECK(f->count < (f->mask + 1ull) * INST_FLOW_WAYS);
+	while ((k = bucket_free_way(&f->buckets[at])) < 0) {
+		f->buckets[at].passed++;
+		at = (at + 1) & f->mask;
+	}
+	f->buckets[at].tag[k] = tag_of(hash);
+	f->buckets[at].index[k] = i;
+	f->count++;
+}
+
+void inst_flow_remove(struct inst_flow *f, uint32_t i)
+{
+	uint64_t hash = inst_flow_hash(f, flow_of(f, i));
+	uint32_t home = (uint32_t)hash & f->mask, tag = tag_of(hash);
+
+	for (uint32_t at = home;; at = (at + 1) & f->mask) {
+		struct inst_flow_bucket *b = &f->buckets[at];
+
+		for (int k = 0; k < INST_FLOW_WAYS; k++) {
+			if (b->tag[k] != tag || b->index[k] != i)
+				continue;
+			b->tag[k] = 0;
+			for (uint32_t p = home; p != at; p = (p + 1) & f->mask)
+				f->buckets[p].passed--;
+			f->count--;
+			return;
+		}
+		BASE_CHECK(b->passed);
+	}
+}

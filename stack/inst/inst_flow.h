@@ -1,0 +1,70 @@
+/* inst_flow.h - which connection a segment belongs to: open addressing, one cache line a probe
+ *
+ * What it does: maps a flow to the index of an object in one array that holds the flows. Called by
+ * inst; the array and the table are the caller's memory; one thread; keyed, so that strangers
+ * cannot aim at a bucket.
+ *
+ * Theory of operation
+ * A bucket is one cache line: seven 32-bit tags, seven indices, and a count of entries that wanted
+ * this bucket but lie further on. A search ends at the first bucket whose count is zero, so
+ * nothing is left behind by a removal and the table never has to be cleaned. Sized for at most 70
+ * % of the places.
+ */
+#ifndef ZTCP_INST_FLOW_H
+#define ZTCP_INST_FLOW_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "stack/base/base_hash.h"
+#include "stack/wire/wire_addr.h"
+
+#define INST_FLOW_WAYS 7
+#define INST_FLOW_NONE UINT32_MAX
+
+struct inst_flow_bucket {
+	uint32_t tag[INST_FLOW_WAYS]; /* 0: free */
+	uint32_t passed;
+	uint32_t index[INST_FLOW_WAYS];
+	uint32_t unused;
+} __attribute__((aligned(64)));
+
+struct inst_flow {
+	struct inst_flow_bucket *buckets;
+	uint32_t mask;
+	uint32_t count;
+	struct base_hash_key key;
+	const char *flows; /* of object 0 */
+	size_t stride;
+};
+
+/** inst_flow_buckets() - Return: buckets for @max flows, a power of two. */
+uint32_t inst_flow_buckets(uint32_t max);
+
+/**
+ * inst_flow_init() - empty table
+ * @buckets: @n of them, zeroed
+ * @first:   flow of object 0; the others follow each @stride bytes
+ */
+void inst_flow_init(struct inst_flow *f, struct inst_flow_bucket *buckets, uint32_t n,
+		    const struct base_hash_key *key, const struct wire_flow *first, size_t stride);
+
+/** inst_flow_hash() - Return: keyed hash of @flow. */
+uint64_t inst_flow_hash(const struct inst_flow *f, const struct wire_flow *flow);
+
+/**
+ * inst_flow_find() - Return: index of the object with @flow (whose hash is @hash), or
+ * INST_FLOW_NONE.
+ */
+uint32_t inst_flow_find(const struct inst_flow *f, const struct wire_flow *flow, uint64_t hash);
+
+/**
+ * inst_flow_add() - put object @i, whose flow is not in the table. The caller keeps within the
+ * size.
+ */
+void inst_flow_add(struct inst_flow *f, uint32_t i);
+
+/** inst_flow_remove() - take object @i out; it must be in. */
+void inst_flow_remove(struct inst_flow *f, uint32_t i);
+
+#endif

@@ -1,0 +1,194 @@
+/* inst_input.c - frames in: find the connection, merge neighbours, run the machine
+ *
+ * In a burst, segments of one connection that follow each other are merged (GRO) and go up as one
+ * when another segment of it does not fit, or at the end of the burst. Payload goes up by
+ * reference when its frame has an owner; short payload and lent bytes are copied into the
+ * instance's own buffer first.
+ */
+#include "stack/inst/inst_state.h"
+
+#include <errno.h>
+
+#include "stack/ip/ip_gso.h"
+
+static void seg_put(struct inst *in, struct wire_tcp *seg)
+{
+	for (unsigned int i = 0; i < seg->niov; i++)
+		if (seg->iov[i].owner)
+			in->cfg.buf.put(in->cfg.buf.ctx, seg->iov[i].owner);
+}
+
+static void conn_input(struct inst *in, struct inst_conn *c, struct wire_tcp *seg, ztime_t now)
+{
+	enum counter why = tcp_input(&c->tcb, seg, now);
+
+	if (BASE_UNLIKELY(why == CNT_tcp_time_wait_reuse)) {
+		struct wire_flow flow = c->flow;
+
+		why = inst_listen_input(in, seg, &flow, c, now);
+	}
+	if (BASE_UNLIKELY(why != CNT_none))
+		base_count(&in->counters, why);
+	seg_put(in, seg);
+	inst_conn_kick(in, c);
+	inst_conn_settle(in, c, now);
+}
+
+static void gro_flush(struct inst *in, struct inst_gro *g, ztime_t now)
+{
+	uint32_t i = g->conn;
+
+	if (i == INST_NONE)
+		return;
+	g->conn = INST_NONE;
+	in->gro_used--;
+	if (g->seg.gso_size)
+		base_count_add(&in->counters, CNT_inst_gro_merged, g->seg.len / g->seg.gso_size);
+	conn_input(in, &in->conns[i], &g->seg, now);
+}
+
+static struct inst_gro *gro_find(struct inst *in, uint32_t conn)
+{
+	for (unsigned int k = 0; k < INST_GRO_MAX; k++)
+		if (in->gro[k].conn == conn)
+			return &in->gro[k];
+	return NULL;
+}
+
+/* Return: true when @seg has been taken. */
+static bool gro_input(struct inst *in, struct inst_conn *c, struct wire_tcp *seg, ztime_t now)
+{
+	struct inst_gro *g = gro_find(in, inst_index(in, c));
+
+	if (g && ip_gro_join(&g->seg, seg))
+		return true;
+	if (g)
+		gro_flush(in, g, now);
+	if (!ip_gro_first(seg) || seg->flags & TCP_PSH)
+		return false;
+	g = gro_find(in, INST_NONE);
+	if (!g) {
+		g = &in->gro[seg->ack % INST_GRO_MAX];
+		gro_flush(in, g, now);
+	}
+	g->conn = inst_index(in, c);
+	g->seg = *seg;
+	in->gro_used++;
+	return true;
+}
+
+/* Payload that is lent, or not worth the whole frame, goes into our own buffer. */
+static bool payload_own(struct inst *in, struct wire_tcp *seg, void **owner)
+{
+	const uint8_t *data = seg->iov[0].data;
+	uint32_t left = seg->len;
+
+	if (*owner && left >= in->cfg.copy_below) {
+		seg->iov[0].owner = *owner;
+		*owner = NULL;
+		return true;
+	}
+	seg->niov = 0;
+	while (left) {
+		struct wire_tcp_iov *iov = &seg->iov[seg->niov];
+		uint32_t n = 0;
+
+		if (seg->niov < WIRE_TCP_IOV_MAX)
+			n = inst_fill_copy(in, &in->rx_fill, data, left, iov);
+		if (!n) {
+			seg_put(in, seg);
+			return false;
+		}
+		seg->niov++;
+		data += n;
+		left -= n;
+	}
+	return true;
+}
+
+static enum counter segment_input(struct inst *in, const struct ip_rx *rx, void **owner, bool burst,
+				  ztime_t now)
+{
+	struct wire_flow flow = { .local = rx->dst, .remote = rx->src };
+	struct inst_conn *c;
+	struct wire_tcp seg;
+	enum counter why;
+
+	if (!rx->csum_ok && !wire_tcp_csum_ok(rx->l4, rx->l4_len, &rx->src, &rx->dst))
+		return CNT_wire_tcp_csum;
+	why = wire_tcp_parse(rx->l4, rx->l4_len, &seg);
+	if (why != CNT_none)
+		return why;
+	seg.ecn = rx->ecn;
+	flow.lport = seg.dport;
+	flow.rport = seg.sport;
+	c = inst_conn_find(in, &flow);
+	/* What nobody will keep is not copied. */
+	if (seg.len && (c || inst_listening(in, &flow)) && !payload_own(in, &seg, owner))
+		return CNT_inst_no_buffer;
+	if (BASE_UNLIKELY(!c)) {
+		why = inst_listen_input(in, &seg, &flow, NULL, now);
+		seg_put(in, &seg);
+		return why;
+	}
+	if (!burst || !gro_input(in, c, &seg, now))
+		conn_input(in, c, &seg, now);
+	return CNT_none;
+}
+
+static void error_input(struct inst *in, const struct ip_error *e, ztime_t now)
+{
+	struct inst_conn *c = inst_conn_find(in, &e->flow);
+	unsigned int headers = WIRE_TCP_HDR_LEN + (wire_addr_is_v4(&e->flow.remote) ? 20u : 40u);
+
+	if (!c) {
+		base_count(&in->counters, CNT_ip_icmp_quote);
+		return;
+	}
+	if (e->err != EMSGSIZE) {
+		tcp_icmp_error(&c->tcb, e->seq, e->err, e->hard, now);
+	} else if (e->mtu > headers && e->mtu < c->hop.mtu &&
+		   tcp_pmtu(&c->tcb, (uint16_t)(e->mtu - headers), e->seq, now)) {
+		ip_pmtu_learn(in->ip, &c->flow.remote, e->mtu, now);
+	}
+	inst_conn_kick(in, c);
+	inst_conn_settle(in, c, now);
+}
+
+static void frame_input(struct inst *in, const struct wire_frame_in *frame, bool burst, ztime_t now)
+{
+	void *owner = frame->owner;
+	struct ip_rx rx;
+	enum counter why = CNT_none;
+
+	ip_input(in->ip, frame, &rx, now);
+	if (BASE_LIKELY(rx.kind == IP_RX_TCP)) {
+		/* A reassembled datagram does not lie in the frame. */
+		void *none = NULL;
+
+		why = segment_input(in, &rx, rx.joined ? &none : &owner, burst, now);
+	} else if (rx.kind == IP_RX_ERROR) {
+		error_input(in, &rx.error, now);
+	}
+	if (BASE_UNLIKELY(why != CNT_none))
+		base_count(&in->counters, why);
+	if (owner)
+		in->cfg.buf.put(in->cfg.buf.ctx, owner);
+}
+
+void inst_errors_input(struct inst *in, const struct ip_error *e, unsigned int n, ztime_t now)
+{
+	for (unsigned int i = 0; i < n; i++)
+		error_input(in, &e[i], now);
+}
+
+void inst_input(struct inst *in, const struct wire_frame_in *frames, unsigned int n, ztime_t now)
+{
+	bool burst = n > 1 && !(in->cfg.ip.offloads & WIRE_OFFLOAD_GRO);
+
+	base_count_add(&in->counters, CNT_inst_rx_frames, n);
+	for (unsigned int i = 0; i < n; i++)
+		frame_input(in, &frames[i], burst, now);
+	for (unsigned int k = 0; in->gro_used && k < INST_GRO_MAX; k++)
+		gro_flush(in, &in->gro[k], now);
+}

@@ -1,0 +1,128 @@
+/* inst_io.c - bytes between the application and a connection
+ *
+ * Copies go into a buffer shared by all connections of the instance, one piece after the other,
+ * each with its own reference: a short message costs its length and a reference, and an idle
+ * connection no buffer at all.
+ */
+#include "stack/inst/inst_state.h"
+
+#include <errno.h>
+
+void inst_fill_drop(struct inst *in, struct inst_fill *fill)
+{
+	if (fill->owner)
+		in->cfg.buf.put(in->cfg.buf.ctx, fill->owner);
+	*fill = (struct inst_fill){ 0 };
+}
+
+static bool fill_fresh(struct inst *in, struct inst_fill *fill)
+{
+	inst_fill_drop(in, fill);
+	fill->owner = in->cfg.buf.alloc(in->cfg.buf.ctx, INST_FILL_BYTES, &fill->data);
+	if (!fill->owner) {
+		base_count(&in->counters, CNT_inst_no_buffer);
+		return false;
+	}
+	fill->size = INST_FILL_BYTES;
+	return true;
+}
+
+uint32_t inst_fill_copy(struct inst *in, struct inst_fill *fill, const uint8_t *data, uint32_t len,
+			struct wire_tcp_iov *iov)
+{
+	uint32_t n;
+
+	if (fill->at == fill->size && !fill_fresh(in, fill))
+		return 0;
+	n = BASE_MIN(len, fill->size - fill->at);
+	*iov = (struct wire_tcp_iov){ .data = fill->data + fill->at,
+				      .len = n,
+				      .owner = fill->owner };
+	memcpy(fill->data + fill->at, data, n);
+	fill->at += n;
+	in->cfg.buf.get(in->cfg.buf.ctx, fill->owner);
+	return n;
+}
+
+/* One piece; bytes that TCP did not take are given back to the buffer. Return: as tcp_send(). */
+static int64_t send_piece(struct inst *in, struct inst_conn *c, const uint8_t *data, uint32_t len,
+			  unsigned int flags, ztime_t now)
+{
+	struct wire_tcp_iov iov;
+	int64_t taken;
+
+	if (!inst_fill_copy(in, &in->tx_fill, data, len, &iov))
+		return -ENOBUFS;
+	if (iov.len < len)
+		flags |= TCP_SEND_MORE;
+	taken = tcp_send(&c->tcb, &iov, flags, now);
+	if (taken <= 0) {
+		in->tx_fill.at -= iov.len;
+		in->cfg.buf.put(in->cfg.buf.ctx, iov.owner);
+	} else {
+		in->tx_fill.at -= iov.len - (uint32_t)taken;
+	}
+	return taken;
+}
+
+int64_t inst_send(struct inst *in, struct inst_conn *c, const void *data, size_t len,
+		  unsigned int flags, ztime_t now)
+{
+	const uint8_t *p = data;
+	size_t done = 0;
+
+	while (done < len) {
+		uint32_t space = tcp_send_space(&c->tcb);
+		size_t ask = BASE_MIN(len - done, (size_t)(space ? space : 1));
+		int64_t n;
+
+		/* The urgent byte is the last one (RFC 6093 1). */
+		n = send_piece(in, c, p + done, (uint32_t)BASE_MIN(ask, (size_t)UINT32_MAX),
+			       ask == len - done ? flags : flags & ~(unsigned int)TCP_SEND_URGENT,
+			       now);
+		if (n <= 0) {
+			if (!done)
+				return n;
+			break;
+		}
+		done += (size_t)n;
+	}
+	inst_conn_kick(in, c);
+	return (int64_t)done;
+}
+
+int64_t inst_send_iov(struct inst *in, struct inst_conn *c, const struct wire_tcp_iov *iov,
+		      unsigned int flags, ztime_t now)
+{
+	int64_t n = tcp_send(&c->tcb, iov, flags, now);
+
+	if (n > 0)
+		inst_conn_kick(in, c);
+	return n;
+}
+
+size_t inst_recv(struct inst *in, struct inst_conn *c, void *data, size_t len, ztime_t now)
+{
+	struct wire_tcp_iov iov[WIRE_TCP_IOV_MAX];
+	uint8_t *to = data;
+	size_t done = 0;
+
+	while (done < len) {
+		unsigned int n = tcp_recv_peek(&c->tcb, iov, WIRE_TCP_IOV_MAX);
+		uint32_t got = 0;
+
+		for (unsigned int i = 0; i < n && done < len; i++) {
+			uint32_t part = (uint32_t)BASE_MIN((size_t)iov[i].len, len - done);
+
+			memcpy(to + done, iov[i].data, part);
+			done += part;
+			got += part;
+		}
+		if (!got)
+			break;
+		tcp_recv_done(&c->tcb, got, now);
+	}
+	if (done)
+		inst_conn_kick(in, c);
+	return done;
+}

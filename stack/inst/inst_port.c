@@ -1,0 +1,48 @@
+/* inst_port.c - a local port whose packets come back to this instance (RFC 6056 algorithm 3, RSS)
+ *
+ * A keyed hash of the other three parts of the flow gives the place to start, so ports to one peer
+ * are hard to guess and differ from those to another. The Toeplitz hash is linear: each try costs
+ * two bytes of it.
+ */
+#include "stack/inst/inst_state.h"
+
+#include <errno.h>
+
+#define PORT_TRIES_MAX 8192 /* work is bounded: 1/64 of these fit with 64 queues */
+
+static bool queue_ours(const struct inst_rss_config *rss, uint32_t rest, uint16_t port,
+		       unsigned int at)
+{
+	uint8_t bytes[2] = { (uint8_t)(port >> 8), (uint8_t)port };
+
+	if (rss->reta_len == 0)
+		return true;
+	rest ^= inst_rss_bits(rss, bytes, 2, at);
+	return rss->reta[rest & (rss->reta_len - 1u)] == rss->queue;
+}
+
+int inst_port_pick(struct inst *in, struct wire_flow *flow)
+{
+	uint32_t range = (uint32_t)in->cfg.port_hi - in->cfg.port_lo + 1;
+	uint32_t tries = BASE_MIN(range, (uint32_t)PORT_TRIES_MAX);
+	unsigned int at = wire_addr_is_v4(&flow->remote) ? 10 : 34;
+	uint32_t start, rest;
+
+	flow->lport = 0;
+	start = (uint32_t)(inst_flow_hash(&in->flow, flow) >> 16) + in->port_next;
+	rest = inst_rss_hash(&in->cfg.rss, flow);
+	for (uint32_t i = 0; i < tries; i++) {
+		uint16_t port = (uint16_t)(in->cfg.port_lo + (start + i) % range);
+
+		if (!queue_ours(&in->cfg.rss, rest, port, at))
+			continue;
+		flow->lport = port;
+		if (inst_conn_find(in, flow))
+			continue;
+		in->port_next += i + 1;
+		return 0;
+	}
+	flow->lport = 0;
+	base_count(&in->counters, CNT_inst_ports_full);
+	return -EADDRNOTAVAIL;
+}

@@ -1,0 +1,156 @@
+/* inst_wheel.c - hashed hierarchical timer wheel over objects in one array */
+#include "stack/inst/inst_wheel.h"
+
+#include <string.h>
+
+#include "stack/base/base_check.h"
+
+#define SLOT_BITS      6
+#define AHEAD_MAX_TICK (1u << 30)
+
+static inline struct inst_timer *timer_of(const struct inst_wheel *w, uint32_t i)
+{
+	return (struct inst_timer *)(void *)(w->timers + (size_t)i * w->stride);
+}
+
+/* A deadline between two ticks fires at the later one: never early. */
+static uint64_t tick_of(ztime_t t)
+{
+	return t <= 0 ? 0 : ((uint64_t)t + (1u << INST_WHEEL_SHIFT) - 1) >> INST_WHEEL_SHIFT;
+}
+
+void inst_wheel_init(struct inst_wheel *w, void *first, size_t stride, ztime_t now)
+{
+	w->tick = now <= 0 ? 0 : (uint64_t)now >> INST_WHEEL_SHIFT;
+	w->timers = first;
+	w->stride = stride;
+	memset(w->used, 0, sizeof(w->used));
+	memset(w->head, 0xff, sizeof(w->head));
+}
+
+static unsigned int level_of(uint64_t now, uint64_t when)
+{
+	uint64_t differ = (now ^ when) | (INST_WHEEL_SLOTS - 1);
+
+	return (63u - (unsigned int)__builtin_clzll(differ)) / SLOT_BITS;
+}
+
+static void wheel_put(struct inst_wheel *w, uint32_t i, uint64_t when)
+{
+	struct inst_timer *t = timer_of(w, i);
+	unsigned int level = level_of(w->tick, when);
+	unsigned int slot = when >> (level * SLOT_BITS) & (INST_WHEEL_SLOTS - 1);
+	uint32_t *head = &w->head[level][slot];
+
+	BASE_CHECK(level < INST_WHEEL_LEVELS);
+	t->tick = (uint32_t)when;
+	t->slot = (uint16_t)(level * INST_WHEEL_SLOTS + slot + 1);
+	t->prev = INST_WHEEL_NONE;
+	t->next = *head;
+	if (*head != INST_WHEEL_NONE)
+		timer_of(w, *head)->prev = i;
+	*head = i;
+	w->used[level] |= 1ull << slot;
+}
+
+void inst_wheel_cancel(struct inst_wheel *w, uint32_t i)
+{
+	struct inst_timer *t = timer_of(w, i);
+	unsigned int level, slot;
+
+	if (!t->slot)
+		return;
+	level = (t->slot - 1u) / INST_WHEEL_SLOTS;
+	slot = (t->slot - 1u) % INST_WHEEL_SLOTS;
+	t->slot = 0;
+	if (t->next != INST_WHEEL_NONE)
+		timer_of(w, t->next)->prev = t->prev;
+	if (t->prev != INST_WHEEL_NONE)
+		timer_of(w, t->prev)->next = t->next;
+	else
+		w->head[level][slot] = t->next;
+	if (w->head[level][slot] == INST_WHEEL_NONE)
+		w->used[level] &= ~(1ull << slot);
+}
+
+void inst_wheel_arm(struct inst_wheel *w, uint32_t i, ztime_t when)
+{
+	uint64_t tick;
+
+	inst_wheel_cancel(w, i);
+	if (when == ZTIME_NEVER)
+		return;
+	tick = tick_of(when);
+	if (tick < w->tick)
+		tick = w->tick;
+	if (tick - w->tick > AHEAD_MAX_TICK)
+		tick = w->tick + AHEAD_MAX_TICK;
+	wheel_put(w, i, tick);
+}
+
+static uint64_t tick_full(const struct inst_wheel *w, const struct inst_timer *t)
+{
+	return w->tick + (uint64_t)(int64_t)(int32_t)(t->tick - (uint32_t)w->tick);
+}
+
+ztime_t inst_wheel_armed(const struct inst_wheel *w, uint32_t i)
+{
+	const struct inst_timer *t = timer_of(w, i);
+
+	return t->slot ? (ztime_t)(tick_full(w, t) << INST_WHEEL_SHIFT) : ZTIME_NEVER;
+}
+
+/*
+ * The first slot in use is the first of the lowest level in use. Return: false when there is none.
+ */
+static bool wheel_next(const struct inst_wheel *w, unsigned int *level, unsigned int *slot,
+		       uint64_t *tick)
+{
+	for (unsigned int l = 0; l < INST_WHEEL_LEVELS; l++) {
+		uint64_t above;
+
+		if (!w->used[l])
+			continue;
+		*level = l;
+		*slot = (unsigned int)__builtin_ctzll(w->used[l]);
+		above = w->tick >> (l * SLOT_BITS) & ~(uint64_t)(INST_WHEEL_SLOTS - 1);
+		*tick = (above | *slot) << (l * SLOT_BITS);
+		return true;
+	}
+	return false;
+}
+
+uint32_t inst_wheel_fire(struct inst_wheel *w, ztime_t now, unsigned int *steps)
+{
+	uint64_t now_tick = now <= 0 ? 0 : (uint64_t)now >> INST_WHEEL_SHIFT;
+	unsigned int level, slot;
+	uint64_t tick;
+
+	while (*steps && wheel_next(w, &level, &slot, &tick) && tick <= now_tick) {
+		uint32_t i = w->head[level][slot];
+		uint64_t when;
+
+		(*steps)--;
+		if (tick > w->tick)
+			w->tick = tick;
+		when = tick_full(w, timer_of(w, i));
+		inst_wheel_cancel(w, i);
+		if (when <= w->tick)
+			return i;
+		wheel_put(w, i, when);
+	}
+	/* With nothing left behind it the hand may jump. */
+	if (*steps && now_tick > w->tick)
+		w->tick = now_tick;
+	return INST_WHEEL_NONE;
+}
+
+ztime_t inst_wheel_deadline(const struct inst_wheel *w)
+{
+	unsigned int level, slot;
+	uint64_t tick;
+
+	if (!wheel_next(w, &level, &slot, &tick))
+		return ZTIME_NEVER;
+	return (ztime_t)(tick << INST_WHEEL_SHIFT);
+}
