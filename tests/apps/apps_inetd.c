@@ -89,7 +89,8 @@ int main(int argc, char **argv)
 	int listener;
 
 	if (argc < 4) {
-		fprintf(stderr, "usage: apps_inetd PORT fork|vfork|spawn|wait PROGRAM [ARGUMENT...]\n");
+		fprintf(stderr,
+			"usage: apps_inetd PORT fork|vfork|spawn|wait PROGRAM [ARGUMENT...]\n");
 		return 2;
 	}
 	if (strcmp(argv[2], "wait") != 0)

@@ -12,7 +12,7 @@ talks() {
 		data "$D/sent$i" $((i * 700001)) $i
 		(timeout 20 "${C[@]}" socat -t 20 - "TCP:127.0.0.1:$PORT" < "$D/sent$i" > "$D/got$i") &
 		pids+=($!)
-		PIDS+=($!)
+		PIDS+=("$!")
 	done
 	for i in 1 2 3 4; do
 		wait "${pids[i - 1]}" || fail "$1: client $i: exit $?"
@@ -26,7 +26,7 @@ dialogue() {
 
 	coproc ASK { exec "${C[@]}" socat - "TCP:127.0.0.1:$PORT"; }
 	local pid=$ASK_PID out=${ASK[0]} in=${ASK[1]}
-	PIDS+=($pid)
+	PIDS+=("$pid")
 	for i in $(seq 1 60); do
 		echo "echo answer $((i * i)) | cat" >&"$in"
 		if ! read -r -t 10 line <&"$out" || [ "$line" != "answer $((i * i))" ]; then

@@ -65,10 +65,13 @@ end_all() {
 	local pid all=()
 
 	for pid in ${PIDS[@]+"${PIDS[@]}"}; do
-		ended "$pid" || all+=($(descendants "$pid") "$pid")
+		ended "$pid" && continue
+		readarray -t -O ${#all[@]} all < <(descendants "$pid")
+		all+=("$pid")
 	done
 	if [ -n "${APPS_IN_SPACES-}" ]; then
-		for pid in $(ls /proc | grep -E '^[0-9]+$'); do
+		for pid in /proc/[0-9]*; do
+			pid=${pid#/proc/}
 			[ "$pid" = $$ ] || [ "$pid" = "$BASHPID" ] || ended "$pid" || all+=("$pid")
 		done
 	fi
@@ -160,7 +163,7 @@ spawn() {
 	shift
 	"$@" > "$log" 2>&1 < /dev/null &
 	PID=$!
-	PIDS+=($PID)
+	PIDS+=("$PID")
 }
 
 # until_true SECONDS COMMAND...: polls

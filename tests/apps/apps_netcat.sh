@@ -10,7 +10,7 @@ listener() { # listener NAME FILE-IN OPTIONS...: what it receives goes to $D/NAM
 	free_port
 	timeout 30 "${S[@]}" nc -l "$@" 127.0.0.1 $PORT < "$in" > "$D/$name.out" 2> "$D/$name.err" &
 	PID=$!
-	PIDS+=($PID)
+	PIDS+=("$PID")
 	wait_port $PORT $PID
 }
 
@@ -63,7 +63,7 @@ netcat_run() {
 	wait_port $PORT $killed || return
 	(yes | timeout 20 "${C[@]}" nc -N 127.0.0.1 $PORT > /dev/null 2>&1) &
 	i=$!
-	PIDS+=($i)
+	PIDS+=("$i")
 	sleep 0.5
 	kill -9 $killed
 	wait $killed 2> /dev/null

@@ -12,7 +12,7 @@ if [ "$(id -u)" = 0 ]; then
 fi
 
 sql() { # sql STATEMENT: not wrapped, over the Unix socket
-	output "${AS[@]}" "$B/psql" -h "$D/run" -p $port -U postgres -d postgres -XAtqc "$1"
+	output "${AS[@]}" "$B/psql" -h "$D/run" -p "$port" -U postgres -d postgres -XAtqc "$1"
 }
 
 # client PROGRAM OPTIONS...: the command of a client of the test, over TCP, in $CLIENT
@@ -20,7 +20,7 @@ client() {
 	local program=$B/$1
 
 	shift
-	CLIENT=("${AS[@]}" "${C[@]}" "$program" -h 127.0.0.1 -p $port -U postgres "$@")
+	CLIENT=("${AS[@]}" "${C[@]}" "$program" -h 127.0.0.1 -p "$port" -U postgres "$@")
 }
 
 balanced() { # what pgbench did is consistent, and nothing is lost
@@ -62,7 +62,7 @@ cancels() { # a cancel request comes over a connection of its own
 	until_true 10 eval '[ "$(sql "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '"'%pg_sleep(60)'"' AND state = '"'active'"' AND pid <> pg_backend_pid()")" = 1 ]' ||
 		fail "no sleeping query"
 	# psql sends it when it gets SIGINT
-	kill -INT $(descendants $sleeper | tail -n 1) 2> /dev/null
+	kill -INT "$(descendants $sleeper | tail -n 1)" 2> /dev/null
 	until_true 10 ended $sleeper || fail "cancel has no effect"
 	grep -q 'canceling statement due to user request' "$D/sleeper.log" || fail "cancel: $(cat "$D/sleeper.log")"
 }
@@ -74,7 +74,7 @@ notifies() {
 	(for i in 1 2 3 4 5; do echo "SELECT count(*) FROM copied;"; done
 	 echo "LISTEN news;"; for i in 1 2 3; do echo "SELECT pg_sleep(0.3);"; done) |
 		timeout 20 "${CLIENT[@]}" > "$D/notified" 2>&1 &
-	PIDS+=($!)
+	PIDS+=("$!")
 	sleep 0.5
 	sql "NOTIFY news, 'hello'"
 	wait $!
@@ -95,7 +95,7 @@ postgresql() {
 	server=$PID
 	wait_port $port $server || return
 	until_true 20 sql "SELECT 1" > /dev/null
-	check "pgbench -i" "${AS[@]}" "${C[@]}" "$B/pgbench" -h 127.0.0.1 -p $port -U postgres -i -q -s 2 postgres
+	check "pgbench -i" "${AS[@]}" "${C[@]}" "$B/pgbench" -h 127.0.0.1 -p "$port" -U postgres -i -q -s 2 postgres
 	bench -c 8 -j 2 -t 150
 	bench -c 4 -j 1 -t 200 -M prepared
 	bench -c 4 -j 2 -t 500 -S -M extended
@@ -113,7 +113,7 @@ postgresql() {
 	until_true 10 ended $killed || fail "the terminated back end's client does not notice"
 	grep -qE 'terminating connection|server closed the connection' "$D/victim.log" || fail "terminate: $(cat "$D/victim.log")"
 	bench -c 2 -j 1 -t 50
-	kill -INT $(cat "$D/data/postmaster.pid" | head -n 1)
+	kill -INT "$(head -n 1 "$D/data/postmaster.pid")"
 	until_true 20 ended $server || fail "the server does not end"
 	! grep -E 'PANIC|was terminated by signal' "$D/server.log" || fail "a back end crashed"
 }

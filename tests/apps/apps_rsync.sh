@@ -48,7 +48,7 @@ rsync_run() {
 	[ ! -s "$D/check.log" ] || fail "by checksum still different: $(head -n 1 "$D/check.log")"
 	for i in 1 2 3 4; do
 		spawn pull$i "${C[@]}" rsync -a "$u/" "$D/pulled$i/"
-		pids+=($PID)
+		pids+=("$PID")
 	done
 	for i in 1 2 3 4; do
 		finish "${pids[i - 1]}" "pull $i"

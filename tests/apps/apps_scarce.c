@@ -27,7 +27,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#define ANY 0xffffffffu
+#define ANY           0xffffffffu
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 /* a call is refused when (argument & mask) == value; the low half of an argument is enough here */
@@ -72,16 +72,18 @@ static void refuse(const char *name)
 			die(name);
 		}
 	prog.len = 7;
-	prog.filter = (struct sock_filter[]) {
+	prog.filter = (struct sock_filter[]){
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)r->nr, 0, 4),
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args) + 8 * r->arg),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS,
+			 offsetof(struct seccomp_data, args) + 8 * r->arg),
 		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, r->mask),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, r->value, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)r->err),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) || prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog))
 		die("seccomp");
 }
 
@@ -129,9 +131,12 @@ static void no_proc(void)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "deny", required_argument, NULL, 'd' }, { "as", required_argument, NULL, 'a' },
-		{ "fsize", required_argument, NULL, 'f' }, { "nofile", required_argument, NULL, 'n' },
-		{ "no-proc", no_argument, NULL, 'p' }, { "full-shm", no_argument, NULL, 's' },
+		{ "deny", required_argument, NULL, 'd' },
+		{ "as", required_argument, NULL, 'a' },
+		{ "fsize", required_argument, NULL, 'f' },
+		{ "nofile", required_argument, NULL, 'n' },
+		{ "no-proc", no_argument, NULL, 'p' },
+		{ "full-shm", no_argument, NULL, 's' },
 		{ NULL, 0, NULL, 0 },
 	};
 	int c;

@@ -12,7 +12,7 @@ USER_NAME=$(id -un)
 settings() {
 	local algorithm=ed25519
 
-	mkdir -p -m 700 "$D/keys"
+	mkdir -m 700 "$D/keys"
 	ssh-keygen -q -t $algorithm -N "" -f "$D/keys/host" -C host
 	ssh-keygen -q -t $algorithm -N "" -f "$D/keys/user" -C user
 	echo "[127.0.0.1]:$port $(cat "$D/keys/host.pub")" > "$D/keys/known"
@@ -78,7 +78,7 @@ ssh_run() {
 	same "checksum of sftp" "$(sum "$D/by.sftp")" "$(sum "$D/file")"
 	for i in 1 2 3 4 5 6; do
 		spawn par$i "${C[@]}" "${target[@]}" "head -c 2000000 $D/file | sha256sum; sleep 0.2"
-		pids+=($PID)
+		pids+=("$PID")
 	done
 	for i in 1 2 3 4 5 6; do
 		finish "${pids[i - 1]}" "parallel session $i" 20

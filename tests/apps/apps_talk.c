@@ -103,7 +103,9 @@ static void bulk(int fd, unsigned conn, size_t at)
 
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 	while (out < BULK || in < BULK) {
-		struct pollfd p = { .fd = fd, .events = (short)((in < BULK ? POLLIN : 0) | (out < BULK ? POLLOUT : 0)) };
+		struct pollfd p = { .fd = fd,
+				    .events = (short)((in < BULK ? POLLIN : 0) |
+						      (out < BULK ? POLLOUT : 0)) };
 		ssize_t n;
 
 		if (poll(&p, 1, 10000) != 1)
@@ -266,7 +268,8 @@ static int server(struct sockaddr_in *at, unsigned conns)
 			ended++;
 		}
 	}
-	printf("%u connections, %zu bytes, next descriptor %d\n", accepted, total, next_descriptor());
+	printf("%u connections, %zu bytes, next descriptor %d\n", accepted, total,
+	       next_descriptor());
 	return 0;
 }
 
@@ -276,7 +279,8 @@ int main(int argc, char **argv)
 	unsigned conns = argc > 3 ? (unsigned)atoi(argv[3]) : 0;
 
 	if (conns < 1 || conns > CONNECTIONS_MAX) {
-		fprintf(stderr, "usage: apps_talk server|client PORT CONNECTIONS [fill|fill-after]\n");
+		fprintf(stderr,
+			"usage: apps_talk server|client PORT CONNECTIONS [fill|fill-after]\n");
 		return 2;
 	}
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);

@@ -28,9 +28,10 @@ suite_units() {
 }
 
 suite_run() {
-	local rc
+	local rc options
 
-	bounded 60 stress-ng $(options_of "$1") -t "${STRESS_TIME:-2}" --verify --metrics-brief
+	read -ra options < <(options_of "$1")
+	bounded 60 stress-ng "${options[@]}" -t "${STRESS_TIME:-2}" --verify --metrics-brief
 	rc=$?
 	case $rc in
 	0) result PASS "$1" ;;
