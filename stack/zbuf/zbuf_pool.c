@@ -1,0 +1,416 @@
+/* zbuf_pool.c - pools: arenas, free lists, one cache a thread
+ *
+ * A thread's caches hang off one thread-local pointer and are given back by a key's destructor
+ * when the thread ends. A cache works like a stack: what was freed last is warm and is given
+ * first. Empty, it takes half its slots from the pool; full, it gives half of them.
+ */
+#include "stack/zbuf/zbuf.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include "stack/zbuf/zbuf_state.h"
+
+#define ARENA_HEAD 64 /* a pointer to the region, before the descriptors */
+
+/* 256, 1 K, 2 K, 4 K, 16 K, 64 K */
+static const uint8_t class_shift[ZBUF_CLASSES] = { 8, 10, 11, 12, 14, 16 };
+
+struct zbuf_mem_pool {
+	pthread_mutex_t lock;
+	size_t bytes_max, bytes_huge, bytes_ordinary;
+	enum zbuf_pages pages;
+	unsigned int slot; /* in every thread's table */
+	struct zbuf_region *arenas;
+	struct zbuf *free[ZBUF_CLASSES];
+	int64_t out; /* of threads that have ended */
+	uint64_t refills, returns;
+	struct zbuf_cache *caches[1024];
+	unsigned int ncaches;
+};
+
+static struct zbuf_mem_pool *pools[ZBUF_POOLS_MAX];
+static uint32_t pool_uses[ZBUF_POOLS_MAX]; /* tells a thread that its cache is of an earlier pool */
+static pthread_mutex_t pools_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_once_t key_once = PTHREAD_ONCE_INIT;
+static pthread_key_t key;
+
+struct thread_caches {
+	struct zbuf_cache *cache[ZBUF_POOLS_MAX];
+	uint32_t use[ZBUF_POOLS_MAX];
+};
+
+static __thread struct thread_caches *mine;
+
+static unsigned int class_of(size_t len)
+{
+	unsigned int c = 0;
+
+	while (((size_t)1 << class_shift[c]) < len)
+		c++;
+	return c;
+}
+
+/* ---- arenas */
+
+static void *map_aligned(void)
+{
+	char *p = mmap(NULL, 2 * (size_t)ZBUF_ARENA_BYTES, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	size_t head;
+
+	if (p == MAP_FAILED)
+		return NULL;
+	head = -(uintptr_t)p & (ZBUF_ARENA_BYTES - 1);
+	if (head)
+		munmap(p, head);
+	munmap(p + head + ZBUF_ARENA_BYTES, ZBUF_ARENA_BYTES - head);
+	/* Transparent hugepages are a gain where they come by themselves; no matter if not. */
+	madvise(p + head, ZBUF_ARENA_BYTES, MADV_HUGEPAGE);
+	return p + head;
+}
+
+static void *map_arena(enum zbuf_pages pages, bool *huge)
+{
+	void *p = MAP_FAILED;
+
+	if (pages != ZBUF_PAGES_ORDINARY)
+		p = mmap(NULL, ZBUF_ARENA_BYTES, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | 21 << MAP_HUGE_SHIFT, -1, 0);
+	*huge = p != MAP_FAILED;
+	if (*huge)
+		return p;
+	return pages == ZBUF_PAGES_HUGE ? NULL : map_aligned();
+}
+
+/*
+ * Descriptors first, then buffers on a 4 KiB border. A descriptor finds its region at the arena's
+ * start.
+ */
+static struct zbuf_region *region_of(const struct zbuf *z)
+{
+	uintptr_t arena = (uintptr_t)z & ~(uintptr_t)(ZBUF_ARENA_BYTES - 1);
+
+	return *(struct zbuf_region **)arena;
+}
+
+static void arena_lay_out(struct zbuf_region *r, unsigned int size_class)
+{
+	size_t bytes = (size_t)1 << class_shift[size_class];
+	size_t n = ZBUF_ARENA_BYTES / (bytes + sizeof(struct zbuf));
+	size_t head;
+
+	do {
+		head = (ARENA_HEAD + n * sizeof(struct zbuf) + 4095) & ~(size_t)4095;
+	} while (head + n * bytes > ZBUF_ARENA_BYTES && n--);
+	*(struct zbuf_region **)r->map = r;
+	r->bufs = (struct zbuf *)(void *)((char *)r->map + ARENA_HEAD);
+	r->start = (char *)r->map + head;
+	r->end = r->start + n * bytes;
+	r->shift = class_shift[size_class];
+	r->size_class = size_class;
+}
+
+static size_t arena_count(const struct zbuf_region *r)
+{
+	return (size_t)(r->end - r->start) >> r->shift;
+}
+
+static bool arena_add(struct zbuf_mem_pool *pool, unsigned int size_class)
+{
+	struct zbuf_region *r;
+
+	if (pool->bytes_huge + pool->bytes_ordinary + ZBUF_ARENA_BYTES > pool->bytes_max)
+		return false;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return false;
+	r->map = map_arena(pool->pages, &r->huge);
+	if (!r->map) {
+		free(r);
+		return false;
+	}
+	r->pool = pool;
+	arena_lay_out(r, size_class);
+	if (zbuf_region_publish(r) != 0) {
+		munmap(r->map, ZBUF_ARENA_BYTES);
+		free(r);
+		return false;
+	}
+	for (size_t i = arena_count(r); i-- > 0;) {
+		r->bufs[i].next = pool->free[size_class];
+		pool->free[size_class] = &r->bufs[i];
+	}
+	r->next = pool->arenas;
+	pool->arenas = r;
+	*(r->huge ? &pool->bytes_huge : &pool->bytes_ordinary) += ZBUF_ARENA_BYTES;
+	return true;
+}
+
+/* ---- caches */
+
+static void cache_return(struct zbuf_mem_pool *pool, struct zbuf_cache *c, unsigned int k,
+			 unsigned int n)
+{
+	pthread_mutex_lock(&pool->lock);
+	for (; n; n--) {
+		struct zbuf *z = c->slots[k][--c->count[k]];
+
+		z->next = pool->free[k];
+		pool->free[k] = z;
+	}
+	pool->returns++;
+	pthread_mutex_unlock(&pool->lock);
+}
+
+/* A thread ends: what it kept goes back, and its caches are free for the next. */
+static void thread_end(void *arg)
+{
+	struct thread_caches *t = arg;
+
+	pthread_mutex_lock(&pools_lock);
+	for (unsigned int i = 0; i < ZBUF_POOLS_MAX; i++) {
+		struct zbuf_mem_pool *pool = pools[i];
+
+		if (!pool || !t->cache[i] || t->use[i] != pool_uses[i])
+			continue;
+		for (unsigned int k = 0; k < ZBUF_CLASSES; k++)
+			if (t->cache[i]->count[k])
+				cache_return(pool, t->cache[i], k, t->cache[i]->count[k]);
+		for (unsigned int j = 0; j < pool->ncaches; j++)
+			if (pool->caches[j] == t->cache[i])
+				pool->caches[j] = pool->caches[--pool->ncaches];
+		pool->out += t->cache[i]->out;
+		free(t->cache[i]);
+	}
+	pthread_mutex_unlock(&pools_lock);
+	if (mine == t)
+		mine = NULL;
+	free(t);
+}
+
+static void key_make(void)
+{
+	pthread_key_create(&key, thread_end);
+}
+
+static struct zbuf_cache *cache_make(struct zbuf_mem_pool *pool)
+{
+	struct zbuf_cache *c = NULL;
+
+	if (!mine) {
+		mine = calloc(1, sizeof(*mine));
+		if (!mine)
+			return NULL;
+		pthread_setspecific(key, mine);
+	}
+	pthread_mutex_lock(&pools_lock);
+	if (pool->ncaches < BASE_ARRAY_SIZE(pool->caches))
+		c = calloc(1, sizeof(*c));
+	if (c) {
+		pool->caches[pool->ncaches++] = c;
+		mine->cache[pool->slot] = c;
+		mine->use[pool->slot] = pool_uses[pool->slot];
+	}
+	pthread_mutex_unlock(&pools_lock);
+	return c;
+}
+
+static inline struct zbuf_cache *cache_of(struct zbuf_mem_pool *pool)
+{
+	if (BASE_LIKELY(mine && mine->cache[pool->slot] &&
+			mine->use[pool->slot] == pool_uses[pool->slot]))
+		return mine->cache[pool->slot];
+	return cache_make(pool);
+}
+
+static bool cache_refill(struct zbuf_mem_pool *pool, struct zbuf_cache *c, unsigned int k)
+{
+	pthread_mutex_lock(&pool->lock);
+	if (pool->free[k] || arena_add(pool, k)) {
+		while (pool->free[k] && c->count[k] < ZBUF_BATCH) {
+			struct zbuf *z = pool->free[k];
+
+			pool->free[k] = z->next;
+			c->slots[k][c->count[k]++] = z;
+		}
+		pool->refills++;
+	}
+	pthread_mutex_unlock(&pool->lock);
+	return c->count[k] != 0;
+}
+
+/* Only this thread writes: no locked instruction. */
+static inline void count_out(struct zbuf_cache *c, int by)
+{
+	int64_t out = atomic_load_explicit(&c->out, memory_order_relaxed);
+
+	atomic_store_explicit(&c->out, out + by, memory_order_relaxed);
+}
+
+void *zbuf_malloc(struct zbuf_mem_pool *pool, size_t len)
+{
+	struct zbuf_region *r;
+	struct zbuf_cache *c;
+	struct zbuf *z;
+	unsigned int k;
+
+	if (len == 0 || len > ZBUF_SIZE_MAX) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	k = class_of(len);
+	c = cache_of(pool);
+	if (!c || (!c->count[k] && !cache_refill(pool, c, k))) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	z = c->slots[k][--c->count[k]];
+	r = region_of(z);
+	z->done = NULL;
+	atomic_store_explicit(&z->refs, 1, memory_order_relaxed);
+	count_out(c, 1);
+	return zbuf_data(r, z);
+}
+
+void zbuf_pool_put(struct zbuf_region *r, struct zbuf *z)
+{
+	struct zbuf_mem_pool *pool = r->pool;
+	struct zbuf_cache *c = cache_of(pool);
+	unsigned int k = r->size_class;
+
+	if (BASE_UNLIKELY(!c)) {
+		pthread_mutex_lock(&pool->lock);
+		pool->out--;
+		z->next = pool->free[k];
+		pool->free[k] = z;
+		pthread_mutex_unlock(&pool->lock);
+		return;
+	}
+	if (c->count[k] == ZBUF_CACHE_SLOTS)
+		cache_return(pool, c, k, ZBUF_BATCH);
+	c->slots[k][c->count[k]++] = z;
+	count_out(c, -1);
+}
+
+/* ---- pools */
+
+/* Called with both locks held, or by the only user. */
+static int64_t pool_out(const struct zbuf_mem_pool *pool)
+{
+	int64_t out = pool->out;
+
+	for (unsigned int i = 0; i < pool->ncaches; i++)
+		out += atomic_load_explicit(&pool->caches[i]->out, memory_order_relaxed);
+	return out;
+}
+
+struct zbuf_mem_pool *zbuf_mem_pool_new(size_t bytes_max, enum zbuf_pages pages)
+{
+	struct zbuf_mem_pool *pool;
+	unsigned int slot = 0;
+
+	if (bytes_max < ZBUF_ARENA_BYTES) {
+		errno = EINVAL;
+		return NULL;
+	}
+	pool = calloc(1, sizeof(*pool));
+	if (!pool)
+		return NULL;
+	pthread_once(&key_once, key_make);
+	pthread_mutex_init(&pool->lock, NULL);
+	pool->bytes_max = bytes_max;
+	pool->pages = pages;
+	pthread_mutex_lock(&pools_lock);
+	while (slot < ZBUF_POOLS_MAX && pools[slot])
+		slot++;
+	if (slot < ZBUF_POOLS_MAX) {
+		pool->slot = slot;
+		pools[slot] = pool;
+		pool_uses[slot]++;
+	}
+	pthread_mutex_unlock(&pools_lock);
+	if (slot == ZBUF_POOLS_MAX) {
+		free(pool);
+		errno = EMFILE;
+		return NULL;
+	}
+	return pool;
+}
+
+static void arenas_unmap(struct zbuf_mem_pool *pool)
+{
+	while (pool->arenas) {
+		struct zbuf_region *r = pool->arenas;
+
+		pool->arenas = r->next;
+		zbuf_region_forget(r);
+		munmap(r->map, ZBUF_ARENA_BYTES);
+		free(r);
+	}
+}
+
+int zbuf_mem_pool_free(struct zbuf_mem_pool *pool)
+{
+	pthread_mutex_lock(&pools_lock);
+	if (pool_out(pool)) {
+		pthread_mutex_unlock(&pools_lock);
+		return -EBUSY;
+	}
+	pools[pool->slot] = NULL;
+	pool_uses[pool->slot]++;
+	for (unsigned int i = 0; i < pool->ncaches; i++)
+		free(pool->caches[i]);
+	pthread_mutex_unlock(&pools_lock);
+	arenas_unmap(pool);
+	pthread_mutex_destroy(&pool->lock);
+	free(pool);
+	return 0;
+}
+
+void zbuf_stats(struct zbuf_mem_pool *pool, struct zbuf_stats *stats)
+{
+	pthread_mutex_lock(&pools_lock);
+	pthread_mutex_lock(&pool->lock);
+	*stats = (struct zbuf_stats){
+		.bytes_huge = pool->bytes_huge,
+		.bytes_ordinary = pool->bytes_ordinary,
+		.buffers_out = (size_t)pool_out(pool),
+		.refills = pool->refills,
+		.returns = pool->returns,
+	};
+	pthread_mutex_unlock(&pool->lock);
+	pthread_mutex_unlock(&pools_lock);
+}
+
+/* ---- for instances */
+
+static void *ops_alloc(void *ctx, uint32_t len, uint8_t **data)
+{
+	*data = zbuf_malloc(ctx, len);
+	return *data;
+}
+
+static void ops_get(void *ctx, void *owner)
+{
+	(void)ctx;
+	zbuf_get(owner);
+}
+
+static void ops_put(void *ctx, void *owner)
+{
+	(void)ctx;
+	zbuf_free(owner);
+}
+
+void zbuf_wire_ops(struct zbuf_mem_pool *pool, struct wire_buf_ops *ops)
+{
+	*ops = (struct wire_buf_ops){
+		.alloc = ops_alloc,
+		.get = ops_get,
+		.put = ops_put,
+		.ctx = pool,
+	};
+}

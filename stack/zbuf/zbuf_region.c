@@ -1,0 +1,296 @@
+/* zbuf_region.c - from a pointer to its buffer: granule table, foreign regions, reference counts
+ *
+ * The table has two levels over 47-bit addresses in granules of 2 MiB. A granule may hold parts of
+ * several foreign regions, so its entry heads a short list of places. Readers take no lock:
+ * entries are published with a release store (paired with the acquire loads in
+ * zbuf_region_find()), and removed only when the caller says nobody uses the region; a removed
+ * place is kept, empty, and used again.
+ */
+#include "stack/zbuf/zbuf.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "stack/zbuf/zbuf_state.h"
+
+#define GRANULE_SHIFT 21
+#define LEVEL_BITS    13
+#define LEVEL_SIZE    (1u << LEVEL_BITS)
+
+struct place {
+	_Atomic(struct zbuf_region *) region; /* NULL: free */
+	struct place *_Atomic next;
+};
+
+struct leaf {
+	struct place places[LEVEL_SIZE];
+};
+
+static struct leaf *_Atomic leaves[LEVEL_SIZE];
+static struct zbuf_region *foreign;
+static pthread_mutex_t region_lock = PTHREAD_MUTEX_INITIALIZER;
+
+static struct place *place_of(uintptr_t addr)
+{
+	uintptr_t granule = addr >> GRANULE_SHIFT;
+	struct leaf *leaf;
+
+	if (granule >> (2 * LEVEL_BITS))
+		return NULL;
+	leaf = atomic_load_explicit(&leaves[granule >> LEVEL_BITS], memory_order_acquire);
+	return leaf ? &leaf->places[granule & (LEVEL_SIZE - 1)] : NULL;
+}
+
+struct zbuf_region *zbuf_region_find(const void *ptr)
+{
+	struct place *p = place_of((uintptr_t)ptr);
+
+	for (; p; p = atomic_load_explicit(&p->next, memory_order_acquire)) {
+		struct zbuf_region *r = atomic_load_explicit(&p->region, memory_order_acquire);
+
+		if (r && (const char *)ptr >= r->start && (const char *)ptr < r->end)
+			return r;
+	}
+	return NULL;
+}
+
+static struct place *place_make(uintptr_t addr)
+{
+	uintptr_t granule = addr >> GRANULE_SHIFT;
+	struct leaf *_Atomic *slot;
+
+	if (granule >> (2 * LEVEL_BITS))
+		return NULL;
+	slot = &leaves[granule >> LEVEL_BITS];
+	if (!atomic_load_explicit(slot, memory_order_acquire)) {
+		struct leaf *leaf = calloc(1, sizeof(*leaf));
+
+		if (!leaf)
+			return NULL;
+		atomic_store_explicit(slot, leaf, memory_order_release);
+	}
+	return place_of(addr);
+}
+
+static int place_put(struct place *p, struct zbuf_region *r)
+{
+	struct place *fresh;
+
+	for (;; p = p->next) {
+		if (!atomic_load_explicit(&p->region, memory_order_relaxed)) {
+			atomic_store_explicit(&p->region, r, memory_order_release);
+			return 0;
+		}
+		if (!p->next)
+			break;
+	}
+	fresh = calloc(1, sizeof(*fresh));
+	if (!fresh)
+		return -ENOMEM;
+	atomic_init(&fresh->region, r);
+	atomic_store_explicit(&p->next, fresh, memory_order_release);
+	return 0;
+}
+
+static void place_remove(struct place *p, const struct zbuf_region *r)
+{
+	for (; p; p = p->next)
+		if (atomic_load_explicit(&p->region, memory_order_relaxed) == r)
+			atomic_store_explicit(&p->region, NULL, memory_order_release);
+}
+
+static uintptr_t granule_start(const void *ptr)
+{
+	return (uintptr_t)ptr & ~(((uintptr_t)1 << GRANULE_SHIFT) - 1);
+}
+
+void zbuf_region_forget(struct zbuf_region *r)
+{
+	pthread_mutex_lock(&region_lock);
+	for (uintptr_t at = granule_start(r->start); at < (uintptr_t)r->end;
+	     at += (uintptr_t)1 << GRANULE_SHIFT)
+		place_remove(place_of(at), r);
+	pthread_mutex_unlock(&region_lock);
+}
+
+int zbuf_region_publish(struct zbuf_region *r)
+{
+	int err = 0;
+
+	pthread_mutex_lock(&region_lock);
+	for (uintptr_t at = granule_start(r->start); !err && at < (uintptr_t)r->end;
+	     at += (uintptr_t)1 << GRANULE_SHIFT) {
+		struct place *p = place_make(at);
+
+		err = p ? place_put(p, r) : -ENOMEM;
+	}
+	pthread_mutex_unlock(&region_lock);
+	if (err)
+		zbuf_region_forget(r);
+	return err;
+}
+
+static bool foreign_overlaps(const char *start, const char *end)
+{
+	for (const struct zbuf_region *r = foreign; r; r = r->next)
+		if (start < r->end && r->start < end)
+			return true;
+	return zbuf_region_find(start) || zbuf_region_find(end - 1);
+}
+
+static bool grain_ok(size_t grain)
+{
+	return grain >= 64 && grain <= (size_t)1 << 30 && (grain & (grain - 1)) == 0;
+}
+
+static void region_free(struct zbuf_region *r)
+{
+	free(r->bufs);
+	free(r);
+}
+
+int zbuf_region_add(void *start, size_t len, size_t grain, zbuf_done_fn done, void *arg)
+{
+	struct zbuf_region *r;
+	int err;
+
+	if (!start || len == 0 || !grain_ok(grain))
+		return -EINVAL;
+	r = calloc(1, sizeof(*r));
+	if (!r)
+		return -ENOMEM;
+	*r = (struct zbuf_region){
+		.start = start,
+		.end = (char *)start + len,
+		.shift = (unsigned int)__builtin_ctzll(grain),
+		.done = done,
+		.arg = arg,
+		.bufs = calloc((len + grain - 1) / grain, sizeof(struct zbuf)),
+	};
+	if (!r->bufs) {
+		region_free(r);
+		return -ENOMEM;
+	}
+	pthread_mutex_lock(&region_lock);
+	err = foreign_overlaps(r->start, r->end) ? -EEXIST : 0;
+	if (!err) {
+		r->next = foreign;
+		foreign = r;
+	}
+	pthread_mutex_unlock(&region_lock);
+	if (!err)
+		err = zbuf_region_publish(r);
+	if (err == -ENOMEM)
+		zbuf_region_remove(start);
+	else if (err)
+		region_free(r);
+	return err;
+}
+
+static bool region_busy(const struct zbuf_region *r)
+{
+	size_t n = ((size_t)(r->end - r->start) + ((size_t)1 << r->shift) - 1) >> r->shift;
+
+	for (size_t i = 0; i < n; i++)
+		if (atomic_load_explicit(&r->bufs[i].refs, memory_order_relaxed))
+			return true;
+	return false;
+}
+
+int zbuf_region_remove(void *start)
+{
+	struct zbuf_region **link = &foreign, *r;
+
+	pthread_mutex_lock(&region_lock);
+	while ((r = *link) && r->start != start)
+		link = &r->next;
+	if (r && !region_busy(r))
+		*link = r->next;
+	pthread_mutex_unlock(&region_lock);
+	if (!r)
+		return -ENOENT;
+	if (region_busy(r))
+		return -EBUSY;
+	zbuf_region_forget(r);
+	region_free(r);
+	return 0;
+}
+
+void *zbuf_get(const void *ptr)
+{
+	struct zbuf_region *r = zbuf_region_find(ptr);
+
+	BASE_CHECK(r);
+	/* A new reference is made out of an old one: nothing has to be ordered. */
+	atomic_fetch_add_explicit(&zbuf_desc(r, ptr)->refs, 1, memory_order_relaxed);
+	return (void *)(uintptr_t)ptr;
+}
+
+static void last_put(struct zbuf_region *r, struct zbuf *z)
+{
+	zbuf_done_fn done = r->pool ? z->done : r->done;
+	void *arg = r->pool ? z->arg : r->arg;
+	char *data = zbuf_data(r, z);
+	size_t len = (size_t)1 << r->shift;
+
+	z->done = NULL;
+	if (len > (size_t)(r->end - data))
+		len = (size_t)(r->end - data);
+	if (done)
+		done(arg, data, len);
+	if (r->pool)
+		zbuf_pool_put(r, z);
+}
+
+void zbuf_free(const void *ptr)
+{
+	struct zbuf_region *r;
+	struct zbuf *z;
+	uint32_t before;
+
+	if (!ptr)
+		return;
+	r = zbuf_region_find(ptr);
+	BASE_CHECK(r);
+	z = zbuf_desc(r, ptr);
+	/*
+	 * Release: what this holder did to the bytes; acquire: what all others did, for whoever is
+	 * last.
+	 */
+	before = atomic_fetch_sub_explicit(&z->refs, 1, memory_order_acq_rel);
+	BASE_CHECK(before);
+	if (before == 1)
+		last_put(r, z);
+}
+
+uint32_t zbuf_refs(const void *ptr)
+{
+	struct zbuf_region *r = zbuf_region_find(ptr);
+
+	return r ? atomic_load_explicit(&zbuf_desc(r, ptr)->refs, memory_order_relaxed) : 0;
+}
+
+size_t zbuf_size(const void *ptr)
+{
+	struct zbuf_region *r = zbuf_region_find(ptr);
+
+	return r ? (size_t)1 << r->shift : 0;
+}
+
+void zbuf_done_set(const void *ptr, zbuf_done_fn done, void *arg)
+{
+	struct zbuf_region *r = zbuf_region_find(ptr);
+	struct zbuf *z;
+
+	BASE_CHECK(r && r->pool);
+	z = zbuf_desc(r, ptr);
+	z->done = done;
+	z->arg = arg;
+}
+
+struct zbuf_mem_pool *zbuf_mem_pool(const void *ptr)
+{
+	struct zbuf_region *r = zbuf_region_find(ptr);
+
+	return r ? r->pool : NULL;
+}
