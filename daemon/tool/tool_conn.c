@@ -1,0 +1,164 @@
+/* tool_conn.c - connections: the kernel's socket, the processes that hold it, and what they publish of it */
+#include "daemon/tool/tool_conn.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "daemon/tool/tool.h"
+#include "stack/base/base_reason.h"
+
+static int procs_read(struct tool_view *v, const int *pids, unsigned count)
+{
+	if (!pids) {
+		v->procs_count = tool_proc_list(&v->procs);
+		if (v->procs_count < 0) {
+			tool_say("/proc: %s", strerror(-v->procs_count));
+			return v->procs_count;
+		}
+		return 0;
+	}
+	for (unsigned i = 0; i < count; i++) {
+		struct tool_proc p;
+		int rc = tool_proc_read(&p, pids[i]);
+
+		if (rc) {
+			tool_say("process %d: %s", pids[i],
+				 rc == -ENOENT ? "there is none" : "it is not yours");
+			return rc;
+		}
+		v->procs = tool_grow(v->procs, (size_t)v->procs_count, sizeof(p));
+		v->procs[v->procs_count++] = p;
+	}
+	return 0;
+}
+
+/* Ask each network namespace once, through the first process found in it. */
+static int diags_read(struct tool_view *v)
+{
+	struct stat own;
+	int rc;
+
+	if (stat("/proc/self/ns/net", &own))
+		own.st_ino = 0;
+	for (int i = 0; i < v->procs_count; i++) {
+		uint64_t ino = v->procs[i].netns_ino;
+		bool seen = false;
+
+		for (int k = 0; k < i; k++)
+			seen |= v->procs[k].netns_ino == ino;
+		if (seen)
+			continue;
+		rc = tool_diag_add(&v->diags, &v->diags_count, ino,
+				   ino == own.st_ino ? 0 : v->procs[i].pid);
+		if (rc && ino == own.st_ino) {
+			tool_say("inet_diag: %s", strerror(-rc));
+			return rc;
+		}
+		if (rc)
+			v->unseen_netns++;
+	}
+	tool_diag_sort(v->diags, v->diags_count);
+	return 0;
+}
+
+static struct tool_conn *conn_of(struct tool_view *v, struct tool_conn *of_diag,
+				 const struct tool_diag *d)
+{
+	struct tool_conn *c = &of_diag[d - v->diags];
+
+	c->diag = d;
+	return c;
+}
+
+/* Enter one process's sockets. */
+static void proc_join(struct tool_view *v, struct tool_conn *of_diag, const struct tool_proc *p)
+{
+	struct tool_rows rows;
+
+	tool_rows_read(&rows, p);
+	for (unsigned i = 0; i < p->socks_count; i++) {
+		const struct tool_diag *d = tool_diag_find(v->diags, v->diags_count, p->netns_ino,
+							   p->socks[i].inode);
+		const struct tool_row *row = d ? tool_rows_find(&rows, d->cookie) : NULL;
+		struct tool_conn *c;
+
+		if (!d || !d->inode)
+			continue;
+		c = conn_of(v, of_diag, d);
+		c->holders = tool_grow(c->holders, c->holders_count, sizeof(*c->holders));
+		c->holders[c->holders_count++] = (struct tool_holder){ p, p->socks[i].fd };
+		if (row) {
+			c->row = *row;
+			c->followed = true;
+		}
+	}
+	tool_rows_free(&rows);
+}
+
+/* Keep those that somebody holds. */
+static void conns_collect(struct tool_view *v, struct tool_conn *of_diag)
+{
+	for (unsigned i = 0; i < v->diags_count; i++) {
+		if (!of_diag[i].holders_count)
+			continue;
+		v->conns = tool_grow(v->conns, v->conns_count, sizeof(*v->conns));
+		v->conns[v->conns_count++] = of_diag[i];
+	}
+}
+
+int tool_view_read(struct tool_view *v, const int *pids, unsigned count)
+{
+	struct tool_conn *of_diag;
+	int rc;
+
+	*v = (struct tool_view){ 0 };
+	rc = procs_read(v, pids, count);
+	if (!rc)
+		rc = diags_read(v);
+	if (rc)
+		return rc;
+	of_diag = calloc(v->diags_count + 1, sizeof(*of_diag));
+	if (!of_diag) {
+		tool_say("%s", strerror(ENOMEM));
+		return -ENOMEM;
+	}
+	for (int i = 0; i < v->procs_count; i++)
+		proc_join(v, of_diag, &v->procs[i]);
+	conns_collect(v, of_diag);
+	free(of_diag);
+	return 0;
+}
+
+void tool_view_free(struct tool_view *v)
+{
+	for (unsigned i = 0; i < v->conns_count; i++)
+		free(v->conns[i].holders);
+	free(v->conns);
+	free(v->diags);
+	if (v->procs_count > 0)
+		tool_proc_list_free(v->procs, v->procs_count);
+}
+
+uint64_t tool_conn_kernel_tx(const struct tool_conn *c)
+{
+	const struct tcp_info *i = &c->diag->info;
+
+	return i->tcpi_bytes_sent - i->tcpi_bytes_retrans;
+}
+
+uint64_t tool_conn_kernel_rx(const struct tool_conn *c)
+{
+	return c->diag->info.tcpi_bytes_received;
+}
+
+const char *tool_conn_path(bool lifted)
+{
+	return lifted ? "shm" : "kernel";
+}
+
+const char *tool_conn_reason(const struct tool_conn *c)
+{
+	return c->followed ? reason_name(c->row.reason) : "-";
+}

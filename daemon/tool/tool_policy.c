@@ -1,0 +1,301 @@
+/* tool_policy.c - ztcp policy check|explain: is a policy right, and which rule decides
+ *
+ * The loader and the matcher are those of the library, so that what is said here is what it does.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <limits.h>
+#include <pwd.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/policy/policy_load.h"
+#include "daemon/tool/tool.h"
+#include "daemon/tool/tool_json.h"
+#include "daemon/tool/tool_proc.h"
+
+static bool json;
+static bool verbose;
+
+static int error_print(const struct policy_error *err)
+{
+	char line[512];
+
+	if (!json) {
+		tool_say("%s", policy_error_format(err, line, sizeof(line)));
+		return TOOL_FAILED;
+	}
+	tool_json_open(NULL, '{');
+	tool_json_bool("ok", false);
+	tool_json_text("file", err->file);
+	tool_json_number("line", err->line);
+	tool_json_number("column", err->col);
+	tool_json_text("expected", err->expected);
+	tool_json_text("found", err->found);
+	tool_json_close('}');
+	putchar('\n');
+	return TOOL_FAILED;
+}
+
+static int check(const char *file)
+{
+	struct policy_error err;
+	struct policy *p;
+
+	if (policy_load(file, &p, &err))
+		return error_print(&err);
+	if (json) {
+		tool_json_open(NULL, '{');
+		tool_json_bool("ok", true);
+		tool_json_text("file", file);
+		tool_json_number("rules", policy_rules(p));
+		tool_json_close('}');
+		putchar('\n');
+	} else {
+		printf("%s: %u rule%s\n", file, policy_rules(p), policy_rules(p) == 1 ? "" : "s");
+	}
+	policy_unload(p);
+	return TOOL_OK;
+}
+
+/* What explain is asked about. */
+struct question {
+	struct policy_conn conn;
+	struct policy_proc proc;
+	struct tool_proc_facts facts;
+	char netns[POLICY_TEXT_MAX + 1];
+	const char *bpf[8];
+	unsigned bpfs;
+};
+
+static bool bpf_yes(void *arg, const char *name)
+{
+	const struct question *q = arg;
+
+	for (unsigned i = 0; i < q->bpfs; i++)
+		if (!strcmp(q->bpf[i], name))
+			return true;
+	return false;
+}
+
+static bool user_set(struct question *q, const char *value)
+{
+	struct passwd *pw = getpwnam(value);
+	uint64_t n;
+
+	if (!pw && !tool_number(value, UINT32_MAX - 1, &n))
+		return false;
+	q->proc.uid = pw ? pw->pw_uid : (uint32_t)n;
+	return true;
+}
+
+static bool group_set(struct question *q, const char *value)
+{
+	struct group *gr = getgrnam(value);
+	uint64_t n;
+
+	if (!gr && !tool_number(value, UINT32_MAX - 1, &n))
+		return false;
+	q->proc.gid = gr ? gr->gr_gid : (uint32_t)n;
+	return true;
+}
+
+static bool netns_set(struct question *q, const char *value)
+{
+	char path[PATH_MAX];
+	struct stat st;
+
+	if (tool_number(value, UINT64_MAX, &q->proc.netns_ino))
+		return true;
+	if (strlen(value) > POLICY_TEXT_MAX || strchr(value, '/'))
+		return false;
+	q->proc.netns = strcpy(q->netns, value);
+	snprintf(path, sizeof(path), "/run/netns/%s", value);
+	if (!stat(path, &st))
+		q->proc.netns_ino = st.st_ino;
+	return true;
+}
+
+static bool pid_set(struct question *q, const char *value)
+{
+	uint64_t pid;
+
+	if (!tool_number(value, INT_MAX, &pid) || tool_proc_facts_read(&q->facts, (int)pid))
+		return false;
+	q->proc.program = q->facts.program;
+	q->proc.cgroup = q->facts.cgroup;
+	q->proc.netns_ino = q->facts.netns_ino;
+	q->proc.uid = q->facts.uid;
+	q->proc.gid = q->facts.gid;
+	return true;
+}
+
+static bool word_set(struct question *q, const char *word)
+{
+	const char *value = strchr(word, '=');
+	size_t len;
+
+	if (!value || !value[1])
+		return false;
+	len = (size_t)(value++ - word);
+#define KEY(name) (len == strlen(name) && !memcmp(word, name, len))
+	if (KEY("role")) {
+		q->conn.role = !strcmp(value, "listen") ? POLICY_ROLE_LISTEN : POLICY_ROLE_CONNECT;
+		return q->conn.role == POLICY_ROLE_LISTEN || !strcmp(value, "connect");
+	}
+	if (KEY("local"))
+		return !policy_addr_parse(&q->conn.local, value, strlen(value));
+	if (KEY("remote"))
+		return !policy_addr_parse(&q->conn.remote, value, strlen(value));
+	if (KEY("program")) {
+		q->proc.program = value;
+		return true;
+	}
+	if (KEY("cgroup")) {
+		q->proc.cgroup = value;
+		return *value == '/';
+	}
+	if (KEY("user"))
+		return user_set(q, value);
+	if (KEY("group"))
+		return group_set(q, value);
+	if (KEY("netns"))
+		return netns_set(q, value);
+	if (KEY("pid"))
+		return pid_set(q, value);
+	if (KEY("bpf") && q->bpfs < sizeof(q->bpf) / sizeof(q->bpf[0])) {
+		q->bpf[q->bpfs++] = value;
+		return true;
+	}
+#undef KEY
+	return false;
+}
+
+static void paths_name(unsigned paths, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s%s%s", paths & POLICY_PATH_SHM ? "shm" : "",
+		 paths == POLICY_PATH_ALL ? "," : "", paths & POLICY_PATH_STACK ? "stack" : "");
+}
+
+/* Why each rule before the one that decides does not match. */
+static void others_print(const struct policy *p, const struct question *q,
+			 const struct policy_answer *a)
+{
+	unsigned end = a->rule < 0 ? policy_rules(p) : (unsigned)a->rule;
+
+	for (unsigned i = 0; i < end; i++) {
+		const struct policy_rule *r = policy_rule_get(p, i);
+		unsigned kind = policy_rule_match(p, i, &q->conn);
+		const char *differs = kind == POLICY_M_KINDS ? "role" : policy_match_name(kind);
+
+		if (json) {
+			tool_json_open(NULL, '{');
+			tool_json_text("file", policy_file_name(p, r->file));
+			tool_json_number("line", r->line);
+			tool_json_text("differs", differs);
+			tool_json_close('}');
+		} else {
+			printf("%s:%u: %s, but %s= differs\n", policy_file_name(p, r->file),
+			       r->line, policy_verdict_name(r->verdict), differs);
+		}
+	}
+}
+
+static void answer_print(const struct policy_answer *a)
+{
+	char paths[16];
+
+	paths_name(a->paths, paths, sizeof(paths));
+	if (a->rule < 0)
+		printf("no rule matches: ");
+	else
+		printf("%s:%u: ", a->file, a->line);
+	printf("%s", policy_verdict_name(a->verdict));
+	if (a->paths)
+		printf(" path=%s", paths);
+	if (a->threshold >= 0)
+		printf(" threshold=%d", a->threshold);
+	putchar('\n');
+}
+
+static void answer_json(const struct policy *p, const struct question *q,
+			const struct policy_answer *a)
+{
+	char paths[16];
+
+	paths_name(a->paths, paths, sizeof(paths));
+	tool_json_open(NULL, '{');
+	tool_json_text("verdict", policy_verdict_name(a->verdict));
+	tool_json_text("path", paths);
+	tool_json_signed("threshold", a->threshold);
+	tool_json_signed("rule", a->rule);
+	if (a->rule >= 0) {
+		tool_json_text("file", a->file);
+		tool_json_number("line", a->line);
+	}
+	if (verbose) {
+		tool_json_open("others", '[');
+		others_print(p, q, a);
+		tool_json_close(']');
+	}
+	tool_json_close('}');
+	putchar('\n');
+}
+
+static int explain(const char *file, char **words)
+{
+	static struct question q;
+	struct policy_error err;
+	struct policy_answer a;
+	struct policy *p;
+
+	q.proc.uid = geteuid();
+	q.proc.gid = getegid();
+	q.conn = (struct policy_conn){
+		.proc = &q.proc, .role = POLICY_ROLE_CONNECT, .bpf = bpf_yes, .bpf_arg = &q
+	};
+	for (; *words; words++)
+		if (!word_set(&q, *words))
+			return tool_usage(
+				"'%s': expected role=listen|connect, local=ADDRESS[:PORT], remote=ADDRESS[:PORT], "
+				"program=PATH, user=, group=, cgroup=/PATH, netns=, bpf=NAME or pid=PID",
+				*words);
+	if (policy_load(file, &p, &err))
+		return error_print(&err);
+	a = policy_match(p, &q.conn);
+	if (json) {
+		answer_json(p, &q, &a);
+	} else {
+		if (verbose)
+			others_print(p, &q, &a);
+		answer_print(&a);
+	}
+	policy_unload(p);
+	return TOOL_OK;
+}
+
+int tool_policy(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "";
+	int opt;
+
+	optind = 2;
+	while ((opt = getopt(argc, argv, "+jv")) != -1) {
+		if (opt == 'j')
+			json = true;
+		else if (opt == 'v')
+			verbose = true;
+		else
+			return TOOL_USAGE;
+	}
+	if (!strcmp(what, "check") && argc - optind <= 1)
+		return check(optind < argc ? argv[optind] : POLICY_DEFAULT_FILE);
+	if (!strcmp(what, "explain") && optind < argc)
+		return explain(argv[optind], argv + optind + 1);
+	return tool_usage(
+		"policy check [-j] [FILE], or policy explain [-j] [-v] FILE KEY=VALUE...");
+}

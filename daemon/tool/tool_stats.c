@@ -1,0 +1,193 @@
+/* tool_stats.c - what a process publishes of its connections, read with suspicion
+ *
+ * Theory of operation: a table is copied whole as far as it is used. For a lifted direction the bytes since
+ * the lift stand in the connection's block in the arena; row, block and row again are read until both copies
+ * of the row agree, a few times at most: a row that keeps changing is shown as last seen.
+ */
+#include "daemon/tool/tool_stats.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "daemon/tool/tool.h"
+#include "shm/contract.h"
+#include "shm/stats.h"
+
+#define TRIES     3
+#define BYTES_MAX (UINT64_C(1) << 60) /* more than a connection ever carried */
+
+/* The arenas of a process, open. */
+struct arena {
+	int fd;
+	uint32_t pid;
+};
+
+struct reader {
+	const struct tool_proc *proc;
+	struct tool_rows *rows;
+	struct arena *arenas;
+	unsigned arenas_count;
+};
+
+static bool read_at(int fd, uint64_t off, void *out, size_t size)
+{
+	return off < BYTES_MAX && pread(fd, out, size, (off_t)off) == (ssize_t)size;
+}
+
+static void arenas_open(struct reader *r)
+{
+	for (unsigned i = 0; i < r->proc->arenas_count; i++) {
+		struct shm_head head;
+		int fd = tool_proc_memfd_open(r->proc->pid, &r->proc->arenas[i]);
+
+		if (fd < 0)
+			continue;
+		if (!read_at(fd, 0, &head, sizeof(head)) || head.magic != SHM_MAGIC ||
+		    head.version != SHM_VERSION) {
+			close(fd);
+			continue;
+		}
+		r->arenas = tool_grow(r->arenas, r->arenas_count, sizeof(*r->arenas));
+		r->arenas[r->arenas_count++] = (struct arena){ fd, head.pid };
+	}
+}
+
+static void arenas_close(struct reader *r)
+{
+	for (unsigned i = 0; i < r->arenas_count; i++)
+		close(r->arenas[i].fd);
+	free(r->arenas);
+}
+
+/* The block that belongs to a row, told by the socket's cookie in it. */
+static bool block_read(const struct reader *r, const struct stats_row *row, struct shm_ctl *ctl)
+{
+	for (unsigned i = 0; i < r->arenas_count; i++)
+		if (r->arenas[i].pid == row->pid &&
+		    read_at(r->arenas[i].fd, (uint64_t)row->conn * SHM_CONN_UNIT, ctl,
+			    sizeof(*ctl)) &&
+		    ctl->cookie == row->cookie)
+			return true;
+	return false;
+}
+
+static uint64_t span(uint64_t from, uint64_t to)
+{
+	return to >= from && to - from < BYTES_MAX ? to - from : 0;
+}
+
+static uint64_t sum(uint64_t a, uint64_t b)
+{
+	return a < BYTES_MAX ? a + b : b;
+}
+
+static bool same_spans(const struct stats_row *a, const struct stats_row *b)
+{
+	return a->cookie == b->cookie && a->tx_path == b->tx_path && a->rx_path == b->rx_path &&
+	       a->tx_off == b->tx_off && a->rx_off == b->rx_off && a->tx_shm == b->tx_shm &&
+	       a->rx_shm == b->rx_shm && a->conn == b->conn;
+}
+
+static void bytes_count(const struct reader *r, int fd, uint64_t at, struct stats_row *row,
+			struct tool_row *out)
+{
+	struct stats_row again;
+	struct shm_ctl ctl;
+
+	for (int i = 0; i < TRIES; i++) {
+		bool block = (row->tx_path || row->rx_path) && block_read(r, row, &ctl);
+
+		out->tx_shm = sum(row->tx_shm,
+				  block && row->tx_path ? span(row->tx_off, ctl.tail) : 0);
+		out->rx_shm = sum(row->rx_shm,
+				  block && row->rx_path ? span(row->rx_off, ctl.head) : 0);
+		if (!read_at(fd, at, &again, sizeof(again)) || same_spans(row, &again))
+			return;
+		*row = again;
+	}
+}
+
+static void row_take(struct reader *r, int fd, uint64_t at, struct stats_row *row,
+		     uint32_t table_pid)
+{
+	struct tool_row out;
+
+	if (!row->refs || !row->cookie)
+		return;
+	memset(&out, 0, sizeof(out));
+	bytes_count(r, fd, at, row, &out);
+	out.cookie = row->cookie;
+	out.pid = table_pid;
+	out.reason = row->reason;
+	out.accepted = row->role == STATS_ACCEPT;
+	out.tx_lifted = row->tx_path;
+	out.rx_lifted = row->rx_path;
+	out.ops = row->ops;
+	out.lifts = row->lifts;
+	out.lowers = row->lowers;
+	r->rows->row = tool_grow(r->rows->row, r->rows->count, sizeof(out));
+	r->rows->row[r->rows->count++] = out;
+}
+
+static void table_take(struct reader *r, int fd)
+{
+	static struct stats_row chunk[256];
+	struct stats_head head;
+	uint32_t used;
+
+	if (!read_at(fd, 0, &head, sizeof(head)) || head.magic != STATS_MAGIC ||
+	    head.version != STATS_VERSION)
+		return;
+	used = head.used < STATS_ROWS ? head.used : STATS_ROWS;
+	for (uint32_t i = 0; i < used; i += 256) {
+		uint32_t n = used - i < 256 ? used - i : 256;
+		uint64_t at = sizeof(head) + (uint64_t)i * sizeof(chunk[0]);
+
+		if (!read_at(fd, at, chunk, n * sizeof(chunk[0])))
+			return;
+		for (uint32_t k = 0; k < n; k++)
+			row_take(r, fd, at + k * sizeof(chunk[0]), &chunk[k], head.pid);
+	}
+}
+
+static int compare(const void *a, const void *b)
+{
+	const struct tool_row *x = a;
+	const struct tool_row *y = b;
+
+	return x->cookie < y->cookie ? -1 : x->cookie > y->cookie;
+}
+
+void tool_rows_read(struct tool_rows *rows, const struct tool_proc *p)
+{
+	struct reader r = { .proc = p, .rows = rows };
+
+	*rows = (struct tool_rows){ 0 };
+	arenas_open(&r);
+	for (unsigned i = 0; i < p->tables_count; i++) {
+		int fd = tool_proc_memfd_open(p->pid, &p->tables[i]);
+
+		if (fd < 0)
+			continue;
+		table_take(&r, fd);
+		close(fd);
+	}
+	arenas_close(&r);
+	if (rows->count)
+		qsort(rows->row, rows->count, sizeof(*rows->row), compare);
+}
+
+void tool_rows_free(struct tool_rows *rows)
+{
+	free(rows->row);
+}
+
+const struct tool_row *tool_rows_find(const struct tool_rows *rows, uint64_t cookie)
+{
+	const struct tool_row key = { .cookie = cookie };
+
+	return rows->count ? bsearch(&key, rows->row, rows->count, sizeof(key), compare) : NULL;
+}

@@ -1,0 +1,48 @@
+/* tool_stats.h - what a process publishes of its connections, read with suspicion
+ *
+ * The table (shm/stats.h) and the arena (shm/contract.h) are memory that another process writes while it is
+ * read, and may fill with anything. It is copied by read calls, which a shrinking file cannot harm;
+ * counts that make no sense become 0. The process need not run: nobody is asked. One thread.
+ */
+#ifndef ZTCP_TOOL_STATS_H
+#define ZTCP_TOOL_STATS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/tool/tool_proc.h"
+
+/** struct tool_row - one connection, as its process sees it
+ * @cookie:  of the kernel socket
+ * @reason:  number of stack/base/reasons.def, perhaps unknown here
+ * @tx_shm, @rx_shm: bytes through shared memory
+ */
+struct tool_row {
+	uint64_t cookie;
+	uint32_t pid;
+	uint16_t reason;
+	bool accepted;
+	bool tx_lifted;
+	bool rx_lifted;
+	uint32_t ops;
+	uint32_t lifts;
+	uint32_t lowers;
+	uint64_t tx_shm;
+	uint64_t rx_shm;
+};
+
+/** struct tool_rows - all rows of all tables of a process, sorted by cookie */
+struct tool_rows {
+	struct tool_row *row;
+	unsigned count;
+};
+
+/** tool_rows_read() - @rows is filled, perhaps with nothing; tool_rows_free() gives it back. */
+void tool_rows_read(struct tool_rows *rows, const struct tool_proc *p);
+
+void tool_rows_free(struct tool_rows *rows);
+
+/** tool_rows_find() - Return: the row of a kernel socket, or NULL. */
+const struct tool_row *tool_rows_find(const struct tool_rows *rows, uint64_t cookie);
+
+#endif
