@@ -1,0 +1,177 @@
+#!/bin/bash
+# run_cli_tool_ss.sh - ztcp ss and ztcp why on processes that publish rightly, wrongly, or stand still
+set -u
+build=${ZTCP_BUILD:-$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)/build/release}
+tool=$build/bin/ztcp
+publish=$build/tests/bin/tool_publish
+for f in "$tool" "$publish"; do
+	[ -x "$f" ] || { echo "no $f: build it first"; exit 1; }
+done
+work=$(mktemp -d "${TMPDIR:-/tmp}/tool_ss.XXXXXX")
+failures=0
+started=()
+cleanup() {
+	local pid
+	for pid in "${started[@]}"; do
+		kill -KILL "$pid" 2>/dev/null
+	done
+	rm -rf "$work"
+}
+trap cleanup EXIT
+
+fail() {
+	echo "FAIL: $*"
+	failures=$((failures + 1))
+}
+
+# begin HOW...: start a publisher; sets pid, client, server, cookie
+begin() {
+	mkfifo "$work/in.$1" "$work/out.$1"
+	"$publish" "$@" <"$work/in.$1" >"$work/out.$1" &
+	started+=($!)
+	disown
+	exec {hold}>"$work/in.$1"
+	read -r pid client server cookie <"$work/out.$1"
+	[ -n "$pid" ] || { echo "$publish $* does not start"; exit 1; }
+}
+
+# field KEY FD: of the connection that descriptor FD of $pid names
+field() {
+	python3 - "$1" "$pid" "$2" "$work/json" <<'PY'
+import json, sys
+key, pid, fd, name = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
+for c in json.load(open(name)):
+    if any(u["pid"] == pid and u["fd"] == fd for u in c["users"]):
+        print(c[key])
+PY
+}
+
+# shows KEY FD WANT
+shows() {
+	local got
+	got=$(field "$1" "$2")
+	[ "$got" = "$3" ] || fail "$how: $1 of descriptor $2: want $3, got ${got:-nothing}"
+}
+
+list() {
+	timeout 10 "$tool" ss -j "$@" >"$work/json" || fail "$how: ztcp ss -j $* ends with status $?"
+}
+
+good_shown() {
+	list
+	shows path_sent "$client" shm
+	shows path_received "$client" kernel
+	shows reason "$client" LIFTED
+	shows shm_sent "$client" 1500
+	shows shm_received "$client" 70
+	shows kernel_sent "$client" 5
+	shows kernel_received "$server" 5
+	shows lifts "$client" 3
+	shows lowers "$client" 2
+	shows reason "$server" PEER_PLAIN
+	shows path_sent "$server" kernel
+}
+
+how=good
+begin good
+good_pid=$pid good_client=$client good_cookie=$cookie
+good_shown
+text=$("$tool" ss "$pid")
+grep -q "ESTAB .* shm/kernel *LIFTED .*users:((\"tool_publish\",pid=$pid,fd=$client))" <<<"$text" ||
+	fail "text of ss: $text"
+text=$("$tool" why "$pid:$client")
+grep -q "^reason 2 LIFTED: the peer is on this host" <<<"$text" || fail "text of why: $text"
+grep -q "^sends on shm: 1500 bytes by shm, 5 by the kernel$" <<<"$text" || fail "text of why: $text"
+"$tool" why -j "$pid:$client" | python3 -c 'import json, sys
+d = json.load(sys.stdin)
+assert d["reason_number"] == 2 and d["shm_sent"] == 1500 and d["followed"], d' || fail "ztcp why -j"
+
+how=stopped
+begin stopped
+for _ in $(seq 100); do grep -q '^State:.T' "/proc/$pid/status" && break; sleep 0.02; done
+grep -q '^State:.T' "/proc/$pid/status" || fail "the publisher does not stop"
+good_shown
+
+how=nonsense
+begin nonsense
+list "$pid"
+shows path_sent "$client" shm
+shows reason "$client" '?'
+shows shm_sent "$client" 0
+shows shm_received "$client" 0
+shows shm_sent "$server" 7
+
+how=cut
+begin cut
+list "$pid"
+shows followed "$client" False
+
+how=other
+begin other
+list "$pid"
+shows followed "$client" False
+
+how=stolen
+begin stolen "$good_cookie"
+list
+shows followed "$client" False
+pid=$good_pid
+shows shm_sent "$good_client" 1500
+shows reason "$good_client" LIFTED
+
+how=torn
+begin torn
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+	list "$pid"
+	sent=$(field shm_sent "$client")
+	[ "$sent" -le 1000000000 ] 2>/dev/null || fail "torn: shm_sent is $sent"
+done
+
+# Only one's own.
+if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
+	how=stranger
+	cp "$tool" "$work/ztcp" && chmod 755 "$work" "$work/ztcp"
+	other=$(setpriv --reuid 65534 --regid 65534 --clear-groups "$work/ztcp" ss -j)
+	[ "$other" = '[]' ] || fail "another user sees: $other"
+	other=$(setpriv --reuid 65534 --regid 65534 --clear-groups "$work/ztcp" why "$good_pid:$good_client" 2>&1)
+	[ "$other" = "ztcp: process $good_pid: it is not yours" ] || fail "another user asks why: $other"
+fi
+
+# What is no connection of a program under ztcp_run.
+python3 -c '
+import os, socket, subprocess, sys
+tool = sys.argv[1]
+l = socket.socket()
+l.bind(("127.0.0.1", 0))
+l.listen()
+def why(fd):
+    r = subprocess.run([tool, "why", "%d:%s" % (os.getpid(), fd)], capture_output=True, text=True)
+    return r.returncode, r.stdout + r.stderr
+rc, text = why(l.fileno())
+assert rc == 0 and "does not run under ztcp_run" in text, text
+r, w = os.pipe()
+rc, text = why(r)
+assert rc == 1 and "is no TCP socket" in text and "pipe:" in text, text
+rc, text = why(999)
+assert rc == 1 and "has no descriptor 999" in text, text
+' "$tool" || fail "ztcp why on other things"
+
+# usage WANT ARGS...
+usage() {
+	local want=$1 got
+	shift
+	got=$("$tool" "$@" 2>&1)
+	[ $? -eq 2 ] || fail "status of: ztcp $*"
+	[ "$got" = "ztcp: $want" ] || fail "ztcp $* says: $got"
+}
+usage "which command? see ztcp --help"
+usage "unknown command 'frob'; see ztcp --help" frob
+usage "'x': expected the id of a process" ss x
+usage "why [-j] PID:FD" why
+usage "why [-j] PID:FD" why 1:2:3
+usage "why [-j] PID:FD" why 1
+"$tool" ss 2147483647 >/dev/null 2>"$work/err" && fail "ss of no process succeeds"
+grep -qx "ztcp: process 2147483647: there is none" "$work/err" || fail "ss of no process: $(cat "$work/err")"
+"$tool" --help >/dev/full 2>/dev/null && fail "--help onto a full device succeeds"
+
+[ "$failures" -eq 0 ] || { echo "$failures checks failed"; exit 1; }

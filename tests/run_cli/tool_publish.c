@@ -1,0 +1,233 @@
+/* tool_publish.c - a process that publishes statistics, honestly or not, for the tests of ztcp
+ *
+ * Makes a loopback connection, writes a table (and an arena) about it as shm/stats.h says, prints
+ * "PID CLIENT-FD SERVER-FD" and waits for its standard input to end. The argument says in what way it lies.
+ */
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <linux/memfd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "shm/contract.h"
+#include "shm/stats.h"
+
+#define TABLE_BYTES (sizeof(struct stats_head) + STATS_ROWS * sizeof(struct stats_row))
+#define ARENA_BYTES 65536
+#define CONN        100 /* offset / 64 of the client's block */
+
+static int client, server;
+
+static void must(int ok, const char *what)
+{
+	if (!ok) {
+		perror(what);
+		exit(1);
+	}
+}
+
+static void connection_make(void)
+{
+	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof(a);
+	int l = socket(AF_INET, SOCK_STREAM, 0);
+
+	must(!bind(l, (struct sockaddr *)&a, sizeof(a)) && !listen(l, 1), "listen");
+	must(!getsockname(l, (struct sockaddr *)&a, &len), "getsockname");
+	client = socket(AF_INET, SOCK_STREAM, 0);
+	must(!connect(client, (struct sockaddr *)&a, sizeof(a)), "connect");
+	server = accept(l, NULL, NULL);
+	must(server >= 0, "accept");
+	close(l);
+	must(write(client, "12345", 5) == 5, "write");
+}
+
+static uint64_t cookie_of(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	must(!getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len), "SO_COOKIE");
+	return cookie;
+}
+
+static void *memory(const char *name, size_t bytes)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC);
+	void *p;
+
+	must(fd >= 0 && !ftruncate(fd, (off_t)bytes), "memfd");
+	p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	must(p != MAP_FAILED, "mmap");
+	return p;
+}
+
+static struct stats_head *table_make(void)
+{
+	struct stats_head *t = memory("ztcp-stats", TABLE_BYTES);
+
+	t->magic = STATS_MAGIC;
+	t->version = STATS_VERSION;
+	t->pid = (uint32_t)getpid();
+	t->rows = STATS_ROWS;
+	return t;
+}
+
+static struct stats_row *row_add(struct stats_head *t, int fd, uint16_t reason)
+{
+	struct stats_row *r = &t->row[t->used++];
+
+	r->refs = 1;
+	r->fd = fd;
+	r->cookie = cookie_of(fd);
+	r->reason = reason;
+	r->pid = (uint32_t)getpid();
+	return r;
+}
+
+static struct shm_ctl *arena_make(void)
+{
+	struct shm_head *h = memory("ztcp-arena", ARENA_BYTES);
+
+	h->magic = SHM_MAGIC;
+	h->version = SHM_VERSION;
+	h->pid = (uint32_t)getpid();
+	h->bytes = ARENA_BYTES;
+	return (struct shm_ctl *)((char *)h + CONN * SHM_CONN_UNIT);
+}
+
+/* 1000 bytes sent in an earlier span and 500 since the lift; 70 received and settled on the kernel. */
+static void publish_good(void)
+{
+	struct stats_head *t = table_make();
+	struct stats_row *r = row_add(t, client, 2);
+	struct shm_ctl *ctl = arena_make();
+
+	r->tx_path = 1;
+	r->tx_shm = 1000;
+	r->tx_off = 5;
+	r->rx_shm = 70;
+	r->conn = CONN;
+	r->lifts = 3;
+	r->lowers = 2;
+	ctl->cookie = r->cookie;
+	ctl->tail = 505;
+	ctl->head = 99999; /* means nothing: that direction is not lifted */
+	row_add(t, server, 6)->role = STATS_ACCEPT;
+}
+
+static void fill_random(void *p, size_t bytes)
+{
+	unsigned seed = 12345;
+
+	for (size_t i = 0; i < bytes; i++) {
+		seed = seed * 1103515245 + 12345;
+		((unsigned char *)p)[i] = (unsigned char)(seed >> 16);
+	}
+}
+
+/* Right at the head, nonsense behind, and more rows in use than there are. */
+static void publish_nonsense(void)
+{
+	struct stats_head *t = table_make();
+	struct shm_ctl *ctl = arena_make();
+	struct stats_row *r;
+
+	fill_random(t->row, TABLE_BYTES - sizeof(*t));
+	memset(&t->row[0], 0, 2 * sizeof(t->row[0]));
+	r = row_add(t, client, 65535);
+	r->tx_path = r->rx_path = 200;
+	r->tx_shm = UINT64_MAX;
+	r->tx_off = UINT64_MAX;
+	r->rx_off = 1;
+	r->conn = CONN;
+	ctl->cookie = r->cookie;
+	ctl->head = UINT64_MAX;
+	r = row_add(t, server, 2);
+	r->conn = UINT32_MAX;
+	r->tx_path = 1;
+	r->tx_shm = 7;
+	t->used = UINT32_MAX;
+}
+
+/* Cut off in the middle of its first row. */
+static void publish_cut(void)
+{
+	struct stats_head *t = table_make();
+
+	row_add(t, client, 2);
+	t->used = STATS_ROWS;
+	for (int fd = 3; fd < 64; fd++) {
+		struct stat st;
+
+		if (!fstat(fd, &st) && st.st_size == (off_t)TABLE_BYTES)
+			must(!ftruncate(fd, sizeof(*t) + 64), "ftruncate");
+	}
+}
+
+/* A row about a socket of somebody else, whose cookie it has come to know. */
+static void publish_stolen(const char *cookie)
+{
+	struct stats_head *t = table_make();
+
+	row_add(t, client, 3);
+	t->row[0].cookie = strtoull(cookie, NULL, 10);
+	t->row[0].tx_shm = 666;
+}
+
+/* Rewritten without end, so that every read is torn. */
+static void publish_torn(void)
+{
+	struct stats_head *t = table_make();
+	struct stats_row *r = row_add(t, client, 2);
+	struct shm_ctl *ctl = arena_make();
+
+	r->conn = CONN;
+	ctl->cookie = r->cookie;
+	if (fork())
+		return;
+	must(!prctl(PR_SET_PDEATHSIG, SIGKILL), "prctl");
+	for (uint64_t i = 0;; i++) { /* the span ends and begins again: 100 bytes at all times */
+		r->tx_path = 0;
+		r->tx_shm = 100;
+		ctl->tail = i + 100;
+		r->tx_off = i;
+		r->tx_shm = 0;
+		r->tx_path = 1;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	const char *how = argc > 1 ? argv[1] : "good";
+	char c;
+
+	connection_make();
+	if (!strcmp(how, "good") || !strcmp(how, "stopped"))
+		publish_good();
+	else if (!strcmp(how, "nonsense"))
+		publish_nonsense();
+	else if (!strcmp(how, "cut"))
+		publish_cut();
+	else if (!strcmp(how, "stolen"))
+		publish_stolen(argv[2]);
+	else if (!strcmp(how, "torn"))
+		publish_torn();
+	else if (!strcmp(how, "other"))
+		memory("ztcp-stats", 4096); /* of another version: all zeros */
+	printf("%d %d %d %llu\n", getpid(), client, server, (unsigned long long)cookie_of(client));
+	fflush(stdout);
+	if (!strcmp(how, "stopped"))
+		raise(SIGSTOP);
+	while (read(0, &c, 1) > 0)
+		;
+	return 0;
+}
