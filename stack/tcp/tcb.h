@@ -33,7 +33,6 @@ enum tcp_sent_flag {
 	TCP_SENT_SACKED = 2,  /* the peer has it (RFC 2018) */
 	TCP_SENT_LOST = 4,    /* declared lost and waiting on loss->lost to be sent again */
 	TCP_SENT_FIN = 8,     /* the last sequence number of the run is our FIN */
-	TCP_SENT_SPURIOUS = 16, /* sent again after it had been declared lost, in this episode */
 };
 
 /* One run [seq, end) that was handed to the network in one go. */
@@ -52,7 +51,7 @@ struct tcp_range {
 	struct tcp_range *next;
 	struct tcp_chunk *tail; /* ring */
 	uint32_t left, right;
-	uint32_t fin; /* the peer's FIN follows at right */
+	bool fin; /* the peer's FIN follows at right */
 };
 
 /* Congestion state, in order of severity. */
@@ -82,7 +81,8 @@ struct tcp_loss {
 	uint32_t undo_retrans;   /* retransmitted runs in the episode not yet reported as duplicates */
 	struct cc undo_cc;       /* as it was before the reduction */
 	uint32_t undo_tsval;     /* timestamp of the first retransmission (RFC 3522) */
-	bool undo_ok, undo_ts_ok, newreno_head;
+	uint32_t dsack_round;    /* reo_mult grows once a round trip: not before this is acknowledged */
+	bool undo_ok, undo_ts_ok;
 	uint8_t sack_n;
 	struct wire_tcp_sack sack_seen[WIRE_TCP_SACK_MAX]; /* blocks of the last ACK, not walked twice */
 };
@@ -128,6 +128,7 @@ enum tcp_flag {
 	TCP_F_READY_CHILD = 1 << 28, /* counts against the backlog */
 	TCP_F_QUICKACK = 1 << 29, /* option: no delayed ACK */
 	TCP_F_ACTIVE = 1 << 30,   /* we opened */
+	TCP_F_TFO_GRANT = 1u << 31, /* the SYN-ACK carries a cookie, kept in dsack until then */
 };
 
 /* What tcp_output() has to do besides data. */
@@ -138,6 +139,8 @@ enum tcp_todo {
 	TCP_DO_PROBE = 8,    /* window or keep-alive probe: an old sequence number */
 	TCP_DO_TLP = 16,     /* loss probe */
 	TCP_DO_SEND = 32,    /* look at the queues: something may be sendable */
+	TCP_DO_FORCE = 64,   /* send what is there, short as it may be */
+	TCP_DO_RST_ACK = 128, /* handshake: a RST for an ACK of something never sent, kept in snd_wl1 */
 };
 
 enum tcp_xmit_mode {
@@ -189,7 +192,7 @@ struct tcb {
 	uint32_t rto_us;
 	uint32_t min_rtt_us;
 	ztime_t slow_at; /* keep-alive, FIN-WAIT-2, TIME-WAIT, by state */
-	ztime_t pace_at; /* not before, when pacing */
+	ztime_t pace_at; /* not before, when pacing; during the handshake: when the SYN was sent */
 	struct tcp_loss *loss;
 	struct tcp_range *ooo;
 	union {
@@ -205,7 +208,7 @@ struct tcb {
 	struct wire_tcp_sack dsack;
 	uint32_t tlp_end;
 	uint32_t tune_seq; /* auto-tuning: everything before had been read at tune_ms */
-	uint32_t tune_ms;  /* during the handshake: when the first SYN was sent */
+	uint32_t tune_ms;
 	uint32_t stall_ms; /* when the first timeout or probe without an answer happened */
 	uint32_t seen_ms;  /* last segment from the peer, or last new data from us */
 	uint32_t user_timeout_ms;

@@ -1,0 +1,151 @@
+/* tcp_ack.c - fifth: check the ACK field (RFC 9293 3.10.7.4, RFC 5961 5, RFC 5681, RFC 7323 4)
+ *
+ * Theory of operation: an ACK does up to five things, in this order, each a function: the SACK option marks runs, the
+ * cumulative number removes runs and gives back payload, the window moves, loss recovery or congestion
+ * control hears what was delivered, and the retransmission timer is set anew. Everything the later
+ * steps need to know is collected in struct tcp_ackinfo.
+ *
+ * Who calls: tcp_input() for connections past the handshake. State changes that an acknowledged FIN means
+ * are made in tcp_input.c.
+ */
+#include "stack/tcp/tcp_int.h"
+
+/* RFC 9293 3.10.7.4: take the window of the newest segment. SND.WL2 is not needed: an ACK below snd_una never gets
+ * here, so SND.WL2 =< SEG.ACK always holds.
+ */
+void tcp_window_update(struct tcb *t, const struct wire_tcp *seg)
+{
+	uint32_t wnd = (uint32_t)seg->wnd << t->snd_wscale;
+
+	if (seq_lt(seg->seq, t->snd_wl1))
+		return;
+	t->snd_wl1 = seg->seq;
+	if (wnd != t->snd_wnd) {
+		t->snd_wnd = wnd;
+		t->max_wnd = BASE_MAX(t->max_wnd, wnd);
+	}
+	t->todo |= TCP_DO_SEND;
+}
+
+/* RFC 5681 2: a duplicate acknowledgment. */
+static bool ack_is_dup(const struct tcb *t, const struct wire_tcp *seg)
+{
+	return t->sent && !seg->len && !(seg->flags & (TCP_SYN | TCP_FIN)) &&
+	       seg->ack == t->snd_una && (uint32_t)seg->wnd << t->snd_wscale == t->snd_wnd;
+}
+
+static void space_tell(struct tcb *t)
+{
+	if (t->snd_una == t->snd_nxt && t->snd_nxt == t->snd_end)
+		t->events |= TCP_EV_DRAINED;
+	if (tcp_is(t, TCP_F_SND_FULL) && tcp_send_space(t) >= t->sndbuf / 3) {
+		t->flags &= ~(uint32_t)TCP_F_SND_FULL;
+		t->events |= TCP_EV_WRITABLE;
+	}
+}
+
+static void ack_advance(struct tcb *t, uint32_t ack, struct tcp_ackinfo *ai, ztime_t now)
+{
+	ai->acked = ack - t->snd_una;
+	tcp_sent_acked(t, ack, ai, now);
+	t->snd_una = ack;
+	tcp_sndq_release(t);
+	if (BASE_UNLIKELY(tcp_is(t, TCP_F_URG_SND) && seq_ge(ack, t->snd_up)))
+		t->flags &= ~(uint32_t)TCP_F_URG_SND;
+	t->backoff = 0;
+	t->stall_ms = 0;
+	t->soft_errno = 0;
+	t->dupacks = 0;
+	t->todo |= TCP_DO_SEND;
+	space_tell(t);
+}
+
+static void ack_congestion(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now)
+{
+	struct cc_ack ca = {
+		.acked = ai->delivered,
+		.mss = t->mss,
+		.srtt_us = tcp_srtt_us(t),
+		.cwnd_limited = tcp_is(t, TCP_F_CWND_LIMITED),
+		.now = now,
+	};
+
+	if (ai->delivered)
+		t->cc.ops->ack(&t->cc, &ca);
+}
+
+/* RFC 3168 6.1.2: the peer says that a packet of ours met congestion. */
+static void ack_ecn(struct tcb *t, const struct wire_tcp *seg, ztime_t now)
+{
+	if (seg->flags & TCP_ECE && tcp_is(t, TCP_F_ECN) && t->sent)
+		tcp_loss_ecn(t, now);
+}
+
+static void ack_timer(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now)
+{
+	if (t->xmit_mode == TCP_XMIT_REO)
+		return;
+	if (ai->acked || ai->sacked || !t->sent)
+		tcp_xmit_arm(t, now); /* RFC 6298 5.2, 5.3 */
+}
+
+/* Nothing is amiss and something was acknowledged: what happens for nearly every ACK. */
+static void ack_healthy(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now)
+{
+	tcp_rtt_sample(t, ai->rtt_us);
+	if (ai->acked)
+		ack_congestion(t, ai, now);
+}
+
+static void ack_troubled(struct tcb *t, struct tcp_ackinfo *ai, ztime_t now)
+{
+	tcp_rtt_sample(t, ai->rtt_us);
+	if (ai->dup && t->dupacks < UINT8_MAX)
+		t->dupacks++;
+	if (tcp_is(t, TCP_F_TLP))
+		tcp_loss_tlp_ack(t, ai);
+	if (t->loss || (ai->dup && tcp_loss_get(t)))
+		tcp_loss_ack(t, ai, now);
+	if (t->ca_state == TCP_CA_OPEN || t->ca_state == TCP_CA_LOSS)
+		ack_congestion(t, ai, now);
+	if (t->loss && !t->sent)
+		tcp_loss_put(t);
+}
+
+enum counter tcp_ack(struct tcb *t, const struct wire_tcp *seg, ztime_t now)
+{
+	struct tcp_ackinfo ai = {
+		.prior_una = t->snd_una,
+		.rtt_us = -1,
+		.rack_sent_at = -1,
+		.tsecr_ok = (seg->opts & TCP_OPT_TS) && seg->tsecr,
+		.tsecr = seg->tsecr,
+	};
+
+	t->probes = 0; /* the peer lives */
+	if (BASE_UNLIKELY(seq_gt(seg->ack, t->snd_nxt))) {
+		t->todo |= TCP_DO_ACK;
+		return CNT_tcp_ack_future;
+	}
+	if (BASE_UNLIKELY(seq_lt(seg->ack, t->snd_una))) {
+		/* RFC 5961 5.2: older than any window we ever saw cannot be a late segment of this connection. */
+		if (t->snd_una - seg->ack > t->max_wnd) {
+			tcp_challenge(t, now);
+			return CNT_tcp_ack_old;
+		}
+		return CNT_none; /* a late ACK: its text still counts */
+	}
+	ai.dup = ack_is_dup(t, seg);
+	if (BASE_UNLIKELY(seg->opts & TCP_OPT_SACK) && tcp_is(t, TCP_F_SACK))
+		tcp_sack_apply(t, seg, &ai, now);
+	if (seg->ack != t->snd_una)
+		ack_advance(t, seg->ack, &ai, now);
+	tcp_window_update(t, seg);
+	ack_ecn(t, seg, now);
+	if (BASE_LIKELY(!t->loss && !ai.dup && !tcp_is(t, TCP_F_TLP)))
+		ack_healthy(t, &ai, now);
+	else
+		ack_troubled(t, &ai, now);
+	ack_timer(t, &ai, now);
+	return CNT_none;
+}
