@@ -151,8 +151,10 @@ void par_far_end(void)
 		return;
 	close(the_far.out);
 	for (int i = 0; i < 3000; i++) {
-		if (waitpid(the_far.pid, &st, WNOHANG) == the_far.pid) {
-			if (st)
+		pid_t r = waitpid(the_far.pid, &st, WNOHANG);
+
+		if (r) { /* -1: the case ignores SIGCHLD */
+			if (r > 0 && st)
 				say("servant: status %#x", st);
 			return;
 		}

@@ -1,0 +1,95 @@
+#!/usr/bin/awk -f
+# compatibility.awk - write docs/compatibility.md from a list of cases and the results of run_parity.sh
+# usage: compatibility.awk ABOUTS RESULTS
+
+BEGIN {
+	FS = "\t"
+	title["par_io"] = "Calls that move bytes"
+	title["par_opt"] = "Options, ioctl, fcntl, urgent data"
+	title["par_dup"] = "Numbers: dup, close_range, reuse"
+	title["par_close"] = "The end of a connection"
+	title["par_proc"] = "Processes: fork, exec, spawn, SCM_RIGHTS"
+	title["par_poll"] = "select and poll"
+	title["par_epoll"] = "epoll"
+	title["par_sig"] = "Signals"
+	title["par_thread"] = "Threads"
+	title["par_xfer"] = "sendfile, splice, zero copy, stdio, io_uring"
+	title["par_fortify"] = "Fortified entry points"
+	title["par_sys"] = "syscall(3)"
+	title["par_net"] = "Making connections"
+	order = "par_io par_opt par_dup par_close par_proc par_poll par_epoll par_sig par_thread par_xfer par_fortify par_sys par_net"
+	modes = "default lift0 chaos kernel"
+}
+
+NR == FNR {
+	split($1, n, ".")
+	about[n[1]] = $3
+	next
+}
+
+FNR == 1 { FS = " "; $0 = $0 }
+
+$4 != "native" {
+	split($2, n, ".")
+	key = $1 SUBSEP n[1]
+	if (!(key in rank)) {
+		rank[key] = ++cases[$1]
+		name[$1, cases[$1]] = n[1]
+	}
+	if (!((key, n[2]) in flavour)) {
+		flavour[key, n[2]] = 1
+		flavours[key] = flavours[key] (flavours[key] ? " " : "") n[2]
+	}
+	runs[key, $4]++
+	count[key, $4, $5]++
+	total[$4]++
+	sum[$4, $5]++
+	if ($6 == "yes")
+		lifts[$4]++
+}
+
+function cell(key, mode,    n) {
+	n = runs[key, mode]
+	if (!n)
+		return "not run"
+	if (count[key, mode, "skipped"] == n)
+		return "skipped"
+	if (count[key, mode, "differs"] || count[key, mode, "hangs"])
+		return "**" (count[key, mode, "differs"] + count[key, mode, "hangs"]) " of " n " differ**"
+	return "same"
+}
+
+END {
+	"uname -sr" | getline kernel
+	"getconf GNU_LIBC_VERSION" | getline libc
+	print "# Compatibility\n"
+	print "Written by `tests/parity/run_parity.sh --table`; do not edit. Taken on " kernel ", " libc ".\n"
+	print "Each case is a plain C program that runs natively and under `ztcp_run`. *same*: output, errno,"
+	print "events and exit status were the same. Modes: default; lift0 (every connection lifted as soon as"
+	print "possible, `ZTCP_LIFT=0`); chaos (lifted and lowered at random, `ZTCP_CHAOS`); kernel (`ZTCP_PATH=kernel`)."
+	print "Flavours: self (both ends in one process), pair (the peer connects), dial (the peer accepts), self6 and"
+	print "pair6 (IPv6), mapped (IPv4 to an IPv6 listener), half (the peer is not under `ztcp_run`), plain (the case"
+	print "makes its own connections).\n"
+	print "| mode | runs | same | skipped | differ | hang | runs with a lifted connection |"
+	print "| --- | --- | --- | --- | --- | --- | --- |"
+	m = split(modes, mode, " ")
+	for (i = 1; i <= m; i++)
+		printf "| %s | %d | %d | %d | %d | %d | %d |\n", mode[i], total[mode[i]], sum[mode[i], "same"],
+			sum[mode[i], "skipped"], sum[mode[i], "differs"], sum[mode[i], "hangs"], lifts[mode[i]]
+	p = split(order, program, " ")
+	for (i = 1; i <= p; i++) {
+		if (!cases[program[i]])
+			continue
+		print "\n## " title[program[i]] "\n"
+		print "| case | flavours | default | lift0 | chaos | kernel |"
+		print "| --- | --- | --- | --- | --- | --- |"
+		for (j = 1; j <= cases[program[i]]; j++) {
+			c = name[program[i], j]
+			key = program[i] SUBSEP c
+			text = about[c]
+			gsub(/\|/, "\\|", text)
+			printf "| `%s`: %s | %s | %s | %s | %s | %s |\n", c, text, flavours[key],
+				cell(key, "default"), cell(key, "lift0"), cell(key, "chaos"), cell(key, "kernel")
+		}
+	}
+}

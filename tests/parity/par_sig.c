@@ -1,0 +1,470 @@
+/* par_sig.c - parity of signals: EINTR, SA_RESTART, masks, handlers that use the socket, cancellation */
+#include "tests/parity/parity.h"
+
+#include <netinet/in.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <sys/time.h>
+#include <sys/uio.h>
+
+static char buf[1 << 16];
+static volatile sig_atomic_t seen;
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+	seen++;
+}
+
+static void handle(int sig, void (*fn)(int), int flags)
+{
+	struct sigaction sa = {.sa_handler = fn, .sa_flags = flags};
+
+	MUST(sigaction(sig, &sa, NULL));
+}
+
+/* One SIGALRM in @ms milliseconds. */
+static void alarm_ms(int ms)
+{
+	struct itimerval t = {.it_value = {0, ms * 1000}};
+
+	seen = 0;
+	MUST(setitimer(ITIMER_REAL, &t, NULL));
+}
+
+/* The same every @ms milliseconds, in case one comes before the call that it shall end. */
+static void alarm_every(int ms)
+{
+	struct itimerval t = {{0, ms * 1000}, {0, ms * 1000}};
+
+	seen = 0;
+	MUST(setitimer(ITIMER_REAL, &t, NULL));
+}
+
+static void alarm_off(void)
+{
+	struct itimerval t = {{0, 0}, {0, 0}};
+
+	MUST(setitimer(ITIMER_REAL, &t, NULL));
+}
+
+static long late_put(int fd, void *arg, size_t *len)
+{
+	(void)len;
+	sleep_ms(*(int *)arg);
+	return write(fd, "late!", 5);
+}
+
+/* The far end must be another process: a thread of this one could take the signal. */
+static void late(struct conn *c, int ms)
+{
+	end_start(&c->b, late_put, &ms, sizeof(ms));
+}
+
+CASE(eintr_reads, F_ANY, "a handler without SA_RESTART ends every receive call with EINTR")
+{
+	struct iovec v = {buf, 10};
+	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+	struct mmsghdr mm = {m, 0};
+
+	handle(SIGALRM, on_alarm, 0);
+	alarm_every(20);
+	SHOW(read(c->a.fd, buf, 10));
+	SHOW(recv(c->a.fd, buf, 10, 0));
+	SHOW(recv(c->a.fd, buf, 10, MSG_WAITALL));
+	SHOW(recv(c->a.fd, buf, 10, MSG_PEEK));
+	SHOW(recvfrom(c->a.fd, buf, 10, 0, NULL, NULL));
+	SHOW(readv(c->a.fd, &v, 1));
+	SHOW(recvmsg(c->a.fd, &m, 0));
+	SHOW(recvmmsg(c->a.fd, &mm, 1, 0, NULL));
+	alarm_off();
+	say("signals: %d", seen >= 8);
+	conn_same(c, 2000);
+}
+
+CASE(restart_read, F_PAIR | F_DIAL | F_HALF, "SA_RESTART: read goes on after the handler")
+{
+	handle(SIGALRM, on_alarm, SA_RESTART);
+	alarm_ms(20);
+	late(c, 80);
+	SHOW(read(c->a.fd, buf, 10));
+	end_join(&c->b, NULL, NULL);
+	say("signals %d", (int)seen);
+	alarm_ms(20);
+	late(c, 80);
+	SHOW(recv(c->a.fd, buf, 5, MSG_WAITALL));
+	end_join(&c->b, NULL, NULL);
+	say("signals %d", (int)seen);
+}
+
+CASE(timeo_not_restarted, F_ANY, "with SO_RCVTIMEO even SA_RESTART gives EINTR")
+{
+	struct timeval t = {5, 0};
+
+	SHOW(setsockopt(c->a.fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)));
+	handle(SIGALRM, on_alarm, SA_RESTART);
+	alarm_every(20);
+	SHOW(read(c->a.fd, buf, 10));
+	alarm_off();
+	say("signals: %d", seen >= 1);
+}
+
+CASE(waitall_partial, F_PAIR | F_DIAL, "a signal in MSG_WAITALL returns what is there")
+{
+	handle(SIGALRM, on_alarm, 0);
+	SHOW(end_put1(&c->b, 7));
+	await(c->a.fd, POLLIN);
+	alarm_every(20);
+	SHOW(recv(c->a.fd, buf, 100, MSG_WAITALL));
+	alarm_off();
+	end_check(&c->a, buf, 7);
+	conn_same(c, 1000);
+}
+
+CASE(eintr_write, F_PAIR | F_DIAL, "a blocked write is ended by a signal; what it took arrives")
+{
+	static char big[16 << 20];
+
+	handle(SIGALRM, on_alarm, 0);
+	end_fill(&c->a, big, sizeof(big));
+	alarm_every(50);
+	ssize_t n = write(c->a.fd, big, sizeof(big));
+
+	say("partial: %d", n > 0 && n < (ssize_t)sizeof(big));
+	ssize_t r;
+
+	do
+		r = write(c->a.fd, big + n, sizeof(big) - n);
+	while (r > 0 && (n += r) < (ssize_t)sizeof(big));
+	alarm_off();
+	SHOW(r);
+	say("arrives: %d", end_get(&c->b, n) == n);
+}
+
+CASE(restart_write, F_PAIR | F_DIAL, "SA_RESTART: a write that has taken nothing goes on")
+{
+	handle(SIGALRM, on_alarm, SA_RESTART);
+	end_nonblock(&c->a, true);
+	while (end_put1(&c->a, 65536) > 0)
+		;
+	long full = c->a.tx;
+
+	end_nonblock(&c->a, false);
+	alarm_ms(20);
+	end_get_start(&c->b, full);
+	SHOW(end_put1(&c->a, 1000));
+	say("arrives: %d", end_get_join(&c->b) == full);
+	SHOW(end_get(&c->b, 1000));
+}
+
+CASE(eintr_waits, F_ANY, "poll, select and epoll_wait give EINTR, SA_RESTART or not")
+{
+	int ep = epoll_create1(0);
+	struct epoll_event e = {EPOLLIN, {0}};
+	struct pollfd p = {c->a.fd, POLLIN, 0};
+	struct timespec ts = {5, 0};
+	fd_set r;
+
+	MUST(epoll_ctl(ep, EPOLL_CTL_ADD, c->a.fd, &e));
+	for (int restart = 0; restart < 2; restart++) {
+		handle(SIGALRM, on_alarm, restart ? SA_RESTART : 0);
+		alarm_every(20);
+		SHOW(poll(&p, 1, 5000));
+		SHOW(ppoll(&p, 1, &ts, NULL));
+		FD_ZERO(&r);
+		FD_SET(c->a.fd, &r);
+		SHOW(select(c->a.fd + 1, &r, NULL, NULL, NULL));
+		SHOW(pselect(c->a.fd + 1, &r, NULL, NULL, &ts, NULL));
+		SHOW(epoll_wait(ep, &e, 1, 5000));
+		SHOW(epoll_pwait(ep, &e, 1, -1, NULL));
+		SHOW(epoll_pwait2(ep, &e, 1, &ts, NULL));
+		alarm_off();
+	}
+	conn_same(c, 1000);
+}
+
+CASE(eintr_accept, F_PLAIN, "accept: EINTR without SA_RESTART")
+{
+	struct sockaddr_storage sa;
+	socklen_t len;
+	int l = listen_any(AF_INET, 4, &sa, &len);
+
+	handle(SIGALRM, on_alarm, 0);
+	alarm_every(20);
+	SHOW(accept(l, NULL, NULL));
+	SHOW(accept4(l, NULL, NULL, SOCK_CLOEXEC));
+	alarm_off();
+}
+
+CASE(blocked_signal, F_PAIR | F_DIAL, "a blocked signal ends nothing; it comes when let in")
+{
+	sigset_t set;
+
+	handle(SIGALRM, on_alarm, 0);
+	sigemptyset(&set);
+	sigaddset(&set, SIGALRM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	alarm_ms(10);
+	late(c, 60);
+	SHOW(read(c->a.fd, buf, 10));
+	end_join(&c->b, NULL, NULL);
+	say("signals %d", (int)seen);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	say("signals %d", (int)seen);
+}
+
+CASE(ignored_signal, F_PAIR | F_DIAL, "an ignored signal ends nothing")
+{
+	handle(SIGALRM, SIG_IGN, 0);
+	alarm_every(10);
+	late(c, 60);
+	SHOW(read(c->a.fd, buf, 10));
+	end_join(&c->b, NULL, NULL);
+	struct pollfd p = {c->a.fd, POLLIN, 0};
+
+	SHOW(poll(&p, 1, 60));
+	alarm_off();
+}
+
+static struct conn *used;
+
+static void on_write(int sig)
+{
+	int keep = errno;
+
+	(void)sig;
+	if (write(used->a.fd, "!", 1) == 1)
+		seen++;
+	errno = keep;
+}
+
+static long count(int fd, void *arg, size_t *len)
+{
+	static char b[65536];
+	long sum = 0;
+	ssize_t n;
+
+	(void)arg;
+	(void)len;
+	while ((n = read(fd, b, sizeof(b))) > 0)
+		sum += n;
+	return n < 0 ? -1 : sum;
+}
+
+CASE(handler_writes, F_PAIR | F_DIAL | F_HALF, "a handler writes to the socket that is being written")
+{
+	long bytes = 0;
+
+	used = c;
+	handle(SIGALRM, on_write, SA_RESTART);
+	end_start(&c->b, count, NULL, 0);
+	alarm_every(1);
+	for (int64_t t0 = now_us(); now_us() - t0 < 80000 || !seen;) {
+		ssize_t n = write(c->a.fd, "0123456789", 10);
+
+		bytes += n > 0 ? n : 0;
+	}
+	alarm_off();
+	bytes += seen;
+	SHOW(end_shutdown(&c->a, SHUT_WR));
+	say("all arrived: %d", end_join(&c->b, NULL, NULL) == bytes);
+}
+
+static void on_read(int sig)
+{
+	char x;
+	int keep = errno;
+
+	(void)sig;
+	if (recv(used->a.fd, &x, 1, MSG_DONTWAIT) == 1)
+		seen++;
+	errno = keep;
+}
+
+CASE(handler_reads, F_PAIR | F_DIAL, "a handler reads from the socket that is being read")
+{
+	long sum = 0;
+
+	used = c;
+	handle(SIGALRM, on_read, SA_RESTART);
+	end_put_start(&c->b, 200000);
+	alarm_every(1);
+	while (sum + seen < 200000) {
+		ssize_t n = recv(c->a.fd, buf, 10, MSG_DONTWAIT);
+
+		sum += n > 0 ? n : 0;
+	}
+	alarm_off();
+	end_join(&c->b, NULL, NULL);
+	say("all: %d", sum + seen == 200000);
+	SHOW(recv(c->a.fd, buf, 10, MSG_DONTWAIT));
+}
+
+CASE(handler_polls, F_PAIR | F_DIAL, "a handler reads while the program polls")
+{
+	used = c;
+	handle(SIGALRM, on_read, SA_RESTART);
+	alarm_every(5);
+	late(c, 60);
+	for (int i = 0; i < 100; i++) {
+		struct pollfd p = {c->a.fd, POLLIN, 0};
+		int r = poll(&p, 1, 5000);
+
+		if (r == 1 || seen == 5)
+			break;
+	}
+	alarm_off();
+	end_join(&c->b, NULL, NULL);
+	ssize_t n = recv(c->a.fd, buf, 10, MSG_DONTWAIT);
+
+	say("all: %d", (n > 0 ? n : 0) + seen == 5);
+}
+
+static sigjmp_buf out;
+
+static void on_jump(int sig)
+{
+	(void)sig;
+	siglongjmp(out, 1);
+}
+
+CASE(jump_out, F_ANY, "siglongjmp out of a blocked read, then of poll; the connection is whole")
+{
+	handle(SIGALRM, on_jump, 0);
+	for (int i = 0; i < 5; i++) {
+		if (!sigsetjmp(out, 1)) {
+			alarm_ms(20);
+			if (i % 2) {
+				struct pollfd p = {c->a.fd, POLLIN, 0};
+
+				poll(&p, 1, 5000);
+			} else {
+				read(c->a.fd, buf, 1) == 1 ? say("read?") : (void)0;
+			}
+			say("not reached");
+		}
+		conn_same(c, 500);
+	}
+}
+
+CASE(jump_out_of_write, F_PAIR | F_DIAL, "siglongjmp out of a blocked write")
+{
+	static char big[16 << 20];
+
+	handle(SIGALRM, on_jump, 0);
+	if (!sigsetjmp(out, 1)) {
+		alarm_ms(50);
+		say("not reached %zd", write(c->a.fd, big, sizeof(big)));
+	}
+	SHOW(end_shutdown(&c->a, SHUT_WR));
+	say("something arrived: %d", end_run(&c->b, count, NULL, NULL) > 0);
+}
+
+struct victim {
+	int fd;
+	int how;
+};
+
+static void *blocked(void *arg)
+{
+	struct victim *v = arg;
+	struct epoll_event e = {EPOLLIN, {0}};
+	struct pollfd p = {v->fd, POLLIN, 0};
+	char x;
+
+	if (v->how == 0)
+		return read(v->fd, &x, 1) == 1 ? arg : NULL;
+	if (v->how == 1)
+		return poll(&p, 1, -1) == 1 ? arg : NULL;
+	if (v->how == 2)
+		return recv(v->fd, &x, 1, 0) == 1 ? arg : NULL;
+	int ep = epoll_create1(0);
+
+	epoll_ctl(ep, EPOLL_CTL_ADD, v->fd, &e);
+	return epoll_wait(ep, &e, 1, -1) == 1 ? arg : NULL;
+}
+
+CASE(cancel, F_ANY, "pthread_cancel ends read, poll, recv and epoll_wait; the connection is whole")
+{
+	for (int i = 0; i < 4; i++) {
+		struct victim v = {c->a.fd, i};
+		void *r = NULL;
+		pthread_t t = hold(blocked, &v);
+
+		sleep_ms(20);
+		SHOW(pthread_cancel(t));
+		pthread_join(t, &r);
+		say("cancelled: %d", r == PTHREAD_CANCELED);
+		conn_same(c, 500);
+	}
+}
+
+CASE(signal_thread, F_ANY, "pthread_kill ends the read of that thread only")
+{
+	struct conn d;
+	struct victim v = {c->a.fd, 0}, w;
+	void *r;
+
+	handle(SIGUSR1, on_alarm, 0);
+	conn_open(c, &d);
+	w = (struct victim){d.a.fd, 0};
+	pthread_t t = hold(blocked, &v), u = hold(blocked, &w);
+
+	sleep_ms(20);
+	pthread_kill(t, SIGUSR1);
+	pthread_join(t, &r);
+	say("interrupted: %d", r == NULL);
+	SHOW(end_put1(&d.b, 1));
+	pthread_join(u, &r);
+	say("read: %d", r == &w);
+	d.a.rx++;
+	conn_same(c, 500);
+	conn_same(&d, 500);
+}
+
+static void on_fork(int sig)
+{
+	pid_t pid = fork();
+
+	(void)sig;
+	if (!pid)
+		_exit(0);
+	seen++;
+}
+
+CASE(handler_forks, F_PAIR | F_DIAL, "a handler forks while the program writes")
+{
+	used = c;
+	signal(SIGCHLD, SIG_IGN);
+	handle(SIGALRM, on_fork, SA_RESTART);
+	end_get_start(&c->b, 300000);
+	alarm_every(5);
+	for (int i = 0; i < 300; i++)
+		if (end_put(&c->a, 1000) != 1000)
+			say("short");
+	while (!seen)
+		;
+	alarm_off();
+	SHOW(end_get_join(&c->b));
+}
+
+CASE(alarm_storm, F_PAIR | F_DIAL | F_HALF, "a signal every millisecond while 2 MB go each way")
+{
+	handle(SIGALRM, on_alarm, SA_RESTART);
+	alarm_every(1);
+	end_get_start(&c->b, 2 << 20);
+	for (long done = 0; done < 2 << 20;) {
+		long r = end_put1(&c->a, (2 << 20) - done);
+
+		if (r <= 0)
+			break;
+		done += r;
+	}
+	say("there: %d", end_get_join(&c->b) == 2 << 20);
+	end_put_start(&c->b, 2 << 20);
+	say("back: %d", end_get(&c->a, 2 << 20) == 2 << 20);
+	alarm_off();
+	end_join(&c->b, NULL, NULL);
+}

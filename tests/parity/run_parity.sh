@@ -1,0 +1,214 @@
+#!/bin/bash
+# run_parity.sh - run the parity programs natively and under ztcp_run and compare what they print
+#
+# usage: run_parity.sh [options] [PROGRAM...]        (default: every par_* program of the build)
+#   --mode M      default, lift0, chaos or kernel; may be given several times (default: all four)
+#   --case REGEX  only cases whose NAME.FLAVOUR matches
+#   --seed N      seed of the chaos mode (default 1)
+#   --jobs N      cases run at once (default: one a processor)
+#   --build DIR   the build folder (default: $ZTCP_BUILD, or build/release of this tree)
+#   --out DIR     keep what was printed there (default: a temporary folder, removed)
+#   --native N    no comparison with ztcp_run: run natively N times and compare these
+#   --table       write docs/compatibility.md from the results
+#   --unlifted    also list the cases whose connection should have been lifted and was not
+#
+# A case prints a line for each call it makes. The native run is what is expected; a case agrees in
+# a mode if its output, its standard error and its exit status are the same. The folder kept by
+# --out has PROGRAM/CASE.MODE with the output and PROGRAM/CASE.MODE.explain with the paths.
+set -u
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+tree=$(cd "$here/../.." && pwd)
+build=${ZTCP_BUILD:-$tree/build/release}
+limit=20        # seconds a case may take before it is called a hang
+lifted_least=90 # percent of the warm cases of a program that must have used the shm path
+
+modes=() programs=() regex=. seed=1 jobs=$(nproc) out='' native=0 table='' unlifted=''
+
+die() {
+	echo "run_parity: $*" >&2
+	exit 2
+}
+
+mode_env() {
+	case $1 in
+	default) ;;
+	lift0) echo ZTCP_LIFT=0 ;;
+	chaos) echo ZTCP_CHAOS="$seed" ;;
+	kernel) echo ZTCP_PATH=kernel ;;
+	*) die "no mode $1" ;;
+	esac
+}
+
+# Lines of other processes than the case's own are marked "| " and set apart: their order is free.
+run_case() { # FILE COMMAND...
+	local file=$1 status
+	shift
+	timeout -k 1 $limit "$@" >"$file.raw" 2>"$file.err" </dev/null
+	status=$?
+	{
+		grep -av '^| ' "$file.raw"
+		grep -a '^| ' "$file.raw"
+		[ -s "$file.err" ] && sed 's/^/stderr: /' "$file.err"
+		echo "status $status"
+	} >"$file"
+	rm -f "$file.raw" "$file.err"
+}
+
+verdict() { # NATIVE OTHER
+	if cmp -s "$1" "$2"; then
+		if grep -q '^status 77$' "$2"; then echo skipped; else echo same; fi
+	elif grep -qE '^status (124|137)$' "$2"; then
+		echo hangs
+	else
+		echo differs
+	fi
+}
+
+used_shm() { # EXPLAIN
+	[ -s "$1" ] && grep -q 'path=shm' "$1"
+}
+
+# One case in all modes; appends a line "PROGRAM CASE WARMTH MODE VERDICT LIFTED" for each.
+one_case() { # PROGRAM CASE WARMTH
+	local program=$1 case=$2 warmth=$3 base=$out/$1/$2 mode v lifted
+	run_case "$base.native" "$build/tests/bin/$program" "$case"
+	grep -qE '^(\| )?harness:|WRONG BYTE|TOO EARLY|^status (124|137|9[0-9])$' "$base.native" &&
+		echo "$program $case $warmth native broken no"
+	for mode in "${modes[@]}"; do
+		rm -f "$base.$mode.explain"
+		run_case "$base.$mode" env ZTCP_EXPLAIN="$base.$mode.explain" $(mode_env "$mode") \
+			"$build/bin/ztcp_run" "$build/tests/bin/$program" "$case"
+		v=$(verdict "$base.native" "$base.$mode")
+		lifted=no
+		used_shm "$base.$mode.explain" && lifted=yes
+		echo "$program $case $warmth $mode $v $lifted"
+	done
+}
+
+native_case() { # PROGRAM CASE WARMTH
+	local base=$out/$1/$2 i
+	for ((i = 1; i <= native; i++)); do
+		run_case "$base.$i" "$build/tests/bin/$1" "$2"
+		if grep -qE '^(\| )?harness:|WRONG BYTE|TOO EARLY|^status (124|137|9[0-9])$' "$base.$i"; then
+			echo "$1 $2 $3 native broken no"
+		fi
+		if ! cmp -s "$base.1" "$base.$i"; then
+			echo "$1 $2 $3 native differs no"
+			return
+		fi
+	done
+	echo "$1 $2 $3 native same no"
+}
+
+while [ $# -gt 0 ]; do
+	case $1 in
+	--mode) modes+=("$2") && shift 2 ;;
+	--case) regex=$2 && shift 2 ;;
+	--seed) seed=$2 && shift 2 ;;
+	--jobs) jobs=$2 && shift 2 ;;
+	--build) build=$2 && shift 2 ;;
+	--out) out=$2 && shift 2 ;;
+	--native) native=$2 && shift 2 ;;
+	--table) table=yes && shift ;;
+	--unlifted) unlifted=yes && shift ;;
+	--one) # internal: run by xargs
+		build=$2 out=$3 seed=$4 native=$5
+		read -ra modes <<<"$6"
+		if [ "$native" -gt 0 ]; then native_case "$7" "$8" "$9"; else one_case "$7" "$8" "$9"; fi
+		exit
+		;;
+	-h | --help)
+		sed -n '2,/^set -u/{/^set -u/d;s/^# \{0,1\}//;p}' "$0"
+		exit 0
+		;;
+	-*) die "unknown option $1" ;;
+	*) programs+=("$1") && shift ;;
+	esac
+done
+
+[ ${#modes[@]} -gt 0 ] || modes=(default lift0 chaos kernel)
+for m in "${modes[@]}"; do mode_env "$m" >/dev/null || exit 2; done
+build=$(cd "$build" 2>/dev/null && pwd) || die "no build folder $build"
+if [ ${#programs[@]} -eq 0 ]; then
+	mapfile -t programs < <(cd "$build/tests/bin" && ls | grep '^par_')
+fi
+[ ${#programs[@]} -gt 0 ] || die "no parity programs in $build/tests/bin: build the tree first"
+if [ "$native" -eq 0 ] && [ ! -x "$build/bin/ztcp_run" ]; then
+	echo "run_parity: no $build/bin/ztcp_run" >&2
+	exit 77
+fi
+if [ -z "$out" ]; then
+	out=$(mktemp -d)
+	trap 'rm -rf "$out"' EXIT
+fi
+mkdir -p "$out"
+out=$(cd "$out" && pwd)
+: >"$out/cases"
+for p in "${programs[@]}"; do
+	mkdir -p "$out/$p"
+	"$build/tests/bin/$p" --list >"$out/$p/list" || die "$p --list failed"
+	awk -F'\t' -v p="$p" -v re="$regex" '$1 ~ re { print p, $1, $2 }' "$out/$p/list" >>"$out/cases"
+done
+[ -s "$out/cases" ] || die "no case matches $regex"
+
+xargs -P "$jobs" -L 1 "$0" --one "$build" "$out" "$seed" "$native" "${modes[*]}" <"$out/cases" |
+	sort >"$out/results"
+
+# Report ------------------------------------------------------------------------------------------
+show_difference() { # PROGRAM CASE MODE
+	echo "--- $1 $2 ($3): - native, + ztcp_run"
+	diff "$out/$1/$2.native" "$out/$1/$2.$3" | grep '^[<>]' | sed 's/^</-/;s/^>/+/' | head -12
+}
+
+bad=0
+while read -r p c _ m v _; do
+	case $v in
+	differs | hangs)
+		bad=$((bad + 1))
+		if [ "$native" -gt 0 ]; then echo "$p $c: two native runs differ"; else
+			echo "$p $c: $v in mode $m"
+			[ $bad -le 40 ] && show_difference "$p" "$c" "$m"
+		fi
+		;;
+	broken)
+		bad=$((bad + 1))
+		echo "$p $c: broken in the native run"
+		;;
+	esac
+done <"$out/results"
+
+# Warm cases must have been lifted, or the comparison proves nothing; with ZTCP_PATH=kernel and with
+# a far end that is not under ztcp_run none may be.
+lift_report() {
+	awk -v least=$lifted_least -v list="$unlifted" '
+		$4 == "native" || $5 == "skipped" { next }
+		$4 == "kernel" || $3 == "half" {
+			if ($6 == "yes" && $4 == "kernel") { print $1, $2 ": lifted in mode " $4; bad = 1 }
+			next
+		}
+		$3 == "warm" {
+			warm[$1 " " $4]++
+			if ($6 == "yes") lifted[$1 " " $4]++
+			else if (list) print $1, $2 ": not lifted in mode " $4
+		}
+		END {
+			for (k in warm)
+				if (lifted[k] * 100 < warm[k] * least) {
+					split(k, part, " ")
+					printf "%s: only %d of %d warm cases were lifted in mode %s\n",
+						part[1], lifted[k], warm[k], part[2]
+					bad = 1
+				}
+			exit bad
+		}' "$out/results"
+}
+if [ "$native" -eq 0 ]; then
+	lift_report || bad=$((bad + 1))
+fi
+
+if [ -n "$table" ]; then
+	cat "$out"/*/list >"$out/abouts"
+	"$here/compatibility.awk" "$out/abouts" "$out/results" >"$tree/docs/compatibility.md.new" &&
+		mv "$tree/docs/compatibility.md.new" "$tree/docs/compatibility.md"
+fi
+[ $bad -eq 0 ]
