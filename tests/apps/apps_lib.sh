@@ -14,6 +14,7 @@
 #
 # Environment: ZTCP_RUN  the program under test (default: bin/ztcp_run of the build folder)
 #              SIDES     which sides; KEEP=1 keeps the temporary folder
+# Results: $BUILD/apps/NAME.txt, a line a side, for apps_table.sh.
 # Exit: 0 all sides right, 1 a check failed, 77 a program is missing.
 set -u
 
@@ -244,7 +245,9 @@ wrap_for() { # wrap_for SIDE: S and C
 
 # matrix FUNCTION: see the head.  LIFTS=0: its connections are too short to be lifted by default.
 matrix() {
-	local began lifted seen seed shm before
+	local began lifted seen seed shm before results=$BUILD/apps/$NAME.txt
+
+	mkdir -p "$BUILD/apps" && : > "$results"
 
 	for SIDE in $SIDES; do
 		if [ "$SIDE" != native ] && [ ! -x "$ZTCP_RUN" ]; then
@@ -273,6 +276,7 @@ matrix() {
 		esac
 		[ "$SIDE" != chaos ] || echo "$NAME: $SIDE: seed $seed"
 		echo "$NAME: $SIDE: $seen connections, $lifted lifted, $((SECONDS - began)) s"
+		printf '%s\t%s\t%s\t%s\n' "$SIDE" "$([ $FAILED = $before ] && echo ok || echo FAILED)" "$seen" "$lifted" >> "$results"
 		# a test that fails natively proves nothing about the other sides
 		[ "$SIDE" != native ] || [ $FAILED = $before ] || exit 1
 	done

@@ -13,7 +13,8 @@
 #
 # Environment: ZTCP_RUN   the program under test (default: bin/ztcp_run of the build folder)
 #              SUITE_DIR  where results and builds go (default: suites in the build folder)
-#              PASSES     "wrap lift0"
+#              PASSES     "wrap lift0"; chaos, too: lifted and lowered at random
+#              SEED       of chaos; printed
 # Exit: 0 nothing lost, 1 tests lost or nothing lifted, 2 cannot run, 77 a package is missing.
 set -u
 here=$(dirname "$(readlink -f "$0")")
@@ -22,6 +23,7 @@ build=${ZTCP_BUILD:-$root/build/release}
 ZTCP_RUN=${ZTCP_RUN:-$build/bin/ztcp_run}
 export SUITE_DIR=${SUITE_DIR:-$build/suites}
 PASSES=${PASSES:-wrap lift0}
+seed=${SEED:-$((RANDOM + 1))}
 set_of=""
 if [ "${1-}" = soak ]; then set_of=soak; shift; fi
 [ $# -ge 1 ] || { echo "usage: $0 [soak] SUITE [UNIT...]" >&2; exit 2; }
@@ -55,11 +57,12 @@ run_unit() {
 	mkdir -p "$logs"
 	: > "$log"
 	(
-		unset WRAP ZTCP_EXPLAIN ZTCP_LIFT
+		unset WRAP ZTCP_EXPLAIN ZTCP_LIFT ZTCP_CHAOS
 		case $pass in
 		base) ;;
 		wrap) export WRAP="$ZTCP_RUN --" ZTCP_EXPLAIN=$explain ;;
 		lift0) export WRAP="$ZTCP_RUN --" ZTCP_EXPLAIN=$explain ZTCP_LIFT=0 ;;
+		chaos) export WRAP="$ZTCP_RUN --" ZTCP_EXPLAIN=$explain ZTCP_CHAOS=$seed ;;
 		esac
 		exec "${spaces[@]}" bash -c 'ip link set lo up; exec "$@"' - \
 			"$script" run "$unit" "$out/$name.txt" "$log" < /dev/null
@@ -111,7 +114,7 @@ count() { # count FILE...: lines of PASS
 }
 
 if [ $# -gt 0 ]; then units=("$@"); else readarray -t units < <("$script" units $set_of); fi
-rm -rf "$out"/{base,wrap,lift0,again*}.{txt,logs,explain}
+rm -rf "$out"/{base,wrap,lift0,chaos,again*}.{txt,logs,explain}
 lost=0 noise=0
 for unit in "${units[@]}"; do
 	began=$SECONDS
@@ -142,6 +145,7 @@ done
 
 rc=0
 [ $lost = 0 ] || rc=1
+: > "$out/summary.txt"
 base=$(count "$out/base.txt")
 [ "$base" -gt 0 ] || { echo "$suite: not one test passed natively" >&2; rc=1; }
 for pass in $PASSES; do
@@ -149,10 +153,12 @@ for pass in $PASSES; do
 	lifted=$(grep -c 'path=shm' "$out/$pass.explain" 2> /dev/null)
 	echo "$suite: $pass: ${#units[@]} units, $base tests passed natively, $(count "$out/$pass.txt") wrapped;" \
 		"${connections:-0} connections seen, ${lifted:-0} lifted"
+	echo "| $suite | $pass | $base | $(count "$out/$pass.txt") | $lost | ${connections:-0} | ${lifted:-0} |" >> "$out/summary.txt"
 	if [ "${lifted:-0}" = 0 ] && [ $# = 0 ]; then
 		echo "$suite: $pass: no connection was lifted, so nothing was tested" >&2
 		rc=1
 	fi
 done
+[ "$PASSES" = "${PASSES/chaos/}" ] || echo "$suite: chaos: seed $seed"
 echo "$suite: $lost tests lost, $noise failed once; ${SECONDS} s"
 exit $rc
