@@ -39,6 +39,17 @@ function kernel_best(cm, names, better,    i, k, v, best, bv) {
 	return best
 }
 
+# A bar is a ratio; "+N": ours may be N more than the kernel; "<N": ours may be N.
+function judged(bar, aim, r, ours, kernel) {
+	if (bar ~ /^\+/)
+		return sprintf("%+.3g, at most %s: %s", ours - kernel, bar, \
+			ours - kernel <= bar + 0 ? "met" : "NOT MET")
+	if (bar ~ /^</)
+		return sprintf("at most %s: %s", substr(bar, 2), ours <= substr(bar, 2) + 0 ? "met" : "NOT MET")
+	return sprintf("at least %s, aim %s: %s", bar, aim, r >= aim + 0 ? "aim met" : \
+		r >= bar + 0 ? "met" : "NOT MET")
+}
+
 function show(i,    cm, c, k, kb, r, r1, line) {
 	cm = case_of[i] SUBSEP metric_of[i]
 	line = sprintf("  %-*s", wide, title_of[i])
@@ -59,8 +70,7 @@ function show(i,    cm, c, k, kb, r, r1, line) {
 		line = sprintf("  %-*s  %s: %.2f times %s", wide, "", k, r, kb)
 		if (kb != first && n[cm, first]) line = line sprintf(", %.2f times %s", r1, first)
 		if (kind[k] == "ours" && bar_of[i] != "-")
-			line = line sprintf("   (at least %s, aim %s: %s)", bar_of[i], aim_of[i], \
-				r >= aim_of[i] ? "aim met" : r >= bar_of[i] ? "met" : "NOT MET")
+			line = line "   (" judged(bar_of[i], aim_of[i], r, med[cm, k], med[cm, kb]) ")"
 		print line
 	}
 }

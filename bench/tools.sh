@@ -7,10 +7,11 @@ as_root() { [ "$(id -u)" -eq 0 ]; }
 
 # --- redis ---------------------------------------------------------------------------------------
 
+# redis_serve OPTION...
 redis_serve() {
 	(cd "$TMP" && rm -f redis.sock)
 	serve redis-server --port "$PORT" --bind 127.0.0.1 --dir "$TMP" --save '' --appendonly no \
-		--unixsocket "$TMP/redis.sock"
+		--unixsocket "$TMP/redis.sock" "$@"
 	wait_port "$PORT"
 }
 
