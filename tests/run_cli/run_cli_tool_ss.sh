@@ -101,7 +101,7 @@ shows shm_sent "$client" 0
 shows shm_received "$client" 0
 shows shm_sent "$server" 7
 
-how=cut
+how="cut"
 begin cut
 list "$pid"
 shows followed "$client" False
