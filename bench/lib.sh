@@ -1,4 +1,5 @@
 # lib.sh - what every benchmark shares: options, placement, interleaved rounds, records and the table
+# shellcheck shell=bash
 #
 # A workload script sources this file, names its configurations, and gives two functions:
 #   start    starts the servers of one configuration with serve()
@@ -34,7 +35,10 @@ declare -A LIFTED=() RATE=()
 SERVERS=()
 CFG='' EXTRA='' PORT=0 ROUND=0 OUT='' TMP='' TSV=''
 CLIENT_CPU=0 SERVER_CPU=0
-EXPECT_LIFT=1
+EXPECT_LIFT=1              # empty: figures count though nothing was lifted
+EXPLAIN_ALWAYS=1           # empty: count lifted connections in the warming round only, because the
+                           # line that is written for each costs as much as a short connection
+EXPLAIN=()
 
 die() { echo "$(basename -- "$0"): $*" >&2; exit 1; }
 
@@ -179,7 +183,7 @@ serve() { serve_on "${CFG_S[$CFG]}" "$@"; }
 serve_on() {
 	local core=$1 wrap=()
 	shift
-	[ -z "${CFG_ZS[$CFG]}" ] || wrap=(env "ZTCP_EXPLAIN=$TMP/explain.server" "$ZTCP_RUN" --)
+	[ -z "${CFG_ZS[$CFG]}" ] || wrap=(env "${EXPLAIN[@]/%/server}" "$ZTCP_RUN" --)
 	taskset -c "$core" "${wrap[@]}" "$@" </dev/null >>"$TMP/server.log" 2>&1 &
 	SERVERS+=($!)
 }
@@ -208,9 +212,9 @@ descendants() {
 
 # CPU time the servers have used, in ns (user and system).
 server_cpu_ns() {
-	local p
+	local p d
 	for p in "${SERVERS[@]}"; do
-		for p in $(descendants "$p"); do cat "/proc/$p/task/"*/schedstat; done
+		for d in $(descendants "$p"); do cat "/proc/$d/task/"*/schedstat; done
 	done 2>/dev/null | awk '{ s += $1 } END { printf "%.0f\n", s }'
 }
 
@@ -227,7 +231,7 @@ client() { client_on "${CFG_C[$CFG]}" "$@"; }
 client_on() {
 	local core=$1 wrap=() s0 s1 m0 m1 u s r rc TIMEFORMAT='%3U %3S %3R'
 	shift
-	[ -z "${CFG_ZC[$CFG]}" ] || wrap=(env "ZTCP_EXPLAIN=$TMP/explain.client" "$ZTCP_RUN" --)
+	[ -z "${CFG_ZC[$CFG]}" ] || wrap=(env "${EXPLAIN[@]/%/client}" "$ZTCP_RUN" --)
 	s0=$(server_cpu_ns) m0=$(machine_cpu_ns)
 	{ time timeout -k 5 "$LIMIT" taskset -c "$core" "${wrap[@]}" "$@" \
 		</dev/null >"$OUT" 2>"$OUT.err"; } 2>"$OUT.time"
@@ -309,6 +313,8 @@ one_round() {
 	fi
 	for CFG in "${order[@]}"; do
 		EXTRA=${CFG_EXTRA[$CFG]}
+		EXPLAIN=()
+		[ "$ROUND" -gt 0 ] && [ -z "$EXPLAIN_ALWAYS" ] || EXPLAIN=("ZTCP_EXPLAIN=$TMP/explain.")
 		PORT=$(free_port)
 		: >"$TMP/server.log"
 		start

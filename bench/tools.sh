@@ -1,4 +1,5 @@
 # tools.sh - how each program is started and its output read; sourced after lib.sh
+# shellcheck shell=bash
 #
 # <tool>_serve starts the server of the current configuration on $PORT and waits for it;
 # <tool>_run CASE ... runs one client and records its figures under CASE.

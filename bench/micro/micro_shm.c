@@ -144,7 +144,7 @@ static void op_pipe_read(int i)
 
 static void op_pipe_poll(int i)
 {
-	struct pollfd p = {.fd = b.pipe[0], .events = POLLIN};
+	struct pollfd p = { .fd = b.pipe[0], .events = POLLIN };
 
 	(void)i;
 	check(measured_poll(&p) == 0, "poll of the pipe");
@@ -158,7 +158,7 @@ static void op_short_connection(int i)
 
 static void connection_open(int i)
 {
-	struct epoll_event ev = {.events = EPOLLIN};
+	struct epoll_event ev = { .events = EPOLLIN };
 	int one = 1;
 
 	b.far[i] = socket(AF_INET, SOCK_STREAM, 0);
@@ -176,7 +176,7 @@ static void connection_open(int i)
 /* Bytes on their way through the kernel are there at once or soon: wait for them by poll. */
 static void exchange(int from, int to)
 {
-	struct pollfd p = {.fd = to, .events = POLLIN};
+	struct pollfd p = { .fd = to, .events = POLLIN };
 
 	send_one(from);
 	check(poll(&p, 1, 5000) == 1, "poll");
@@ -215,15 +215,15 @@ static const struct {
 	const char *name;
 	void (*run)(int i);
 } operations[] = {
-	{"write", op_write},
-	{"read", op_read},
-	{"would_block", op_would_block},
-	{"epoll_one", op_epoll_one},
-	{"epoll_many", op_epoll_many},
-	{"pipe_write", op_pipe_write},
-	{"pipe_read", op_pipe_read},
-	{"pipe_poll", op_pipe_poll},
-	{"short_connection", op_short_connection},
+	{ "write", op_write },
+	{ "read", op_read },
+	{ "would_block", op_would_block },
+	{ "epoll_one", op_epoll_one },
+	{ "epoll_many", op_epoll_many },
+	{ "pipe_write", op_pipe_write },
+	{ "pipe_read", op_pipe_read },
+	{ "pipe_poll", op_pipe_poll },
+	{ "short_connection", op_short_connection },
 };
 
 int main(int argc, char **argv)
