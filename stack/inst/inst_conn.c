@@ -106,17 +106,20 @@ static struct inst_conn *event_pop(struct inst *in)
 	return c;
 }
 
+void inst_events_sweep(struct inst *in)
+{
+	while (in->events.head != INST_NONE && in->conns[in->events.head].flags & INST_C_ORPHAN)
+		inst_conn_kick(in, event_pop(in));
+}
+
 bool inst_event_take(struct inst *in, struct inst_event *ev)
 {
 	if (BASE_UNLIKELY(in->listeners_told) && inst_listen_event(in, ev))
 		return true;
-	while (in->events.head != INST_NONE) {
+	inst_events_sweep(in);
+	if (in->events.head != INST_NONE) {
 		struct inst_conn *c = event_pop(in);
 
-		if (c->flags & INST_C_ORPHAN) {
-			inst_conn_kick(in, c); /* perhaps only this list held it */
-			continue;
-		}
 		*ev = (struct inst_event){ .conn = c, .user = c->user, .events = c->events };
 		c->events = 0;
 		return true;

@@ -83,6 +83,7 @@ unsigned int inst_output(struct inst *in, struct wire_frame_out *out, unsigned i
 	unsigned int n;
 
 	timers_fire(in, now);
+	inst_events_sweep(in);
 	n = answers_take(in, out, max);
 	last = in->ready.tail;
 	while (n < max && in->ready.head != INST_NONE) {

@@ -114,6 +114,9 @@ void inst_conn_leave(struct inst *in, struct inst_conn *c);
 /** inst_conn_reap() - drop @c if it is closed and nobody's. Return: true when it was. */
 bool inst_conn_reap(struct inst *in, struct inst_conn *c);
 
+/** inst_events_sweep() - let go of connections at the head of the event list whose owner has left. */
+void inst_events_sweep(struct inst *in);
+
 /** inst_conn_enter() - put @c, whose flow is set, into the table. */
 void inst_conn_enter(struct inst *in, struct inst_conn *c);
 

@@ -282,7 +282,11 @@ static bool pending_error(const struct wire_frame_out *f, struct ip_error *err)
 
 	if (!f->l4_len)
 		return false;
-	*err = (struct ip_error){ .err = EHOSTUNREACH, .seq = base_be32_get(l4 + 4) };
+	*err = (struct ip_error){
+		.err = EHOSTUNREACH,
+		.seq = base_be32_get(l4 + 4),
+		.hard = true, /* three questions have had their time */
+	};
 	err->flow.lport = base_be16_get(l4);
 	err->flow.rport = base_be16_get(l4 + 2);
 	if (l3[0] >> 4 == 4) {

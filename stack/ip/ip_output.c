@@ -170,10 +170,16 @@ int ip_output(struct ip *ip, struct ip_hop *hop, const struct wire_flow *flow, s
 
 void ip_reply(struct ip *ip, const struct wire_flow *flow, struct wire_tcp *seg, ztime_t now)
 {
-	struct wire_frame_out *f = ip_answer_new(ip);
+	struct wire_frame_out f, *answer;
 	struct ip_hop hop = { 0 };
 
 	BASE_CHECK(seg->len == 0);
-	if (f && ip_output(ip, &hop, flow, seg, f, now) == 1)
-		ip_answer_push(ip);
+	/* Not into the queue at once: asking for the neighbour may put a question there. */
+	if (ip_output(ip, &hop, flow, seg, &f, now) != 1)
+		return;
+	answer = ip_answer_new(ip);
+	if (!answer)
+		return;
+	*answer = f;
+	ip_answer_push(ip);
 }

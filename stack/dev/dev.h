@@ -1,0 +1,90 @@
+/* dev.h - what an instance's loop asks of a network device
+ *
+ * What it does: one table of operations; a DPDK port, a test wire, a TAP and the wrappers that
+ * inject faults or write captures all fit it. Called by the loop that drives an instance, on its
+ * thread; one device serves one loop. Memory: a device owns its buffers; each operation says what
+ * is lent for how long.
+ */
+#ifndef ZTCP_DEV_H
+#define ZTCP_DEV_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "stack/base/base_time.h"
+#include "stack/wire/wire_frame.h"
+
+#define DEV_FRAME_MAX (65535 + 18) /* longest frame a device without TSO is given, tag included */
+
+struct dev;
+
+struct dev_ops {
+	/*
+	 * Fill up to @max frames that have arrived. Frames without an owner are lent until the
+	 * next call on @d.
+	 */
+	unsigned int (*recv)(struct dev *d, struct wire_frame_in *frames, unsigned int max,
+			     ztime_t now);
+	/* Send @n frames in order; payload is read or referenced before the call returns. Return:
+	 * frames taken; the rest was not touched and may be offered again. */
+	unsigned int (*send)(struct dev *d, const struct wire_frame_out *frames, unsigned int n,
+			     ztime_t now);
+	/* When recv() has something by itself (devices in virtual time), else ZTIME_NEVER. */
+	ztime_t (*deadline)(const struct dev *d);
+	/* Descriptor to wait on for arriving frames, or -1. */
+	int (*fd)(const struct dev *d);
+	void (*close)(struct dev *d);
+};
+
+struct dev {
+	const struct dev_ops *ops;
+	struct wire_mac mac;
+	uint16_t mtu;
+	uint32_t offloads; /* enum wire_offload */
+};
+
+static inline unsigned int dev_recv(struct dev *d, struct wire_frame_in *frames, unsigned int max,
+				    ztime_t now)
+{
+	return d->ops->recv(d, frames, max, now);
+}
+
+static inline unsigned int dev_send(struct dev *d, const struct wire_frame_out *frames,
+				    unsigned int n, ztime_t now)
+{
+	return d->ops->send(d, frames, n, now);
+}
+
+static inline ztime_t dev_deadline(const struct dev *d)
+{
+	return d->ops->deadline(d);
+}
+
+static inline int dev_fd(const struct dev *d)
+{
+	return d->ops->fd(d);
+}
+
+static inline void dev_close(struct dev *d)
+{
+	d->ops->close(d);
+}
+
+/**
+ * dev_flatten() - copy a frame into one buffer, whole even where it has a gso_size
+ * @f:   frame
+ * @buf: f->hdr_len + f->len bytes of room
+ *
+ * Return: bytes written.
+ */
+size_t dev_flatten(const struct wire_frame_out *f, uint8_t *buf);
+
+/**
+ * dev_split() - give each packet of a frame to @put, flat and with its checksum: for devices
+ * without offloads
+ * @buf: DEV_FRAME_MAX bytes of scratch, lent to @put
+ */
+void dev_split(const struct wire_frame_out *f, uint8_t *buf,
+	       void (*put)(void *ctx, const uint8_t *frame, size_t len), void *ctx);
+
+#endif

@@ -1,0 +1,29 @@
+/* dev_fault.h - a device around any other, on whose way packets are lost, doubled, delayed,
+ * reordered and damaged
+ *
+ * What it does: treats each sent packet by chance, from a seed, so that a run can be repeated.
+ * Called like any device; one thread. Memory: its own; the inner device is closed with it.
+ */
+#ifndef ZTCP_DEV_FAULT_H
+#define ZTCP_DEV_FAULT_H
+
+#include "stack/dev/dev.h"
+
+/* Chances are in millionths. */
+struct dev_fault_config {
+	uint64_t seed;
+	uint32_t loss, dup, corrupt, reorder;
+	ztime_t jitter; /* a reordered packet is held back by up to this */
+};
+
+/**
+ * dev_fault_new() - wrap @inner
+ *
+ * Return: the device, or NULL without memory (@inner is then untouched).
+ */
+struct dev *dev_fault_new(struct dev *inner, const struct dev_fault_config *cfg);
+
+/** dev_fault_set() - other chances from now on; the seed goes on where it is. */
+void dev_fault_set(struct dev *d, const struct dev_fault_config *cfg);
+
+#endif
