@@ -124,7 +124,7 @@ END {
 	for (c = 1; c <= nconf; c++) line = line sprintf("  %26s", conf[c] " cores " place[conf[c]])
 	print line
 	for (i = 1; i <= ncase; i++) show(i)
-	for (i = 1; i <= nlifted; i++) print "  connections lifted, all rounds: " lifted[i]
+	for (i = 1; i <= nlifted; i++) print "  connections lifted: " lifted[i]
 	print "  CPU pressure (some avg10): " pressure "; CPU used by others meanwhile: " foreign
 	print "  " fact["cpu"] ", " fact["memory"] ", " fact["virtual"] ", Linux " fact["kernel"] ", " \
 		fact["system"] "; ztcp " fact["version"]
