@@ -42,8 +42,9 @@ struct tcp_sent {
 	ztime_t sent_at;          /* of the last transmission */
 	struct tcp_chunk *chunk;  /* holds the byte seq; NULL for a bare FIN */
 	uint32_t seq, end;
-	uint32_t flags; /* TCP_SENT_* */
-	uint32_t retrans; /* transmissions after the first */
+	uint32_t gap_ns;  /* paced flows: nothing for so long after sent_at */
+	uint16_t flags;   /* TCP_SENT_* */
+	uint16_t retrans; /* transmissions after the first */
 };
 
 /* An island of out-of-order data; the list is ordered by when it last grew (RFC 2018 4). */
@@ -191,8 +192,6 @@ struct tcb {
 	/* line 3 */
 	uint32_t rto_us;
 	uint32_t min_rtt_us;
-	ztime_t slow_at; /* keep-alive, FIN-WAIT-2, TIME-WAIT, by state */
-	ztime_t pace_at; /* not before, when pacing; during the handshake: when the SYN was sent */
 	struct tcp_loss *loss;
 	struct tcp_range *ooo;
 	union {
@@ -207,12 +206,13 @@ struct tcb {
 	uint32_t snd_up, rcv_up;
 	struct wire_tcp_sack dsack;
 	uint32_t tlp_end;
-	uint32_t tune_seq; /* auto-tuning: everything before had been read at tune_ms */
-	uint32_t tune_ms;
+	uint32_t slow_tick; /* keep-alive, FIN-WAIT-2, TIME-WAIT, by state: see tcp_slow_at() */
+	uint32_t tune_seq; /* auto-tuning: everything before had been read at tune_ms; in the handshake: when the SYN was sent, us */
 	uint32_t stall_ms; /* when the first timeout or probe without an answer happened */
 	uint32_t seen_ms;  /* last segment from the peer, or last new data from us */
 	uint32_t user_timeout_ms;
-	uint32_t retransmits;
+	uint16_t tune_ms;    /* low bits of the time */
+	uint16_t retransmits; /* stays at its maximum */
 	uint16_t rcv_chunks; /* blocks in rcvq and ooo */
 	uint16_t snd_chunks;
 	uint16_t rcv_mss;    /* our guess of the peer's segment size */
@@ -236,7 +236,7 @@ struct tcb {
 };
 
 /* An idle connection is this struct plus what the instance adds; the sum must stay within 400 bytes. */
-BASE_BUILD_CHECK(sizeof(struct tcb) <= 320);
+BASE_BUILD_CHECK(sizeof(struct tcb) <= 304);
 BASE_BUILD_CHECK(sizeof(struct tcp_chunk) == 32);
 BASE_BUILD_CHECK(sizeof(struct tcp_sent) <= 64);
 

@@ -12,7 +12,7 @@ void tcp_init(struct tcb *t, struct tcp_env *env)
 
 	memset(t, 0, sizeof(*t));
 	t->env = env;
-	t->xmit_at = t->delack_at = t->slow_at = ZTIME_NEVER;
+	t->xmit_at = t->delack_at = ZTIME_NEVER;
 	t->sndbuf = cfg->sndbuf_bytes;
 	t->rcvbuf = cfg->rcvbuf_bytes;
 	t->cc.ops = cfg->cc;

@@ -93,16 +93,15 @@ void tcp_set_established(struct tcb *t, const struct wire_tcp *seg, ztime_t now)
 	tcp_set_state(t, TCP_ST_ESTABLISHED);
 	t->snd_wnd = t->max_wnd = wnd;
 	t->snd_wl1 = seg->seq;
-	if (!t->backoff && t->pace_at)
-		tcp_rtt_sample(t, (now - t->pace_at) / ZTIME_US);
+	if (!t->backoff && t->tune_seq)
+		tcp_rtt_sample(t, (uint32_t)(now / ZTIME_US) - t->tune_seq);
 	tcp_cwnd_begin(t);
 	t->backoff = 0;
 	t->stall_ms = 0;
 	t->soft_errno = 0;
-	t->pace_at = 0;
 	t->quick = 2; /* a new peer's window grows by our ACKs */
 	t->tune_seq = t->rcv_nxt;
-	t->tune_ms = tcp_now_ms(now);
+	t->tune_ms = (uint16_t)tcp_now_ms(now);
 	t->xmit_mode = TCP_XMIT_NONE;
 	t->xmit_at = ZTIME_NEVER;
 	parent_established(t);
@@ -119,7 +118,8 @@ void tcp_set_established(struct tcb *t, const struct wire_tcp *seg, ztime_t now)
 static void timers_stop(struct tcb *t)
 {
 	t->xmit_mode = TCP_XMIT_NONE;
-	t->xmit_at = t->delack_at = t->slow_at = ZTIME_NEVER;
+	t->xmit_at = t->delack_at = ZTIME_NEVER;
+	t->slow_tick = 0;
 }
 
 /* Everything about sending goes; what was received stays readable. */
@@ -193,7 +193,7 @@ void tcp_time_wait(struct tcb *t, ztime_t now)
 	t->xmit_mode = TCP_XMIT_NONE;
 	t->xmit_at = ZTIME_NEVER;
 	tcp_set_state(t, TCP_ST_TIME_WAIT);
-	t->slow_at = now + ztime_ms(t->env->cfg.time_wait_ms);
+	tcp_slow_set(t, now + ztime_ms(t->env->cfg.time_wait_ms));
 }
 
 static void fin_wait2_enter(struct tcb *t, ztime_t now)
@@ -202,7 +202,7 @@ static void fin_wait2_enter(struct tcb *t, ztime_t now)
 
 	tcp_set_state(t, TCP_ST_FIN_WAIT_2);
 	if (tcp_is(t, TCP_F_ORPHAN))
-		t->slow_at = now + ztime_ms(ms);
+		tcp_slow_set(t, now + ztime_ms(ms));
 	else
 		tcp_keep_arm(t, now);
 }
@@ -305,7 +305,7 @@ void tcp_close(struct tcb *t, ztime_t now)
 		fin_wait2_enter(t, now);
 	if (t->state == TCP_ST_FIN_WAIT_1 || t->state == TCP_ST_CLOSING ||
 	    t->state == TCP_ST_LAST_ACK)
-		t->slow_at = ZTIME_NEVER;
+		t->slow_tick = 0;
 }
 
 void tcp_abort(struct tcb *t, ztime_t now)

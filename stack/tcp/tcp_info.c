@@ -108,7 +108,8 @@ int tcp_record_take(struct tcb *t, struct tcp_record *rec, ztime_t now)
 	};
 	tcp_ooo_free(t);
 	t->xmit_mode = TCP_XMIT_NONE;
-	t->xmit_at = t->delack_at = t->slow_at = ZTIME_NEVER;
+	t->xmit_at = t->delack_at = ZTIME_NEVER;
+	t->slow_tick = 0;
 	t->todo = 0;
 	return 0;
 }
@@ -155,7 +156,8 @@ static void record_numbers(struct tcb *t, const struct tcp_record *r, ztime_t no
 	t->ts_recent = r->ts_recent;
 	t->rcvbuf = BASE_MAX(t->rcvbuf, r->rcv_wnd);
 	t->tune_seq = r->rcv_nxt;
-	t->tune_ms = t->seen_ms = tcp_now_ms(now);
+	t->seen_ms = tcp_now_ms(now);
+	t->tune_ms = (uint16_t)t->seen_ms;
 	tcp_mss_update(t);
 	tcp_cwnd_begin(t);
 	if (r->srtt_us)

@@ -80,6 +80,17 @@ static inline uint32_t tcp_now_ms(ztime_t now)
 	return (uint32_t)((uint64_t)now / (uint64_t)ZTIME_MS);
 }
 
+/* The slow clock: 2^26 ns (67 ms) a tick, rounded up, 0 for never; nine years fit. */
+static inline void tcp_slow_set(struct tcb *t, ztime_t at)
+{
+	t->slow_tick = at == ZTIME_NEVER ? 0 : (uint32_t)((uint64_t)at >> 26) + 1;
+}
+
+static inline ztime_t tcp_slow_at(const struct tcb *t)
+{
+	return t->slow_tick ? (ztime_t)((uint64_t)t->slow_tick << 26) : ZTIME_NEVER;
+}
+
 static inline uint32_t tcp_tsval(const struct tcb *t, ztime_t now)
 {
 	return tcp_now_ms(now) + t->ts_offset;
@@ -257,6 +268,7 @@ void tcp_out_header(struct tcb *t, struct wire_tcp *out, ztime_t now);
 void tcp_timer_run(struct tcb *t, ztime_t now);
 void tcp_xmit_arm(struct tcb *t, ztime_t now);
 void tcp_rto_arm(struct tcb *t, ztime_t now);
+ztime_t tcp_pace_at(const struct tcb *t);
 void tcp_keep_arm(struct tcb *t, ztime_t now);
 
 /* ---------------------------------------------------------------- state changes, tcp_close.c */

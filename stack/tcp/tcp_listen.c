@@ -198,11 +198,11 @@ static enum counter open_syn(struct tcp_listener *l, struct tcb *t, struct wire_
 	child_init(l, t, seg, id, child_iss(l->env, id, old, now), path_mss, now);
 	l->n_syn++;
 	t->todo = TCP_DO_SYN;
-	t->pace_at = now;
+	t->tune_seq = (uint32_t)(now / ZTIME_US) | 1;
 	tcp_rto_arm(t, now);
 	if (seg->opts & TCP_OPT_TFO && l->env->cfg.tfo_server && l->tfo_max && !tfo) {
 		mac = tcp_tfo_mac(l->env, id);
-		memcpy(&t->dsack, &mac, sizeof(mac));
+		memcpy(&t->cc.u, &mac, sizeof(mac)); /* congestion control begins later */
 		t->flags |= TCP_F_TFO_GRANT;
 		if (seg->tfo_len)
 			base_count(l->env->counters, CNT_tcp_tfo_bad);
@@ -223,7 +223,7 @@ static enum counter open_cookie(struct tcp_listener *l, struct tcb *t, struct wi
 	child_init(l, t, &syn, id, seg->ack - 1, path_mss, now);
 	l->n_syn++;
 	t->rcv_adv = t->rcv_nxt + BASE_MIN(t->rcvbuf, 65535u); /* what the cookie's SYN-ACK offered */
-	t->pace_at = 0; /* the round trip is not known */
+	t->tune_seq = 0; /* the round trip is not known */
 	base_count(l->env->counters, CNT_tcp_cookie_ok);
 	return tcp_input(t, seg, now);
 }

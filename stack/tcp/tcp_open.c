@@ -60,7 +60,7 @@ int tcp_connect(struct tcb *t, const struct wire_flow *id, uint16_t path_mss, zt
 		t->flags |= TCP_F_ECN;
 	tcp_set_state(t, TCP_ST_SYN_SENT);
 	t->todo = TCP_DO_SYN;
-	t->pace_at = now;
+	t->tune_seq = (uint32_t)(now / ZTIME_US) | 1;
 	tcp_rto_arm(t, now);
 	tcp_count(t, CNT_tcp_connect);
 	return 0;
@@ -172,7 +172,7 @@ static void syn_cookie_grant(struct tcb *t, struct wire_tcp *out)
 		return;
 	out->opts |= TCP_OPT_TFO;
 	out->tfo_len = 8;
-	memcpy(out->tfo, &t->dsack, 8);
+	memcpy(out->tfo, &t->cc.u, 8);
 }
 
 unsigned tcp_out_syn(struct tcb *t, struct wire_tcp *out, ztime_t now)

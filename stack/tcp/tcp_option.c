@@ -97,8 +97,6 @@ static void opt_effect(struct tcb *t, enum tcp_opt opt, ztime_t now)
 	if (opt == TCP_OPT_SET_KEEPALIVE || opt == TCP_OPT_SET_KEEPIDLE_S ||
 	    opt == TCP_OPT_SET_KEEPINTVL_S)
 		tcp_keep_arm(t, now);
-	if (opt == TCP_OPT_SET_PACING)
-		t->pace_at = 0;
 }
 
 int tcp_opt_set(struct tcb *t, enum tcp_opt opt, uint32_t value, ztime_t now)

@@ -139,27 +139,28 @@ static uint32_t new_len(struct tcb *t, uint32_t mss)
 
 static bool pace_held(const struct tcb *t, ztime_t now)
 {
-	return tcp_is(t, TCP_F_PACING) && now < t->pace_at;
+	return tcp_is(t, TCP_F_PACING) && now < tcp_pace_at(t);
 }
 
-static void pace_charge(struct tcb *t, uint32_t len, ztime_t now)
+/* The run just sent is followed by silence as long as its bytes take at the pacing rate. */
+static void pace_charge(struct tcb *t, struct tcp_sent *s, uint32_t len)
 {
-	uint64_t rate = cc_pacing_rate(&t->cc, tcp_srtt_us(t));
+	uint64_t rate = cc_pacing_rate(&t->cc, tcp_srtt_us(t)), ns;
 
-	if (!tcp_is(t, TCP_F_PACING) || rate == UINT64_MAX || !rate)
+	if (rate == UINT64_MAX || !rate)
 		return;
-	t->pace_at = ztime_max(t->pace_at, now) +
-		     (ztime_t)((uint64_t)len * (uint64_t)ZTIME_SEC / rate);
+	ns = (uint64_t)len * (uint64_t)ZTIME_SEC / rate;
+	s->gap_ns = (uint32_t)BASE_MIN(ns, (uint64_t)UINT32_MAX);
 }
 
 /* ---------------------------------------------------------------- sending */
 
-static void out_account(struct tcb *t, uint32_t len, ztime_t now)
+static void out_account(struct tcb *t, struct tcp_sent *s, uint32_t len)
 {
 	if (BASE_UNLIKELY(tcp_in_recovery(t)))
 		t->loss->prr_out += len;
 	if (BASE_UNLIKELY(tcp_is(t, TCP_F_PACING)))
-		pace_charge(t, len, now);
+		pace_charge(t, s, len);
 }
 
 /* Put the FIN on the last segment, or send it alone. */
@@ -203,7 +204,7 @@ static unsigned out_new(struct tcb *t, struct wire_tcp *out, uint32_t len, uint3
 		t->flags &= ~(uint32_t)TCP_F_ECN_CWR;
 	}
 	out_urgent(t, out);
-	out_account(t, len, now);
+	out_account(t, s, len);
 	return 1;
 }
 
@@ -266,8 +267,8 @@ static unsigned out_again(struct tcb *t, struct tcp_sent *s, struct wire_tcp *ou
 		t->loss->undo_retrans += (got + t->mss - 1) / t->mss;
 	}
 	tcp_sent_again(t, s, now);
-	out_account(t, s->end - s->seq, now);
-	t->retransmits++;
+	out_account(t, s, s->end - s->seq);
+	t->retransmits += t->retransmits < UINT16_MAX;
 	tcp_count(t, CNT_tcp_retransmit);
 	return 1;
 }

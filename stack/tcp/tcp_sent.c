@@ -25,7 +25,8 @@ struct tcp_sent *tcp_sent_add(struct tcb *t, uint32_t seq, uint32_t end, struct 
 	s->chunk = chunk;
 	s->seq = seq;
 	s->end = end;
-	s->flags = flags;
+	s->gap_ns = 0;
+	s->flags = (uint16_t)flags;
 	s->retrans = 0;
 	tcp_ring_append(&t->sent, &s->by_seq);
 	tcp_ring_append(&t->flight, &s->by_time);
@@ -52,7 +53,7 @@ bool tcp_sent_split(struct tcb *t, struct tcp_sent *s, uint32_t at)
 	r->seq = at;
 	r->chunk = tcp_chunk_after(t, s->chunk, at);
 	s->end = at;
-	s->flags &= ~(uint32_t)TCP_SENT_FIN;
+	s->flags &= (uint16_t)~TCP_SENT_FIN;
 	base_list_insert(&s->by_seq, &r->by_seq);
 	if (time_ring(t, s))
 		base_list_insert(&s->by_time, &r->by_time);
@@ -93,14 +94,14 @@ static void sent_shrink(struct tcb *t, struct tcp_sent *s, uint32_t seq)
 void tcp_sent_mark_sacked(struct tcb *t, struct tcp_sent *s)
 {
 	sent_leave(t, s);
-	s->flags = (s->flags & ~(uint32_t)TCP_SENT_LOST) | TCP_SENT_SACKED;
+	s->flags = (uint16_t)((s->flags & ~TCP_SENT_LOST) | TCP_SENT_SACKED);
 	t->loss->sacked_bytes += s->end - s->seq;
 }
 
 void tcp_sent_mark_lost(struct tcb *t, struct tcp_sent *s)
 {
 	sent_leave(t, s);
-	s->flags = (s->flags & ~(uint32_t)TCP_SENT_SACKED) | TCP_SENT_LOST;
+	s->flags = (uint16_t)((s->flags & ~TCP_SENT_SACKED) | TCP_SENT_LOST);
 	t->loss->lost_bytes += s->end - s->seq;
 	tcp_ring_append(&t->loss->lost, &s->by_time);
 }
@@ -131,7 +132,7 @@ static void flight_insert(struct tcb *t, struct tcp_sent *s)
 void tcp_sent_unmark(struct tcb *t, struct tcp_sent *s)
 {
 	sent_leave(t, s);
-	s->flags &= ~(uint32_t)TCP_SENT_LOST;
+	s->flags &= (uint16_t)~TCP_SENT_LOST;
 	t->pipe += s->end - s->seq;
 	flight_insert(t, s);
 }
@@ -140,7 +141,7 @@ void tcp_sent_unmark(struct tcb *t, struct tcp_sent *s)
 void tcp_sent_again(struct tcb *t, struct tcp_sent *s, ztime_t now)
 {
 	sent_leave(t, s);
-	s->flags = (s->flags & ~(uint32_t)TCP_SENT_LOST) | TCP_SENT_RETRANS;
+	s->flags = (uint16_t)((s->flags & ~TCP_SENT_LOST) | TCP_SENT_RETRANS);
 	s->sent_at = now;
 	s->retrans++;
 	t->pipe += s->end - s->seq;

@@ -2,7 +2,7 @@
  *
  * Theory of operation: a connection has three deadlines. xmit_at belongs to one of four purposes at a time
  * (xmit_mode): retransmission, tail loss probe, reordering window, zero-window probe. delack_at bounds the delay of an
- * ACK. slow_at is, by state, the keep-alive clock, the patience of a closed socket in FIN-WAIT-2, or 2 MSL. A
+ * ACK. slow_tick is, by state, the keep-alive clock, the patience of a closed socket in FIN-WAIT-2, or 2 MSL. A
  * paced flow with data to send has its pacing clock besides. tcp_output() calls tcp_timer_run() when the
  * earliest has come; being called late only delays, being called early does nothing.
  */
@@ -80,17 +80,28 @@ void tcp_keep_arm(struct tcb *t, ztime_t now)
 		return;
 	if (t->state == TCP_ST_FIN_WAIT_2 && tcp_is(t, TCP_F_ORPHAN))
 		return;
-	t->slow_at = ZTIME_NEVER;
+	t->slow_tick = 0;
 	if (tcp_is(t, TCP_F_KEEPALIVE))
-		t->slow_at = now + ztime_sec(t->probes ? t->keep_intvl_s : t->keep_idle_s);
+		tcp_slow_set(t, now + ztime_sec(t->probes ? t->keep_intvl_s : t->keep_idle_s));
+}
+
+/* A paced flow sends nothing before this. With nothing in flight there is nothing to keep a distance from. */
+ztime_t tcp_pace_at(const struct tcb *t)
+{
+	const struct tcp_sent *last;
+
+	if (!t->flight)
+		return 0;
+	last = base_container_of(t->flight->prev, struct tcp_sent, by_time);
+	return last->sent_at + last->gap_ns;
 }
 
 ztime_t tcp_deadline(const struct tcb *t)
 {
-	ztime_t at = ztime_min(t->xmit_at, ztime_min(t->delack_at, t->slow_at));
+	ztime_t at = ztime_min(t->xmit_at, ztime_min(t->delack_at, tcp_slow_at(t)));
 
 	if (BASE_UNLIKELY(tcp_is(t, TCP_F_PACING)) && t->todo & TCP_DO_SEND)
-		at = ztime_min(at, t->pace_at);
+		at = ztime_min(at, tcp_pace_at(t));
 	return at;
 }
 
@@ -217,7 +228,7 @@ static void xmit_timeout(struct tcb *t, ztime_t now)
 	}
 }
 
-/* ---------------------------------------------------------------- slow_at */
+/* ---------------------------------------------------------------- slow_tick */
 
 static void keep_timeout(struct tcb *t, ztime_t now)
 {
@@ -228,7 +239,7 @@ static void keep_timeout(struct tcb *t, ztime_t now)
 		return;
 	}
 	if (!t->probes && quiet_ms < t->keep_idle_s * 1000u) {
-		t->slow_at = now + ztime_ms(t->keep_idle_s * 1000u - quiet_ms);
+		tcp_slow_set(t, now + ztime_ms(t->keep_idle_s * 1000u - quiet_ms));
 		return;
 	}
 	if (t->user_timeout_ms ? quiet_ms >= t->user_timeout_ms && t->probes :
@@ -245,7 +256,7 @@ static void keep_timeout(struct tcb *t, ztime_t now)
 
 static void slow_timeout(struct tcb *t, ztime_t now)
 {
-	t->slow_at = ZTIME_NEVER;
+	t->slow_tick = 0;
 	switch ((enum tcp_state)t->state) {
 	case TCP_ST_TIME_WAIT:
 		tcp_finish(t);
@@ -280,6 +291,6 @@ void tcp_timer_run(struct tcb *t, ztime_t now)
 	}
 	if (now >= t->xmit_at)
 		xmit_timeout(t, now);
-	if (now >= t->slow_at)
+	if (now >= tcp_slow_at(t))
 		slow_timeout(t, now);
 }

@@ -46,11 +46,12 @@ uint16_t tcp_window_offer(struct tcb *t)
 static void window_tune(struct tcb *t, ztime_t now)
 {
 	const struct tcp_config *cfg = &t->env->cfg;
-	uint32_t now_ms = tcp_now_ms(now), read_seq = t->rcv_nxt - t->rcv_queued;
+	uint16_t now_ms = (uint16_t)tcp_now_ms(now);
+	uint32_t read_seq = t->rcv_nxt - t->rcv_queued;
 	uint32_t rtt_ms = BASE_MAX(tcp_srtt_us(t) / 1000, 1u);
 	uint64_t want;
 
-	if (now_ms - t->tune_ms < rtt_ms)
+	if ((uint16_t)(now_ms - t->tune_ms) < rtt_ms)
 		return;
 	want = 2ull * (read_seq - t->tune_seq) + 16ull * t->rcv_mss;
 	t->tune_ms = now_ms;
