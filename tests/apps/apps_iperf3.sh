@@ -34,7 +34,7 @@ iperf3_run() {
 	run -n 200M -Z
 	run -t 1 --bidir
 	run -n 100M -w 64K -N
-	run -k 2000 -l 100
+	run -n 40M -l 500
 	stop $server TERM
 }
 

@@ -29,6 +29,12 @@ PATH=/usr/sbin:/usr/bin:/sbin:/bin
 export LC_ALL=C.UTF-8
 unset ZTCP_EXPLAIN ZTCP_LIFT ZTCP_CHAOS ZTCP_PATH ZTCP_SPIN ZTCP_POLICY ZTCP_ONLY
 
+# descriptors that a test runner left open would be inherited by every program; 255 is the shell's own
+for fd in /proc/$$/fd/*; do
+	fd=${fd##*/}
+	[ "$fd" -le 2 ] || [ "$fd" = 255 ] || eval "exec $fd>&-"
+done
+
 if [ "$(id -u)" = 0 ] && [ -z "${APPS_IN_SPACES-}" ]; then
 	export APPS_IN_SPACES=1
 	exec unshare -n -m -p -f --mount-proc --kill-child -- \
