@@ -48,6 +48,7 @@ static void text_set(char *out, size_t size, const char *s, size_t len)
 static void found_set(const struct parser *ps, const char *at, char *found, size_t size)
 {
 	const char *end = at;
+	size_t len;
 
 	if (at == ps->end || *at == ' ' || *at == '\t') {
 		const char *words = at == ps->end ? "the end of the line" : "a blank";
@@ -59,10 +60,12 @@ static void found_set(const struct parser *ps, const char *at, char *found, size
 		end++;
 	found[0] = '\'';
 	text_set(found + 1, size - 2, at, (size_t)(end - at));
+	len = strlen(found);
+	found[len] = '\'';
+	found[len + 1] = '\0';
 	for (char *c = found; *c; c++)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			*c = '?';
-	strcat(found, "'");
 }
 
 static int fail(struct parser *ps, const char *at, int errnum, const char *expected)

@@ -31,7 +31,7 @@ static int entries_each(char *buf, long n, int (*entry)(void *arg, const char *n
 
 int policy_sys_each(const char *dir, int (*entry)(void *arg, const char *name), void *arg)
 {
-	char buf[4096] __attribute__((aligned(8)));
+	char buf[4096] __attribute__((aligned(8))) = "";
 	int fd = policy_sys_open(dir, O_RDONLY | O_DIRECTORY);
 	int rc = 0;
 

@@ -63,6 +63,7 @@ static inline void policy_sys_close(int fd)
 /** policy_sys_stat() - Return: 0 or -errno; @st is set. An fd of AT_FDCWD with a name, or an fd and "". */
 static inline int policy_sys_stat(int fd, const char *name, struct stat *st)
 {
+	*st = (struct stat){ 0 };
 	return (int)policy_sys(SYS_newfstatat, fd, (long)name, (long)st, *name ? 0 : AT_EMPTY_PATH,
 			       0, 0);
 }

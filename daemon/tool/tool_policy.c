@@ -113,7 +113,8 @@ static bool netns_set(struct question *q, const char *value)
 		return true;
 	if (strlen(value) > POLICY_TEXT_MAX || strchr(value, '/'))
 		return false;
-	q->proc.netns = strcpy(q->netns, value);
+	snprintf(q->netns, sizeof(q->netns), "%s", value);
+	q->proc.netns = q->netns;
 	snprintf(path, sizeof(path), "/run/netns/%s", value);
 	if (!stat(path, &st))
 		q->proc.netns_ino = st.st_ino;

@@ -49,11 +49,11 @@ enum options_id {
 struct options_spec {
 	const char *name;
 	const char *env;
-	enum options_type type;
+	const char *doc;
 	int64_t def;
 	int64_t min;
 	int64_t max;
-	const char *doc;
+	enum options_type type;
 	bool hook;
 };
 
@@ -73,9 +73,9 @@ static inline const struct options_spec *options_table(void)
 {
 	static const struct options_spec table[OPTIONS_COUNT] = {
 #define OPTION(name, env, type, def, min, max, doc) \
-	{ #name, env, OPTIONS_TYPE_##type, def, min, max, doc, false },
+	{ #name, env, doc, def, min, max, OPTIONS_TYPE_##type, false },
 #define HOOK(name, env, type, def, min, max, doc) \
-	{ #name, env, OPTIONS_TYPE_##type, def, min, max, doc, true },
+	{ #name, env, doc, def, min, max, OPTIONS_TYPE_##type, true },
 #include "stack/base/options.def"
 #undef HOOK
 #undef OPTION
