@@ -22,13 +22,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { CONNS = 32, MANY = 16, MESSAGE = 64, WARM = 400 };
+enum { CONNS_MAX = 32, MANY = 16, MESSAGE = 64, WARM = 400 };
 
 /* near[i] and far[i] are the two ends of connection i; every near end is in the epoll set. */
 static struct {
+	int conns;
 	int listener, epoll;
 	struct sockaddr_in addr;
-	int near[CONNS], far[CONNS];
+	int near[CONNS_MAX], far[CONNS_MAX];
 	int pipe[2];
 	char buf[4096];
 } b;
@@ -59,7 +60,7 @@ MEASURED ssize_t measured_read(int fd)
 
 MEASURED int measured_epoll_wait(struct epoll_event *ev)
 {
-	return epoll_wait(b.epoll, ev, CONNS, 1000);
+	return epoll_wait(b.epoll, ev, CONNS_MAX, 1000);
 }
 
 MEASURED int measured_poll(struct pollfd *p)
@@ -91,28 +92,28 @@ static void drain_one(int fd)
 
 static void op_write(int i)
 {
-	check(measured_write(b.near[i % CONNS]) == MESSAGE, "write");
-	drain_one(b.far[i % CONNS]);
+	check(measured_write(b.near[i % b.conns]) == MESSAGE, "write");
+	drain_one(b.far[i % b.conns]);
 }
 
 static void op_read(int i)
 {
-	send_one(b.far[i % CONNS]);
-	check(measured_read(b.near[i % CONNS]) == MESSAGE, "read");
+	send_one(b.far[i % b.conns]);
+	check(measured_read(b.near[i % b.conns]) == MESSAGE, "read");
 }
 
 static void op_would_block(int i)
 {
-	check(measured_read(b.near[i % CONNS]) < 0 && errno == EAGAIN, "read of nothing");
+	check(measured_read(b.near[i % b.conns]) < 0 && errno == EAGAIN, "read of nothing");
 }
 
 static void epoll_of(int i, int n)
 {
-	struct epoll_event ev[CONNS];
+	struct epoll_event ev[CONNS_MAX];
 	int k;
 
 	for (k = 0; k < n; k++)
-		send_one(b.far[(i + k) % CONNS]);
+		send_one(b.far[(i + k) % b.conns]);
 	check(measured_epoll_wait(ev) == n, "epoll_wait");
 	for (k = 0; k < n; k++)
 		drain_one(ev[k].data.fd);
@@ -194,36 +195,38 @@ static void set_up(void)
 	b.listener = socket(AF_INET, SOCK_STREAM, 0);
 	check(b.listener >= 0, "socket");
 	check(bind(b.listener, (struct sockaddr *)&b.addr, len) == 0, "bind");
-	check(listen(b.listener, CONNS) == 0, "listen");
+	check(listen(b.listener, CONNS_MAX) == 0, "listen");
 	check(getsockname(b.listener, (struct sockaddr *)&b.addr, &len) == 0, "getsockname");
 	b.epoll = epoll_create1(0);
 	check(b.epoll >= 0 && pipe(b.pipe) == 0, "epoll_create1, pipe");
-	for (i = 0; i < CONNS; i++)
+	for (i = 0; i < b.conns; i++)
 		connection_open(i);
 	for (k = 0; k < WARM; k++) {
-		struct epoll_event ev[CONNS];
+		struct epoll_event ev[CONNS_MAX];
 
-		for (i = 0; i < CONNS; i++) {
+		for (i = 0; i < b.conns; i++) {
 			exchange(b.far[i], b.near[i]);
 			exchange(b.near[i], b.far[i]);
 		}
-		epoll_wait(b.epoll, ev, CONNS, 0);
+		epoll_wait(b.epoll, ev, CONNS_MAX, 0);
 	}
 }
 
 static const struct {
 	const char *name;
 	void (*run)(int i);
+	int conns;
 } operations[] = {
-	{ "write", op_write },
-	{ "read", op_read },
-	{ "would_block", op_would_block },
-	{ "epoll_one", op_epoll_one },
-	{ "epoll_many", op_epoll_many },
-	{ "pipe_write", op_pipe_write },
-	{ "pipe_read", op_pipe_read },
-	{ "pipe_poll", op_pipe_poll },
-	{ "short_connection", op_short_connection },
+	{ "write", op_write, 1 },
+	{ "read", op_read, 1 },
+	{ "would_block", op_would_block, 1 },
+	{ "epoll_one", op_epoll_one, 1 },
+	{ "epoll_one_of_32", op_epoll_one, CONNS_MAX },
+	{ "epoll_many", op_epoll_many, MANY },
+	{ "pipe_write", op_pipe_write, 1 },
+	{ "pipe_read", op_pipe_read, 1 },
+	{ "pipe_poll", op_pipe_poll, 1 },
+	{ "short_connection", op_short_connection, 1 },
 };
 
 int main(int argc, char **argv)
@@ -238,6 +241,7 @@ int main(int argc, char **argv)
 	for (k = 0; k < sizeof(operations) / sizeof(operations[0]); k++) {
 		if (strcmp(argv[1], operations[k].name) != 0)
 			continue;
+		b.conns = operations[k].conns;
 		set_up();
 		for (i = 0; i < n; i++)
 			operations[k].run(i);
