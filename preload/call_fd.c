@@ -1,0 +1,194 @@
+/* call_fd.c - overrides that copy, close and change descriptors */
+#include "preload/call.h"
+#include "preload/sock/ep.h"
+#include "preload/sock/opt.h"
+#include "preload/sock/span.h"
+#include "preload/sock/thread.h"
+#include "shm/shm_fd.h"
+
+#include <errno.h>
+#include <linux/close_range.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+
+enum { RELEASE_MS = 100 };
+
+/* What a number stood for is gone, before the kernel gives the number to somebody else. */
+static void forget(int fd)
+{
+	if (likely(!sock_of(fd) && !ep_of(fd)))
+		return;
+	if (call_is_foreign())
+		return;
+	if (sock_of(fd))
+		sock_close(fd);
+	else
+		ep_close(fd);
+}
+
+static void remember_copy(int fd, int copy)
+{
+	if (copy < 0 || call_is_foreign())
+		return;
+	forget(copy);
+	if (sock_of(fd))
+		sock_dup(sock_of(fd), copy);
+	else
+		ep_dup(fd, copy);
+}
+
+EXPORT int close(int fd)
+{
+	if (unlikely(shm_fd_hidden(fd))) {
+		errno = EBADF;
+		return -1;
+	}
+	forget(fd);
+	return real.close(fd);
+}
+
+/* Calls @f on each run of numbers between ours. */
+static int between_hidden(unsigned first, unsigned last, int flags)
+{
+	while (first <= last) {
+		int ours = first > INT32_MAX ? -1 : shm_fd_next_hidden((int)first);
+
+		if (ours < 0 || (unsigned)ours > last)
+			return real.close_range(first, last, flags);
+		if ((unsigned)ours > first && real.close_range(first, (unsigned)ours - 1, flags) < 0)
+			return -1;
+		first = (unsigned)ours + 1;
+	}
+	return 0;
+}
+
+static void forget_range(unsigned first, unsigned last)
+{
+	for (unsigned fd = first; fd <= last && fd < SOCK_TABLE && (int)fd <= sock_highest(); fd++)
+		forget((int)fd);
+}
+
+EXPORT int close_range(unsigned first, unsigned last, int flags)
+{
+	if (first > last)
+		return real.close_range(first, last, flags);
+	if (!(flags & CLOSE_RANGE_CLOEXEC))
+		forget_range(first, last);
+	return between_hidden(first, last, flags);
+}
+
+EXPORT void closefrom(int from)
+{
+	if (close_range(from > 0 ? (unsigned)from : 0, ~0u, 0) < 0)
+		real.closefrom(from);
+}
+
+EXPORT int dup(int fd)
+{
+	int copy = real.dup(fd);
+
+	if (unlikely(sock_of(fd) || ep_of(fd)))
+		remember_copy(fd, copy);
+	return copy;
+}
+
+EXPORT int dup2(int fd, int to)
+{
+	int copy;
+
+	if (unlikely(shm_fd_hidden(to) || shm_fd_hidden(fd))) {
+		errno = EBADF;
+		return -1;
+	}
+	if (fd != to && sys(SYS_fcntl, fd, F_GETFD) >= 0)
+		forget(to);
+	copy = real.dup2(fd, to);
+	if (unlikely(fd != to && (sock_of(fd) || ep_of(fd))))
+		remember_copy(fd, copy);
+	return copy;
+}
+
+EXPORT int dup3(int fd, int to, int flags)
+{
+	int copy;
+
+	if (unlikely(shm_fd_hidden(to) || shm_fd_hidden(fd))) {
+		errno = EBADF;
+		return -1;
+	}
+	if (fd != to && !(flags & ~O_CLOEXEC) && sys(SYS_fcntl, fd, F_GETFD) >= 0)
+		forget(to);
+	copy = real.dup3(fd, to, flags);
+	if (unlikely(fd != to && (sock_of(fd) || ep_of(fd))))
+		remember_copy(fd, copy);
+	return copy;
+}
+
+EXPORT int fcntl64(int fd, int cmd, ...)
+{
+	struct sock *s = sock_of(fd);
+	va_list ap;
+	void *arg;
+	int ret;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	ret = real.fcntl64(fd, cmd, arg);
+	if (likely(!s && !ep_of(fd)) || ret < 0)
+		return ret;
+	if (cmd == F_DUPFD || cmd == F_DUPFD_CLOEXEC)
+		remember_copy(fd, ret);
+	else if (s && cmd == F_SETFL)
+		opt_set_flags(s, (long)arg);
+	return ret;
+}
+
+EXPORT int fcntl(int fd, int cmd, ...) __attribute__((alias("fcntl64")));
+
+EXPORT int ioctl(int fd, unsigned long req, ...)
+{
+	struct sock *s = sock_of(fd);
+	va_list ap;
+	void *arg;
+	int ret;
+
+	va_start(ap, req);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	if (likely(!s))
+		return real.ioctl(fd, req, arg);
+	if (opt_ioctl(s, req, arg, &ret))
+		return ret;
+	ret = real.ioctl(fd, req, arg);
+	if (ret == 0 && req == FIONBIO)
+		opt_set_nonblock(s, *(int *)arg);
+	else if (ret == 0 && req == FIOASYNC && *(int *)arg)
+		span_release(s, REASON_ASYNC, RELEASE_MS);
+	return ret;
+}
+
+/* stdio reads and writes inside libc, where nobody can be overridden. */
+EXPORT FILE *fdopen(int fd, const char *mode)
+{
+	struct sock *s = sock_of(fd);
+
+	if (unlikely(s && !call_is_foreign())) {
+		if (s->row)
+			span_release(s, REASON_STDIO, RELEASE_MS);
+		s->pinned = true;
+	}
+	return real.fdopen(fd, mode);
+}
+
+EXPORT int fclose(FILE *f)
+{
+	if (f)
+		forget(fileno(f));
+	return real.fclose(f);
+}
+
+EXPORT int __close(int fd) __attribute__((alias("close")));
+EXPORT int __dup2(int fd, int to) __attribute__((alias("dup2"), copy(dup2)));
+EXPORT int __fcntl(int fd, int cmd, ...) __attribute__((alias("fcntl64")));

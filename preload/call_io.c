@@ -1,0 +1,240 @@
+/* call_io.c - overrides that move bytes */
+#include "preload/call.h"
+#include "preload/sock/io.h"
+
+#include <errno.h>
+
+#define ONE(buf, n) (&(struct iovec){(void *)(buf), (n)})
+
+/* ---- in ---- */
+
+EXPORT ssize_t read(int fd, void *buf, size_t n)
+{
+	struct sock *s = sock_of(fd);
+
+	return likely(!s) ? real.read(fd, buf, n) : io_read(s, fd, buf, n, 0, IO_READ);
+}
+
+EXPORT ssize_t recv(int fd, void *buf, size_t n, int flags)
+{
+	struct sock *s = sock_of(fd);
+
+	return likely(!s) ? real.recv(fd, buf, n, flags) : io_read(s, fd, buf, n, flags, IO_RECV);
+}
+
+EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from, socklen_t *len)
+{
+	struct sock *s = sock_of(fd);
+
+	if (likely(!s))
+		return real.recvfrom(fd, buf, n, flags, from, len);
+	if (!from)
+		return io_read(s, fd, buf, n, flags, IO_RECV);
+	return io_recv(s, &(struct io_req){.fd = fd,
+					   .call = IO_RECVFROM,
+					   .flags = flags,
+					   .iov = ONE(buf, n),
+					   .iovs = 1,
+					   .addr = from,
+					   .addr_len_out = len});
+}
+
+EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
+{
+	struct sock *s = sock_of(fd);
+
+	if (likely(!s) || !iov || n <= 0 || n > 1024)
+		return real.readv(fd, iov, n);
+	return io_recv(s, &(struct io_req){.fd = fd, .call = IO_READV, .iov = iov, .iovs = n});
+}
+
+EXPORT ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)
+{
+	struct sock *s = sock_of(fd);
+
+	if (likely(!s) || off != -1 || !iov || n <= 0 || n > 1024)
+		return real.preadv64v2(fd, iov, n, off, flags);
+	return io_recv(s, &(struct io_req){
+				  .fd = fd, .call = IO_PREADV2, .iov = iov, .iovs = n, .off = off, .flags = flags});
+}
+
+EXPORT ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	return preadv64v2(fd, iov, n, off, flags);
+}
+
+EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	struct sock *s = sock_of(fd);
+
+	if (likely(!s) || !msg || !msg->msg_iov || msg->msg_iovlen > 1024)
+		return real.recvmsg(fd, msg, flags);
+	return io_recv(s, &(struct io_req){.fd = fd,
+					   .call = IO_RECVMSG,
+					   .flags = flags,
+					   .iov = msg->msg_iov,
+					   .iovs = (int)msg->msg_iovlen,
+					   .msg = msg});
+}
+
+/* recvmmsg(2) on a stream: message after message until one would wait. */
+EXPORT int recvmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags, struct timespec *timeout)
+{
+	struct sock *s = sock_of(fd);
+	unsigned i;
+
+	if (likely(!s) || !vec || !s->row)
+		return real.recvmmsg(fd, vec, n, flags, timeout);
+	for (i = 0; i < n; i++) {
+		ssize_t got = recvmsg(fd, &vec[i].msg_hdr, flags & ~MSG_WAITFORONE);
+
+		if (got < 0)
+			return i ? (int)i : -1;
+		vec[i].msg_len = (unsigned)got;
+		if (flags & MSG_WAITFORONE)
+			flags |= MSG_DONTWAIT;
+	}
+	return (int)i;
+}
+
+EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t size)
+{
+	return likely(!sock_of(fd)) || n > size ? real.__read_chk(fd, buf, n, size) : read(fd, buf, n);
+}
+
+EXPORT ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags)
+{
+	return likely(!sock_of(fd)) || n > size ? real.__recv_chk(fd, buf, n, size, flags)
+						: recv(fd, buf, n, flags);
+}
+
+EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t size, int flags, struct sockaddr *from,
+			      socklen_t *len)
+{
+	return likely(!sock_of(fd)) || n > size ? real.__recvfrom_chk(fd, buf, n, size, flags, from, len)
+						: recvfrom(fd, buf, n, flags, from, len);
+}
+
+/* ---- out ---- */
+
+EXPORT ssize_t write(int fd, const void *buf, size_t n)
+{
+	struct sock *s = sock_of(fd);
+
+	return likely(!s) ? real.write(fd, buf, n) : io_write(s, fd, buf, n, 0, IO_WRITE);
+}
+
+EXPORT ssize_t send(int fd, const void *buf, size_t n, int flags)
+{
+	struct sock *s = sock_of(fd);
+
+	return likely(!s) ? real.send(fd, buf, n, flags) : io_write(s, fd, buf, n, flags, IO_SEND);
+}
+
+EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to, socklen_t len)
+{
+	struct sock *s = sock_of(fd);
+
+	if (likely(!s))
+		return real.sendto(fd, buf, n, flags, to, len);
+	if (!to)
+		return io_write(s, fd, buf, n, flags, IO_SEND);
+	return io_send(s, &(struct io_req){.fd = fd,
+					   .call = IO_SENDTO,
+					   .flags = flags,
+					   .iov = ONE(buf, n),
+					   .iovs = 1,
+					   .addr = (struct sockaddr *)to,
+					   .addr_len = len});
+}
+
+EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
+{
+	struct sock *s = sock_of(fd);
+
+	if (likely(!s) || !iov || n <= 0 || n > 1024)
+		return real.writev(fd, iov, n);
+	return io_send(s, &(struct io_req){.fd = fd, .call = IO_WRITEV, .iov = iov, .iovs = n});
+}
+
+EXPORT ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)
+{
+	struct sock *s = sock_of(fd);
+
+	if (likely(!s) || off != -1 || !iov || n <= 0 || n > 1024)
+		return real.pwritev64v2(fd, iov, n, off, flags);
+	return io_send(s, &(struct io_req){
+				  .fd = fd, .call = IO_PWRITEV2, .iov = iov, .iovs = n, .off = off, .flags = flags});
+}
+
+EXPORT ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags)
+{
+	return pwritev64v2(fd, iov, n, off, flags);
+}
+
+EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct sock *s = sock_of(fd);
+
+	if (unlikely(!s && msg && msg->msg_controllen))
+		call_passing(msg);
+	if (likely(!s) || !msg || !msg->msg_iov || msg->msg_iovlen > 1024)
+		return real.sendmsg(fd, msg, flags);
+	return io_send(s, &(struct io_req){.fd = fd,
+					   .call = IO_SENDMSG,
+					   .flags = flags,
+					   .iov = msg->msg_iov,
+					   .iovs = (int)msg->msg_iovlen,
+					   .msg = (struct msghdr *)msg});
+}
+
+EXPORT int sendmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags)
+{
+	struct sock *s = sock_of(fd);
+	unsigned i;
+
+	if (!s && vec) {
+		for (i = 0; i < n && i < 1024; i++) {
+			if (vec[i].msg_hdr.msg_controllen)
+				call_passing(&vec[i].msg_hdr);
+		}
+	}
+	if (likely(!s) || !vec || !s->row)
+		return real.sendmmsg(fd, vec, n, flags);
+	for (i = 0; i < n; i++) {
+		ssize_t sent = sendmsg(fd, &vec[i].msg_hdr, flags);
+
+		if (sent < 0)
+			return i ? (int)i : -1;
+		vec[i].msg_len = (unsigned)sent;
+	}
+	return (int)i;
+}
+
+EXPORT ssize_t sendfile64(int out, int in, off64_t *off, size_t n)
+{
+	struct sock *s = sock_of(out);
+
+	return likely(!s) ? real.sendfile64(out, in, off, n) : io_sendfile(s, out, in, off, n);
+}
+
+EXPORT ssize_t sendfile(int out, int in, off_t *off, size_t n)
+{
+	return sendfile64(out, in, off, n);
+}
+
+EXPORT ssize_t splice(int in, off64_t *in_off, int out, off64_t *out_off, size_t n, unsigned flags)
+{
+	struct sock *from = sock_of(in), *to = sock_of(out);
+
+	if (from)
+		return io_splice_in(from, in, in_off, out, out_off, n, flags);
+	if (to)
+		return io_splice_out(to, in, in_off, out, out_off, n, flags);
+	return real.splice(in, in_off, out, out_off, n, flags);
+}
+
+EXPORT ssize_t __read(int fd, void *buf, size_t n) __attribute__((alias("read")));
+EXPORT ssize_t __write(int fd, const void *buf, size_t n) __attribute__((alias("write")));
+EXPORT ssize_t __send(int fd, const void *buf, size_t n, int flags) __attribute__((alias("send")));
+EXPORT int __sendmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags) __attribute__((alias("sendmmsg")));

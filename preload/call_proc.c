@@ -1,0 +1,227 @@
+/* call_proc.c - overrides that make, replace and end processes */
+#include "preload/call.h"
+#include "preload/sock/explain.h"
+#include "preload/sock/span.h"
+#include "preload/sock/thread.h"
+
+#include <alloca.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/sendfile.h>
+
+enum { EXEC_RELEASE_MS = 100 };
+
+extern char **environ;
+
+int call_pid;
+
+bool call_is_foreign(void)
+{
+	return sys(SYS_getpid) != call_pid;
+}
+
+static void pass(int fd)
+{
+	struct sock *s = sock_of(fd);
+
+	if (s && s->row)
+		span_release(s, REASON_PASSED, EXEC_RELEASE_MS);
+	else if (s)
+		s->pinned = true;
+}
+
+void call_passing(const struct msghdr *msg)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
+		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
+			continue;
+		for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
+			int fd;
+
+			memcpy(&fd, CMSG_DATA(c) + at, sizeof(fd));
+			pass(fd);
+		}
+	}
+}
+
+void call_before_exec(void)
+{
+	for (int fd = 0; fd <= sock_highest(); fd++) {
+		long flags;
+
+		if (likely(!sock_of(fd)))
+			continue;
+		flags = sys(SYS_fcntl, fd, F_GETFD);
+		if (flags >= 0 && !(flags & FD_CLOEXEC))
+			pass(fd);
+	}
+}
+
+static void before_exec(void)
+{
+	int saved = errno;
+
+	call_before_exec();
+	errno = saved;
+}
+
+EXPORT pid_t fork(void)
+{
+	pid_t pid = real.fork();
+
+	if (pid < 0)
+		sock_share(-1); /* the handlers have counted a child that is not */
+	return pid;
+}
+
+EXPORT int daemon(int nochdir, int noclose)
+{
+	if (!noclose) {
+		for (int fd = 0; fd < 3; fd++) {
+			if (sock_of(fd))
+				sock_close(fd);
+		}
+	}
+	return real.daemon(nochdir, noclose);
+}
+
+EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
+	before_exec();
+	return real.execve(path, argv, envp);
+}
+
+EXPORT int execv(const char *path, char *const argv[])
+{
+	before_exec();
+	return real.execv(path, argv);
+}
+
+EXPORT int execvp(const char *file, char *const argv[])
+{
+	before_exec();
+	return real.execvp(file, argv);
+}
+
+EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	before_exec();
+	return real.execvpe(file, argv, envp);
+}
+
+EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
+{
+	before_exec();
+	return real.fexecve(fd, argv, envp);
+}
+
+EXPORT int execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	before_exec();
+	return real.execveat(dir, path, argv, envp, flags);
+}
+
+static size_t count_args(va_list ap)
+{
+	size_t n = 1;
+
+	while (va_arg(ap, const char *))
+		n++;
+	return n;
+}
+
+/* The list becomes a vector on the stack: after vfork the heap is not ours. */
+#define ARGV_OF_LIST(argv, arg, ap) \
+	va_list ap; \
+	char **argv; \
+	va_start(ap, arg); \
+	argv = alloca((count_args(ap) + 1) * sizeof(*argv)); \
+	va_end(ap); \
+	va_start(ap, arg); \
+	argv[0] = (char *)arg; \
+	for (size_t i = 0; argv[i]; i++) \
+		argv[i + 1] = va_arg(ap, char *)
+
+EXPORT int execl(const char *path, const char *arg, ...)
+{
+	ARGV_OF_LIST(argv, arg, ap);
+	va_end(ap);
+	return execve(path, argv, environ);
+}
+
+EXPORT int execlp(const char *file, const char *arg, ...)
+{
+	ARGV_OF_LIST(argv, arg, ap);
+	va_end(ap);
+	return execvp(file, argv);
+}
+
+EXPORT int execle(const char *path, const char *arg, ...)
+{
+	char **envp;
+
+	ARGV_OF_LIST(argv, arg, ap);
+	envp = va_arg(ap, char **);
+	va_end(ap);
+	return execve(path, argv, envp);
+}
+
+EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *acts,
+		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	before_exec();
+	return real.posix_spawn(pid, path, acts, attr, argv, envp);
+}
+
+EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *acts,
+			const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	before_exec();
+	return real.posix_spawnp(pid, file, acts, attr, argv, envp);
+}
+
+EXPORT int system(const char *cmd)
+{
+	if (cmd)
+		before_exec();
+	return real.system(cmd);
+}
+
+EXPORT FILE *popen(const char *cmd, const char *mode)
+{
+	before_exec();
+	return real.popen(cmd, mode);
+}
+
+EXPORT void _exit(int status)
+{
+	call_before_exit();
+	real._exit(status);
+	__builtin_unreachable();
+}
+
+/* syscall(2) for what the table overrides by name; everything else as it is. */
+EXPORT long syscall(long number, ...)
+{
+	long a[6];
+	va_list ap;
+
+	va_start(ap, number);
+	for (unsigned i = 0; i < 6; i++)
+		a[i] = va_arg(ap, long);
+	va_end(ap);
+	switch (number) {
+#define PASS(name, call) \
+	case SYS_##name: \
+		return (long)(call)
+#include "preload/call_syscall.h"
+#undef PASS
+	default:
+		return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	}
+}
+
+EXPORT pid_t __fork(void) __attribute__((alias("fork"), copy(fork)));
+EXPORT void _Exit(int status) __attribute__((alias("_exit")));

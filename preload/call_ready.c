@@ -1,0 +1,177 @@
+/* call_ready.c - overrides that wait for readiness */
+#include "preload/call.h"
+#include "preload/sock/ep.h"
+#include "preload/sock/pollset.h"
+
+#include <errno.h>
+
+/* libc says that poll() only writes to its array, and gcc believes it of ours */
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+
+#define NS_PER_S INT64_C(1000000000)
+
+static int64_t ns_of_ms(int ms)
+{
+	return ms < 0 ? -1 : ms * INT64_C(1000000);
+}
+
+/* Very long ones are for ever. A bad one is the kernel's to refuse: the caller checks. */
+static int64_t ns_of_timespec(const struct timespec *ts)
+{
+	if (!ts || ts->tv_sec > INT64_MAX / NS_PER_S - 1)
+		return -1;
+	return ts->tv_sec * NS_PER_S + ts->tv_nsec;
+}
+
+static bool bad_timespec(const struct timespec *ts)
+{
+	return ts && (ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= NS_PER_S);
+}
+
+EXPORT int poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+	struct pollset_guard g;
+	int ret;
+
+	if (!fds)
+		return real.poll(fds, n, timeout);
+	pollset_enter(&g, fds, n);
+	ret = likely(!g.lifted) ? real.poll(fds, n, timeout) : pollset_wait(fds, n, ns_of_ms(timeout), NULL);
+	pollset_leave(&g);
+	return ret;
+}
+
+EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
+{
+	struct pollset_guard g;
+	int ret;
+
+	if (!fds || bad_timespec(timeout))
+		return real.ppoll(fds, n, timeout, mask);
+	pollset_enter(&g, fds, n);
+	ret = likely(!g.lifted) ? real.ppoll(fds, n, timeout, mask)
+				: pollset_wait(fds, n, ns_of_timespec(timeout), mask);
+	pollset_leave(&g);
+	return ret;
+}
+
+EXPORT int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t size)
+{
+	if (size / sizeof(*fds) < n)
+		return real.__poll_chk(fds, n, timeout, size);
+	return poll(fds, n, timeout);
+}
+
+EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
+		       size_t size)
+{
+	if (size / sizeof(*fds) < n)
+		return real.__ppoll_chk(fds, n, timeout, mask, size);
+	return ppoll(fds, n, timeout, mask);
+}
+
+EXPORT int select(int n, fd_set *rd, fd_set *wr, fd_set *ex, struct timeval *timeout)
+{
+	struct pollset_guard g;
+	int64_t ns = -1, left;
+	int ret;
+
+	if (n <= 0 || (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
+		return real.select(n, rd, wr, ex, timeout);
+	pollset_select_enter(&g, n, rd, wr, ex);
+	if (likely(!g.lifted)) {
+		ret = real.select(n, rd, wr, ex, timeout);
+		pollset_leave(&g);
+		return ret;
+	}
+	if (timeout && timeout->tv_sec < INT64_MAX / NS_PER_S - 1)
+		ns = timeout->tv_sec * NS_PER_S + timeout->tv_usec * INT64_C(1000);
+	ret = pollset_select(n, rd, wr, ex, ns, NULL, &left);
+	if (timeout) { /* Linux leaves what is left */
+		timeout->tv_sec = left / NS_PER_S;
+		timeout->tv_usec = left % NS_PER_S / 1000;
+	}
+	pollset_leave(&g);
+	return ret;
+}
+
+EXPORT int pselect(int n, fd_set *rd, fd_set *wr, fd_set *ex, const struct timespec *timeout,
+		   const sigset_t *mask)
+{
+	struct pollset_guard g;
+	int64_t left;
+	int ret;
+
+	if (n <= 0 || bad_timespec(timeout))
+		return real.pselect(n, rd, wr, ex, timeout, mask);
+	pollset_select_enter(&g, n, rd, wr, ex);
+	ret = likely(!g.lifted) ? real.pselect(n, rd, wr, ex, timeout, mask)
+				: pollset_select(n, rd, wr, ex, ns_of_timespec(timeout), mask, &left);
+	pollset_leave(&g);
+	return ret;
+}
+
+EXPORT int epoll_create1(int flags)
+{
+	int fd = real.epoll_create1(flags);
+
+	if (fd >= 0)
+		ep_open(fd);
+	return fd;
+}
+
+EXPORT int epoll_create(int size)
+{
+	int fd = real.epoll_create(size);
+
+	if (fd >= 0)
+		ep_open(fd);
+	return fd;
+}
+
+EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
+{
+	struct ep *e = ep_of(epfd);
+
+	return likely(e) ? ep_ctl(e, epfd, op, fd, ev) : real.epoll_ctl(epfd, op, fd, ev);
+}
+
+EXPORT int epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout)
+{
+	struct ep *e = ep_of(epfd);
+	int n;
+
+	if (unlikely(e && ep_lifted(e)))
+		return ep_wait(e, epfd, ev, max, ns_of_ms(timeout), NULL);
+	n = real.epoll_wait(epfd, ev, max, timeout);
+	return likely(!e || !ep_joined(e)) || n <= 0 ? n : ep_resume(e, epfd, ev, n, max, ns_of_ms(timeout), NULL);
+}
+
+EXPORT int epoll_pwait(int epfd, struct epoll_event *ev, int max, int timeout, const sigset_t *mask)
+{
+	struct ep *e = ep_of(epfd);
+	int n;
+
+	if (unlikely(e && ep_lifted(e)))
+		return ep_wait(e, epfd, ev, max, ns_of_ms(timeout), mask);
+	n = real.epoll_pwait(epfd, ev, max, timeout, mask);
+	return likely(!e || !ep_joined(e)) || n <= 0 ? n : ep_resume(e, epfd, ev, n, max, ns_of_ms(timeout), mask);
+}
+
+EXPORT int epoll_pwait2(int epfd, struct epoll_event *ev, int max, const struct timespec *timeout,
+			const sigset_t *mask)
+{
+	struct ep *e = ep_of(epfd);
+	int n;
+
+	if (unlikely(e && ep_lifted(e) && !bad_timespec(timeout)))
+		return ep_wait(e, epfd, ev, max, ns_of_timespec(timeout), mask);
+	n = real.epoll_pwait2(epfd, ev, max, timeout, mask);
+	return likely(!e || !ep_joined(e)) || n <= 0
+		       ? n
+		       : ep_resume(e, epfd, ev, n, max, ns_of_timespec(timeout), mask);
+}
+
+EXPORT int __poll(struct pollfd *fds, nfds_t n, int timeout) __attribute__((alias("poll")));
+EXPORT int __select(int n, fd_set *rd, fd_set *wr, fd_set *ex, struct timeval *timeout)
+	__attribute__((alias("select")));

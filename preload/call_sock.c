@@ -1,0 +1,140 @@
+/* call_sock.c - overrides that make sockets, set options, shut down */
+#include "preload/call.h"
+#include "preload/sock/opt.h"
+#include "preload/sock/span.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+
+static bool is_tcp(int domain, int type, int protocol)
+{
+	return (domain == AF_INET || domain == AF_INET6) &&
+	       (type & ~(SOCK_NONBLOCK | SOCK_CLOEXEC)) == SOCK_STREAM &&
+	       (protocol == 0 || protocol == IPPROTO_TCP);
+}
+
+EXPORT int socket(int domain, int type, int protocol)
+{
+	int fd = real.socket(domain, type, protocol);
+
+	if (fd >= 0 && sock_of(fd) && !call_is_foreign())
+		sock_close(fd); /* closed behind our back */
+	if (fd >= 0 && is_tcp(domain, type, protocol) && !call_is_foreign())
+		sock_open(fd);
+	return fd;
+}
+
+EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct sock *s = sock_of(fd);
+	int ret;
+
+	if (likely(!s))
+		return real.connect(fd, addr, len);
+	if (s->row) { /* connect(AF_UNSPEC), or asking how a first one went */
+		if (addr && len >= sizeof(addr->sa_family) && addr->sa_family == AF_UNSPEC)
+			sock_settle(s, REASON_CLOSED_EARLY);
+		return real.connect(fd, addr, len);
+	}
+	ret = real.connect(fd, addr, len);
+	if (ret == 0 || errno == EINPROGRESS || errno == EINTR) {
+		int saved = errno;
+
+		if (addr && (addr->sa_family == AF_INET || addr->sa_family == AF_INET6))
+			sock_connected(s, STATS_CONNECT, NULL);
+		errno = saved;
+	}
+	return ret;
+}
+
+static void accepted(int fd, const struct sockaddr *remote)
+{
+	struct sock *s;
+
+	if (call_is_foreign())
+		return;
+	if (remote->sa_family != AF_INET && remote->sa_family != AF_INET6) {
+		if (sock_of(fd))
+			sock_close(fd);
+		return;
+	}
+	s = sock_open(fd);
+	if (s)
+		sock_connected(s, STATS_ACCEPT, remote);
+}
+
+/* The kernel's answer goes to memory of ours first: the peer's address is wanted whether asked for or not. */
+static int accept_any(int listener, struct sockaddr *addr, socklen_t *len, int flags, bool four)
+{
+	struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
+	socklen_t got = sizeof(sa), room = addr && len ? *len : 0;
+	struct sockaddr *p = (struct sockaddr *)&sa;
+	int fd;
+
+	if (addr && (!len || (int)room < 0)) /* the kernel's to refuse */
+		return four ? real.accept4(listener, addr, len, flags) : real.accept(listener, addr, len);
+	fd = four ? real.accept4(listener, p, &got, flags) : real.accept(listener, p, &got);
+	if (fd < 0)
+		return fd;
+	if (addr) {
+		if (room > got)
+			room = got;
+		__builtin_memcpy(addr, &sa, room);
+		*len = got;
+	}
+	accepted(fd, p);
+	return fd;
+}
+
+EXPORT int accept(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return accept_any(fd, addr, len, 0, false);
+}
+
+EXPORT int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
+{
+	return accept_any(fd, addr, len, flags, true);
+}
+
+EXPORT int shutdown(int fd, int how)
+{
+	struct sock *s = sock_of(fd);
+
+	if (likely(!s || !s->conn || (how != SHUT_WR && how != SHUT_RDWR)))
+		return real.shutdown(fd, how);
+	sock_get(s);
+	s->pinned = true;
+	/* the tail before the FIN: the reader takes the kernel's word that nothing follows it */
+	atomic_fetch_or(&s->conn->ctl.flags_tx, SHM_TX_FIN);
+	span_shutdown(s);
+	span_flush(s);
+	how = real.shutdown(fd, how);
+	sock_put(s);
+	return how;
+}
+
+EXPORT int getsockopt(int fd, int level, int name, void *val, socklen_t *len)
+{
+	struct sock *s = sock_of(fd);
+	int ret = real.getsockopt(fd, level, name, val, len);
+
+	if (unlikely(s && ret == 0 && level == IPPROTO_TCP && name == 11 /* TCP_INFO */))
+		opt_tcp_info(s, val, *len);
+	return ret;
+}
+
+EXPORT int setsockopt(int fd, int level, int name, const void *val, socklen_t len)
+{
+	struct sock *s = sock_of(fd);
+	int ret;
+
+	if (likely(!s))
+		return real.setsockopt(fd, level, name, val, len);
+	opt_before_set(s, level, name);
+	ret = real.setsockopt(fd, level, name, val, len);
+	if (ret == 0)
+		opt_after_set(s, level, name, val, len);
+	return ret;
+}
+
+EXPORT int __connect(int fd, const struct sockaddr *addr, socklen_t len) __attribute__((alias("connect")));

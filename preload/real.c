@@ -1,0 +1,116 @@
+/* real.c - finding libc's own functions */
+#include "preload/real.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+
+/* What a stub of a variable-argument function hands on: no call of libc takes more. */
+enum { VA_MAX = 6 };
+
+#define CALL(ret, name, params, args) \
+	static ret boot_##name params \
+	{ \
+		real_init(); \
+		return real.name args; \
+	}
+#define CALL_VOID(ret, name, params, args) \
+	static ret boot_##name params \
+	{ \
+		real_init(); \
+		real.name args; \
+	}
+#define CALL_VA(ret, name, params)
+#define CALL_ALIAS(ret, name, target)
+#include "preload/calls.def"
+#undef CALL
+#undef CALL_VOID
+#undef CALL_VA
+
+static int boot_fcntl(int fd, int cmd, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, cmd);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	real_init();
+	return real.fcntl(fd, cmd, arg);
+}
+
+static int boot_ioctl(int fd, unsigned long req, ...)
+{
+	va_list ap;
+	void *arg;
+
+	va_start(ap, req);
+	arg = va_arg(ap, void *);
+	va_end(ap);
+	real_init();
+	return real.ioctl(fd, req, arg);
+}
+
+static long boot_syscall(long number, ...)
+{
+	long a[VA_MAX];
+	va_list ap;
+
+	va_start(ap, number);
+	for (unsigned i = 0; i < VA_MAX; i++)
+		a[i] = va_arg(ap, long);
+	va_end(ap);
+	real_init();
+	return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+/* The exec family with lists never uses these: the overrides build a vector. */
+static int boot_exec_list(const char *path, const char *arg, ...)
+{
+	(void)path;
+	(void)arg;
+	errno = ENOSYS;
+	return -1;
+}
+
+static long missing(void)
+{
+	errno = ENOSYS;
+	return -1;
+}
+
+struct real_calls real = {
+#define CALL(ret, name, params, args) .name = boot_##name,
+#define CALL_VOID(ret, name, params, args) .name = boot_##name,
+#define CALL_VA(ret, name, params)
+#include "preload/calls.def"
+#undef CALL
+#undef CALL_VOID
+#undef CALL_VA
+	.fcntl = boot_fcntl,
+	.fcntl64 = boot_fcntl,
+	.ioctl = boot_ioctl,
+	.syscall = boot_syscall,
+	.execl = boot_exec_list,
+	.execlp = boot_exec_list,
+	.execle = boot_exec_list,
+};
+
+static void *find(const char *name)
+{
+	void *f = dlsym(RTLD_NEXT, name);
+
+	return f ? f : (void *)missing;
+}
+
+void real_init(void)
+{
+	/* Two threads may both do this before the constructor; they write the same values. */
+#define CALL(ret, name, params, args) real.name = (ret(*) params)find(#name);
+#define CALL_VOID(ret, name, params, args) real.name = (ret(*) params)find(#name);
+#define CALL_VA(ret, name, params) real.name = (ret(*) params)find(#name);
+#include "preload/calls.def"
+#undef CALL
+#undef CALL_VOID
+#undef CALL_VA
+}

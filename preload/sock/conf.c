@@ -1,0 +1,64 @@
+/* conf.c - reading the environment and the policy */
+#include "preload/sock/conf.h"
+
+#include "shm/shm_sys.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct conf conf = {.spin_us = 50, .lift = -1};
+
+static struct options_value conf_option(enum options_id id)
+{
+	const struct options_spec *spec = &options_table()[id];
+	const char *text = getenv(spec->env);
+	struct options_value v;
+
+	options_value_default(id, &v);
+	if (text && *text)
+		options_value_parse(id, text, &v); /* ztcp_run has said what is wrong with a bad one */
+	return v;
+}
+
+static void conf_say(const char *text)
+{
+	sys(SYS_write, 2, text, strlen(text));
+}
+
+/* A policy that cannot be read lifts nothing: better slow than against the operator's wish. */
+static void conf_policy(const char *file)
+{
+	struct policy_error err;
+	struct policy *p = NULL;
+	int ret = policy_load(file ? file : POLICY_DEFAULT_FILE, &p, &err);
+
+	if (ret == -ENOENT && !file)
+		return;
+	if (ret < 0) {
+		char line[512];
+
+		snprintf(line, sizeof(line), "ztcp: %s:%u:%u: expected %s; every connection stays on the kernel\n",
+			 err.file, err.line, err.col, err.expected);
+		conf_say(line);
+		conf.off = true;
+		return;
+	}
+	conf.policy = p;
+	policy_self_read(&conf.self, policy_needs(p));
+	conf.off = !policy_process_may_lift(p, &conf.self.proc);
+}
+
+void conf_init(void)
+{
+	struct options_value explain = conf_option(OPTIONS_explain);
+
+	conf.path = (enum options_path)conf_option(OPTIONS_path).num;
+	conf.spin_us = (uint32_t)conf_option(OPTIONS_spin).num;
+	conf.lift = (int32_t)conf_option(OPTIONS_lift).num;
+	conf.chaos = (uint64_t)conf_option(OPTIONS_chaos).num;
+	if (explain.set && explain.num)
+		conf.explain = explain.text ? explain.text : "1";
+	conf_policy(conf_option(OPTIONS_policy).text);
+}

@@ -1,0 +1,28 @@
+/* conf.h - the options and the policy of this process
+ *
+ * Read once by the constructor; constant afterwards. Any thread may read.
+ */
+#ifndef SOCK_CONF_H
+#define SOCK_CONF_H
+
+#include "daemon/policy/policy.h"
+#include "daemon/policy/policy_load.h"
+#include "stack/base/options.h"
+
+struct conf {
+	enum options_path path;
+	uint32_t spin_us;
+	int32_t lift;       /* calls before a connection is lifted; -1: the default */
+	uint64_t chaos;     /* 0: never */
+	const char *explain; /* NULL: no; "1": stderr; else a file */
+	bool off;           /* no rule names this process: follow nothing */
+	const struct policy *policy; /* NULL: everything may be lifted */
+	struct policy_self self;
+};
+
+extern struct conf conf;
+
+/* Read the environment and the policy file. Errors go to stderr once; the policy then is "kernel". */
+void conf_init(void);
+
+#endif

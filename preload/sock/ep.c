@@ -1,0 +1,576 @@
+/* ep.c - epoll sets that hold attached connections
+ *
+ * Theory of operation. An item is a registration of a followed socket. While its socket is not attached the
+ * registration is the program's own, in the program's epoll. On attach it moves to the side epoll (events
+ * edge-triggered, data: the item) and gets an entry in the hot array, which a wait scans: one line of the
+ * peer's memory per member tells whether anything changed. Level, edge and oneshot are applied here, on bits
+ * computed by ready.c. The side, which also holds the doorbell and the channels, is itself a member of the
+ * program's epoll under a random value (magic), so one kernel call sleeps on everything.
+ *
+ * While attached members keep a wait busy, the kernel's members get their turn every EP_KERNEL_CYCLES.
+ */
+#include "preload/sock/ep.h"
+
+#include "preload/real.h"
+#include "preload/sock/ep_item.h"
+#include "preload/sock/lift.h"
+#include "preload/sock/ready.h"
+#include "preload/sock/span.h"
+#include "preload/sock/thread.h"
+#include "preload/sock/wait.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <string.h>
+
+enum {
+	EP_KERNEL_CYCLES = 1 << 17, /* about 50 us */
+	EP_SIDE_BATCH = 32,
+	EP_SIDE_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET,
+};
+
+struct ep *_Atomic ep_table[SOCK_TABLE];
+
+/* ---- birth and death ---- */
+
+void ep_open(int fd)
+{
+	struct ep *e;
+
+	if ((unsigned)fd >= SOCK_TABLE)
+		return;
+	ep_close(fd);
+	e = ep_alloc();
+	if (!e)
+		return;
+	e->fd = fd;
+	e->numbers = 1;
+	e->side = -1;
+	e->waker.efd = -1;
+	atomic_store_explicit(&ep_table[fd], e, memory_order_release);
+}
+
+void ep_dup(int fd, int to)
+{
+	struct ep *e = ep_of(fd);
+
+	if (!e || (unsigned)to >= SOCK_TABLE)
+		return;
+	e->numbers++;
+	atomic_store_explicit(&ep_table[to], e, memory_order_release);
+}
+
+static void ep_end(struct ep *e)
+{
+	uint64_t mask = thread_signals_block();
+	bool taken = shm_lock(&e->lock, thread_tid());
+
+	while (e->items)
+		ep_item_free(e->items);
+	shm_fd_close(e->side);
+	if (e->waker.efd >= 0)
+		shm_waker_close(&e->waker, thread_tid());
+	e->hots = 0;
+	shm_unlock(&e->lock, taken);
+	ep_free(e);
+	thread_signals_restore(mask);
+}
+
+void ep_close(int fd)
+{
+	struct ep *e = ep_of(fd);
+
+	if (!e)
+		return;
+	atomic_store_explicit(&ep_table[fd], NULL, memory_order_release);
+	if (--e->numbers == 0)
+		ep_end(e);
+}
+
+bool ep_lifted(const struct ep *e)
+{
+	return e->hots != 0;
+}
+
+bool ep_joined(const struct ep *e)
+{
+	return e->side >= 0;
+}
+
+struct shm_waker *ep_waker(struct ep *e)
+{
+	return &e->waker;
+}
+
+/* ---- the side ---- */
+
+static int side_ctl(struct ep *e, int op, int fd, uint32_t events, void *data)
+{
+	struct epoll_event ev = {.events = events, .data.ptr = data};
+
+	return (int)sys(SYS_epoll_ctl, e->side, op, fd, &ev);
+}
+
+static int side_open(struct ep *e)
+{
+	struct epoll_event ev = {.events = EPOLLIN};
+	int err;
+
+	if (e->side >= 0)
+		return 0;
+	err = shm_waker_open(&e->waker);
+	if (err)
+		return err;
+	e->side = shm_fd_hide((int)sys(SYS_epoll_create1, EPOLL_CLOEXEC));
+	if (e->side < 0)
+		return e->side;
+	sys(SYS_getrandom, &e->magic, sizeof(e->magic), 0);
+	ev.data.u64 = e->magic;
+	side_ctl(e, EPOLL_CTL_ADD, e->waker.efd, EPOLLIN | EPOLLET, &e->waker);
+	side_ctl(e, EPOLL_CTL_ADD, shm_chan_fd(), EPOLLIN, e);
+	return (int)sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_ADD, e->side, &ev);
+}
+
+static uint32_t side_events(const struct ep_item *it)
+{
+	return EP_SIDE_EVENTS | (it->events & (EPOLLOUT | EPOLLPRI));
+}
+
+void ep_item_lift(struct ep_item *it)
+{
+	struct ep *e = it->e;
+
+	if (it->hot >= 0 || side_open(e) || !ep_hot_add(it))
+		return;
+	sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, 0);
+	side_ctl(e, EPOLL_CTL_ADD, it->fd, side_events(it), it);
+	wait_watch(it->s, &e->waker);
+	/* a thread may be asleep on the set as it was, without us */
+	sys(SYS_write, e->waker.efd, &(uint64_t){1}, 8);
+}
+
+void ep_attached(struct sock *s)
+{
+	for (struct ep_item *it = s->items; it; it = it->next_of_sock) {
+		bool taken = shm_lock(&it->e->lock, thread_tid());
+
+		ep_item_lift(it);
+		shm_unlock(&it->e->lock, taken);
+	}
+}
+
+void ep_forget(struct sock *s)
+{
+	while (s->items) {
+		struct ep_item *it = s->items;
+		struct ep *e = it->e;
+		bool taken = shm_lock(&e->lock, thread_tid());
+
+		if (it->hot >= 0)
+			side_ctl(e, EPOLL_CTL_DEL, it->fd, 0, NULL);
+		ep_item_free(it);
+		shm_unlock(&e->lock, taken);
+	}
+}
+
+/* What only the kernel can tell of attached members, bells and channels. Under e->lock. */
+static void side_harvest(struct ep *e)
+{
+	struct epoll_event ev[EP_SIDE_BATCH];
+	long n = sys(SYS_epoll_pwait, e->side, ev, EP_SIDE_BATCH, 0, 0, 8);
+
+	for (long i = 0; i < n; i++) {
+		struct ep_item *it = ev[i].data.ptr;
+
+		if (ev[i].data.ptr == &e->waker)
+			continue;
+		if (ev[i].data.ptr == e) {
+			lift_service();
+			continue;
+		}
+		if (it->e != e || it->hot < 0)
+			continue;
+		ready_heard(it->s, (short)(ev[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)));
+		e->hot[it->hot].look = true;
+	}
+}
+
+/* ---- epoll_ctl ---- */
+
+static struct ep_item *item_find(const struct ep *e, const struct sock *s, int fd)
+{
+	struct ep_item *it = s->items;
+
+	while (it && (it->e != e || it->fd != fd))
+		it = it->next_of_sock;
+	return it;
+}
+
+static int ctl_fail(int err)
+{
+	errno = err;
+	return -1;
+}
+
+static void item_set(struct ep_item *it, const struct epoll_event *ev)
+{
+	it->events = ev->events | EPOLLERR | EPOLLHUP;
+	it->data = ev->data.u64;
+	it->disabled = false;
+	it->tail_seen = UINT64_MAX;
+	it->kernel_seen = 0;
+	it->out_seen = atomic_load(&it->s->full_gen) - 1;
+	if (it->hot >= 0)
+		it->e->hot[it->hot].look = true;
+}
+
+static int ctl_add(struct ep *e, int epfd, struct sock *s, int fd, struct epoll_event *ev)
+{
+	struct ep_item *it;
+
+	if (item_find(e, s, fd))
+		return s->conn ? ctl_fail(EEXIST) : real.epoll_ctl(epfd, EPOLL_CTL_ADD, fd, ev);
+	/* the kernel checks everything, also for one that moves on at once */
+	if (real.epoll_ctl(epfd, EPOLL_CTL_ADD, fd, ev) < 0)
+		return -1;
+	it = ep_item_alloc(e, s, fd);
+	if (!it) {
+		sock_settle(s, REASON_NO_MEMORY);
+		return 0;
+	}
+	item_set(it, ev);
+	if (s->conn)
+		ep_item_lift(it);
+	return 0;
+}
+
+static int ctl_mod(struct ep *e, int epfd, struct sock *s, int fd, struct epoll_event *ev)
+{
+	struct ep_item *it = item_find(e, s, fd);
+
+	if (!it || it->hot < 0) {
+		int ret = real.epoll_ctl(epfd, EPOLL_CTL_MOD, fd, ev);
+
+		if (it && ret == 0)
+			item_set(it, ev);
+		return ret;
+	}
+	if (ev->events & EPOLLEXCLUSIVE || it->events & EPOLLEXCLUSIVE)
+		return ctl_fail(EINVAL);
+	item_set(it, ev);
+	side_ctl(e, EPOLL_CTL_MOD, fd, side_events(it), it);
+	/* somebody may sleep on the set without having looked at the new bits */
+	if (e->waker.sleepers)
+		sys(SYS_write, e->waker.efd, &(uint64_t){1}, 8);
+	return 0;
+}
+
+static int ctl_del(struct ep *e, int epfd, struct sock *s, int fd, struct epoll_event *ev)
+{
+	struct ep_item *it = item_find(e, s, fd);
+	int ret = 0;
+
+	if (!it || it->hot < 0)
+		ret = real.epoll_ctl(epfd, EPOLL_CTL_DEL, fd, ev);
+	else
+		side_ctl(e, EPOLL_CTL_DEL, fd, 0, NULL);
+	if (it && ret == 0)
+		ep_item_free(it);
+	return ret;
+}
+
+int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
+{
+	struct sock *s = sock_of(fd);
+	uint64_t mask;
+	bool taken;
+	int ret;
+
+	if (unlikely(e->inherited))
+		ep_own(e);
+	if (!s || (op != EPOLL_CTL_DEL && !ev))
+		return real.epoll_ctl(epfd, op, fd, ev);
+	mask = thread_signals_block();
+	taken = shm_lock(&e->lock, thread_tid());
+	if (op == EPOLL_CTL_ADD)
+		ret = ctl_add(e, epfd, s, fd, ev);
+	else if (op == EPOLL_CTL_MOD)
+		ret = ctl_mod(e, epfd, s, fd, ev);
+	else if (op == EPOLL_CTL_DEL)
+		ret = ctl_del(e, epfd, s, fd, ev);
+	else
+		ret = real.epoll_ctl(epfd, op, fd, ev);
+	shm_unlock(&e->lock, taken);
+	thread_signals_restore(mask);
+	return ret;
+}
+
+/* ---- collecting ---- */
+
+static bool hot_changed(const struct ep_hot *h)
+{
+	const struct shm_conn *c = h->conn;
+	const struct shm_ctl *p = h->peer;
+
+	return h->look || atomic_load_explicit(&p->tail, memory_order_acquire) != c->ctl.head ||
+	       p->span != c->ctl.span_ack ||
+	       c->rx.gen != atomic_load_explicit(&h->pulse->close_gen, memory_order_relaxed);
+}
+
+/* Whether an edge has passed since the item was last reported. */
+static bool item_edge(struct ep_item *it, uint32_t bits)
+{
+	struct sock *s = it->s;
+	uint64_t tail = atomic_load_explicit(&s->view.ctl->tail, memory_order_relaxed);
+	uint32_t full = atomic_load_explicit(&s->full_gen, memory_order_relaxed);
+	bool edge = false;
+
+	if (bits & EPOLLIN && (tail != it->tail_seen || s->conn->rx.path == SHM_PATH_KERNEL))
+		edge = true;
+	if (bits & EPOLLOUT && full != it->out_seen)
+		edge = true;
+	if (s->kernel_bits != it->kernel_seen)
+		edge = true;
+	if (edge) {
+		it->tail_seen = tail;
+		it->kernel_seen = s->kernel_bits;
+		if (bits & EPOLLOUT)
+			it->out_seen = full;
+	}
+	return edge;
+}
+
+static uint32_t item_bits(struct ep_hot *h)
+{
+	struct ep_item *it = h->item;
+	struct sock *s = it->s;
+	const struct shm_conn *c = h->conn;
+	uint32_t bits;
+
+	if (likely(!h->look && c->rx.path == SHM_PATH_RING && h->peer->span == c->ctl.span_ack &&
+		   !span_attention(s) && !c->rx.frozen))
+		return it->events & (EPOLLIN | EPOLLRDNORM);
+	bits = (uint32_t)ready_now(s, (short)(it->events & 0x3fff));
+	if (it->events & EPOLLOUT && !(bits & EPOLLOUT))
+		wait_want_space(s, true);
+	h->look = it->events & EPOLLOUT || bits & (EPOLLPRI | EPOLLERR | EPOLLHUP) || s->kernel_bits ||
+		  (bits && c->rx.path == SHM_PATH_KERNEL);
+	return bits;
+}
+
+/* Under e->lock. */
+static int ep_collect(struct ep *e, struct epoll_event *ev, int max)
+{
+	uint32_t n = e->hots;
+	uint32_t i = e->start < n ? e->start : 0;
+	int got = 0;
+
+	for (uint32_t k = 0; k < n && got < max; k++, i = i + 1 == n ? 0 : i + 1) {
+		struct ep_hot *h = &e->hot[i];
+		struct ep_item *it = h->item;
+		uint32_t bits;
+
+		if (likely(!hot_changed(h)) || it->disabled)
+			continue;
+		bits = item_bits(h) & it->events;
+		if (!bits)
+			continue;
+		if (it->events & EPOLLET && !item_edge(it, bits))
+			continue;
+		if (it->events & EPOLLONESHOT)
+			it->disabled = true;
+		ev[got].events = bits;
+		ev[got++].data.u64 = it->data;
+	}
+	if (got == max)
+		e->start = i;
+	return got;
+}
+
+static bool ep_changed(const struct ep *e)
+{
+	for (uint32_t i = 0; i < e->hots; i++) {
+		if (hot_changed(&e->hot[i]) && !e->hot[i].item->disabled)
+			return true;
+	}
+	return false;
+}
+
+/* Take our own entry out of what the kernel reported. */
+static int ep_translate(struct ep *e, struct epoll_event *ev, int n)
+{
+	for (int i = 0; i < n; i++) {
+		if (ev[i].data.u64 == e->magic) {
+			bool taken = shm_lock(&e->lock, thread_tid());
+
+			side_harvest(e);
+			shm_unlock(&e->lock, taken);
+			ev[i] = ev[--n];
+			break;
+		}
+	}
+	return n;
+}
+
+static int ep_kernel(struct ep *e, int epfd, struct epoll_event *ev, int max)
+{
+	long n = sys(SYS_epoll_pwait, epfd, ev, max, 0, 0, 8);
+
+	e->kernel_turn = thread_cycles();
+	return n > 0 ? ep_translate(e, ev, (int)n) : 0;
+}
+
+static int ep_gather(struct ep *e, int epfd, struct epoll_event *ev, int max)
+{
+	bool due = thread_cycles() - e->kernel_turn > EP_KERNEL_CYCLES;
+	int k = due ? ep_kernel(e, epfd, ev, max > 1 ? max / 2 : max) : 0;
+	bool taken;
+
+	if (k == max)
+		return k;
+	taken = shm_lock(&e->lock, thread_tid());
+	k += ep_collect(e, ev + k, max - k);
+	shm_unlock(&e->lock, taken);
+	return k;
+}
+
+bool ep_ready(struct ep *e)
+{
+	bool ready = false, taken;
+
+	if (unlikely(e->inherited))
+		ep_own(e);
+	taken = shm_lock(&e->lock, thread_tid());
+	/* report nothing, consume no edge: only level members are asked */
+	for (uint32_t i = 0; i < e->hots && !ready; i++) {
+		struct ep_hot *h = &e->hot[i];
+
+		if (hot_changed(h) && !h->item->disabled && item_bits(h) & h->item->events)
+			ready = !(h->item->events & EPOLLET) || h->item->tail_seen != h->peer->tail ||
+				h->item->kernel_seen != h->item->s->kernel_bits;
+	}
+	shm_unlock(&e->lock, taken);
+	return ready;
+}
+
+/* ---- waiting ---- */
+
+static int64_t ns_left(uint64_t deadline)
+{
+	uint64_t now = thread_now();
+
+	return deadline > now ? (int64_t)(deadline - now) : 0;
+}
+
+static int kernel_wait(int epfd, struct epoll_event *ev, int max, int64_t ns, const sigset_t *mask)
+{
+	struct timespec ts = {ns / 1000000000, ns % 1000000000};
+	int n = real.epoll_pwait2(epfd, ev, max, ns < 0 ? NULL : &ts, mask);
+
+	if (n < 0 && errno == ENOSYS)
+		n = real.epoll_pwait(epfd, ev, max, ns < 0 ? -1 : (int)((ns + 999999) / 1000000), mask);
+	return n;
+}
+
+/* Members that wait for room: is one stalled? Return: whether there are any. */
+static bool ep_unstall(struct ep *e)
+{
+	bool waiting = false;
+
+	for (uint32_t i = 0; i < e->hots; i++) {
+		struct ep_item *it = e->hot[i].item;
+
+		if (it->events & EPOLLOUT && !it->disabled && it->s->conn->tx.path == SHM_PATH_RING &&
+		    !ready_room(it->s)) {
+			waiting = true;
+			wait_unstall(it->s);
+		}
+	}
+	return waiting;
+}
+
+static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint64_t deadline)
+{
+	struct wait_spin w;
+	int n;
+
+	wait_spin_begin(&w, e->hots ? e->hot[0].item->s->peer : NULL);
+	if (!w.budget)
+		return 0;
+	do {
+		if (!ep_changed(e) && thread_cycles() - e->kernel_turn < EP_KERNEL_CYCLES / 2)
+			continue;
+		n = ep_gather(e, epfd, ev, max);
+		if (n) {
+			wait_spin_end(true, 0);
+			return n;
+		}
+		if (deadline && !ns_left(deadline))
+			return 0;
+	} while (wait_spin_turn(&w));
+	return 0;
+}
+
+/* Sleep in the kernel on everything. Return: events, 0: look again or time is up, -1 with errno. */
+static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uint64_t deadline,
+		    const sigset_t *mask)
+{
+	uint64_t begun = thread_now();
+	int64_t ns = deadline ? ns_left(deadline) : -1;
+	int n = 0, saved;
+
+	if (ep_unstall(e) && (ns < 0 || ns > WAIT_STALL_MS * INT64_C(1000000)))
+		ns = WAIT_STALL_MS * INT64_C(1000000);
+	shm_waker_sleep(&e->waker, thread_tid());
+	if (!ep_changed(e) || !ep_ready(e))
+		n = kernel_wait(epfd, ev, max, ns, mask);
+	saved = errno;
+	shm_waker_wake(&e->waker, thread_tid());
+	wait_spin_end(false, thread_now() - begun);
+	if (n > 0)
+		n = ep_translate(e, ev, n);
+	e->kernel_turn = thread_cycles();
+	errno = saved;
+	return n;
+}
+
+int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t timeout_ns, const sigset_t *mask)
+{
+	uint64_t deadline = 0;
+	int n, more;
+
+	if (unlikely(e->inherited))
+		ep_own(e);
+	if (max <= 0 || !ev)
+		return kernel_wait(epfd, ev, max, timeout_ns, mask);
+	n = ep_gather(e, epfd, ev, max);
+	if (n)
+		return n;
+	if (timeout_ns == 0) {
+		n = ep_kernel(e, epfd, ev, max);
+		return n ? n : ep_gather(e, epfd, ev, max);
+	}
+	if (timeout_ns > 0)
+		deadline = thread_now() + (uint64_t)timeout_ns;
+	for (;;) {
+		n = ep_spin(e, epfd, ev, max, deadline);
+		if (n)
+			return n;
+		n = ep_sleep(e, epfd, ev, max, deadline, mask);
+		if (n < 0)
+			return n;
+		more = n < max ? ep_gather(e, epfd, ev + n, max - n) : 0;
+		if (n + more)
+			return n + more;
+		if (deadline && !ns_left(deadline))
+			return 0;
+	}
+}
+
+int ep_resume(struct ep *e, int epfd, struct epoll_event *ev, int n, int max, int64_t timeout_ns,
+	      const sigset_t *mask)
+{
+	n = ep_translate(e, ev, n);
+	return n ? n : ep_wait(e, epfd, ev, max, timeout_ns, mask);
+}

@@ -1,0 +1,68 @@
+/* ep.h - epoll sets that hold attached connections
+ *
+ * The program's epoll fd stays a real one and keeps all that the kernel serves. When a registered connection
+ * is attached, its registration moves to a second kernel epoll of ours (the side), edge-triggered, which
+ * with the set's doorbell is a member of the program's; its readiness is then computed from the rings, by
+ * scanning the set's attached members. A set without attached members costs nothing: calls go to the kernel.
+ *
+ * One struct ep per epoll fd and process; any number of threads may wait on it. Its lock covers the member
+ * list and the scan, never a sleep.
+ */
+#ifndef SOCK_EP_H
+#define SOCK_EP_H
+
+#include "preload/sock/sock.h"
+
+#include <stdatomic.h>
+#include <sys/epoll.h>
+
+struct ep;
+extern struct ep *_Atomic ep_table[];
+
+static inline struct ep *ep_of(int fd)
+{
+	if (unlikely((unsigned)fd >= SOCK_TABLE))
+		return NULL;
+	return atomic_load_explicit(&ep_table[fd], memory_order_relaxed);
+}
+
+/* The program made an epoll. */
+void ep_open(int fd);
+void ep_close(int fd);
+void ep_dup(int fd, int to);
+
+/* epoll_ctl(2) on a set of ours. Return: 0, or -1 with errno. */
+int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev);
+
+/* Whether waiting on this set needs us. */
+bool ep_lifted(const struct ep *e);
+
+/* Whether the set has an entry of ours that a wait must not show to the program. */
+bool ep_joined(const struct ep *e);
+
+/* A wait that began in the kernel alone has seen @n events, perhaps ours: go on as ep_wait() would. */
+int ep_resume(struct ep *e, int epfd, struct epoll_event *ev, int n, int max, int64_t timeout_ns,
+	      const sigset_t *mask);
+
+/**
+ * ep_wait() - epoll_pwait2(2) on a set that ep_lifted()
+ * @timeout_ns: negative: for ever
+ * @mask:       NULL: leave the signal mask alone
+ */
+int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t timeout_ns,
+	    const sigset_t *mask);
+
+/* Whether a wait on the set would return at once because of an attached member; for poll() on an epoll. */
+bool ep_ready(struct ep *e);
+struct shm_waker *ep_waker(struct ep *e);
+
+/* A connection was attached: its registrations move to the side. */
+void ep_attached(struct sock *s);
+
+/* A connection's last descriptor goes. */
+void ep_forget(struct sock *s);
+
+/* In the child after fork. */
+void ep_forked(void);
+
+#endif

@@ -1,0 +1,87 @@
+/* explain.c - a line for each connection */
+#include "preload/sock/explain.h"
+
+#include "preload/sock/conf.h"
+#include "preload/sock/diag.h"
+#include "preload/sock/sock.h"
+#include "shm/shm_sys.h"
+
+#include <arpa/inet.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+
+static int end_print(char *buf, size_t size, const struct shm_end *end)
+{
+	static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
+	char addr[INET6_ADDRSTRLEN] = "?";
+
+	if (memcmp(end->addr, v4, 12) == 0)
+		inet_ntop(AF_INET, end->addr + 12, addr, sizeof(addr));
+	else
+		inet_ntop(AF_INET6, end->addr, addr, sizeof(addr));
+	return snprintf(buf, size, strchr(addr, ':') ? "[%s]:%u" : "%s:%u", addr, ntohs(end->port));
+}
+
+static void explain_write(const char *line, size_t len)
+{
+	long fd = 2;
+
+	if (strcmp(conf.explain, "1") != 0)
+		fd = sys(SYS_openat, AT_FDCWD, conf.explain, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+	if (fd < 0)
+		return;
+	sys(SYS_write, fd, line, len);
+	if (fd != 2)
+		sys(SYS_close, fd);
+}
+
+/* Bytes by path: what finished spans left in the row, and the span under way. */
+static void explain(const struct sock *s)
+{
+	const struct stats_row *r = s->row;
+	uint64_t tx = r->tx_off, rx = r->rx_off, tx_shm = r->tx_shm, rx_shm = r->rx_shm;
+	struct shm_end local, remote;
+	char l[64] = "?", p[64] = "?", line[512];
+	int n;
+
+	if (s->conn && r->tx_path) {
+		tx_shm += s->conn->ctl.tail - tx;
+		tx = s->conn->ctl.tail;
+	}
+	if (s->conn && r->rx_path) {
+		rx_shm += s->conn->ctl.head - rx;
+		rx = s->conn->ctl.head;
+	}
+	if (diag_ends(s->fd, &local, &remote) == 0) {
+		end_print(l, sizeof(l), &local);
+		end_print(p, sizeof(p), &remote);
+	}
+	n = snprintf(line, sizeof(line),
+		     "ztcp: %ld:%d path=%s reason=%s(%u) tx=%llu rx=%llu shm_tx=%llu shm_rx=%llu lifts=%u "
+		     "lowers=%u local=%s remote=%s\n",
+		     sys(SYS_getpid), s->fd, tx_shm || rx_shm || r->tx_path || r->rx_path ? "shm" : "kernel",
+		     reason_name(r->reason), r->reason, (unsigned long long)tx, (unsigned long long)rx,
+		     (unsigned long long)tx_shm, (unsigned long long)rx_shm, r->lifts, r->lowers, l, p);
+	if (n > 0)
+		explain_write(line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
+}
+
+void explain_closed(const struct sock *s)
+{
+	if (conf.explain)
+		explain(s);
+}
+
+static void explain_one(struct sock *s, void *arg)
+{
+	(void)arg;
+	if (atomic_load(&s->row->refs) == 1)
+		explain(s);
+}
+
+void explain_exit(void)
+{
+	if (conf.explain)
+		sock_each(explain_one, NULL);
+}

@@ -1,0 +1,58 @@
+/* io.h - bytes of a followed connection, in and out
+ *
+ * The overrides hand every transfer on a followed descriptor here as one request; it runs on whatever path
+ * its direction has at that moment. Return values and errno are the kernel's. Any thread.
+ */
+#ifndef SOCK_IO_H
+#define SOCK_IO_H
+
+#include "preload/sock/sock.h"
+
+#include <sys/uio.h>
+
+/* Which libc function was called: on the kernel path it is called with its own arguments. */
+enum io_call {
+	IO_READ,
+	IO_READV,
+	IO_RECV,
+	IO_RECVFROM,
+	IO_RECVMSG,
+	IO_PREADV2,
+	IO_WRITE,
+	IO_WRITEV,
+	IO_SEND,
+	IO_SENDTO,
+	IO_SENDMSG,
+	IO_PWRITEV2,
+};
+
+/* One transfer. All memory is the caller's. */
+struct io_req {
+	int fd;
+	enum io_call call;
+	int flags;               /* MSG_* or RWF_* */
+	const struct iovec *iov; /* the payload, for every kind of call */
+	int iovs;
+	struct msghdr *msg;       /* IO_RECVMSG, IO_SENDMSG */
+	struct sockaddr *addr;    /* IO_RECVFROM, IO_SENDTO; may be NULL */
+	socklen_t *addr_len_out;  /* IO_RECVFROM */
+	socklen_t addr_len;       /* IO_SENDTO */
+	off64_t off;              /* IO_PREADV2, IO_PWRITEV2 */
+};
+
+/* Return: bytes, or -1 with errno. */
+ssize_t io_recv(struct sock *s, const struct io_req *r);
+ssize_t io_send(struct sock *s, const struct io_req *r);
+
+/* One buffer, no flags: read() and write() of an attached connection go through these alone. */
+ssize_t io_read(struct sock *s, int fd, void *buf, size_t n, int flags, enum io_call call);
+ssize_t io_write(struct sock *s, int fd, const void *buf, size_t n, int flags, enum io_call call);
+
+/* sendfile(2) to and splice(2) from and to a followed connection. */
+ssize_t io_sendfile(struct sock *s, int out, int in, off64_t *off, size_t n);
+ssize_t io_splice_out(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off, size_t n,
+		      unsigned flags);
+ssize_t io_splice_in(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off, size_t n,
+		     unsigned flags);
+
+#endif

@@ -1,0 +1,258 @@
+/* io_file.c - sendfile and splice on a followed connection
+ *
+ * sendfile() reads the file straight into the ring: one copy. splice() out of the ring writes to the pipe
+ * from it; into a socket it takes the kernel path, where pages move without a copy.
+ */
+#include "preload/sock/io.h"
+
+#include "preload/real.h"
+#include "preload/sock/lift.h"
+#include "preload/sock/span.h"
+#include "preload/sock/thread.h"
+#include "preload/sock/wait.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+
+enum { FILE_PIECE = 65536 };
+
+static ssize_t file_fail(long err)
+{
+	errno = (int)-err;
+	return -1;
+}
+
+/* A call that only the kernel serves, counted so that a later lift knows the offset. */
+static ssize_t counted(struct sock *s, ssize_t n, _Atomic uint64_t *off, _Atomic uint32_t *busy)
+{
+	int saved = errno;
+
+	if (n > 0)
+		atomic_fetch_add(off, (uint64_t)n);
+	atomic_fetch_sub(busy, 1);
+	if (s->stage < SOCK_ATTACHED && ++s->row->ops >= s->next_try)
+		lift_step(s);
+	errno = saved;
+	return n;
+}
+
+static bool is_regular(int fd)
+{
+	struct stat st;
+
+	return sys(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* One contiguous piece of the file into the ring. Under tx.lock. Return: bytes, 0 at the end, -errno. */
+static ssize_t file_to_ring(struct sock *s, int in, off64_t *off, size_t n)
+{
+	struct shm_conn *c = s->conn;
+	uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
+	uint64_t pos = tail & c->tx.mask;
+	ssize_t room = shm_ring_room(c, s->view.ctl, n < FILE_PIECE ? n : FILE_PIECE);
+	long got;
+
+	if (room <= 0)
+		return room < 0 ? room : -EAGAIN;
+	if (n > (size_t)room)
+		n = (size_t)room;
+	if (n > FILE_PIECE)
+		n = FILE_PIECE;
+	if (n > c->tx.mask + 1 - pos)
+		n = c->tx.mask + 1 - pos;
+	got = off ? sys(SYS_pread64, in, c->tx.ring + pos, n, *off) : sys(SYS_read, in, c->tx.ring + pos, n);
+	if (got <= 0)
+		return got;
+	if (off)
+		*off += got;
+	shm_commit(&c->ctl.tail, tail, tail + (uint64_t)got);
+	return got;
+}
+
+static ssize_t sendfile_piece(struct sock *s, int out, int in, off64_t *off, size_t n)
+{
+	struct shm_conn *c = s->conn;
+	uint64_t mask = thread_signals_block();
+	bool taken = shm_lock(&c->tx.lock, thread_tid());
+	ssize_t got = -EBADF;
+
+	if (sock_of(out) == s && c->tx.path == SHM_PATH_RING) {
+		if (n > c->tx.mask + 1)
+			shm_ring_grow(sock_arena(s), c, s->view.ctl, n, thread_tid());
+		got = file_to_ring(s, in, off, n);
+	} else if (sock_of(out) == s) {
+		got = -ESTALE; /* lowered */
+	}
+	shm_unlock(&c->tx.lock, taken);
+	thread_signals_restore(mask);
+	if (got > 0 && shm_peer_asleep(s->peer))
+		shm_peer_ring(s->peer, atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
+	return got;
+}
+
+static ssize_t sendfile_kernel(struct sock *s, int out, int in, off64_t *off, size_t n)
+{
+	if (s->stage == SOCK_SETTLED || !s->row)
+		return real.sendfile64(out, in, off, n);
+	atomic_fetch_add(&s->row->tx_busy, 1);
+	if (s->conn && (s->conn->tx.path == SHM_PATH_RING || s->conn->tx.recalled)) {
+		atomic_fetch_sub(&s->row->tx_busy, 1);
+		return -ESTALE;
+	}
+	return counted(s, real.sendfile64(out, in, off, n), &s->row->tx_off, &s->row->tx_busy);
+}
+
+static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, size_t n)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		ssize_t got;
+
+		if (span_attention(s))
+			span_attend(s);
+		if (s->conn->tx.path == SHM_PATH_KERNEL && !s->conn->tx.recalled)
+			span_lift(s);
+		if (s->conn->tx.path == SHM_PATH_KERNEL && span_flush(s)) {
+			got = done ? 0 : sendfile_kernel(s, out, in, off, n);
+			if (got != -ESTALE)
+				return done ? (ssize_t)done : got;
+			continue;
+		}
+		got = sendfile_piece(s, out, in, off, n - done);
+		if (got == -ESTALE)
+			continue;
+		if (got == 0)
+			break;
+		if (got > 0) {
+			done += (size_t)got;
+			continue;
+		}
+		if (got != -EAGAIN)
+			return done ? (ssize_t)done : file_fail(got);
+		if (done && sock_nonblock(s))
+			break;
+		if (sock_nonblock(s)) {
+			atomic_fetch_add(&s->full_gen, 1);
+			if (!wait_unstall(s))
+				return file_fail(-EAGAIN);
+		} else if (wait_for(s, POLLOUT, 0) == -EINTR && !wait_restarts()) {
+			return done ? (ssize_t)done : file_fail(-EINTR);
+		}
+	}
+	return (ssize_t)done;
+}
+
+ssize_t io_sendfile(struct sock *s, int out, int in, off64_t *off, size_t n)
+{
+	ssize_t got;
+
+	if (!s->conn || !n || (off && (uintptr_t)off < 4096)) {
+		got = sendfile_kernel(s, out, in, off, n);
+		if (got != -ESTALE)
+			return got;
+	}
+	sock_get(s);
+	if (!is_regular(in)) {
+		span_lower(s, REASON_OPTION_SOCKET);
+		got = sendfile_kernel(s, out, in, off, n);
+	} else {
+		got = sendfile_attached(s, out, in, off, n);
+	}
+	sock_put(s);
+	return got == -ESTALE ? file_fail(-EAGAIN) : got;
+}
+
+ssize_t io_splice_out(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off, size_t n,
+		      unsigned flags)
+{
+	if (!s->row || s->stage == SOCK_SETTLED)
+		return real.splice(in, in_off, out, out_off, n, flags);
+	if (s->conn) {
+		span_lower(s, REASON_OPTION_SOCKET);
+		if (!span_flush(s))
+			return file_fail(-EAGAIN);
+	}
+	atomic_fetch_add(&s->row->tx_busy, 1);
+	return counted(s, real.splice(in, in_off, out, out_off, n, flags), &s->row->tx_off, &s->row->tx_busy);
+}
+
+/* What the ring holds into the pipe. Under rx.lock. Return: bytes, 0: none, -errno. */
+static ssize_t ring_to_pipe(struct sock *s, int out, size_t n, unsigned flags)
+{
+	struct shm_conn *c = s->conn;
+	uint64_t head = atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
+	struct shm_run run;
+	int found = shm_ring_peek(&s->view, head, &run);
+	struct iovec iov;
+	long put;
+
+	if (found <= 0)
+		return found;
+	iov = (struct iovec){(void *)run.ptr, run.len < n ? run.len : n};
+	put = sys(SYS_pwritev2, out, &iov, 1, -1, -1, flags & SPLICE_F_NONBLOCK ? RWF_NOWAIT : 0);
+	if (put > 0)
+		shm_commit(&c->ctl.head, head, head + (uint64_t)put);
+	return put;
+}
+
+static ssize_t splice_attached(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off, size_t n,
+			       unsigned flags)
+{
+	struct shm_conn *c = s->conn;
+	bool again = !(flags & SPLICE_F_NONBLOCK) && !sock_nonblock(s);
+
+	for (;;) {
+		uint64_t mask = thread_signals_block();
+		bool taken = shm_lock(&c->rx.lock, thread_tid());
+		uint64_t limit = UINT64_MAX;
+		ssize_t got = span_cross(s, &limit);
+
+		if (!got && c->rx.path == SHM_PATH_RING)
+			got = ring_to_pipe(s, out, n, flags);
+		if (!got && (c->rx.path == SHM_PATH_KERNEL || s->kernel_bits)) {
+			got = real.splice(in, in_off, out, out_off, limit < n ? (size_t)limit : n,
+					  flags | SPLICE_F_NONBLOCK);
+			if (got > 0)
+				atomic_fetch_add(&s->row->rx_off, (uint64_t)got);
+			if (got == 0)
+				again = false; /* end of file */
+			if (got < 0)
+				got = -errno;
+		} else if (!got) {
+			got = -EAGAIN;
+		}
+		shm_unlock(&c->rx.lock, taken);
+		thread_signals_restore(mask);
+		if (got >= 0)
+			return got;
+		if (got != -EAGAIN || !again)
+			return file_fail(got);
+		if (wait_for(s, POLLIN, 0) == -EINTR && !wait_restarts())
+			return file_fail(-EINTR);
+	}
+}
+
+ssize_t io_splice_in(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off, size_t n,
+		     unsigned flags)
+{
+	ssize_t got;
+
+	if (!s->row || s->stage == SOCK_SETTLED)
+		return real.splice(in, in_off, out, out_off, n, flags);
+	if (!s->conn) {
+		atomic_fetch_add(&s->row->rx_busy, 1);
+		if (!(atomic_load(&s->row->flags) & STATS_ATTACHED))
+			return counted(s, real.splice(in, in_off, out, out_off, n, flags), &s->row->rx_off,
+				       &s->row->rx_busy);
+		atomic_fetch_sub(&s->row->rx_busy, 1);
+		while (!s->conn)
+			sys(SYS_sched_yield);
+	}
+	sock_get(s);
+	got = splice_attached(s, in, in_off, out, out_off, n, flags);
+	sock_put(s);
+	return got;
+}

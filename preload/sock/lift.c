@@ -1,0 +1,553 @@
+/* lift.c - finding the other end and agreeing with its process
+ *
+ * The connecting end offers, the accepting end answers; each asks the kernel who holds the other end before
+ * it believes the other (DESIGN: both ends verified). An accepted connection makes its process findable
+ * under its local port. Between the ends of one process nothing needs to be sent.
+ *
+ *   connecting: NEW -> FINDING -> OFFERED -> (ACCEPTED ->) ATTACHED | SETTLED
+ *   accepting:  NEW -> WAITING -> (ASKED ->) ATTACHED | SETTLED
+ */
+#include "preload/sock/lift.h"
+
+#include "preload/sock/conf.h"
+#include "preload/sock/diag.h"
+#include "preload/sock/ep.h"
+#include "preload/sock/span.h"
+#include "preload/sock/thread.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+enum {
+	LIFT_CALLS = 8,        /* see docs/performance.md for how this was chosen */
+	LIFT_FIND_TRIES = 6,   /* times no process was found, at doubling intervals */
+	LIFT_OFFER_PATIENCE = 64, /* calls between two looks for an answer grow up to this */
+	LIFT_WAIT_CALLS = 1 << 14, /* an accepted connection that nobody has offered by then stays */
+};
+
+static _Atomic uint32_t lift_lock;
+
+uint32_t lift_threshold(void)
+{
+	return conf.lift >= 0 ? (uint32_t)conf.lift : LIFT_CALLS;
+}
+
+static void again_after(struct sock *s, uint32_t calls)
+{
+	s->next_try = s->row->ops + (calls ? calls : 1);
+}
+
+static void again_doubled(struct sock *s)
+{
+	s->next_try = s->row->ops * 2 + 1;
+}
+
+static enum reason reason_of_errno(int err)
+{
+	switch (err) {
+	case -EMFILE:
+	case -ENFILE:
+		return REASON_NO_EVENTFD;
+	case -ENOMEM:
+	case -EFBIG:
+		return REASON_NO_MEMFD;
+	default:
+		return REASON_NO_MEMFD;
+	}
+}
+
+static bool is_loopback(const struct shm_end *end)
+{
+	static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
+	static const uint8_t one[16] = {[15] = 1};
+
+	if (memcmp(end->addr, v4, 12) == 0)
+		return end->addr[12] == 127;
+	return memcmp(end->addr, one, 16) == 0;
+}
+
+/* Whether the other end lies on this host, in this network namespace. */
+static bool is_here(const struct shm_end *local, const struct shm_end *remote)
+{
+	struct diag_owner owner;
+
+	return is_loopback(remote) || memcmp(local->addr, remote->addr, 16) == 0 ||
+	       diag_owner(remote, local, &owner) == 0;
+}
+
+static enum reason judge(const struct sock *s, const struct shm_end *local, const struct shm_end *remote)
+{
+	struct policy_conn pc = {
+		.proc = &conf.self.proc,
+		.role = s->row->role == STATS_CONNECT ? POLICY_ROLE_CONNECT : POLICY_ROLE_LISTEN,
+	};
+	const struct shm_end *end[2] = {local, remote};
+	struct policy_addr *addr[2] = {&pc.local, &pc.remote};
+	struct policy_answer a;
+
+	if (!conf.policy)
+		return REASON_NONE;
+	for (unsigned i = 0; i < 2; i++) {
+		static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
+		bool four = memcmp(end[i]->addr, v4, 12) == 0;
+
+		addr[i]->family = four ? 4 : 6;
+		addr[i]->port = ntohs(end[i]->port);
+		memcpy(addr[i]->ip, end[i]->addr + (four ? 12 : 0), four ? 4 : 16);
+	}
+	a = policy_match(conf.policy, &pc);
+	return a.verdict == POLICY_LIFT && a.paths & POLICY_PATH_SHM ? REASON_NONE : REASON_POLICY;
+}
+
+/* Both ends read each other from now on. Nobody may be inside a kernel receive: it would sleep there. */
+static bool attach(struct sock *s, struct shm_conn *c, struct shm_peer *peer, const struct shm_ctl *ctl,
+		   uint64_t cookie)
+{
+	struct stats_row *row = s->row;
+
+	atomic_fetch_or(&row->flags, STATS_ATTACHED);
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
+	if (atomic_load(&row->rx_busy)) {
+		atomic_fetch_and(&row->flags, ~(uint32_t)STATS_ATTACHED);
+		return false;
+	}
+	s->view = (struct shm_view){ctl, (const char *)peer->head, peer->bytes};
+	s->peer = peer;
+	s->peer_cookie = cookie;
+	s->own = NULL;
+	shm_peer_get(peer);
+	row->conn = (uint32_t)(((char *)c - (char *)shm_self.arena[0].head) / SHM_LINE);
+	row->pid = shm_self.arena[0].head->pid;
+	c->rx.gen = atomic_load(&peer->head->pulse.close_gen) - 1;
+	s->stage = SOCK_ATTACHED;
+	atomic_store_explicit(&c->ctl.state, SHM_CONN_ATTACHED, memory_order_release);
+	atomic_thread_fence(memory_order_seq_cst);
+	s->conn = c;
+	ep_attached(s);
+	return true;
+}
+
+static struct shm_conn *conn_make(struct sock *s)
+{
+	struct shm_conn *c = shm_arena_conn_alloc(&shm_self.arena[0], thread_tid());
+
+	if (!c)
+		return NULL;
+	c->ctl.cookie = s->row->cookie = diag_cookie(s->fd);
+	atomic_store(&c->ctl.state, SHM_CONN_OFFERED);
+	return c;
+}
+
+static uint32_t conn_number(const struct shm_conn *c)
+{
+	return (uint32_t)(((const char *)c - (const char *)shm_self.arena[0].head) / SHM_CONN_UNIT);
+}
+
+static bool may_attach(struct sock *s)
+{
+	return s->row && s->stage < SOCK_ATTACHED && !s->pinned && atomic_load(&s->row->refs) == 1;
+}
+
+/* What speaks against lifting this end now; a final reason also settles it. */
+static enum reason check_end(struct sock *s)
+{
+	enum reason reason;
+
+	if (atomic_load(&s->row->refs) != 1)
+		return REASON_SHARED;
+	if (atomic_load(&s->row->tx_busy) || atomic_load(&s->row->rx_busy))
+		return REASON_BUSY;
+	reason = diag_guard(s);
+	if (reason != REASON_NONE)
+		sock_settle(s, reason);
+	return reason;
+}
+
+/* ---- both ends in this process ---- */
+
+/* @a joins now, in a call of its own; @b in its next one: it may sleep in the kernel at this moment. */
+static bool attach_pair(struct sock *a, struct sock *b)
+{
+	struct shm_peer *self = shm_peer_self();
+
+	if (check_end(a) != REASON_NONE)
+		return false;
+	a->own = a->own ? a->own : conn_make(a);
+	b->own = b->own ? b->own : conn_make(b);
+	if (!a->own || !b->own) {
+		sock_settle(a, REASON_NO_MEMORY);
+		return false;
+	}
+	a->twin = sock_index(b);
+	b->twin = sock_index(a);
+	b->peer = self;
+	b->theirs = conn_number(a->own);
+	b->peer_cookie = a->own->ctl.cookie;
+	if (!attach(a, a->own, self, &b->own->ctl, b->own->ctl.cookie))
+		return false;
+	b->stage = SOCK_ACCEPTED;
+	b->next_try = 0;
+	return true;
+}
+
+/* ---- the connecting end ---- */
+
+static void offer(struct sock *s, struct shm_peer *peer)
+{
+	struct shm_msg msg = {.type = SHM_MSG_OFFER};
+
+	if (!peer->head) { /* its HELLO is on the way */
+		again_after(s, 1);
+		return;
+	}
+	if (check_end(s) != REASON_NONE) {
+		again_doubled(s);
+		return;
+	}
+	if (diag_ends(s->fd, &msg.local, &msg.remote) < 0) {
+		sock_settle(s, REASON_CLOSED_EARLY);
+		return;
+	}
+	if (!s->own)
+		s->own = conn_make(s);
+	if (!s->own) {
+		sock_settle(s, REASON_NO_MEMORY);
+		return;
+	}
+	s->offer++;
+	msg.offer = sock_index(s) << 8 | (s->offer & 0xff);
+	msg.conn = conn_number(s->own);
+	msg.cookie = s->own->ctl.cookie;
+	if (shm_chan_send(peer, &msg, -1) < 0) {
+		again_doubled(s);
+		return;
+	}
+	s->peer = peer;
+	s->stage = SOCK_OFFERED;
+	again_after(s, 1);
+}
+
+static void find(struct sock *s)
+{
+	struct shm_end local, remote;
+	struct shm_peer *peer;
+	int err;
+
+	if (diag_ends(s->fd, &local, &remote) < 0) {
+		sock_settle(s, REASON_CLOSED_EARLY);
+		return;
+	}
+	err = shm_chan_find(ntohs(remote.port), s->rank, &peer);
+	if (err == 0) {
+		offer(s, peer);
+		return;
+	}
+	if (err == -EPERM && s->rank == 0) {
+		sock_settle(s, REASON_PEER_USER);
+		return;
+	}
+	s->rank = 0;
+	if (++s->tries > LIFT_FIND_TRIES)
+		sock_settle(s, err == -ENOENT ? REASON_PEER_PLAIN : REASON_NO_CHANNEL);
+	else
+		again_doubled(s);
+}
+
+/* ---- first step of either end ---- */
+
+static enum reason prepare(struct sock *s, struct shm_end *local, struct shm_end *remote)
+{
+	enum reason reason;
+	int err;
+
+	if (conf.path == OPTIONS_PATH_STACK)
+		return REASON_PEER_REMOTE;
+	if (diag_ends(s->fd, local, remote) < 0)
+		return REASON_CLOSED_EARLY;
+	reason = judge(s, local, remote);
+	if (reason != REASON_NONE)
+		return reason;
+	if (!is_here(local, remote))
+		return REASON_PEER_REMOTE;
+	err = shm_self_open();
+	if (err)
+		return err == -EPERM || err == -ENOSYS ? REASON_NO_MEMBARRIER : reason_of_errno(err);
+	if (!thread_waker())
+		return REASON_NO_EVENTFD;
+	return REASON_NONE;
+}
+
+static void begin(struct sock *s)
+{
+	struct shm_end local, remote;
+	enum reason reason = prepare(s, &local, &remote);
+	struct sock *other;
+
+	if (reason != REASON_NONE) {
+		sock_settle(s, reason);
+		return;
+	}
+	if (s->row->role == STATS_ACCEPT) {
+		if (shm_chan_listen(ntohs(local.port)) < 0) {
+			sock_settle(s, REASON_NO_CHANNEL);
+			return;
+		}
+		s->stage = SOCK_WAITING;
+		again_after(s, 1);
+		return;
+	}
+	other = sock_find(&local, remote.port);
+	if (other) {
+		if (!may_attach(other) || !attach_pair(s, other))
+			again_doubled(s);
+		sock_put(other);
+		return;
+	}
+	s->stage = SOCK_FINDING;
+	find(s);
+}
+
+static void answer(struct sock *s);
+static void attach_accepted(struct sock *s);
+static void service(void);
+
+static void step(struct sock *s)
+{
+	switch ((enum sock_stage)s->stage) {
+	case SOCK_NEW:
+		if (atomic_load(&s->row->refs) != 1) {
+			s->row->reason = REASON_SHARED;
+			again_doubled(s);
+		} else {
+			begin(s);
+		}
+		break;
+	case SOCK_WAITING:
+		service();
+		if (s->stage != SOCK_WAITING)
+			break;
+		if (s->row->ops > LIFT_WAIT_CALLS)
+			sock_settle(s, REASON_PEER_PLAIN);
+		else
+			again_after(s, s->row->ops < LIFT_OFFER_PATIENCE ? 1 : s->row->ops / 8);
+		break;
+	case SOCK_FINDING:
+		service(); /* a HELLO, perhaps */
+		find(s);
+		break;
+	case SOCK_OFFERED:
+		service();
+		if (s->stage != SOCK_OFFERED)
+			break;
+		if (s->peer->gone) {
+			s->peer = NULL;
+			s->stage = SOCK_FINDING;
+		}
+		again_after(s, s->row->ops < LIFT_OFFER_PATIENCE ? 1 : LIFT_OFFER_PATIENCE / 4);
+		break;
+	case SOCK_ASKED:
+		answer(s);
+		break;
+	case SOCK_ACCEPTED:
+		attach_accepted(s);
+		break;
+	case SOCK_ATTACHED:
+	case SOCK_SETTLED:
+		break;
+	}
+}
+
+void lift_step(struct sock *s)
+{
+	uint32_t tid = thread_tid();
+	uint32_t free = 0;
+	uint64_t mask;
+
+	if (!atomic_compare_exchange_strong(&lift_lock, &free, tid))
+		return; /* another thread, or the one that we interrupt, is at it */
+	mask = thread_signals_block();
+	if (s->stage != SOCK_ATTACHED && s->stage != SOCK_SETTLED)
+		step(s);
+	atomic_store(&lift_lock, 0);
+	thread_signals_restore(mask);
+}
+
+/* ---- messages ---- */
+
+static void refuse(struct shm_peer *from, uint32_t offer_number, enum reason reason)
+{
+	struct shm_msg msg = {.type = SHM_MSG_REFUSE, .offer = offer_number, .reason = reason};
+
+	shm_chan_send(from, &msg, -1);
+}
+
+/* Whether the kernel agrees that the socket behind @end belongs to this user and has this cookie. */
+static enum reason verify(const struct shm_end *end, const struct shm_end *peer_of_end, uint64_t cookie)
+{
+	struct diag_owner owner;
+	int err = diag_owner(end, peer_of_end, &owner);
+
+	if (err)
+		return err == -ENOENT ? REASON_UNVERIFIED : REASON_NO_DIAG;
+	if (owner.uid != (uint32_t)sys(SYS_geteuid))
+		return REASON_PEER_USER;
+	return owner.cookie == cookie ? REASON_NONE : REASON_UNVERIFIED;
+}
+
+/* An offer was made for this end and verified: join, when no thread is inside the socket. */
+static void answer(struct sock *s)
+{
+	const struct shm_ctl *theirs = shm_peer_ctl(s->peer, s->theirs);
+	struct shm_msg ans = {.type = SHM_MSG_ACCEPT, .offer = s->asked};
+	struct shm_peer *from = s->peer;
+	enum reason reason = theirs && !from->gone ? check_end(s) : REASON_CLOSED_EARLY;
+
+	if (reason == REASON_NONE && !s->own)
+		s->own = conn_make(s);
+	if (reason == REASON_NONE && s->own) {
+		ans.conn = conn_number(s->own);
+		ans.cookie = s->own->ctl.cookie;
+		if (!attach(s, s->own, from, theirs, s->peer_cookie))
+			reason = REASON_BUSY;
+	}
+	if (reason == REASON_BUSY) {
+		s->next_try = 0; /* in the next call on it */
+		return;
+	}
+	if (!s->conn) {
+		refuse(from, s->asked, reason ? reason : REASON_NO_MEMORY);
+		s->peer = NULL;
+		if (s->stage == SOCK_ASKED)
+			s->stage = SOCK_WAITING;
+	} else if (shm_chan_send(from, &ans, -1) < 0) {
+		sock_settle(s, REASON_NO_CHANNEL); /* attached to a block that will stay silent: harmless */
+	}
+}
+
+static void on_offer(const struct shm_msg *m, struct shm_peer *from)
+{
+	struct sock *s = sock_find(&m->local, m->remote.port);
+	enum reason reason = REASON_PEER_REFUSED;
+
+	if (s)
+		reason = s->stage == SOCK_SETTLED ? (enum reason)s->row->reason
+			 : may_attach(s)	  ? verify(&m->local, &m->remote, m->cookie)
+						  : REASON_PEER_SHARED;
+	if (reason == REASON_NONE) {
+		s->peer = from;
+		s->asked = m->offer;
+		s->theirs = m->conn;
+		s->peer_cookie = m->cookie;
+		s->stage = SOCK_ASKED;
+		answer(s);
+	} else {
+		refuse(from, m->offer, reason);
+	}
+	if (s)
+		sock_put(s);
+}
+
+/* The offer that a message answers; with sock_get(). */
+static struct sock *offered(uint32_t number, const struct shm_peer *from)
+{
+	struct sock *s = sock_at(number >> 8);
+
+	if (s && s->stage == SOCK_OFFERED && s->peer == from && (s->offer & 0xff) == (number & 0xff))
+		return s;
+	if (s)
+		sock_put(s);
+	return NULL;
+}
+
+/* The peer has agreed; this end joins when no thread is inside the socket. */
+static void attach_accepted(struct sock *s)
+{
+	const struct shm_ctl *theirs = shm_peer_ctl(s->peer, s->theirs);
+	enum reason reason;
+
+	if (!theirs || s->peer->gone || theirs->cookie != s->peer_cookie ||
+	    atomic_load_explicit(&theirs->state, memory_order_acquire) != SHM_CONN_ATTACHED) {
+		sock_settle(s, REASON_CLOSED_EARLY);
+		return;
+	}
+	reason = check_end(s);
+	if (reason != REASON_NONE && reason != REASON_BUSY)
+		return; /* settled, or shared for ever */
+	if (reason == REASON_BUSY || !attach(s, s->own, s->peer, theirs, s->peer_cookie))
+		again_after(s, 1);
+}
+
+static void on_accept(const struct shm_msg *m, struct shm_peer *from)
+{
+	struct sock *s = offered(m->offer, from);
+	struct shm_end local, remote;
+	enum reason reason = REASON_CLOSED_EARLY;
+
+	if (!s)
+		return;
+	if (diag_ends(s->fd, &local, &remote) == 0)
+		reason = verify(&remote, &local, m->cookie);
+	if (reason != REASON_NONE) {
+		sock_settle(s, reason);
+	} else {
+		s->theirs = m->conn;
+		s->peer_cookie = m->cookie;
+		s->stage = SOCK_ACCEPTED;
+		attach_accepted(s);
+	}
+	sock_put(s);
+}
+
+static void on_refuse(const struct shm_msg *m, struct shm_peer *from)
+{
+	struct sock *s = offered(m->offer, from);
+
+	if (!s)
+		return;
+	s->peer = NULL;
+	s->stage = SOCK_FINDING;
+	if (m->reason == REASON_PEER_REFUSED) {
+		s->rank++; /* another process that serves the port, perhaps */
+		again_after(s, 1);
+	} else if (++s->tries > LIFT_FIND_TRIES) {
+		sock_settle(s, m->reason < REASON_COUNT ? (enum reason)m->reason : REASON_PEER_REFUSED);
+	} else {
+		again_doubled(s);
+	}
+	sock_put(s);
+}
+
+/* Under lift_lock, signals blocked. */
+static void service(void)
+{
+	struct shm_msg msg;
+	struct shm_peer *from;
+
+	while (shm_chan_poll(&msg, &from)) {
+		if (msg.type == SHM_MSG_OFFER)
+			on_offer(&msg, from);
+		else if (msg.type == SHM_MSG_ACCEPT)
+			on_accept(&msg, from);
+		else
+			on_refuse(&msg, from);
+	}
+}
+
+void lift_service(void)
+{
+	uint32_t free = 0;
+	uint64_t mask;
+
+	if (!atomic_compare_exchange_strong(&lift_lock, &free, thread_tid()))
+		return;
+	mask = thread_signals_block();
+	service();
+	atomic_store(&lift_lock, 0);
+	thread_signals_restore(mask);
+}
+
+void lift_forked(void)
+{
+	atomic_store(&lift_lock, 0);
+}

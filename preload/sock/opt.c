@@ -1,0 +1,132 @@
+/* opt.c - options of a followed connection */
+#include "preload/sock/opt.h"
+
+#include "preload/sock/span.h"
+#include "preload/sock/thread.h"
+
+#include <fcntl.h>
+#include <linux/errqueue.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <stddef.h>
+#include <sys/ioctl.h>
+#include <sys/time.h>
+
+enum { OPT_RELEASE_MS = 100 };
+
+/* Options whose effect only the kernel's own queues can have. */
+static bool kernel_only(int level, int name)
+{
+	if (level == SOL_SOCKET) {
+		switch (name) {
+		case SO_RCVLOWAT:
+		case SO_ZEROCOPY:
+		case SO_TIMESTAMP:
+		case SO_TIMESTAMPNS:
+		case SO_TIMESTAMPING:
+		case SO_PEEK_OFF:
+		case SO_OOBINLINE:
+		case SO_ATTACH_FILTER:
+		case SO_ATTACH_BPF:
+		case SO_MAX_PACING_RATE:
+			return true;
+		default:
+			return false;
+		}
+	}
+	if (level == IPPROTO_TCP)
+		return name == TCP_ULP || name == TCP_REPAIR || name == TCP_INQ || name == TCP_MD5SIG;
+	return false;
+}
+
+void opt_before_set(struct sock *s, int level, int name)
+{
+	if (s->row && kernel_only(level, name))
+		span_release(s, REASON_OPTION_SOCKET, OPT_RELEASE_MS);
+}
+
+static uint32_t timeout_us(const void *val, socklen_t len)
+{
+	const struct timeval *tv = val;
+	uint64_t us;
+
+	if (len < sizeof(*tv))
+		return 0;
+	us = (uint64_t)tv->tv_sec * 1000000 + (uint64_t)tv->tv_usec;
+	return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+}
+
+void opt_after_set(struct sock *s, int level, int name, const void *val, socklen_t len)
+{
+	if (!s->row || level != SOL_SOCKET)
+		return;
+	if (name == SO_RCVTIMEO)
+		s->row->rcvtimeo_us = timeout_us(val, len);
+	else if (name == SO_SNDTIMEO)
+		s->row->sndtimeo_us = timeout_us(val, len);
+}
+
+void opt_tcp_info(struct sock *s, void *val, socklen_t len)
+{
+	struct tcp_info *ti = val;
+	struct stats_row *r = s->row;
+	uint64_t tx, rx;
+
+	if (!s->conn || len < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(ti->tcpi_bytes_received))
+		return;
+	tx = r->tx_shm + (r->tx_path ? s->conn->ctl.tail - r->tx_off : 0);
+	rx = r->rx_shm + (r->rx_path ? s->conn->ctl.head - r->rx_off : 0);
+	ti->tcpi_bytes_acked += tx;
+	ti->tcpi_bytes_received += rx;
+	if (len >= offsetof(struct tcp_info, tcpi_bytes_sent) + sizeof(ti->tcpi_bytes_sent))
+		ti->tcpi_bytes_sent += tx;
+}
+
+/* Bytes that a receive would find without waiting. */
+static int readable(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	uint64_t mask = thread_signals_block();
+	bool taken = shm_lock(&c->rx.lock, thread_tid());
+	uint64_t limit, ring = 0;
+	int kernel = 0;
+
+	if (span_cross(s, &limit) == 0 && c->rx.path == SHM_PATH_RING)
+		ring = shm_ring_unread(c, s->view.ctl);
+	shm_unlock(&c->rx.lock, taken);
+	thread_signals_restore(mask);
+	sys(SYS_ioctl, s->fd, SIOCINQ, &kernel);
+	return (int)ring + kernel;
+}
+
+bool opt_ioctl(struct sock *s, unsigned long req, void *arg, int *ret)
+{
+	if (!s->conn || !arg)
+		return false;
+	/* SIOCOUTQ stays the kernel's: what lies in the ring is in the peer's reach, which TCP calls acknowledged */
+	if (req != FIONREAD)
+		return false;
+	*(int *)arg = readable(s);
+	*ret = 0;
+	return true;
+}
+
+void opt_set_nonblock(struct sock *s, bool on)
+{
+	if (!s->row)
+		return;
+	if (on)
+		atomic_fetch_or(&s->row->flags, STATS_NONBLOCK);
+	else
+		atomic_fetch_and(&s->row->flags, ~(uint32_t)STATS_NONBLOCK);
+}
+
+void opt_set_flags(struct sock *s, long flags)
+{
+	if (!s->row)
+		return;
+	opt_set_nonblock(s, flags & O_NONBLOCK);
+	if (flags & O_ASYNC)
+		span_release(s, REASON_ASYNC, OPT_RELEASE_MS);
+}

@@ -1,0 +1,504 @@
+/* pollset.c - poll() and select() with attached connections in the set
+ *
+ * Attached members are looked at in memory; the rest goes to the kernel. To sleep, the set is copied: an
+ * attached member keeps only what the kernel alone can say (hang-up, error, a direction that is not lifted),
+ * and the thread's doorbell and the channels join.
+ */
+#include "preload/sock/pollset.h"
+
+#include "preload/real.h"
+#include "preload/sock/ep.h"
+#include "preload/sock/lift.h"
+#include "preload/sock/ready.h"
+#include "preload/sock/thread.h"
+#include "preload/sock/wait.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum {
+	POLL_STACK = 256,            /* larger sets are copied to mapped memory */
+	POLL_EXTRA = 2,              /* doorbell and channels */
+	SPIN_WORTH_NS = 200000,      /* shorter timeouts go straight to the kernel's exact timer */
+	POLL_KERNEL_CYCLES = 1 << 16, /* the kernel's members get a look this often in a spin */
+};
+
+struct pollset {
+	struct pollfd *fds;
+	nfds_t n;
+	struct pollfd *copy; /* n + POLL_EXTRA */
+	struct sock *only;   /* the one attached member, or NULL when there are several */
+};
+
+static struct sock *attached(int fd)
+{
+	struct sock *s = sock_of(fd);
+
+	return s && s->conn ? s : NULL;
+}
+
+static struct ep *nested(int fd)
+{
+	struct ep *e = ep_of(fd);
+
+	return e && ep_lifted(e) ? e : NULL;
+}
+
+/* A place for one more. Where there is none, the socket stays on the kernel. */
+static bool guard_room(struct pollset_guard *g)
+{
+	struct sock **more;
+	long addr;
+
+	if (g->n < g->max)
+		return true;
+	addr = sys(SYS_mmap, 0, 4 * g->max * sizeof(*more), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+		   -1, 0);
+	if (addr < 0 && addr > -4096)
+		return false;
+	more = (struct sock **)addr;
+	memcpy(more, g->sock, g->n * sizeof(*more));
+	if (g->sock != g->first)
+		sys(SYS_munmap, g->sock, g->max * sizeof(*more));
+	g->sock = more;
+	g->max *= 4;
+	return true;
+}
+
+static void guard_begin(struct pollset_guard *g)
+{
+	g->sock = g->first;
+	g->n = 0;
+	g->max = POLLSET_GUARDS;
+	g->lifted = false;
+}
+
+static void guard_one(struct pollset_guard *g, int fd)
+{
+	struct sock *s = fd >= 0 ? sock_of(fd) : NULL;
+
+	if (!s) {
+		g->lifted |= fd >= 0 && nested(fd);
+		return;
+	}
+	if (s->conn || !s->row || s->stage == SOCK_SETTLED) {
+		g->lifted |= s->conn != NULL;
+		return;
+	}
+	if (!guard_room(g)) {
+		sock_settle(s, REASON_NO_MEMORY);
+		return;
+	}
+	sock_get(s);
+	atomic_fetch_add(&s->row->rx_busy, 1); /* pairs with attach() */
+	if (atomic_load(&s->row->flags) & STATS_ATTACHED) {
+		atomic_fetch_sub(&s->row->rx_busy, 1);
+		while (!s->conn)
+			sys(SYS_sched_yield);
+		sock_put(s);
+		g->lifted = true;
+		return;
+	}
+	g->sock[g->n++] = s;
+}
+
+void pollset_enter(struct pollset_guard *g, const struct pollfd *fds, nfds_t n)
+{
+	guard_begin(g);
+	for (nfds_t i = 0; i < n; i++)
+		guard_one(g, fds[i].fd);
+}
+
+void pollset_leave(struct pollset_guard *g)
+{
+	int saved = errno;
+
+	for (unsigned i = 0; i < g->n; i++) {
+		atomic_fetch_sub(&g->sock[i]->row->rx_busy, 1);
+		sock_put(g->sock[i]);
+	}
+	if (g->sock != g->first)
+		sys(SYS_munmap, g->sock, g->max * sizeof(*g->sock));
+	errno = saved;
+}
+
+/* Bits of the members that memory can tell. Return: how many have some. */
+static int look(struct pollset *p)
+{
+	int ready = 0;
+
+	for (nfds_t i = 0; i < p->n; i++) {
+		struct pollfd *f = &p->fds[i];
+		struct sock *s = f->fd >= 0 ? attached(f->fd) : NULL;
+		struct ep *e = f->fd >= 0 && !s ? nested(f->fd) : NULL;
+
+		f->revents = 0;
+		if (s)
+			f->revents = ready_now(s, f->events);
+		else if (e && f->events & POLLIN && ep_ready(e))
+			f->revents = POLLIN;
+		ready += f->revents != 0;
+	}
+	return ready;
+}
+
+/* Whether look() may find more than it did. No system call. */
+static bool changed(const struct pollset *p)
+{
+	for (nfds_t i = 0; i < p->n; i++) {
+		const struct pollfd *f = &p->fds[i];
+		struct sock *s = f->fd >= 0 ? attached(f->fd) : NULL;
+
+		if (s && wait_ready(s, f->events))
+			return true;
+		if (!s && f->fd >= 0 && nested(f->fd) && ep_ready(nested(f->fd)))
+			return true;
+	}
+	return false;
+}
+
+static short kernel_part(struct sock *s, short events)
+{
+	const struct shm_conn *c = s->conn;
+	short ev = events & (POLLPRI | POLLRDBAND);
+
+	if (events & (POLLIN | POLLRDNORM | POLLRDHUP) && !(s->kernel_bits & POLLRDHUP))
+		ev |= POLLIN | POLLRDHUP;
+	if (events & (POLLOUT | POLLWRNORM) && c->tx.path == SHM_PATH_KERNEL)
+		ev |= POLLOUT;
+	return ev;
+}
+
+/* The set as the kernel shall see it. */
+static void copy_set(struct pollset *p)
+{
+	p->only = NULL;
+	for (nfds_t i = 0; i < p->n; i++) {
+		struct sock *s = p->fds[i].fd >= 0 ? attached(p->fds[i].fd) : NULL;
+
+		p->copy[i] = (struct pollfd){.fd = p->fds[i].fd, .events = p->fds[i].events};
+		if (s) {
+			p->copy[i].events = kernel_part(s, p->fds[i].events);
+			p->only = s;
+		}
+	}
+}
+
+/* What the kernel said of its own members goes to the program's array; of ours, to the socks. */
+static int merge(struct pollset *p)
+{
+	int ready = 0;
+
+	for (nfds_t i = 0; i < p->n; i++) {
+		struct sock *s = p->fds[i].fd >= 0 ? attached(p->fds[i].fd) : NULL;
+		short revents = p->copy[i].revents;
+
+		if (s) {
+			if (revents)
+				ready_heard(s, revents);
+			p->fds[i].revents = ready_now(s, p->fds[i].events);
+		} else if (p->fds[i].fd >= 0 && nested(p->fds[i].fd)) {
+			/* the kernel's answer may be our own bell */
+			p->fds[i].revents = ep_ready(nested(p->fds[i].fd)) ? POLLIN & p->fds[i].events : 0;
+		} else {
+			p->fds[i].revents = revents;
+		}
+		ready += p->fds[i].revents != 0;
+	}
+	return ready;
+}
+
+static int ask_kernel(struct pollset *p)
+{
+	struct timespec zero = {0, 0};
+	long n;
+
+	copy_set(p);
+	n = sys(SYS_ppoll, p->copy, p->n, &zero, 0, 8);
+	if (n < 0) {
+		errno = (int)-n;
+		return -1;
+	}
+	return merge(p);
+}
+
+static void each_waker(struct pollset *p, void (*f)(struct shm_waker *w, uint32_t tid))
+{
+	for (nfds_t i = 0; i < p->n; i++) {
+		struct ep *e = p->fds[i].fd >= 0 ? nested(p->fds[i].fd) : NULL;
+
+		if (e)
+			f(ep_waker(e), thread_tid());
+	}
+}
+
+static void want_space(struct pollset *p, bool want)
+{
+	for (nfds_t i = 0; i < p->n; i++) {
+		struct sock *s = p->fds[i].fd >= 0 ? attached(p->fds[i].fd) : NULL;
+
+		if (s && p->fds[i].events & (POLLOUT | POLLWRNORM))
+			wait_want_space(s, want);
+	}
+}
+
+static bool unstall(struct pollset *p)
+{
+	bool waiting = false;
+
+	for (nfds_t i = 0; i < p->n; i++) {
+		struct sock *s = p->fds[i].fd >= 0 ? attached(p->fds[i].fd) : NULL;
+
+		if (s && p->fds[i].events & (POLLOUT | POLLWRNORM) && s->conn->tx.path == SHM_PATH_RING) {
+			wait_unstall(s);
+			waiting = true;
+		}
+	}
+	return waiting;
+}
+
+static void watch_all(struct pollset *p, struct shm_waker *w)
+{
+	for (nfds_t i = 0; i < p->n; i++) {
+		struct sock *s = p->fds[i].fd >= 0 ? attached(p->fds[i].fd) : NULL;
+
+		if (s)
+			wait_watch(s, w);
+	}
+}
+
+/* Return: as ppoll; 0 with time left means: look again. */
+static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
+{
+	struct shm_waker *w = thread_waker();
+	uint64_t begun = thread_now();
+	struct timespec ts = {ns / 1000000000, ns % 1000000000};
+	int n = 0, saved;
+
+	copy_set(p);
+	p->copy[p->n] = (struct pollfd){.fd = w ? w->efd : -1, .events = POLLIN};
+	p->copy[p->n + 1] = (struct pollfd){.fd = shm_chan_fd(), .events = POLLIN};
+	if (w) {
+		watch_all(p, w);
+		shm_waker_sleep(w, thread_tid());
+	}
+	each_waker(p, shm_waker_sleep);
+	want_space(p, true);
+	if (!changed(p))
+		n = real.ppoll(p->copy, p->n + POLL_EXTRA, ns < 0 ? NULL : &ts, mask);
+	saved = errno;
+	want_space(p, false);
+	each_waker(p, shm_waker_wake);
+	if (w) {
+		shm_waker_wake(w, thread_tid());
+		if (n > 0 && p->copy[p->n].revents)
+			shm_waker_drain(w);
+	}
+	if (n > 0 && p->copy[p->n + 1].revents)
+		lift_service();
+	wait_spin_end(false, thread_now() - begun);
+	errno = saved;
+	return n;
+}
+
+static int spin(struct pollset *p)
+{
+	struct wait_spin w;
+	uint64_t kernel = thread_cycles();
+
+	wait_spin_begin(&w, p->only ? p->only->peer : NULL);
+	if (!w.budget)
+		return 0;
+	do {
+		int n = 0;
+
+		if (changed(p)) {
+			n = look(p);
+			if (n)
+				wait_spin_end(true, 0);
+		}
+		if (!n && thread_cycles() - kernel > POLL_KERNEL_CYCLES) {
+			n = ask_kernel(p);
+			kernel = thread_cycles();
+		}
+		if (n)
+			return n;
+	} while (wait_spin_turn(&w));
+	return 0;
+}
+
+static int pollset_loop(struct pollset *p, int64_t timeout_ns, const sigset_t *mask)
+{
+	uint64_t deadline = timeout_ns > 0 ? thread_now() + (uint64_t)timeout_ns : 0;
+
+	for (;;) {
+		int64_t ns = timeout_ns;
+		/* the kernel's members are asked too, unless ours keep us busy and it was just done */
+		int n = thread_cycles() - thread_self.poll_turn < POLL_KERNEL_CYCLES ? look(p) : 0;
+
+		if (!n) {
+			n = ask_kernel(p);
+			thread_self.poll_turn = thread_cycles();
+		}
+		if (n || timeout_ns == 0)
+			return n;
+		if (deadline) {
+			uint64_t now = thread_now();
+
+			if (now >= deadline)
+				return 0;
+			ns = (int64_t)(deadline - now);
+		}
+		if (ns < 0 || ns > SPIN_WORTH_NS)
+			n = spin(p);
+		if (n)
+			return n;
+		if (unstall(p) && (ns < 0 || ns > WAIT_STALL_MS * INT64_C(1000000)))
+			ns = WAIT_STALL_MS * INT64_C(1000000);
+		n = sleep_once(p, ns, mask);
+		if (n < 0)
+			return n;
+	}
+}
+
+int pollset_wait(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const sigset_t *mask)
+{
+	struct pollfd stack[POLL_STACK + POLL_EXTRA];
+	struct pollset p = {.fds = fds, .n = n, .copy = stack};
+	size_t bytes = (n + POLL_EXTRA) * sizeof(*p.copy);
+	int ret;
+
+	if (n > POLL_STACK) {
+		long addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (addr < 0 && addr > -4096) {
+			errno = ENOMEM;
+			return -1;
+		}
+		p.copy = (struct pollfd *)addr;
+	}
+	ret = pollset_loop(&p, timeout_ns, mask);
+	if (p.copy != stack) {
+		int saved = errno;
+
+		sys(SYS_munmap, p.copy, bytes);
+		errno = saved;
+	}
+	return ret;
+}
+
+/* ---- select ---- */
+
+enum { WORD = 8 * sizeof(unsigned long) };
+
+/* fd_set without its bound: programs do use larger ones, allocated by themselves. */
+static bool bit_get(const fd_set *set, int fd)
+{
+	return set && ((const unsigned long *)set)[fd / WORD] >> fd % WORD & 1;
+}
+
+static void bit_put(fd_set *set, int fd, bool on)
+{
+	unsigned long *w = &((unsigned long *)set)[fd / WORD];
+
+	if (on)
+		*w |= 1UL << fd % WORD;
+	else
+		*w &= ~(1UL << fd % WORD);
+}
+
+void pollset_select_enter(struct pollset_guard *g, int n, const fd_set *rd, const fd_set *wr, const fd_set *ex)
+{
+	guard_begin(g);
+	for (int at = 0; at < n; at += WORD) {
+		unsigned long any = 0;
+
+		any |= rd ? ((const unsigned long *)rd)[at / WORD] : 0;
+		any |= wr ? ((const unsigned long *)wr)[at / WORD] : 0;
+		any |= ex ? ((const unsigned long *)ex)[at / WORD] : 0;
+		for (; any; any &= any - 1) {
+			int fd = at + __builtin_ctzl(any);
+
+			if (fd < n)
+				guard_one(g, fd);
+		}
+	}
+}
+
+static nfds_t to_poll(struct pollfd *fds, int n, const fd_set *rd, const fd_set *wr, const fd_set *ex)
+{
+	nfds_t used = 0;
+
+	for (int fd = 0; fd < n; fd++) {
+		short ev = (short)((bit_get(rd, fd) ? POLLIN : 0) | (bit_get(wr, fd) ? POLLOUT : 0) |
+				   (bit_get(ex, fd) ? POLLPRI : 0));
+
+		if (ev)
+			fds[used++] = (struct pollfd){.fd = fd, .events = ev};
+	}
+	return used;
+}
+
+/* select(2) counts bits, and says EBADF where poll says POLLNVAL. */
+static int from_poll(const struct pollfd *fds, nfds_t used, fd_set *rd, fd_set *wr, fd_set *ex)
+{
+	int count = 0;
+
+	for (nfds_t i = 0; i < used; i++) {
+		if (fds[i].revents & POLLNVAL) {
+			errno = EBADF;
+			return -1;
+		}
+	}
+	for (nfds_t i = 0; i < used; i++) {
+		const struct pollfd *f = &fds[i];
+		bool in = f->events & POLLIN && f->revents & (POLLIN | POLLRDNORM | POLLHUP | POLLERR);
+		bool out = f->events & POLLOUT && f->revents & (POLLOUT | POLLWRNORM | POLLERR);
+		bool pri = f->events & POLLPRI && f->revents & POLLPRI;
+
+		if (f->events & POLLIN)
+			bit_put(rd, f->fd, in);
+		if (f->events & POLLOUT)
+			bit_put(wr, f->fd, out);
+		if (f->events & POLLPRI)
+			bit_put(ex, f->fd, pri);
+		count += in + out + pri;
+	}
+	return count;
+}
+
+int pollset_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, int64_t timeout_ns, const sigset_t *mask,
+		   int64_t *left_ns)
+{
+	struct pollfd stack[POLL_STACK];
+	struct pollfd *fds = stack;
+	size_t bytes = (size_t)n * sizeof(*fds);
+	uint64_t begun = thread_now();
+	nfds_t used;
+	int ret;
+
+	if (n > POLL_STACK) {
+		long addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (addr < 0 && addr > -4096) {
+			errno = ENOMEM;
+			return -1;
+		}
+		fds = (struct pollfd *)addr;
+	}
+	used = to_poll(fds, n, rd, wr, ex);
+	ret = pollset_wait(fds, used, timeout_ns, mask);
+	if (ret >= 0)
+		ret = from_poll(fds, used, rd, wr, ex);
+	if (fds != stack) {
+		int saved = errno;
+
+		sys(SYS_munmap, fds, bytes);
+		errno = saved;
+	}
+	*left_ns = timeout_ns - (int64_t)(thread_now() - begun);
+	if (*left_ns < 0)
+		*left_ns = 0;
+	return ret;
+}

@@ -1,0 +1,87 @@
+/* ready.c - readiness of an attached connection */
+#include "preload/sock/ready.h"
+
+#include "preload/sock/span.h"
+#include "preload/sock/thread.h"
+
+#include <poll.h>
+
+enum { READY_STICKY = POLLRDHUP | POLLHUP | POLLERR };
+
+bool ready_room(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	uint64_t size = c->tx.mask + 1;
+	ssize_t room = shm_ring_room(c, s->view.ctl, size / 3);
+
+	if (room < 0 || (uint64_t)room >= size / 3)
+		return true; /* nonsense is found by the send */
+	/* a larger ring may be had once the reader has crossed the last change */
+	return size < UINT64_C(1) << SHM_RING_LOG2_GROW && c->tx.head_seen >= c->ctl.base[c->tx.slot];
+}
+
+void ready_heard(struct sock *s, short revents)
+{
+	s->kernel_bits |= (short)(revents & READY_STICKY);
+	/* A peer that hung up without a word was killed: the kernel knows what becomes of our bytes. */
+	if (revents & READY_STICKY &&
+	    !(atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_acquire) & SHM_TX_FIN))
+		span_lower(s, REASON_LIFTED);
+}
+
+short ready_ask(struct sock *s, short want)
+{
+	struct pollfd p = {.fd = s->fd, .events = (short)(want | POLLRDHUP)};
+	struct timespec zero = {0, 0};
+
+	if (sys(SYS_ppoll, &p, 1, &zero, 0, 8) <= 0)
+		return 0;
+	ready_heard(s, p.revents);
+	return p.revents;
+}
+
+short ready_now(struct sock *s, short want)
+{
+	struct shm_conn *c = s->conn;
+	short kernel = POLLPRI, bits;
+
+	if (span_attention(s))
+		span_attend(s);
+	if (s->broken)
+		return (short)(want | POLLERR | POLLHUP);
+	bits = s->kernel_bits;
+	if (bits)
+		bits |= POLLIN | POLLRDNORM;
+	else if (atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) & SHM_TX_FIN)
+		kernel |= POLLIN; /* its FIN is on the way */
+	if (span_ahead(s)) {
+		bool taken = shm_lock(&c->rx.lock, thread_tid());
+		uint64_t limit;
+
+		span_cross(s, &limit);
+		shm_unlock(&c->rx.lock, taken);
+	}
+	if (c->rx.path == SHM_PATH_RING && !c->rx.frozen) {
+		if (shm_ring_unread(c, s->view.ctl))
+			bits |= POLLIN | POLLRDNORM;
+	} else {
+		kernel |= POLLIN;
+	}
+	if (c->tx.path == SHM_PATH_RING) {
+		if (want & (POLLOUT | POLLWRNORM) && ready_room(s))
+			bits |= POLLOUT | POLLWRNORM;
+	} else if (want & (POLLOUT | POLLWRNORM)) {
+		kernel |= POLLOUT;
+	}
+	kernel &= (short)(want | POLLIN);
+	if (kernel & (POLLIN | POLLOUT | POLLPRI)) {
+		short asked = ready_ask(s, kernel);
+
+		if (asked & POLLIN)
+			asked |= POLLRDNORM;
+		if (asked & POLLOUT)
+			asked |= POLLWRNORM;
+		bits |= asked;
+	}
+	return (short)(bits & (want | POLLHUP | POLLERR | POLLNVAL));
+}

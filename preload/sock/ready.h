@@ -1,0 +1,25 @@
+/* ready.h - what poll(2) would say of an attached connection
+ *
+ * From memory where the bytes go through rings, from the kernel where they do not and for hang-up and error.
+ */
+#ifndef SOCK_READY_H
+#define SOCK_READY_H
+
+#include "preload/sock/sock.h"
+
+/**
+ * ready_now() - the POLL* bits of the connection
+ * @want: bits asked for; POLLHUP and POLLERR come unasked
+ */
+short ready_now(struct sock *s, short want);
+
+/* The kernel said this of the descriptor. Hang-up and error stay. */
+void ready_heard(struct sock *s, short revents);
+
+/* Ask the kernel, without waiting. Return: bits of @want that it answers, and hang-up and error. */
+short ready_ask(struct sock *s, short want);
+
+/* Whether a send would take a byte or more. */
+bool ready_room(struct sock *s);
+
+#endif

@@ -1,0 +1,443 @@
+/* sock.c - the table of sockets, their birth and their end */
+#include "preload/sock/sock.h"
+
+#include "preload/sock/conf.h"
+#include "preload/sock/ep.h"
+#include "preload/sock/explain.h"
+#include "preload/sock/lift.h"
+#include "preload/sock/span.h"
+#include "preload/sock/thread.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/mman.h>
+
+struct sock *_Atomic sock_table[SOCK_TABLE];
+static _Atomic int table_highest = -1;
+
+enum {
+	POOL_MAX = 1 << 20, /* socks ever in use at once: as many as descriptors */
+	HASH_SIZE = 4096,   /* accepted socks by peer */
+};
+
+static struct {
+	_Atomic uint32_t lock;
+	struct sock *base; /* POOL_MAX of address space */
+	uint32_t used;
+	struct sock *free;
+	struct sock *hash[HASH_SIZE];
+	struct stats_head *stats;
+	bool stats_failed;
+	struct zombie {
+		struct shm_conn *conn;
+		const struct shm_ctl *peer_ctl;
+		uint64_t peer_cookie;
+		struct shm_peer *peer;
+		bool rings;
+	} * zombie; /* closed connections whose peers may still read */
+	uint32_t zombies, zombie_max;
+} pool;
+
+struct pool_guard {
+	uint64_t mask;
+	bool taken;
+};
+
+static struct pool_guard pool_enter(void)
+{
+	struct pool_guard g = {.mask = thread_signals_block()};
+
+	g.taken = shm_lock(&pool.lock, thread_tid());
+	return g;
+}
+
+static void pool_leave(const struct pool_guard *g)
+{
+	shm_unlock(&pool.lock, g->taken);
+	thread_signals_restore(g->mask);
+}
+
+static void *map_anonymous(size_t bytes)
+{
+	long addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return addr < 0 && addr > -4096 ? NULL : (void *)addr;
+}
+
+struct stats_head *sock_stats(void)
+{
+	if (!pool.stats && !pool.stats_failed) {
+		struct pool_guard g = pool_enter();
+
+		if (!pool.stats && !pool.stats_failed) {
+			pool.stats = stats_make();
+			pool.stats_failed = !pool.stats;
+		}
+		pool_leave(&g);
+	}
+	return pool.stats;
+}
+
+static struct sock *sock_alloc(void)
+{
+	struct pool_guard g = pool_enter();
+	struct sock *s = NULL;
+
+	if (!pool.base)
+		pool.base = map_anonymous(POOL_MAX * sizeof(*pool.base));
+	if (pool.free) {
+		s = pool.free;
+		pool.free = s->next;
+	} else if (pool.base && pool.used < POOL_MAX) {
+		s = &pool.base[pool.used++];
+	}
+	if (s)
+		memset(s, 0, sizeof(*s));
+	pool_leave(&g);
+	return s;
+}
+
+static unsigned end_hash(const struct shm_end *end)
+{
+	uint32_t h = end->port * 2654435761u;
+
+	for (unsigned i = 12; i < 16; i++)
+		h = (h ^ end->addr[i]) * 16777619u;
+	return (h >> 8) % HASH_SIZE;
+}
+
+static bool end_equal(const struct shm_end *a, const struct shm_end *b)
+{
+	return a->port == b->port && memcmp(a->addr, b->addr, sizeof(a->addr)) == 0;
+}
+
+bool sock_end(struct shm_end *end, const struct sockaddr *sa)
+{
+	static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
+
+	memset(end, 0, sizeof(*end));
+	if (sa->sa_family == AF_INET) {
+		const struct sockaddr_in *in = (const struct sockaddr_in *)sa;
+
+		memcpy(end->addr, v4, sizeof(v4));
+		memcpy(end->addr + 12, &in->sin_addr, 4);
+		end->port = in->sin_port;
+		return true;
+	}
+	if (sa->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)sa;
+
+		memcpy(end->addr, &in6->sin6_addr, 16);
+		end->port = in6->sin6_port;
+		return true;
+	}
+	return false;
+}
+
+int sock_highest(void)
+{
+	return atomic_load_explicit(&table_highest, memory_order_relaxed);
+}
+
+static void table_set(int fd, struct sock *s)
+{
+	int highest = sock_highest();
+
+	while (fd > highest && !atomic_compare_exchange_weak(&table_highest, &highest, fd))
+		;
+	atomic_store_explicit(&sock_table[fd], s, memory_order_release);
+}
+
+struct sock *sock_open(int fd)
+{
+	struct sock *s;
+
+	if ((unsigned)fd >= SOCK_TABLE || conf.off)
+		return NULL;
+	if (sock_of(fd))
+		sock_close(fd); /* closed behind our back */
+	s = sock_alloc();
+	if (!s)
+		return NULL;
+	s->fd = fd;
+	s->numbers = 1;
+	table_set(fd, s);
+	return s;
+}
+
+static void hash_insert(struct sock *s)
+{
+	struct pool_guard g = pool_enter();
+	unsigned h = end_hash(&s->remote);
+
+	s->next = pool.hash[h];
+	pool.hash[h] = s;
+	s->hashed = true;
+	pool_leave(&g);
+}
+
+static void hash_remove(struct sock *s)
+{
+	struct pool_guard g = pool_enter();
+	struct sock **p = &pool.hash[end_hash(&s->remote)];
+
+	while (*p && *p != s)
+		p = &(*p)->next;
+	if (*p)
+		*p = s->next;
+	s->hashed = false;
+	pool_leave(&g);
+}
+
+static uint16_t local_port(int fd)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+	struct shm_end end;
+
+	if (sys(SYS_getsockname, fd, &sa, &len) < 0 || !sock_end(&end, (struct sockaddr *)&sa))
+		return 0;
+	return end.port;
+}
+
+struct sock *sock_find(const struct shm_end *remote, uint16_t port)
+{
+	struct pool_guard g = pool_enter();
+	struct sock *s = pool.hash[end_hash(remote)];
+
+	while (s && !(end_equal(&s->remote, remote) && local_port(s->fd) == port))
+		s = s->next;
+	if (s)
+		sock_get(s);
+	pool_leave(&g);
+	return s;
+}
+
+uint32_t sock_index(const struct sock *s)
+{
+	return (uint32_t)(s - pool.base);
+}
+
+struct sock *sock_at(uint32_t index)
+{
+	struct pool_guard g = pool_enter();
+	struct sock *s = pool.base && index < pool.used ? &pool.base[index] : NULL;
+
+	if (s && (!s->numbers || !s->row))
+		s = NULL;
+	if (s)
+		sock_get(s);
+	pool_leave(&g);
+	return s;
+}
+
+void sock_each(void (*f)(struct sock *s, void *arg), void *arg)
+{
+	for (uint32_t i = 0; i < pool.used; i++) {
+		if (pool.base[i].numbers && pool.base[i].row)
+			f(&pool.base[i], arg);
+	}
+}
+
+void sock_connected(struct sock *s, enum stats_role role, const struct sockaddr *remote)
+{
+	struct stats_head *table = sock_stats();
+	struct stats_row *row = table ? stats_row_alloc(table, thread_tid()) : NULL;
+	long flags;
+
+	if (!row) {
+		sock_close(s->fd);
+		return;
+	}
+	flags = sys(SYS_fcntl, s->fd, F_GETFL);
+	row->fd = s->fd;
+	row->role = (uint8_t)role;
+	row->reason = REASON_WARMING;
+	if (flags > 0 && flags & O_NONBLOCK)
+		atomic_store(&row->flags, STATS_NONBLOCK);
+	s->row = row;
+	s->next_try = lift_threshold();
+	if (role == STATS_ACCEPT && remote && sock_end(&s->remote, remote))
+		hash_insert(s);
+	if (conf.path == OPTIONS_PATH_KERNEL)
+		sock_settle(s, REASON_OPTION_PATH);
+}
+
+void sock_dup(struct sock *s, int fd)
+{
+	if ((unsigned)fd >= SOCK_TABLE) {
+		sock_settle(s, REASON_PASSED); /* a number that we cannot follow */
+		return;
+	}
+	if (sock_of(fd) == s)
+		return;
+	if (sock_of(fd))
+		sock_close(fd);
+	s->numbers++;
+	table_set(fd, s);
+}
+
+void sock_settle(struct sock *s, enum reason reason)
+{
+	s->pinned = true;
+	if (s->conn) {
+		s->row->reason = (uint16_t)reason;
+		span_lower(s, reason);
+		return;
+	}
+	s->stage = SOCK_SETTLED;
+	s->row->reason = (uint16_t)reason;
+	atomic_fetch_or(&s->row->flags, STATS_SETTLED);
+}
+
+void sock_get(struct sock *s)
+{
+	atomic_fetch_add_explicit(&s->users, 1, memory_order_acquire);
+}
+
+static void zombie_add(struct sock *s)
+{
+	struct zombie *z;
+
+	if (!pool.zombie) {
+		pool.zombie_max = POOL_MAX;
+		pool.zombie = map_anonymous(pool.zombie_max * sizeof(*z));
+	}
+	if (!pool.zombie || pool.zombies == pool.zombie_max) {
+		shm_peer_put(s->peer); /* the block is lost to us, which is better than given to two */
+		return;
+	}
+	z = &pool.zombie[pool.zombies++];
+	*z = (struct zombie){.conn = s->conn,
+			     .peer_ctl = s->view.ctl,
+			     .peer_cookie = s->peer_cookie,
+			     .peer = s->peer,
+			     .rings = true};
+}
+
+/* Whether the peer will never look at our block again. */
+static bool zombie_left(const struct zombie *z)
+{
+	return z->peer->gone ||
+	       atomic_load_explicit(&z->peer_ctl->state, memory_order_acquire) != SHM_CONN_ATTACHED ||
+	       z->peer_ctl->cookie != z->peer_cookie;
+}
+
+void sock_reap(void)
+{
+	struct pool_guard g;
+	uint32_t tid;
+
+	if (!pool.zombies)
+		return;
+	g = pool_enter();
+	tid = thread_tid();
+	for (uint32_t i = 0; i < pool.zombies;) {
+		struct zombie *z = &pool.zombie[i];
+		struct shm_arena *arena = &shm_self.arena[shm_self_arena_of(z->conn)];
+		bool left = zombie_left(z);
+
+		if (z->rings && (left || atomic_load(&z->peer_ctl->head) == atomic_load(&z->conn->ctl.tail))) {
+			shm_ring_close(arena, z->conn, tid);
+			z->rings = false;
+		}
+		if (left) {
+			shm_arena_conn_free(arena, z->conn, tid);
+			shm_peer_put(z->peer);
+			*z = pool.zombie[--pool.zombies];
+		} else {
+			i++;
+		}
+	}
+	pool_leave(&g);
+}
+
+static void sock_free(struct sock *s)
+{
+	struct pool_guard g = pool_enter();
+
+	if (s->conn) {
+		zombie_add(s);
+		s->conn = NULL;
+	} else if (s->own) {
+		shm_arena_conn_free(&shm_self.arena[0], s->own, thread_tid());
+	}
+	s->own = NULL;
+	if (s->row)
+		atomic_fetch_sub(&s->row->refs, 1);
+	s->row = NULL;
+	s->next = pool.free;
+	pool.free = s;
+	pool_leave(&g);
+}
+
+void sock_put(struct sock *s)
+{
+	if (atomic_fetch_sub_explicit(&s->users, 1, memory_order_acq_rel) == 1 && s->dead)
+		sock_free(s);
+}
+
+/* The last number in this process is gone. */
+static void sock_end_here(struct sock *s)
+{
+	struct stats_row *row = s->row;
+
+	if (s->hashed)
+		hash_remove(s);
+	ep_forget(s);
+	if (row) {
+		if (atomic_load(&row->refs) == 1) {
+			explain_closed(s);
+			if (s->conn)
+				span_close(s);
+		}
+	}
+	sock_get(s);
+	s->dead = true;
+	sock_put(s);
+	sock_reap();
+}
+
+void sock_close(int fd)
+{
+	struct sock *s = sock_of(fd);
+
+	if (!s)
+		return;
+	atomic_store_explicit(&sock_table[fd], NULL, memory_order_release);
+	if (--s->numbers == 0) {
+		uint64_t mask = thread_signals_block();
+
+		sock_end_here(s);
+		thread_signals_restore(mask);
+	} else if (s->fd == fd) {
+		for (int other = 0; other <= sock_highest(); other++) {
+			if (sock_of(other) == s) {
+				s->fd = other;
+				break;
+			}
+		}
+	}
+}
+
+static void share_one(struct sock *s, void *arg)
+{
+	atomic_fetch_add(&s->row->refs, *(int *)arg);
+}
+
+void sock_share(int sign)
+{
+	sock_each(share_one, &sign);
+}
+
+void sock_forked(void)
+{
+	/* a new process publishes its own table; inherited rows stay where they are */
+	atomic_store(&pool.lock, 0);
+	pool.stats = NULL;
+	pool.stats_failed = false;
+	pool.zombies = 0; /* the parent's to give back */
+}

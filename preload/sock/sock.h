@@ -1,0 +1,146 @@
+/* sock.h - a TCP connection of the program, whatever the path its bytes take
+ *
+ * One struct sock per open file description and process, shared by its dup'ed numbers; the part that forked
+ * processes must agree on is its row in the statistics table, the part that the peer reads is its block in
+ * the arena. Any thread may call at any time. Socks are type-stable: their memory is reused for other socks
+ * and for nothing else, so a thread that lost a race with close() sees a sock that is not its own any more
+ * (sock_of(fd) differs) and never freed memory.
+ *
+ * Locks, in this order: ep.lock, conn.tx.lock, conn.rx.lock, the channel's, the arena's. Slow paths block
+ * signals; the two hot ones (shm_ring_write, shm_ring_read) may be interrupted and nested.
+ */
+#ifndef SOCK_H
+#define SOCK_H
+
+#include "shm/shm_chan.h"
+#include "shm/shm_ring.h"
+#include "shm/stats.h"
+#include "stack/base/base_reason.h"
+
+#include <stdbool.h>
+#include <sys/socket.h>
+
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
+struct ep_item;
+
+/* How far a sock is on its way to being lifted. */
+enum sock_stage {
+	SOCK_NEW,      /* not connected, or too few calls */
+	SOCK_WAITING,  /* accepted: the other end will offer */
+	SOCK_FINDING,  /* connected: looking for the process of the other end */
+	SOCK_ASKED,    /* accepted: an offer came while threads were inside the socket */
+	SOCK_OFFERED,  /* an offer is out */
+	SOCK_ACCEPTED, /* the peer agreed; other threads were inside the socket at that moment */
+	SOCK_ATTACHED, /* each direction is lifted and lowered by its sender */
+	SOCK_SETTLED,  /* stays on the kernel; row->reason says why */
+};
+
+struct sock {
+	struct shm_conn *conn; /* set while attached */
+	struct shm_view view;  /* the peer's block, when conn is set */
+	struct shm_peer *peer;
+	struct shm_conn *own;  /* our block while an offer is out */
+	uint64_t peer_cookie;  /* SO_COOKIE of the other end, as the kernel confirmed it */
+	struct stats_row *row; /* NULL until connected */
+	struct ep_item *items; /* registrations in epolls of ours */
+	int fd;                /* one of its numbers */
+	uint16_t numbers;      /* descriptors that name it in this process */
+	uint8_t stage;         /* enum sock_stage */
+	short kernel_bits;     /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
+	uint8_t pinned;        /* never lifted again */
+	uint8_t broken;        /* the peer's memory made no sense */
+	bool dead;             /* closed; freed when the last user leaves */
+	bool hashed;
+	_Atomic uint32_t users;    /* threads in a slow path of it */
+	_Atomic uint32_t full_gen; /* times a send found no room */
+	uint32_t next_try;         /* row->ops at which to look at lifting again */
+	uint16_t rank, tries; /* of the process asked, and how often none was found */
+	uint32_t offer;       /* times this sock was offered: answers to older ones are stale */
+	uint32_t asked;       /* SOCK_ASKED: the peer's number for its offer */
+	uint32_t theirs;      /* SOCK_ASKED, SOCK_ACCEPTED: number of the peer's block */
+	uint32_t twin;        /* when both ends are ours: sock_index() of the other */
+	uint64_t full_since; /* ns; the receiver has not moved since */
+	uint64_t full_head;
+	struct shm_end remote;
+	struct sock *next; /* in the registry, or the free list */
+};
+
+extern struct sock *_Atomic sock_table[];
+enum { SOCK_TABLE = 1 << 20 };
+
+/* The sock of a descriptor, or NULL: not ours. One load, one compare. */
+static inline struct sock *sock_of(int fd)
+{
+	if (unlikely((unsigned)fd >= SOCK_TABLE))
+		return NULL;
+	return atomic_load_explicit(&sock_table[fd], memory_order_relaxed);
+}
+
+/* The process-wide statistics table, made with the first connection; NULL when it cannot be. */
+struct stats_head *sock_stats(void);
+
+/* A TCP socket was made: follow it. @fd's entry is replaced. NULL when there is no memory. */
+struct sock *sock_open(int fd);
+
+/**
+ * sock_connected() - the connection exists (or is under way): give it a row
+ * @role:   which end made it
+ * @remote: the peer's address when known, or NULL
+ */
+void sock_connected(struct sock *s, enum stats_role role, const struct sockaddr *remote);
+
+/* No followed descriptor has a higher number. */
+int sock_highest(void);
+
+/* Another number for the same description. An older entry of @fd is dropped. */
+void sock_dup(struct sock *s, int fd);
+
+/**
+ * sock_close() - forget @fd's entry, before the kernel closes the number
+ *
+ * The last number of the last process ends the connection as the kernel would: what was written stays
+ * readable for the peer, unread bytes make the kernel send RST instead of FIN.
+ */
+void sock_close(int fd);
+
+/* Stay on the kernel from now on, and say why. Attached connections lower what they send. */
+void sock_settle(struct sock *s, enum reason reason);
+
+/* Keep the sock's memory and block alive across a wait. */
+void sock_get(struct sock *s);
+void sock_put(struct sock *s);
+
+/* The accepted sock whose peer is @remote and whose local port is @port, or NULL; with sock_get(). */
+struct sock *sock_find(const struct shm_end *remote, uint16_t port);
+/* The open sock with this number in the pool (sock_index), or NULL; with sock_get(). */
+struct sock *sock_at(uint32_t index);
+uint32_t sock_index(const struct sock *s);
+
+/* Calls @f on each open sock of this process. */
+void sock_each(void (*f)(struct sock *s, void *arg), void *arg);
+
+/* The arena that holds the sock's block. */
+static inline struct shm_arena *sock_arena(const struct sock *s)
+{
+	return &shm_self.arena[shm_self_arena_of(s->conn)];
+}
+
+static inline bool sock_nonblock(const struct sock *s)
+{
+	return atomic_load_explicit(&s->row->flags, memory_order_relaxed) & STATS_NONBLOCK;
+}
+
+/* Give the blocks of closed connections back once their peers are done with them. */
+void sock_reap(void);
+
+/* In the child after fork. */
+void sock_forked(void);
+/* In the parent before fork: what both will hold. @sign: +1, or -1 when fork failed. */
+void sock_share(int sign);
+
+/* IPv4 as v4-mapped; false for other families. */
+bool sock_end(struct shm_end *end, const struct sockaddr *sa);
+
+#endif

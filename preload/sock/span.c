@@ -1,0 +1,341 @@
+/* span.c - lifting, lowering, crossing, recalling */
+#include "preload/sock/span.h"
+
+#include "preload/sock/conf.h"
+#include "preload/sock/thread.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/uio.h>
+
+struct span_guard {
+	uint64_t mask;
+	bool taken;
+};
+
+static struct span_guard span_enter(_Atomic uint32_t *lock)
+{
+	struct span_guard g = {.mask = thread_signals_block()};
+
+	g.taken = shm_lock(lock, thread_tid());
+	return g;
+}
+
+static void span_leave(_Atomic uint32_t *lock, const struct span_guard *g)
+{
+	shm_unlock(lock, g->taken);
+	thread_signals_restore(g->mask);
+}
+
+/* Peers look closer at every connection of ours. */
+static void span_announce(struct sock *s)
+{
+	atomic_fetch_add_explicit(&sock_arena(s)->head->pulse.close_gen, 1, memory_order_release);
+}
+
+void span_ring_peer(struct sock *s)
+{
+	atomic_thread_fence(memory_order_seq_cst);
+	if (shm_peer_asleep(s->peer))
+		shm_peer_ring(s->peer, atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
+}
+
+static bool may_lift(const struct sock *s)
+{
+	const struct shm_conn *c = s->conn;
+
+	return c->tx.path == SHM_PATH_KERNEL && !s->pinned && !s->broken && !c->tx.recalled && !s->peer->gone &&
+	       !(c->ctl.flags_tx & SHM_TX_FIN) &&
+	       atomic_load_explicit(&s->view.ctl->state, memory_order_acquire) == SHM_CONN_ATTACHED &&
+	       !(atomic_load_explicit(&s->view.ctl->flags_rx, memory_order_relaxed) & SHM_RX_RECALL) &&
+	       atomic_load_explicit(&s->view.ctl->span_ack, memory_order_acquire) == c->ctl.span;
+}
+
+/* No thread may be between its look at tx.path and the end of its kernel call. */
+static bool tx_claim(struct sock *s)
+{
+	s->conn->tx.path = SHM_PATH_RING;
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
+	if (atomic_load(&s->row->tx_busy) == 0)
+		return true;
+	s->conn->tx.path = SHM_PATH_KERNEL;
+	return false;
+}
+
+bool span_lift(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	struct span_guard g = span_enter(&c->tx.lock);
+	bool lifted = c->tx.path == SHM_PATH_RING;
+
+	if (!lifted && may_lift(s) && tx_claim(s)) {
+		uint64_t at = atomic_load(&s->row->tx_off);
+
+		atomic_store_explicit(&c->ctl.tail, at, memory_order_relaxed);
+		c->tx.head_seen = at;
+		if (!c->tx.ring && shm_ring_open(sock_arena(s), c, thread_tid())) {
+			c->tx.path = SHM_PATH_KERNEL;
+			s->row->reason = REASON_NO_MEMORY;
+			s->pinned = true;
+		} else {
+			atomic_store_explicit(&c->ctl.lift, at, memory_order_relaxed);
+			atomic_store_explicit(&c->ctl.span, c->ctl.span + 1, memory_order_release);
+			s->row->tx_path = 1;
+			s->row->lifts++;
+			s->row->reason = REASON_LIFTED;
+			lifted = true;
+		}
+	}
+	span_leave(&c->tx.lock, &g);
+	return lifted;
+}
+
+/* The ring ends at @at, which is the tail or, on a recall, what the peer has read. Under tx.lock. */
+static void lower_at(struct sock *s, uint64_t at, enum reason reason)
+{
+	struct shm_conn *c = s->conn;
+
+	s->row->tx_shm += at - atomic_load(&c->ctl.lift);
+	atomic_store(&s->row->tx_off, at);
+	atomic_store_explicit(&c->ctl.lower, at, memory_order_relaxed);
+	atomic_store_explicit(&c->ctl.span, c->ctl.span + 1, memory_order_release);
+	c->tx.path = SHM_PATH_KERNEL;
+	s->row->tx_path = 0;
+	s->row->lowers++;
+	s->row->reason = (uint16_t)reason;
+}
+
+void span_lower(struct sock *s, enum reason reason)
+{
+	struct shm_conn *c = s->conn;
+	struct span_guard g = span_enter(&c->tx.lock);
+
+	if (c->tx.path == SHM_PATH_RING)
+		lower_at(s, atomic_load(&c->ctl.tail), reason);
+	span_leave(&c->tx.lock, &g);
+	span_ring_peer(s);
+}
+
+void span_shutdown(struct sock *s)
+{
+	span_announce(s);
+	span_lower(s, REASON_SHUTDOWN);
+}
+
+static void cross_to_ring(struct sock *s, uint32_t span, uint64_t lift)
+{
+	struct shm_conn *c = s->conn;
+
+	atomic_store_explicit(&c->ctl.head, lift, memory_order_relaxed);
+	c->rx.path = SHM_PATH_RING;
+	s->row->rx_path = 1;
+	atomic_store_explicit(&c->ctl.span_ack, span, memory_order_release);
+}
+
+static void cross_to_kernel(struct sock *s, uint32_t span, uint64_t lower)
+{
+	struct shm_conn *c = s->conn;
+
+	s->row->rx_shm += lower - atomic_load(&s->row->rx_off);
+	atomic_store(&s->row->rx_off, lower);
+	c->rx.path = SHM_PATH_KERNEL;
+	s->row->rx_path = 0;
+	if (c->rx.frozen) {
+		c->rx.frozen = false;
+		atomic_fetch_and(&c->ctl.flags_rx, ~(uint32_t)SHM_RX_RECALL);
+	}
+	atomic_store_explicit(&c->ctl.span_ack, span, memory_order_release);
+}
+
+int span_cross(struct sock *s, uint64_t *limit)
+{
+	struct shm_conn *c = s->conn;
+	const struct shm_ctl *peer = s->view.ctl;
+
+	*limit = UINT64_MAX;
+	for (;;) {
+		uint32_t span = atomic_load_explicit(&peer->span, memory_order_acquire);
+		uint32_t ack = atomic_load_explicit(&c->ctl.span_ack, memory_order_relaxed);
+		bool ring = c->rx.path == SHM_PATH_RING;
+		uint64_t at, border;
+
+		if (span == ack)
+			return 0;
+		if (span - ack > (ring ? 1u : 2u))
+			return -EPROTO;
+		at = ring ? atomic_load_explicit(&c->ctl.head, memory_order_relaxed)
+			  : atomic_load_explicit(&s->row->rx_off, memory_order_relaxed);
+		border = atomic_load_explicit(ring ? &peer->lower : &peer->lift, memory_order_relaxed);
+		if (border < at)
+			return -EPROTO;
+		if (border > at) {
+			*limit = border - at;
+			return 0;
+		}
+		if (ring)
+			cross_to_kernel(s, ack + 1, border);
+		else if (peer->cookie != s->peer_cookie)
+			return -EPROTO; /* not the block any more that we agreed on */
+		else
+			cross_to_ring(s, ack + 1, border);
+	}
+}
+
+/* A sender's answer to a recall: what the peer has not read goes through the kernel instead. */
+static void serve_recall(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	struct span_guard g = span_enter(&c->tx.lock);
+
+	if (c->tx.path == SHM_PATH_RING) {
+		uint64_t tail = atomic_load(&c->ctl.tail);
+		uint64_t head = atomic_load_explicit(&s->view.ctl->head, memory_order_acquire);
+
+		/* the peer may have lifted and recalled before it read a byte: then its head is older */
+		if (head < atomic_load(&c->ctl.lift))
+			head = atomic_load(&c->ctl.lift);
+		if (head <= tail) {
+			c->tx.recall = head;
+			c->tx.recalled = head < tail;
+			lower_at(s, head, REASON_PEER_LOWERED);
+			s->pinned = true;
+		}
+	}
+	span_leave(&c->tx.lock, &g);
+	if (s->broken)
+		return;
+	span_flush(s);
+	span_ring_peer(s);
+}
+
+bool span_flush(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	struct span_guard g = span_enter(&c->tx.lock);
+	const struct shm_view own = {&c->ctl, (const char *)sock_arena(s)->head, sock_arena(s)->bytes};
+
+	while (c->tx.recalled) {
+		struct shm_run run;
+		long n;
+
+		if (c->tx.recall == atomic_load(&c->ctl.tail) || shm_ring_peek(&own, c->tx.recall, &run) != 1) {
+			c->tx.recalled = false;
+			break;
+		}
+		n = sys(SYS_sendto, s->fd, run.ptr, run.len, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+		if (n <= 0) {
+			if (n != -EAGAIN && n != -EINTR)
+				c->tx.recalled = false; /* the connection is gone: so are the bytes */
+			break;
+		}
+		c->tx.recall += (uint64_t)n;
+		atomic_fetch_add(&s->row->tx_off, (uint64_t)n);
+	}
+	span_leave(&c->tx.lock, &g);
+	return !c->tx.recalled;
+}
+
+void span_attend(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	const struct shm_ctl *peer = s->view.ctl;
+
+	c->rx.gen = atomic_load_explicit(&s->peer->head->pulse.close_gen, memory_order_acquire);
+	if (atomic_load_explicit(&peer->flags_rx, memory_order_acquire) & SHM_RX_RECALL)
+		serve_recall(s);
+	/* A closed peer reads nothing more: only the kernel can say what becomes of our bytes. */
+	if (atomic_load_explicit(&peer->state, memory_order_acquire) == SHM_CONN_CLOSED)
+		span_lower(s, REASON_LIFTED);
+}
+
+/* Stop reading the ring; the peer will send the rest another way. */
+static bool freeze(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	struct span_guard g = span_enter(&c->rx.lock);
+	uint64_t limit;
+	bool asked = false;
+
+	if (span_cross(s, &limit) == 0 && c->rx.path == SHM_PATH_RING && limit == UINT64_MAX) {
+		c->rx.frozen = true;
+		atomic_fetch_or(&c->ctl.flags_rx, SHM_RX_RECALL);
+		asked = true;
+	}
+	span_leave(&c->rx.lock, &g);
+	return asked;
+}
+
+static bool answered(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	struct span_guard g = span_enter(&c->rx.lock);
+	uint64_t limit;
+
+	span_cross(s, &limit);
+	span_leave(&c->rx.lock, &g);
+	return c->rx.path == SHM_PATH_KERNEL;
+}
+
+void span_release(struct sock *s, enum reason reason, unsigned wait_ms)
+{
+	uint64_t until = thread_now() + wait_ms * UINT64_C(1000000);
+
+	s->pinned = true;
+	if (!s->conn) {
+		sock_settle(s, reason);
+		return;
+	}
+	span_lower(s, reason);
+	if (!freeze(s))
+		return;
+	span_announce(s);
+	span_ring_peer(s);
+	if (s->peer == shm_peer_self()) {
+		struct stats_row *row = s->row;
+		struct sock *other = sock_at(s->twin);
+
+		/* both ends are ours: answer ourselves */
+		if (other && other->conn && other->row != row && &other->conn->ctl == s->view.ctl)
+			span_attend(other);
+		if (other)
+			sock_put(other);
+	}
+	while (!answered(s) && thread_now() < until && !s->peer->gone)
+		sys(SYS_sched_yield);
+}
+
+void span_close(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	uint32_t tid = thread_tid();
+	bool tx, rx;
+
+	/* what the peer has asked for before we go */
+	span_attend(s);
+	tx = shm_lock(&c->tx.lock, tid);
+	rx = shm_lock(&c->rx.lock, tid);
+	if (s->broken ||
+	    (c->rx.path == SHM_PATH_RING && shm_ring_unread(c, s->view.ctl) && !c->rx.frozen)) {
+		struct linger reset = {1, 0};
+
+		sys(SYS_setsockopt, s->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+	}
+	atomic_fetch_or(&c->ctl.flags_tx, SHM_TX_FIN);
+	atomic_store_explicit(&c->ctl.state, SHM_CONN_CLOSED, memory_order_release);
+	shm_unlock(&c->rx.lock, rx);
+	shm_unlock(&c->tx.lock, tx);
+	span_announce(s);
+	span_ring_peer(s);
+}
+
+void span_break(struct sock *s)
+{
+	struct sockaddr none = {.sa_family = AF_UNSPEC};
+
+	if (s->broken)
+		return;
+	s->broken = true;
+	s->pinned = true;
+	s->row->reason = REASON_PEER_NONSENSE;
+	sys(SYS_connect, s->fd, &none, sizeof(none)); /* RST: the kernel tells the other end */
+}

@@ -1,0 +1,63 @@
+/* thread.c - per-thread state: birth, fork, death */
+#include "preload/sock/thread.h"
+
+#include <pthread.h>
+#include <string.h>
+#include <sys/rseq.h>
+
+__thread struct thread thread_self __attribute__((tls_model("initial-exec")));
+
+static pthread_key_t thread_key;
+static bool thread_key_made;
+
+static void thread_end(void *arg)
+{
+	struct thread *t = arg;
+
+	if (t->waker_open)
+		shm_waker_close(&t->waker, t->tid);
+	t->waker_open = false;
+}
+
+void thread_init(void)
+{
+	thread_key_made = pthread_key_create(&thread_key, thread_end) == 0;
+}
+
+struct shm_waker *thread_waker(void)
+{
+	struct thread *t = &thread_self;
+
+	thread_tid();
+	if (!t->waker_open) {
+		if (shm_waker_open(&t->waker) < 0)
+			return NULL;
+		t->waker_open = true;
+		if (thread_key_made)
+			pthread_setspecific(thread_key, t);
+	}
+	return &t->waker;
+}
+
+void thread_forked(void)
+{
+	struct thread *t = &thread_self;
+
+	t->tid = 0;
+	if (t->waker_open) {
+		/* the bells stay the parent's; only our copy of the eventfd goes */
+		memset(t->waker.bell, 0, sizeof(t->waker.bell));
+		shm_waker_close(&t->waker, thread_tid());
+		t->waker_open = false;
+	}
+}
+
+int thread_cpu(void)
+{
+	const struct rseq *rs;
+
+	if (!__rseq_size)
+		return -1;
+	rs = (const struct rseq *)((const char *)__builtin_thread_pointer() + __rseq_offset);
+	return (int)*(const volatile uint32_t *)&rs->cpu_id;
+}

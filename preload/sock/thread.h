@@ -1,0 +1,89 @@
+/* thread.h - what a thread keeps for the fast path, and the time
+ *
+ * Initial-exec thread-local storage: one instruction to reach. Only the thread itself touches it.
+ */
+#ifndef SOCK_THREAD_H
+#define SOCK_THREAD_H
+
+#include "shm/shm_bell.h"
+#include "shm/shm_sys.h"
+
+#include <signal.h>
+#include <stdbool.h>
+#include <time.h>
+
+struct thread {
+	uint32_t tid;
+	bool waker_open;
+	uint8_t spin_shift;      /* the spin budget is halved this often: it did not pay lately */
+	struct shm_waker waker; /* for blocking calls, poll and select */
+	uint64_t poll_turn;      /* cycles when poll() last asked the kernel */
+	uint64_t random;         /* ZTCP_CHAOS */
+};
+
+extern __thread struct thread thread_self __attribute__((tls_model("initial-exec")));
+
+static inline uint32_t thread_tid(void)
+{
+	if (__builtin_expect(!thread_self.tid, 0))
+		thread_self.tid = (uint32_t)sys(SYS_gettid);
+	return thread_self.tid;
+}
+
+/* The thread's waker, made on first use; NULL when there is no eventfd to be had. */
+struct shm_waker *thread_waker(void);
+
+/* In the child after fork: the surviving thread is a new one. */
+void thread_forked(void);
+
+/* Release what a thread holds when it ends; called once at start. */
+void thread_init(void);
+
+static inline uint64_t thread_cycles(void)
+{
+#if defined(__x86_64__)
+	return __builtin_ia32_rdtsc();
+#else
+	uint64_t t;
+
+	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(t));
+	return t;
+#endif
+}
+
+static inline void thread_pause(void)
+{
+#if defined(__x86_64__)
+	__builtin_ia32_pause();
+#else
+	__asm__ volatile("yield" ::: "memory");
+#endif
+}
+
+/* Monotonic nanoseconds (vDSO). */
+static inline uint64_t thread_now(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* Slow paths keep signal handlers out. */
+static inline uint64_t thread_signals_block(void)
+{
+	uint64_t all = ~UINT64_C(0), old = 0;
+
+	sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, sizeof(all));
+	return old;
+}
+
+static inline void thread_signals_restore(uint64_t old)
+{
+	sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof(old));
+}
+
+/* CPU the thread runs on, from the restartable-sequence area; -1 when libc has none. */
+int thread_cpu(void);
+
+#endif

@@ -1,0 +1,246 @@
+/* wait.c - waiting for one attached connection */
+#include "preload/sock/wait.h"
+
+#include "preload/sock/conf.h"
+#include "preload/sock/lift.h"
+#include "preload/sock/ready.h"
+#include "preload/sock/span.h"
+#include "preload/sock/thread.h"
+
+#include <errno.h>
+#include <signal.h>
+
+enum {
+	SPIN_PAUSES = 16,         /* pauses between two looks at the clock */
+	SPIN_SHIFT_MAX = 5,       /* the budget is halved at most this often */
+	SPIN_PUSHED_NS = 30000,   /* a gap like this means that somebody else ran */
+	SPIN_SHORT_SLEEP_NS = 200000, /* a sleep that a longer spin would have avoided */
+	STALL_NS = WAIT_STALL_MS * 1000000,
+};
+
+static uint32_t peer_cpu(const struct shm_peer *peer)
+{
+	return atomic_load_explicit(&peer->head->pulse.cpu, memory_order_relaxed);
+}
+
+void wait_spin_begin(struct wait_spin *w, const struct shm_peer *peer)
+{
+	int cpu = thread_cpu();
+	struct shm_head *own = shm_self.arena[0].head;
+
+	w->start = w->last = thread_now();
+	w->budget = (uint64_t)conf.spin_us * 1000 >> thread_self.spin_shift;
+	w->turns = 0;
+	w->yields = cpu >= 0 && peer && peer_cpu(peer) == (uint32_t)cpu + 1;
+	/* numbered from one: zero is "not known" */
+	if (own && cpu >= 0 && own->pulse.cpu != (uint32_t)cpu + 1)
+		atomic_store_explicit(&own->pulse.cpu, (uint32_t)cpu + 1, memory_order_relaxed);
+}
+
+bool wait_spin_turn(struct wait_spin *w)
+{
+	uint64_t now;
+	bool pushed;
+
+	if (w->yields) {
+		sys(SYS_sched_yield);
+	} else if (++w->turns % SPIN_PAUSES) {
+		thread_pause();
+		return true;
+	}
+	now = thread_now();
+	pushed = !w->yields && now - w->last > SPIN_PUSHED_NS;
+	w->last = now;
+	return !pushed && now - w->start < w->budget;
+}
+
+void wait_spin_end(bool paid, uint64_t slept_ns)
+{
+	struct thread *t = &thread_self;
+
+	if (paid || slept_ns < SPIN_SHORT_SLEEP_NS)
+		t->spin_shift = 0;
+	else if (t->spin_shift < SPIN_SHIFT_MAX)
+		t->spin_shift++;
+}
+
+bool wait_ready(struct sock *s, short want)
+{
+	struct shm_conn *c = s->conn;
+
+	if (s->broken || span_attention(s))
+		return true;
+	if (want & POLLIN) {
+		if (span_ahead(s) && !c->rx.frozen)
+			return true;
+		if (c->rx.path == SHM_PATH_RING && !c->rx.frozen && shm_ring_unread(c, s->view.ctl))
+			return true;
+	}
+	return want & POLLOUT && c->tx.path == SHM_PATH_RING && ready_room(s);
+}
+
+void wait_watch(struct sock *s, struct shm_waker *w)
+{
+	struct shm_conn *c = s->conn;
+	unsigned bell = shm_waker_bell(w, shm_self_arena_of(c), thread_tid());
+	uint32_t bells = atomic_load_explicit(&c->ctl.bells, memory_order_relaxed);
+
+	if (!bell)
+		return;
+	shm_peer_tell_bell(s->peer, bell, w->efd);
+	for (;;) {
+		uint32_t now = bells;
+		unsigned i = 0;
+
+		while (i < 4 && (now >> 8 * i & 0xff) != bell && (now >> 8 * i & 0xff))
+			i++;
+		if (i < 4 && (now >> 8 * i & 0xff) == bell)
+			return;
+		now = i < 4 ? now | bell << 8 * i : UINT32_C(0xff); /* more than four: ring them all */
+		if ((bells & 0xff) == 0xff || atomic_compare_exchange_strong(&c->ctl.bells, &bells, now))
+			return;
+	}
+}
+
+void wait_want_space(struct sock *s, bool want)
+{
+	if (want)
+		atomic_fetch_or(&s->conn->ctl.flags_tx, SHM_TX_WANT_SPACE);
+	else
+		atomic_fetch_and(&s->conn->ctl.flags_tx, ~(uint32_t)SHM_TX_WANT_SPACE);
+}
+
+bool wait_unstall(struct sock *s)
+{
+	uint64_t head = atomic_load_explicit(&s->view.ctl->head, memory_order_relaxed);
+	uint64_t now;
+
+	if (s->conn->tx.path != SHM_PATH_RING || ready_room(s)) {
+		s->full_since = 0;
+		return false;
+	}
+	now = thread_now();
+	if (!s->full_since || head != s->full_head) {
+		s->full_since = now;
+		s->full_head = head;
+		return false;
+	}
+	if (now - s->full_since < STALL_NS)
+		return false;
+	s->full_since = 0;
+	span_lower(s, REASON_STALLED);
+	return true;
+}
+
+static int spin_for(struct sock *s, short want)
+{
+	struct wait_spin w;
+
+	wait_spin_begin(&w, s->peer);
+	if (!w.budget)
+		return -EAGAIN;
+	do {
+		if (wait_ready(s, want))
+			return 0;
+	} while (wait_spin_turn(&w));
+	return -EAGAIN;
+}
+
+/* The kernel's part of the wait: what only it can say of this connection. */
+static short kernel_events(const struct sock *s, short want)
+{
+	const struct shm_conn *c = s->conn;
+	short ev = 0;
+
+	if (want & POLLIN)
+		ev |= (short)((POLLIN | POLLRDHUP) & ~(s->kernel_bits & POLLRDHUP));
+	if (want & POLLOUT && c->tx.path == SHM_PATH_KERNEL)
+		ev |= POLLOUT;
+	return ev;
+}
+
+static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t until)
+{
+	struct pollfd p[3] = {
+		{.fd = s->fd, .events = kernel_events(s, want)},
+		{.fd = w->efd, .events = POLLIN},
+		{.fd = shm_chan_fd(), .events = POLLIN},
+	};
+	struct timespec ts, *tp = NULL;
+	long n;
+
+	if (until) {
+		uint64_t now = thread_now();
+		uint64_t left = until > now ? until - now : 0;
+
+		ts = (struct timespec){(time_t)(left / 1000000000), (long)(left % 1000000000)};
+		tp = &ts;
+	}
+	n = sys(SYS_ppoll, p, 3, tp, 0, 8);
+	if (n > 0) {
+		if (p[1].revents)
+			shm_waker_drain(w);
+		if (p[2].revents)
+			lift_service();
+		if (p[0].revents)
+			ready_heard(s, p[0].revents);
+	}
+	return n;
+}
+
+static int sleep_for(struct sock *s, short want, uint64_t deadline)
+{
+	struct shm_waker *w = thread_waker();
+	uint64_t begun = thread_now();
+	uint64_t stall = want & POLLOUT ? begun + STALL_NS : 0;
+	uint64_t until = deadline;
+	long n = 1;
+
+	if (!w)
+		return -EAGAIN;
+	if (stall && s->conn->tx.path == SHM_PATH_RING && (!until || stall < until))
+		until = stall;
+	wait_watch(s, w);
+	if (want & POLLOUT)
+		wait_want_space(s, true);
+	shm_waker_sleep(w, thread_tid());
+	if (!wait_ready(s, want))
+		n = sleep_on(s, want, w, until);
+	shm_waker_wake(w, thread_tid());
+	if (want & POLLOUT)
+		wait_want_space(s, false);
+	wait_spin_end(false, thread_now() - begun);
+	if (n == 0 && until != deadline)
+		return 0; /* time to look for a stall */
+	return n == 0 ? -EAGAIN : n == -EINTR ? -EINTR : 0;
+}
+
+int wait_for(struct sock *s, short want, uint64_t deadline)
+{
+	if (spin_for(s, want) == 0) {
+		wait_spin_end(true, 0);
+		return 0;
+	}
+	if (want & POLLOUT && wait_unstall(s))
+		return 0;
+	return sleep_for(s, want, deadline);
+}
+
+bool wait_restarts(void)
+{
+	/* The kernel's own struct sigaction: handler, flags, restorer, mask (rt_sigaction(2)). */
+	struct {
+		void *handler;
+		unsigned long flags;
+		void *restorer;
+		uint64_t mask;
+	} sa;
+
+	for (int sig = 1; sig < 65; sig++) {
+		if (sys(SYS_rt_sigaction, sig, 0, &sa, 8) < 0)
+			continue;
+		if (sa.handler != (void *)SIG_DFL && sa.handler != (void *)SIG_IGN && !(sa.flags & SA_RESTART))
+			return false;
+	}
+	return true;
+}

@@ -1,0 +1,97 @@
+/* startup.c - what happens when the library is loaded, around fork, and at the end
+ *
+ * The order is a list with a reason per line; nothing here opens, allocates or starts anything that a
+ * program without TCP connections would pay for.
+ */
+#include "preload/call.h"
+#include "preload/sock/conf.h"
+#include "preload/sock/diag.h"
+#include "preload/sock/ep.h"
+#include "preload/sock/explain.h"
+#include "preload/sock/lift.h"
+#include "preload/sock/thread.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static void before_fork(void)
+{
+	/* while the parent still holds everything: a child may close before it is counted otherwise */
+	if (!call_is_foreign())
+		sock_share(1);
+}
+
+static void after_fork_in_child(void)
+{
+	call_pid = (int)sys(SYS_getpid);
+	thread_forked();   /* a new thread id, before any lock is taken */
+	shm_self_forked(); /* an arena of its own for what it will lift */
+	lift_forked();
+	sock_forked(); /* a table of its own for what it will open */
+	diag_forked();
+	ep_forked(); /* sets that are shared with the parent become its own on first use */
+}
+
+/* ZTCP_ONLY: take ourselves out of LD_PRELOAD, so that programs started from here are plain. */
+static void leave_environment(void)
+{
+	const char *list = getenv("LD_PRELOAD");
+	char *rest, *out;
+
+	if (!list)
+		return;
+	rest = strdup(list);
+	out = calloc(1, strlen(list) + 1);
+	if (rest && out) {
+		for (char *save = NULL, *item = strtok_r(rest, " :", &save); item;
+		     item = strtok_r(NULL, " :", &save)) {
+			if (strstr(item, "libztcp_preload.so"))
+				continue;
+			if (*out)
+				strcat(out, ":");
+			strcat(out, item);
+		}
+		if (*out)
+			setenv("LD_PRELOAD", out, 1);
+		else
+			unsetenv("LD_PRELOAD");
+	}
+	free(rest);
+	free(out);
+	unsetenv("ZTCP_ONLY");
+}
+
+__attribute__((constructor)) static void startup(void)
+{
+	const char *only = getenv("ZTCP_ONLY");
+
+	real_init();                        /* libc's functions, before anything may call one */
+	call_pid = (int)sys(SYS_getpid);    /* whose state this is */
+	thread_init();                      /* a key for the ends of threads */
+	conf_init();                        /* options, policy */
+	pthread_atfork(before_fork, NULL, after_fork_in_child);
+	if (only && strcmp(only, "1") == 0)
+		leave_environment();
+}
+
+static void share_drop(struct sock *s, void *arg)
+{
+	(void)arg;
+	if (atomic_load(&s->row->refs) > 1)
+		atomic_fetch_sub(&s->row->refs, 1);
+}
+
+void call_before_exit(void)
+{
+	if (call_is_foreign())
+		return;
+	explain_exit();
+	sock_each(share_drop, NULL); /* those who still hold them are one fewer */
+}
+
+__attribute__((destructor)) static void finish(void)
+{
+	call_before_exit();
+}

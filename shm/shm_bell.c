@@ -1,0 +1,103 @@
+/* shm_bell.c - going to sleep so that a peer notices */
+#include "shm/shm_bell.h"
+
+#include "shm/shm_chan.h"
+#include "shm/shm_fd.h"
+#include "shm/shm_lock.h"
+#include "shm/shm_sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/membarrier.h>
+#include <sys/eventfd.h>
+
+int shm_waker_open(struct shm_waker *w)
+{
+	int fd = shm_fd_hide((int)sys(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
+
+	*w = (struct shm_waker){.efd = fd < 0 ? -1 : fd};
+	return fd < 0 ? fd : 0;
+}
+
+void shm_waker_close(struct shm_waker *w, uint32_t tid)
+{
+	for (unsigned a = 0; a < SHM_ARENAS; a++) {
+		if (w->bell[a] && shm_self.arena[a].head)
+			shm_arena_bell_free(&shm_self.arena[a], w->bell[a], tid);
+	}
+	shm_fd_close(w->efd);
+	*w = (struct shm_waker){.efd = -1};
+}
+
+unsigned shm_waker_bell(struct shm_waker *w, unsigned arena, uint32_t tid)
+{
+	if (!w->bell[arena]) {
+		unsigned bell = shm_arena_bell_alloc(&shm_self.arena[arena], tid);
+		bool taken = shm_lock(&w->lock, tid);
+
+		/* A bell that comes into being between two sleeps of other threads joins at the next one. */
+		w->bell[arena] = (uint8_t)bell;
+		if (bell) {
+			_Atomic uint32_t *seq = &shm_self.arena[arena].head->bell[bell].seq;
+
+			/* left odd by an owner that died asleep */
+			if (atomic_load(seq) & 1) {
+				atomic_fetch_add(seq, 1);
+				atomic_fetch_sub(&shm_self.arena[arena].head->pulse.asleep, 1);
+			}
+			if (w->sleepers) {
+				atomic_fetch_add(seq, 1);
+				atomic_fetch_add(&shm_self.arena[arena].head->pulse.asleep, 1);
+			}
+		}
+		shm_unlock(&w->lock, taken);
+	}
+	return w->bell[arena];
+}
+
+/* Bells from even to odd or back; seq and the count of sleepers move together. */
+static void waker_turn(struct shm_waker *w, uint32_t count)
+{
+	for (unsigned a = 0; a < SHM_ARENAS; a++) {
+		struct shm_head *head = shm_self.arena[a].head;
+
+		if (!w->bell[a] || !head)
+			continue;
+		atomic_fetch_add(&head->bell[w->bell[a]].seq, 1);
+		atomic_fetch_add(&head->pulse.asleep, count);
+	}
+}
+
+void shm_waker_sleep(struct shm_waker *w, uint32_t tid)
+{
+	bool taken = shm_lock(&w->lock, tid);
+
+	if (w->sleepers++ == 0)
+		waker_turn(w, 1);
+	shm_unlock(&w->lock, taken);
+	sys(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+}
+
+void shm_waker_wake(struct shm_waker *w, uint32_t tid)
+{
+	bool taken = shm_lock(&w->lock, tid);
+
+	if (--w->sleepers == 0)
+		waker_turn(w, UINT32_MAX);
+	shm_unlock(&w->lock, taken);
+}
+
+void shm_waker_drain(struct shm_waker *w)
+{
+	uint64_t count;
+
+	sys(SYS_read, w->efd, &count, sizeof(count));
+}
+
+void shm_bell_ring_own(void)
+{
+	struct shm_peer *me = shm_peer_self();
+
+	if (me && me->head && shm_peer_asleep(me))
+		shm_peer_ring(me, UINT32_C(0xff));
+}

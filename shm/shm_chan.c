@@ -1,0 +1,617 @@
+/* shm_chan.c - channels: being found, finding, messages in and out */
+#include "shm/shm_chan.h"
+
+#include "shm/shm_conn.h"
+#include "shm/shm_fd.h"
+#include "shm/shm_lock.h"
+#include "shm/shm_sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+enum {
+	CHAN_PEERS = 256,   /* processes that this one has channels with */
+	CHAN_PORTS = 64,    /* server ports under which it can be found */
+	CHAN_RANKS = 64,    /* processes that share one server port */
+	CHAN_BACKLOG = 64,
+	CHAN_PENDING = 64,  /* messages read in passing while a bell was looked for */
+	CHAN_LISTENER = 1 << 16, /* epoll data: listeners above, peers below */
+};
+
+struct shm_self shm_self = {.arena[0] = {.fd = -1}};
+
+/* Big and rarely used: mapped with the first channel. */
+struct chan_state {
+	struct shm_peer peer[CHAN_PEERS];
+	struct {
+		struct shm_msg msg;
+		struct shm_peer *from;
+	} pending[CHAN_PENDING];
+	unsigned pending_first, pending_count;
+};
+
+static struct {
+	_Atomic uint32_t lock;
+	int epoll; /* listeners and channel sockets */
+	struct chan_state *state;
+	unsigned peers; /* slots ever used */
+	struct {
+		uint16_t port;
+		int fd;
+	} listener[CHAN_PORTS];
+	unsigned listeners;
+} chan = {.epoll = -1};
+
+/* Slot 0 is this process itself. */
+enum { PEER_SELF = 0 };
+
+struct chan_guard {
+	uint64_t mask;
+	uint32_t tid;
+	bool taken;
+};
+
+static struct chan_guard chan_enter(void)
+{
+	struct chan_guard g = {.tid = (uint32_t)sys(SYS_gettid)};
+	uint64_t all = ~UINT64_C(0);
+
+	sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, &g.mask, sizeof(all));
+	g.taken = shm_lock(&chan.lock, g.tid);
+	return g;
+}
+
+static void chan_leave(const struct chan_guard *g)
+{
+	shm_unlock(&chan.lock, g->taken);
+	sys(SYS_rt_sigprocmask, SIG_SETMASK, &g->mask, 0, sizeof(g->mask));
+}
+
+static void peer_init(struct shm_peer *p)
+{
+	*p = (struct shm_peer){.sock = -1};
+	for (unsigned i = 0; i < SHM_BELLS; i++)
+		p->bell_fd[i] = -1;
+}
+
+static int state_open(void)
+{
+	long addr;
+
+	if (chan.state)
+		return 0;
+	addr = sys(SYS_mmap, 0, sizeof(*chan.state), PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (addr < 0 && addr > -4096)
+		return (int)addr;
+	chan.epoll = shm_fd_hide((int)sys(SYS_epoll_create1, EPOLL_CLOEXEC));
+	if (chan.epoll < 0) {
+		sys(SYS_munmap, addr, sizeof(*chan.state));
+		return chan.epoll;
+	}
+	chan.state = (struct chan_state *)addr;
+	chan.peers = 1;
+	peer_init(&chan.state->peer[PEER_SELF]);
+	chan.state->peer[PEER_SELF].head = shm_self.arena[0].head;
+	chan.state->peer[PEER_SELF].bytes = shm_self.arena[0].bytes;
+	return 0;
+}
+
+int shm_self_open(void)
+{
+	struct chan_guard g;
+
+	if (shm_self.arena[0].head || shm_self.why)
+		return shm_self.why;
+	g = chan_enter();
+	if (!shm_self.arena[0].head && !shm_self.why) {
+		struct shm_arena arena;
+
+		shm_self.why = shm_arena_make(&arena);
+		if (!shm_self.why) {
+			shm_self.arena[0] = arena;
+			shm_self.why = state_open();
+			if (shm_self.why) {
+				sys(SYS_munmap, arena.head, arena.bytes);
+				shm_fd_close(arena.fd);
+				shm_self.arena[0] = (struct shm_arena){.fd = -1};
+			}
+		}
+	}
+	chan_leave(&g);
+	return shm_self.why;
+}
+
+unsigned shm_self_arena_of(const struct shm_conn *conn)
+{
+	for (unsigned a = 1; a < SHM_ARENAS; a++) {
+		const char *base = (const char *)shm_self.arena[a].head;
+
+		if (base && (const char *)conn >= base && (const char *)conn < base + shm_self.arena[a].bytes)
+			return a;
+	}
+	return 0;
+}
+
+struct shm_peer *shm_peer_self(void)
+{
+	return chan.state ? &chan.state->peer[PEER_SELF] : NULL;
+}
+
+/* The parent's arena moves up; connections in it go on. The parent keeps its names and its mail. */
+void shm_self_forked(void)
+{
+	shm_self.why = 0;
+	atomic_store(&chan.lock, 0);
+	if (!shm_self.arena[0].head)
+		return;
+	for (unsigned a = SHM_ARENAS - 1; a > 0; a--)
+		shm_self.arena[a] = shm_self.arena[a - 1];
+	shm_self.arena[0] = (struct shm_arena){.fd = -1};
+	for (unsigned i = 0; i < chan.listeners; i++)
+		shm_fd_close(chan.listener[i].fd);
+	chan.listeners = 0;
+	shm_fd_close(chan.epoll);
+	chan.epoll = -1;
+	if (chan.state) {
+		struct chan_state *old = chan.state;
+
+		for (unsigned i = 0; i < chan.peers; i++)
+			old->peer[i].shared = true;
+		/* connections keep pointing at the old peers; ours start afresh */
+		chan.state = NULL;
+		chan.peers = 0;
+	}
+}
+
+static int chan_name(struct sockaddr_un *sa, uint16_t port, unsigned rank)
+{
+	int n = snprintf(sa->sun_path + 1, sizeof(sa->sun_path) - 1, "ztcp-shm%d/%u/%u/%u", SHM_VERSION,
+			 (unsigned)sys(SYS_geteuid), port, rank);
+
+	sa->sun_family = AF_UNIX;
+	sa->sun_path[0] = '\0';
+	return (int)offsetof(struct sockaddr_un, sun_path) + 1 + n;
+}
+
+static int epoll_join(int fd, uint64_t data)
+{
+	struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP, .data.u64 = data};
+
+	return (int)sys(SYS_epoll_ctl, chan.epoll, EPOLL_CTL_ADD, fd, &ev);
+}
+
+static int listen_at(uint16_t port)
+{
+	long fd = sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un sa;
+	long err = -EADDRINUSE;
+
+	if (fd < 0)
+		return (int)fd;
+	for (unsigned rank = 0; rank < CHAN_RANKS && err == -EADDRINUSE; rank++)
+		err = sys(SYS_bind, fd, &sa, chan_name(&sa, port, rank));
+	if (!err)
+		err = sys(SYS_listen, fd, CHAN_BACKLOG);
+	if (err) {
+		sys(SYS_close, fd);
+		return (int)err;
+	}
+	fd = shm_fd_hide((int)fd);
+	if (fd < 0)
+		return (int)fd;
+	err = epoll_join((int)fd, CHAN_LISTENER + chan.listeners);
+	if (err) {
+		shm_fd_close((int)fd);
+		return (int)err;
+	}
+	chan.listener[chan.listeners].port = port;
+	chan.listener[chan.listeners++].fd = (int)fd;
+	return 0;
+}
+
+int shm_chan_listen(uint16_t port)
+{
+	struct chan_guard g;
+	int err = -ENOSPC;
+
+	for (unsigned i = 0; i < chan.listeners; i++) {
+		if (chan.listener[i].port == port)
+			return 0;
+	}
+	g = chan_enter();
+	if (chan.listeners < CHAN_PORTS)
+		err = listen_at(port);
+	chan_leave(&g);
+	return err;
+}
+
+static bool same_user(int sock)
+{
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+
+	return sys(SYS_getsockopt, sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
+	       cred.uid == (uid_t)sys(SYS_geteuid);
+}
+
+static int chan_send(struct shm_peer *peer, struct shm_msg *msg, int fd)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = {msg, sizeof(*msg)};
+	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+	long n;
+
+	if (peer->gone || peer->sock < 0)
+		return -ENOTCONN;
+	msg->version = SHM_VERSION;
+	if (fd >= 0) {
+		struct cmsghdr *c;
+
+		memset(&control, 0, sizeof(control));
+		mh.msg_control = &control;
+		mh.msg_controllen = sizeof(control);
+		c = CMSG_FIRSTHDR(&mh);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	}
+	n = sys(SYS_sendmsg, peer->sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
+	return n < 0 ? (int)n : 0;
+}
+
+int shm_chan_send(struct shm_peer *peer, struct shm_msg *msg, int fd)
+{
+	return chan_send(peer, msg, fd);
+}
+
+static int say_hello(struct shm_peer *peer)
+{
+	struct shm_msg hello = {
+		.type = SHM_MSG_HELLO,
+		.pid = (uint32_t)sys(SYS_getpid),
+		.bytes = shm_self.arena[0].bytes,
+	};
+
+	return chan_send(peer, &hello, shm_self.arena[0].fd);
+}
+
+static void peer_close(struct shm_peer *p)
+{
+	shm_fd_close(p->sock);
+	p->sock = -1;
+	p->gone = true;
+	if (p->refs)
+		return;
+	for (unsigned i = 0; i < SHM_BELLS; i++)
+		shm_fd_close(p->bell_fd[i]);
+	if (p->head)
+		shm_arena_unmap_peer(p->head, p->bytes);
+	peer_init(p);
+	p->gone = true;
+}
+
+/* A slot for a channel over @fd, which is taken over. */
+static struct shm_peer *peer_open(int fd)
+{
+	struct shm_peer *p = NULL;
+	unsigned i;
+
+	for (i = 1; i < chan.peers && !p; i++) {
+		if (chan.state->peer[i].gone && !chan.state->peer[i].refs)
+			p = &chan.state->peer[i];
+	}
+	if (!p && chan.peers < CHAN_PEERS)
+		p = &chan.state->peer[chan.peers++];
+	if (!p) {
+		sys(SYS_close, fd);
+		return NULL;
+	}
+	peer_init(p);
+	p->sock = shm_fd_hide(fd);
+	if (p->sock < 0 || epoll_join(p->sock, (uint64_t)(p - chan.state->peer)) || say_hello(p)) {
+		peer_close(p);
+		return NULL;
+	}
+	return p;
+}
+
+static int chan_connect(uint16_t port, unsigned rank, struct shm_peer **peer)
+{
+	long fd = sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un sa;
+	struct shm_peer *p;
+	long err;
+
+	if (fd < 0)
+		return (int)fd;
+	err = sys(SYS_connect, fd, &sa, chan_name(&sa, port, rank));
+	if (!err && !same_user((int)fd))
+		err = -EPERM;
+	if (err) {
+		sys(SYS_close, fd);
+		return (int)err;
+	}
+	p = peer_open((int)fd);
+	if (!p)
+		return -ENOMEM;
+	p->port = port;
+	p->rank = (uint16_t)rank;
+	*peer = p;
+	return 0;
+}
+
+int shm_chan_find(uint16_t port, unsigned rank, struct shm_peer **peer)
+{
+	struct chan_guard g = chan_enter();
+	int err = -ENOENT;
+
+	for (unsigned i = 1; i < chan.peers; i++) {
+		struct shm_peer *p = &chan.state->peer[i];
+
+		if (!p->gone && p->port == port && p->rank == rank) {
+			*peer = p;
+			chan_leave(&g);
+			return 0;
+		}
+	}
+	/* A name may be missing where a process has ended: look a little further. */
+	if (rank < CHAN_RANKS)
+		err = chan_connect(port, rank, peer);
+	chan_leave(&g);
+	return err == -ECONNREFUSED ? -ENOENT : err;
+}
+
+static void accept_one(int listener)
+{
+	long fd = sys(SYS_accept4, listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	if (same_user((int)fd))
+		peer_open((int)fd);
+	else
+		sys(SYS_close, fd);
+}
+
+static int take_fd(struct msghdr *mh)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(mh);
+	int fd = -1;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd;
+}
+
+static bool on_hello(struct shm_peer *p, const struct shm_msg *msg, int fd)
+{
+	if (p->head || fd < 0 || shm_arena_map_peer(fd, msg->bytes, &p->head))
+		return false;
+	p->bytes = msg->bytes;
+	sys(SYS_close, fd);
+	return true;
+}
+
+static bool on_bell(struct shm_peer *p, const struct shm_msg *msg, int fd)
+{
+	if (fd < 0 || msg->bell >= SHM_BELLS)
+		return false;
+	fd = shm_fd_hide(fd);
+	if (fd < 0)
+		return false;
+	shm_fd_close(p->bell_fd[msg->bell]);
+	p->bell_fd[msg->bell] = fd;
+	p->rung[msg->bell] = 0;
+	return true;
+}
+
+enum chan_got { GOT_NOTHING, GOT_DONE, GOT_MESSAGE, GOT_NONSENSE };
+
+/* One message. HELLO and BELL are done with here. */
+static enum chan_got receive_one(struct shm_peer *p, struct shm_msg *msg)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = {msg, sizeof(*msg)};
+	struct msghdr mh = {.msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = &control,
+			    .msg_controllen = sizeof(control)};
+	long n = sys(SYS_recvmsg, p->sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	int fd;
+
+	if (n == -EAGAIN || n == -EINTR)
+		return GOT_NOTHING;
+	fd = n > 0 ? take_fd(&mh) : -1;
+	if (n != sizeof(*msg) || msg->version != SHM_VERSION || mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+		goto nonsense;
+	switch (msg->type) {
+	case SHM_MSG_HELLO:
+		if (on_hello(p, msg, fd))
+			return GOT_DONE;
+		break;
+	case SHM_MSG_BELL:
+		if (on_bell(p, msg, fd))
+			return GOT_DONE;
+		return GOT_NONSENSE;
+	case SHM_MSG_OFFER:
+	case SHM_MSG_ACCEPT:
+	case SHM_MSG_REFUSE:
+		if (fd < 0 && p->head)
+			return GOT_MESSAGE;
+		break;
+	default:
+		break;
+	}
+nonsense:
+	if (fd >= 0)
+		sys(SYS_close, fd);
+	return GOT_NONSENSE;
+}
+
+static bool chan_poll(struct shm_msg *msg, struct shm_peer **from)
+{
+	struct chan_state *st = chan.state;
+	struct epoll_event ev;
+
+	while (st->pending_count) {
+		unsigned i = st->pending_first++ % CHAN_PENDING;
+
+		st->pending_count--;
+		*msg = st->pending[i].msg;
+		*from = st->pending[i].from;
+		if (!(*from)->gone)
+			return true;
+	}
+	while (sys(SYS_epoll_pwait, chan.epoll, &ev, 1, 0, 0, 8) == 1) {
+		struct shm_peer *p;
+
+		if (ev.data.u64 >= CHAN_LISTENER) {
+			accept_one(chan.listener[ev.data.u64 - CHAN_LISTENER].fd);
+			continue;
+		}
+		p = &chan.state->peer[ev.data.u64];
+		switch (receive_one(p, msg)) {
+		case GOT_MESSAGE:
+			*from = p;
+			return true;
+		case GOT_NONSENSE: /* or the end: read returned 0 */
+			peer_close(p);
+			break;
+		case GOT_NOTHING:
+		case GOT_DONE:
+			break;
+		}
+	}
+	return false;
+}
+
+bool shm_chan_poll(struct shm_msg *msg, struct shm_peer **from)
+{
+	struct chan_guard g;
+	bool found;
+
+	if (chan.epoll < 0)
+		return false;
+	g = chan_enter();
+	found = chan_poll(msg, from);
+	chan_leave(&g);
+	return found;
+}
+
+int shm_chan_fd(void)
+{
+	return chan.epoll;
+}
+
+void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd)
+{
+	struct shm_msg msg = {.type = SHM_MSG_BELL, .bell = bell};
+	uint64_t bit = UINT64_C(1) << bell % 64;
+
+	if (peer->told[bell / 64] & bit)
+		return;
+	if (peer->sock < 0 && !peer->gone) { /* ourselves */
+		peer->bell_fd[bell] = efd;
+		peer->told[bell / 64] |= bit;
+	} else if (chan_send(peer, &msg, efd) == 0) {
+		peer->told[bell / 64] |= bit;
+	}
+}
+
+static void ring_one(struct shm_peer *peer, unsigned bell)
+{
+	uint32_t seq = atomic_load_explicit(&peer->head->bell[bell].seq, memory_order_acquire);
+	uint64_t one = 1;
+
+	if (!(seq & 1) || peer->rung[bell] == seq || peer->bell_fd[bell] < 0)
+		return;
+	peer->rung[bell] = seq;
+	sys(SYS_write, peer->bell_fd[bell], &one, sizeof(one));
+}
+
+/* Eventfds wait in the channel's socket until somebody needs one; other mail is kept for its turn. */
+static void peer_fetch_bells(struct shm_peer *peer, unsigned bell)
+{
+	struct chan_state *st = chan.state;
+	struct chan_guard g;
+	enum chan_got got = GOT_DONE;
+
+	if (peer->sock < 0 || peer->shared)
+		return;
+	g = chan_enter();
+	while (peer->bell_fd[bell] < 0 && got != GOT_NOTHING && st->pending_count < CHAN_PENDING) {
+		unsigned i = (st->pending_first + st->pending_count) % CHAN_PENDING;
+
+		got = receive_one(peer, &st->pending[i].msg);
+		if (got == GOT_NONSENSE) {
+			peer_close(peer);
+			break;
+		}
+		if (got == GOT_MESSAGE) {
+			st->pending[i].from = peer;
+			st->pending_count++;
+		}
+	}
+	chan_leave(&g);
+}
+
+void shm_peer_ring(struct shm_peer *peer, uint32_t bells)
+{
+	if ((bells & 0xff) == 0xff) {
+		for (unsigned bell = 1; bell < SHM_BELLS - 1; bell++)
+			ring_one(peer, bell);
+		return;
+	}
+	for (; bells; bells >>= 8) {
+		unsigned bell = bells & 0xff;
+
+		if (!bell)
+			continue;
+		if (peer->bell_fd[bell] < 0)
+			peer_fetch_bells(peer, bell);
+		ring_one(peer, bell);
+	}
+}
+
+void shm_peer_get(struct shm_peer *peer)
+{
+	struct chan_guard g = chan_enter();
+
+	peer->refs++;
+	chan_leave(&g);
+}
+
+void shm_peer_put(struct shm_peer *peer)
+{
+	struct chan_guard g = chan_enter();
+
+	if (--peer->refs == 0 && peer->gone)
+		peer_close(peer);
+	chan_leave(&g);
+}
+
+const struct shm_ctl *shm_peer_ctl(const struct shm_peer *peer, uint32_t conn)
+{
+	uint64_t at = (uint64_t)conn * SHM_CONN_UNIT;
+
+	if (!peer->head || at < sizeof(struct shm_head) || at + sizeof(struct shm_conn) > peer->bytes)
+		return NULL;
+	return (const struct shm_ctl *)((const char *)peer->head + at);
+}

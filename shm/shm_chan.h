@@ -1,0 +1,107 @@
+/* shm_chan.h - this process and its peers: arenas, channels, messages
+ *
+ * One channel per pair of processes: an AF_UNIX seqpacket socket over which each has sent the other its
+ * arena's descriptor. It carries offers ("is the other end of this TCP connection yours?"), answers and
+ * eventfds; no payload. It is found without a daemon by an abstract name made of user and server port, which
+ * exists only in the network namespace of both; who sits behind it is asked of the kernel (SO_PEERCRED).
+ *
+ * All calls take the process-wide channel lock themselves, with signals blocked, and never wait for a peer.
+ * Peers stay mapped while connections refer to them.
+ */
+#ifndef SHM_CHAN_H
+#define SHM_CHAN_H
+
+#include "shm/shm_arena.h"
+#include "shm/shm_bell.h"
+
+#include <stdbool.h>
+
+struct shm_peer {
+	const struct shm_head *head; /* its arena, read-only; NULL until its HELLO has come */
+	uint64_t bytes;
+	int sock;    /* hidden; -1: this process itself, or gone */
+	bool gone;   /* the process is dead or has closed the channel */
+	bool shared; /* inherited over fork: messages are read by the process that made the channel */
+	uint32_t refs;                /* connections that use it */
+	uint16_t port;                /* rendezvous it was found by, host order; 0 when it came to us */
+	uint16_t rank;
+	uint64_t told[SHM_BELLS / 64]; /* our bells whose eventfd it has been sent */
+	int bell_fd[SHM_BELLS];        /* its eventfds, -1 when not received */
+	uint32_t rung[SHM_BELLS];      /* seq of its bells for which we rang last */
+};
+
+/* This process. Arena 0 is always its own; the others came over fork and serve connections made before. */
+struct shm_self {
+	struct shm_arena arena[SHM_ARENAS];
+	int why; /* -errno when no arena can be made: nothing is ever lifted */
+};
+extern struct shm_self shm_self;
+
+/* Make arena 0 unless there is one. Return: 0 or -errno (remembered). */
+int shm_self_open(void);
+
+/* Index of the arena that holds @conn. */
+unsigned shm_self_arena_of(const struct shm_conn *conn);
+
+/* In the child after fork: a process of its own, whose inherited connections stay usable. */
+void shm_self_forked(void);
+
+/* The peer that is this process (both ends of a connection in one program). */
+struct shm_peer *shm_peer_self(void);
+
+/**
+ * shm_chan_listen() - be found by peers whose connections end at local port @port
+ *
+ * Return: 0 (again: no effect) or -errno.
+ */
+int shm_chan_listen(uint16_t port);
+
+/**
+ * shm_chan_find() - the @rank-th process that serves @port
+ * @peer: set on success; its arena may be still to come (head is NULL)
+ *
+ * Return: 0, -ENOENT when there is none at that rank nor behind it, -EAGAIN when it is busy, -EPERM when
+ * another user sits there, or -errno.
+ */
+int shm_chan_find(uint16_t port, unsigned rank, struct shm_peer **peer);
+
+/* Send a message, with a descriptor unless @fd is negative. Return: 0 or -errno; never waits. */
+int shm_chan_send(struct shm_peer *peer, struct shm_msg *msg, int fd);
+
+/**
+ * shm_chan_poll() - the next OFFER, ACCEPT or REFUSE from any peer
+ * @msg:  filled when the answer is true; numbers in it are untrusted
+ * @from: the sender
+ *
+ * Handles new channels, HELLO, BELL and dead peers on the way.
+ */
+bool shm_chan_poll(struct shm_msg *msg, struct shm_peer **from);
+
+/* Readable when shm_chan_poll() has something to do; -1 before the first channel. Never closed. */
+int shm_chan_fd(void);
+
+/* Whether this peer can ring @bell of arena 0..: sends the eventfd when it has not been sent. */
+void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd);
+
+/**
+ * shm_peer_ring() - wake whoever of the peer sleeps for a connection
+ * @bells: the connection's bells word as read from the peer
+ *
+ * Cheap when nobody sleeps; at most one signal per bell and sleep.
+ */
+void shm_peer_ring(struct shm_peer *peer, uint32_t bells);
+
+/* Whether any bell of the peer is asleep: the only thing a sender asks per message. */
+static inline bool shm_peer_asleep(const struct shm_peer *peer)
+{
+	return atomic_load_explicit(&peer->head->pulse.asleep, memory_order_relaxed) != 0;
+}
+
+/* Take and give back a use of a peer. The last one of a gone peer unmaps it. */
+void shm_peer_get(struct shm_peer *peer);
+void shm_peer_put(struct shm_peer *peer);
+
+/* A peer's block named in a message, bounds-checked. Return: NULL on nonsense. */
+const struct shm_ctl *shm_peer_ctl(const struct shm_peer *peer, uint32_t conn);
+
+#endif

@@ -1,0 +1,51 @@
+/* shm_conn.h - one end of a lifted connection: what the peer reads, and what only this side needs
+ *
+ * Lies in the arena of the process that owns the end, so that forked children share it. The two private
+ * lines are split by direction: a thread that reads and a thread that writes do not meet.
+ */
+#ifndef SHM_CONN_H
+#define SHM_CONN_H
+
+#include "shm/contract.h"
+
+#include <stdbool.h>
+
+enum shm_path {
+	SHM_PATH_KERNEL,
+	SHM_PATH_RING,
+};
+
+/* Private to the sender side; under tx.lock. */
+struct shm_tx {
+	_Alignas(SHM_LINE) _Atomic uint32_t lock;
+	uint8_t path;       /* enum shm_path: where the next byte goes */
+	uint8_t slot;       /* ctl.ring[slot] is being filled */
+	uint8_t recalled;   /* [recall, tail) still has to go through the kernel, in order, before anything else */
+	uint32_t bells;     /* the peer's bells as last read */
+	uint32_t bells_gen; /* the peer's close_gen when they were */
+	uint64_t head_seen; /* the peer's head as last read: never later than the truth */
+	uint64_t recall;
+	uint64_t checked;   /* cycle counter when the kernel socket was last looked at */
+	char *ring;         /* first byte of ctl.ring[slot] */
+	uint64_t mask;      /* its size less one */
+};
+
+/* Private to the receiver side; under rx.lock. */
+struct shm_rx {
+	_Alignas(SHM_LINE) _Atomic uint32_t lock;
+	uint8_t path;     /* enum shm_path: where the next byte comes from */
+	uint8_t frozen;   /* recall asked for: read the ring no more */
+	uint32_t gen;     /* the peer's close_gen as last acted on */
+	uint64_t checked; /* cycle counter when the kernel socket was last looked at */
+};
+
+struct shm_conn {
+	struct shm_ctl ctl;
+	struct shm_tx tx;
+	struct shm_rx rx;
+};
+
+_Static_assert(sizeof(struct shm_tx) == SHM_LINE && sizeof(struct shm_rx) == SHM_LINE,
+	       "a direction's private state is one line");
+
+#endif

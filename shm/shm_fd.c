@@ -1,0 +1,105 @@
+/* shm_fd.c - descriptors that the program does not know of */
+#include "shm/shm_fd.h"
+
+#include "shm/shm_sys.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <sys/resource.h>
+
+enum {
+	FD_MAX = 1 << 20,
+	WORD_BITS = 64,
+	FD_ROOM = 512, /* how far below the limit we start when there is nothing above it */
+};
+
+static _Atomic uint64_t hidden[FD_MAX / WORD_BITS];
+static _Atomic int hidden_count;
+
+static void hidden_set(int fd)
+{
+	atomic_fetch_or(&hidden[fd / WORD_BITS], UINT64_C(1) << fd % WORD_BITS);
+	atomic_fetch_add(&hidden_count, 1);
+}
+
+bool shm_fd_hidden(int fd)
+{
+	if ((unsigned)fd >= FD_MAX)
+		return false;
+	return atomic_load_explicit(&hidden[fd / WORD_BITS], memory_order_relaxed) >> fd % WORD_BITS & 1;
+}
+
+int shm_fd_next_hidden(int from)
+{
+	if (from < 0)
+		from = 0;
+	if (atomic_load_explicit(&hidden_count, memory_order_relaxed) == 0)
+		return -1;
+	for (unsigned w = (unsigned)from / WORD_BITS; w < FD_MAX / WORD_BITS; w++) {
+		uint64_t bits = atomic_load_explicit(&hidden[w], memory_order_relaxed);
+
+		if (w == (unsigned)from / WORD_BITS)
+			bits &= ~UINT64_C(0) << from % WORD_BITS;
+		if (bits)
+			return (int)(w * WORD_BITS) + __builtin_ctzll(bits);
+	}
+	return -1;
+}
+
+/* Numbers from the soft limit up are out of the program's reach; using them takes the limit away a moment. */
+static int dup_above_limit(int fd, struct rlimit *soft)
+{
+	struct rlimit wide = {soft->rlim_max, soft->rlim_max};
+	int high;
+
+	if (soft->rlim_cur >= soft->rlim_max || soft->rlim_cur >= FD_MAX - FD_ROOM)
+		return -EINVAL;
+	if (sys(SYS_prlimit64, 0, RLIMIT_NOFILE, &wide, 0) < 0)
+		return -EPERM;
+	high = (int)sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, soft->rlim_cur);
+	sys(SYS_prlimit64, 0, RLIMIT_NOFILE, soft, 0);
+	return high;
+}
+
+static int dup_below_limit(int fd, struct rlimit *soft)
+{
+	long limit = soft->rlim_cur < FD_MAX ? (long)soft->rlim_cur : FD_MAX;
+	long from = limit > 2 * FD_ROOM ? limit - FD_ROOM : limit * 3 / 4;
+
+	return (int)sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, from);
+}
+
+int shm_fd_hide(int fd)
+{
+	struct rlimit limit;
+	int high = -EINVAL;
+
+	if (fd < 0)
+		return fd;
+	if (sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &limit) == 0) {
+		high = dup_above_limit(fd, &limit);
+		if (high < 0)
+			high = dup_below_limit(fd, &limit);
+	}
+	sys(SYS_close, fd);
+	if (high >= FD_MAX) {
+		sys(SYS_close, high);
+		high = -EMFILE;
+	}
+	if (high >= 0)
+		hidden_set(high);
+	return high;
+}
+
+void shm_fd_close(int fd)
+{
+	if (fd < 0)
+		return;
+	if (shm_fd_hidden(fd)) {
+		atomic_fetch_and(&hidden[fd / WORD_BITS], ~(UINT64_C(1) << fd % WORD_BITS));
+		atomic_fetch_sub(&hidden_count, 1);
+	}
+	sys(SYS_close, fd);
+}

@@ -1,0 +1,31 @@
+/* shm_fd.h - descriptors that the program does not know of
+ *
+ * What ztcp opens in a process (arena, doorbells, channel sockets) is moved out of the way of the program's
+ * own descriptor numbers, and the program's close(), dup2() and close_range() leave it alone. Any thread.
+ */
+#ifndef SHM_FD_H
+#define SHM_FD_H
+
+#include <stdbool.h>
+
+/**
+ * shm_fd_hide() - move a descriptor of ours to a high number, close-on-exec
+ * @fd: taken over (closed) on success and on failure; a negative value is handed through
+ *
+ * Above the soft RLIMIT_NOFILE where the hard one leaves room, else just below the limit: so the
+ * program's own numbers stay the lowest free ones.
+ *
+ * Return: the new descriptor, or -errno.
+ */
+int shm_fd_hide(int fd);
+
+/* Close a hidden descriptor; negative ones are ignored. */
+void shm_fd_close(int fd);
+
+/* Whether the program must not touch this number. */
+bool shm_fd_hidden(int fd);
+
+/* The lowest hidden descriptor >= @from, or -1: lets close_range() step over ours. */
+int shm_fd_next_hidden(int from);
+
+#endif

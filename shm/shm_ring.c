@@ -1,0 +1,62 @@
+/* shm_ring.c - a connection's rings: the first, a larger one, none */
+#include "shm/shm_ring.h"
+
+static void ring_use(struct shm_arena *arena, struct shm_conn *c, unsigned slot, uint32_t ref)
+{
+	uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
+
+	atomic_store_explicit(&c->ctl.base[slot], tail, memory_order_relaxed);
+	atomic_store_explicit(&c->ctl.ring[slot], ref, memory_order_release);
+	c->tx.slot = (uint8_t)slot;
+	c->tx.ring = (char *)arena->head + shm_ring_offset(ref);
+	c->tx.mask = (UINT64_C(1) << shm_ring_log2(ref)) - 1;
+}
+
+int shm_ring_open(struct shm_arena *arena, struct shm_conn *c, uint32_t tid)
+{
+	uint32_t ref = shm_arena_ring_alloc(arena, SHM_RING_LOG2_MIN, tid);
+
+	if (!ref)
+		return -ENOMEM;
+	atomic_store_explicit(&c->ctl.base[1], UINT64_MAX, memory_order_relaxed);
+	ring_use(arena, c, 0, ref);
+	return 0;
+}
+
+void shm_ring_close(struct shm_arena *arena, struct shm_conn *c, uint32_t tid)
+{
+	for (unsigned slot = 0; slot < 2; slot++) {
+		shm_arena_ring_free(arena, atomic_load_explicit(&c->ctl.ring[slot], memory_order_relaxed),
+				    tid);
+		atomic_store_explicit(&c->ctl.ring[slot], 0, memory_order_relaxed);
+	}
+}
+
+static unsigned grown_log2(const struct shm_conn *c, size_t want)
+{
+	unsigned log2 = shm_ring_log2(atomic_load_explicit(&c->ctl.ring[c->tx.slot], memory_order_relaxed)) + 2;
+
+	while (log2 < SHM_RING_LOG2_GROW && (UINT64_C(1) << log2) < want)
+		log2++;
+	return log2 < SHM_RING_LOG2_GROW ? log2 : SHM_RING_LOG2_GROW;
+}
+
+bool shm_ring_grow(struct shm_arena *arena, struct shm_conn *c, const struct shm_ctl *peer, size_t want,
+		   uint32_t tid)
+{
+	unsigned other = !c->tx.slot;
+	unsigned log2 = grown_log2(c, want);
+	uint32_t ref;
+
+	if ((UINT64_C(1) << log2) <= c->tx.mask + 1)
+		return false;
+	if (shm_ring_room(c, peer, SIZE_MAX) < 0 ||
+	    c->tx.head_seen < atomic_load_explicit(&c->ctl.base[c->tx.slot], memory_order_relaxed))
+		return false;
+	ref = shm_arena_ring_alloc(arena, log2, tid);
+	if (!ref)
+		return false;
+	shm_arena_ring_free(arena, atomic_load_explicit(&c->ctl.ring[other], memory_order_relaxed), tid);
+	ring_use(arena, c, other, ref);
+	return true;
+}

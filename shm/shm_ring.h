@@ -1,0 +1,182 @@
+/* shm_ring.h - bytes into our ring and out of the peer's
+ *
+ * A ring serves stream offsets: byte x lies at x modulo the ring's size. The sender may give a connection
+ * a second, larger ring when the first is too small; both are live until the reader has crossed over.
+ * Called with the direction's lock held (or nested in a signal handler on the holder's thread); neither
+ * call blocks, and one message costs the peer one line of control and the lines of its bytes.
+ */
+#ifndef SHM_RING_H
+#define SHM_RING_H
+
+#include "shm/shm_arena.h"
+#include "shm/shm_conn.h"
+#include "shm/shm_lock.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/types.h>
+
+enum {
+	/* A writer of much publishes in pieces, so that the reader copies out while it copies in. */
+	SHM_RING_PIECE = 16384,
+	/* Rings beyond this no longer fit a core's cache and get slower; measured, see docs/performance.md. */
+	SHM_RING_LOG2_GROW = 18,
+};
+
+/* What a reader needs to know of its peer. */
+struct shm_view {
+	const struct shm_ctl *ctl; /* the peer's block */
+	const char *base;          /* the peer's arena */
+	uint64_t bytes;            /* its size */
+};
+
+/* Bytes published by the peer that this end has not consumed. Untrusted: may be anything. */
+static inline uint64_t shm_ring_unread(const struct shm_conn *c, const struct shm_ctl *peer)
+{
+	return atomic_load_explicit(&peer->tail, memory_order_acquire) -
+	       atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
+}
+
+/**
+ * shm_ring_room() - bytes that can be written now
+ * @want: stop asking the peer once this much is known to be free
+ *
+ * Return: bytes free, 0 when full, -EPROTO when the peer claims to have read what was never written.
+ */
+static inline ssize_t shm_ring_room(struct shm_conn *c, const struct shm_ctl *peer, size_t want)
+{
+	uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
+	uint64_t base = atomic_load_explicit(&c->ctl.base[c->tx.slot], memory_order_relaxed);
+	uint64_t size = c->tx.mask + 1;
+	uint64_t from = c->tx.head_seen > base ? c->tx.head_seen : base;
+	uint64_t head;
+
+	if (__builtin_expect(size - (tail - from) >= want, 1))
+		return (ssize_t)(size - (tail - from));
+	head = atomic_load_explicit(&peer->head, memory_order_acquire); /* pairs with the reader's commit */
+	if (head > c->tx.head_seen) {
+		if (head > tail)
+			return -EPROTO;
+		c->tx.head_seen = head;
+		from = head > base ? head : base;
+	}
+	return (ssize_t)(size - (tail - from));
+}
+
+/* Copy into the ring at @at, wrapping. The caller has made sure of the room. */
+static inline void shm_ring_copy_in(struct shm_conn *c, uint64_t at, const void *buf, size_t n)
+{
+	uint64_t pos = at & c->tx.mask;
+	size_t first = c->tx.mask + 1 - pos;
+
+	if (__builtin_expect(n <= first, 1)) {
+		memcpy(c->tx.ring + pos, buf, n);
+		return;
+	}
+	memcpy(c->tx.ring + pos, buf, first);
+	memcpy(c->tx.ring, (const char *)buf + first, n - first);
+}
+
+/**
+ * shm_ring_write() - publish up to @len bytes
+ *
+ * Return: bytes written, 0 when the ring is full, -EPROTO on nonsense from the peer.
+ */
+static inline ssize_t shm_ring_write(struct shm_conn *c, const struct shm_ctl *peer, const void *buf,
+				     size_t len)
+{
+	for (;;) {
+		uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
+		ssize_t room = shm_ring_room(c, peer, len < SHM_RING_PIECE ? len : SHM_RING_PIECE);
+		size_t n = len < SHM_RING_PIECE ? len : SHM_RING_PIECE;
+
+		if (__builtin_expect(room <= 0, 0))
+			return room;
+		if (n > (size_t)room)
+			n = (size_t)room;
+		shm_ring_copy_in(c, tail, buf, n);
+		/* release: the bytes before the offset that covers them; pairs with shm_ring_read() */
+		if (__builtin_expect(shm_commit(&c->ctl.tail, tail, tail + n), 1))
+			return (ssize_t)n;
+	}
+}
+
+/**
+ * shm_ring_grow() - give the connection a larger ring
+ * @want: bytes the caller still has to write
+ *
+ * Return: true when there is room now; false while the reader has not crossed the last change, at the
+ * largest size, or when the arena is full.
+ */
+bool shm_ring_grow(struct shm_arena *arena, struct shm_conn *c, const struct shm_ctl *peer, size_t want,
+		   uint32_t tid);
+
+/* The first ring of a connection. Return: 0 or -ENOMEM. */
+int shm_ring_open(struct shm_arena *arena, struct shm_conn *c, uint32_t tid);
+
+/* Give the rings back. The peer must be done with them. */
+void shm_ring_close(struct shm_arena *arena, struct shm_conn *c, uint32_t tid);
+
+/* A contiguous run of published bytes in the peer's ring. */
+struct shm_run {
+	const char *ptr;
+	size_t len;
+};
+
+/**
+ * shm_ring_peek() - the first contiguous bytes at @head
+ * @run: set when the answer is 1
+ *
+ * Return: 1, 0 when there is nothing, -EPROTO on nonsense from the peer.
+ */
+static inline int shm_ring_peek(const struct shm_view *peer, uint64_t head, struct shm_run *run)
+{
+	uint64_t tail = atomic_load_explicit(&peer->ctl->tail, memory_order_acquire);
+	uint64_t b0, b1, limit, size, offset, pos;
+	uint32_t ref;
+	unsigned slot;
+
+	if (tail == head)
+		return 0;
+	b0 = atomic_load_explicit(&peer->ctl->base[0], memory_order_relaxed);
+	b1 = atomic_load_explicit(&peer->ctl->base[1], memory_order_relaxed);
+	slot = b0 > head || (b1 <= head && b1 > b0);
+	limit = slot ? b0 : b1;
+	limit = limit > head && limit < tail ? limit : tail;
+	ref = atomic_load_explicit(&peer->ctl->ring[slot], memory_order_relaxed);
+	size = UINT64_C(1) << (shm_ring_log2(ref) & 31);
+	offset = shm_ring_offset(ref);
+	if (__builtin_expect(limit - head > size || shm_ring_log2(ref) > SHM_RING_LOG2_MAX ||
+				     offset + size > peer->bytes,
+			     0))
+		return -EPROTO;
+	pos = head & (size - 1);
+	run->ptr = peer->base + offset + pos;
+	run->len = limit - head < size - pos ? limit - head : size - pos;
+	return 1;
+}
+
+/**
+ * shm_ring_read() - consume up to @len bytes
+ *
+ * Return: bytes read, 0 when the ring is empty, -EPROTO on nonsense from the peer.
+ */
+static inline ssize_t shm_ring_read(struct shm_conn *c, const struct shm_view *peer, void *buf, size_t len)
+{
+	for (;;) {
+		uint64_t head = atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
+		struct shm_run run;
+		int found = shm_ring_peek(peer, head, &run);
+
+		if (found <= 0)
+			return found;
+		if (run.len > len)
+			run.len = len;
+		memcpy(buf, run.ptr, run.len);
+		/* release: the copy before the room; pairs with shm_ring_room() */
+		if (__builtin_expect(shm_commit(&c->ctl.head, head, head + run.len), 1))
+			return (ssize_t)run.len;
+	}
+}
+
+#endif
