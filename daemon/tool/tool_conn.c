@@ -81,7 +81,8 @@ static void proc_join(struct tool_view *v, struct tool_conn *of_diag, const stru
 	for (unsigned i = 0; i < p->socks_count; i++) {
 		const struct tool_diag *d = tool_diag_find(v->diags, v->diags_count, p->netns_ino,
 							   p->socks[i].inode);
-		const struct tool_row *row = d ? tool_rows_find(&rows, d->cookie) : NULL;
+		const struct tool_row *row = d ? tool_rows_find(&rows, d->cookie, p->socks[i].fd)
+					       : NULL;
 		struct tool_conn *c;
 
 		if (!d || !d->inode)

@@ -61,6 +61,24 @@ static uint64_t netns_read(int pid)
 	return ino;
 }
 
+/* The last number of "NSpid:" is the id in the innermost namespace. */
+static int own_pid_read(int pid)
+{
+	char path[64];
+	char line[256];
+	int own = pid;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	f = fopen(path, "re");
+	while (f && fgets(line, sizeof(line), f))
+		if (!strncmp(line, "NSpid:", 6))
+			own = atoi(strrchr(line, '\t') ? strrchr(line, '\t') : line + 6);
+	if (f)
+		fclose(f);
+	return own;
+}
+
 static void comm_read(struct tool_proc *p)
 {
 	char path[64];
@@ -96,6 +114,8 @@ int tool_proc_read(struct tool_proc *p, int pid)
 		if (isdigit((unsigned char)d->d_name[0]))
 			fd_take(p, dirfd(dir), d->d_name);
 	closedir(dir);
+	if (p->tables_count)
+		p->own_pid = own_pid_read(pid);
 	comm_read(p);
 	return 0;
 }

@@ -18,9 +18,12 @@ struct tool_fd {
 	uint64_t inode;
 };
 
-/** struct tool_proc - a process that publishes statistics */
+/** struct tool_proc - a process that publishes statistics
+ * @own_pid: its id as it sees it itself, in its own PID namespace
+ */
 struct tool_proc {
 	int pid;
+	int own_pid;
 	uint64_t netns_ino;
 	char comm[32];
 	struct tool_fd *socks;

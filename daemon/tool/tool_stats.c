@@ -2,7 +2,8 @@
  *
  * Theory of operation: a table is copied whole as far as it is used. For a lifted direction the bytes since
  * the lift stand in the connection's block in the arena; row, block and row again are read until both copies
- * of the row agree, a few times at most: a row that keeps changing is shown as last seen.
+ * of the row agree, a few times at most: a row that keeps changing is shown as last seen. A process asks for
+ * a socket's cookie only when it may be lifted; until then its row is told by the descriptor.
  */
 #include "daemon/tool/tool_stats.h"
 
@@ -110,17 +111,18 @@ static void bytes_count(const struct reader *r, int fd, uint64_t at, struct stat
 	}
 }
 
-static void row_take(struct reader *r, int fd, uint64_t at, struct stats_row *row,
-		     uint32_t table_pid)
+static void row_take(struct reader *r, int fd, uint64_t at, struct stats_row *row, bool foreign)
 {
 	struct tool_row out;
 
-	if (!row->refs || !row->cookie)
+	/* an inherited row counts while the process that made it and this one both hold the socket */
+	if (!row->refs || (foreign && row->refs < 2 && !row->cookie))
 		return;
 	memset(&out, 0, sizeof(out));
 	bytes_count(r, fd, at, row, &out);
 	out.cookie = row->cookie;
-	out.pid = table_pid;
+	out.fd = row->cookie ? 0 : row->fd;
+	out.foreign = foreign;
 	out.reason = row->reason;
 	out.accepted = row->role == STATS_ACCEPT;
 	out.tx_lifted = row->tx_path;
@@ -149,7 +151,8 @@ static void table_take(struct reader *r, int fd)
 		if (!read_at(fd, at, chunk, n * sizeof(chunk[0])))
 			return;
 		for (uint32_t k = 0; k < n; k++)
-			row_take(r, fd, at + k * sizeof(chunk[0]), &chunk[k], head.pid);
+			row_take(r, fd, at + k * sizeof(chunk[0]), &chunk[k],
+				 head.pid != (uint32_t)r->proc->own_pid);
 	}
 }
 
@@ -158,7 +161,11 @@ static int compare(const void *a, const void *b)
 	const struct tool_row *x = a;
 	const struct tool_row *y = b;
 
-	return x->cookie < y->cookie ? -1 : x->cookie > y->cookie;
+	if (x->cookie != y->cookie)
+		return x->cookie < y->cookie ? -1 : 1;
+	if (x->fd != y->fd)
+		return x->fd < y->fd ? -1 : 1;
+	return x->foreign - y->foreign;
 }
 
 void tool_rows_read(struct tool_rows *rows, const struct tool_proc *p)
@@ -185,9 +192,17 @@ void tool_rows_free(struct tool_rows *rows)
 	free(rows->row);
 }
 
-const struct tool_row *tool_rows_find(const struct tool_rows *rows, uint64_t cookie)
+const struct tool_row *tool_rows_find(const struct tool_rows *rows, uint64_t cookie, int fd)
 {
-	const struct tool_row key = { .cookie = cookie };
+	const struct tool_row keys[] = {
+		{ .cookie = cookie },
+		{ .cookie = cookie, .foreign = true },
+		{ .fd = fd },
+		{ .fd = fd, .foreign = true },
+	};
+	const struct tool_row *found = NULL;
 
-	return rows->count ? bsearch(&key, rows->row, rows->count, sizeof(key), compare) : NULL;
+	for (unsigned i = 0; rows->count && !found && i < sizeof(keys) / sizeof(keys[0]); i++)
+		found = bsearch(&keys[i], rows->row, rows->count, sizeof(keys[0]), compare);
+	return found;
 }

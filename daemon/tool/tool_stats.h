@@ -13,14 +13,17 @@
 #include "daemon/tool/tool_proc.h"
 
 /** struct tool_row - one connection, as its process sees it
- * @cookie:  of the kernel socket
+ * @cookie:  of the kernel socket; 0: not asked for yet, then @fd tells it
+ * @fd:      descriptor; 0 if @cookie tells it
+ * @foreign: from the table of another process, inherited by fork
  * @reason:  number of stack/base/reasons.def, perhaps unknown here
  * @tx_shm, @rx_shm: bytes through shared memory
  */
 struct tool_row {
 	uint64_t cookie;
-	uint32_t pid;
+	int fd;
 	uint16_t reason;
+	bool foreign;
 	bool accepted;
 	bool tx_lifted;
 	bool rx_lifted;
@@ -31,7 +34,7 @@ struct tool_row {
 	uint64_t rx_shm;
 };
 
-/** struct tool_rows - all rows of all tables of a process, sorted by cookie */
+/** struct tool_rows - all rows of all tables of a process, sorted for tool_rows_find() */
 struct tool_rows {
 	struct tool_row *row;
 	unsigned count;
@@ -42,7 +45,7 @@ void tool_rows_read(struct tool_rows *rows, const struct tool_proc *p);
 
 void tool_rows_free(struct tool_rows *rows);
 
-/** tool_rows_find() - Return: the row of a kernel socket, or NULL. */
-const struct tool_row *tool_rows_find(const struct tool_rows *rows, uint64_t cookie);
+/** tool_rows_find() - Return: the row of the kernel socket @cookie that descriptor @fd names, or NULL. */
+const struct tool_row *tool_rows_find(const struct tool_rows *rows, uint64_t cookie, int fd);
 
 #endif

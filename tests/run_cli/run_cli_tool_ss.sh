@@ -92,6 +92,16 @@ for _ in $(seq 100); do grep -q '^State:.T' "/proc/$pid/status" && break; sleep 
 grep -q '^State:.T' "/proc/$pid/status" || fail "the publisher does not stop"
 good_shown
 
+how=young
+begin young
+list "$pid"
+shows reason "$client" WARMING
+shows reason "$server" PEER_PLAIN
+shows path_sent "$client" kernel
+child=$(pgrep -P "$pid")
+grep -q "WARMING" < <("$tool" why "$child:$client") || fail "young: an inherited row with two holders"
+grep -q "^kernel: " < <("$tool" why "$child:$server") || fail "young: a row that the child has left"
+
 how=nonsense
 begin nonsense
 list "$pid"
