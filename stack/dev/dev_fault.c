@@ -1,16 +1,28 @@
-/* dev_fault.c - loss, duplication, corruption and reordering on the sending side of a device */
+/* dev_fault.c - loss, duplication, corruption and reordering around a device, in both directions */
 #include "stack/dev/dev_fault.h"
 
 #include <stdlib.h>
 
 #include "stack/base/base_list.h"
 
-#define HELD_MAX 256
+#define HELD_MAX  512
+#define READY_MAX 256
 
+/* A packet that is kept back, or that waits to be received. */
 struct held {
 	ztime_t at; /* 0: free */
-	struct wire_frame_out frame;
+	size_t len;
 	uint8_t *data;
+};
+
+struct fault;
+
+/* One direction. */
+struct way {
+	struct fault *fault;
+	void (*emit)(struct fault *f, uint8_t *data, size_t len); /* takes @data */
+	struct held held[HELD_MAX];
+	unsigned int nheld;
 };
 
 struct fault {
@@ -19,7 +31,10 @@ struct fault {
 	struct dev_fault_config cfg;
 	uint64_t state;
 	ztime_t now;
-	struct held held[HELD_MAX];
+	struct way out, in;
+	struct held ready[READY_MAX]; /* ring of received packets */
+	unsigned int ready_put, ready_got;
+	unsigned int lent; /* of the ring, since the last recv */
 	uint8_t scratch[DEV_FRAME_MAX];
 };
 
@@ -38,68 +53,107 @@ static bool chance(struct fault *f, uint32_t millionths)
 	return millionths && chance_next(f) % 1000000 < millionths;
 }
 
-/* A flat packet as a frame: the inner device sees one header-less run of bytes. */
-static struct wire_frame_out flat_frame(const uint8_t *data, size_t len)
+static void out_emit(struct fault *f, uint8_t *data, size_t len)
 {
-	return (struct wire_frame_out){
+	/* A flat packet is a frame without a header of its own. */
+	struct wire_frame_out frame = {
 		.len = (uint32_t)len,
 		.niov = 1,
 		.iov = { { .data = data, .len = (uint32_t)len } },
 	};
-}
-
-static void flat_send(struct fault *f, const uint8_t *data, size_t len)
-{
-	struct wire_frame_out frame = flat_frame(data, len);
 
 	dev_send(f->inner, &frame, 1, f->now);
+	free(data);
 }
 
-static bool hold(struct fault *f, const uint8_t *data, size_t len)
+static void in_emit(struct fault *f, uint8_t *data, size_t len)
 {
+	struct held *h = &f->ready[f->ready_put % READY_MAX];
+
+	if (f->ready_put - f->ready_got == READY_MAX) {
+		free(data); /* the queue is full: lost, as on any wire */
+		return;
+	}
+	*h = (struct held){ .at = 1, .len = len, .data = data };
+	f->ready_put++;
+}
+
+static uint8_t *copy(const uint8_t *data, size_t len)
+{
+	uint8_t *c = malloc(len);
+
+	if (c)
+		memcpy(c, data, len);
+	return c;
+}
+
+static bool hold(struct way *w, uint8_t *data, size_t len)
+{
+	struct fault *f = w->fault;
+
 	for (int i = 0; i < HELD_MAX; i++) {
-		struct held *h = &f->held[i];
+		struct held *h = &w->held[i];
 
 		if (h->at)
 			continue;
-		h->data = malloc(len);
-		if (!h->data)
-			return false;
-		memcpy(h->data, data, len);
-		h->frame = flat_frame(h->data, len);
-		h->at = f->now + 1 + (ztime_t)(chance_next(f) % (uint64_t)(f->cfg.jitter + 1));
+		h->data = data;
+		h->len = len;
+		h->at = f->now + 1 + f->cfg.delay;
+		if (chance(f, f->cfg.reorder))
+			h->at += (ztime_t)(chance_next(f) % (uint64_t)(f->cfg.jitter + 1));
+		w->nheld++;
 		return true;
 	}
 	return false;
 }
 
-static void packet_send(void *ctx, const uint8_t *packet, size_t len)
+static void pass(struct way *w, const uint8_t *packet, size_t len)
 {
-	struct fault *f = ctx;
+	struct fault *f = w->fault;
+	uint8_t *c = copy(packet, len);
 
-	if (chance(f, f->cfg.loss))
+	if (!c)
 		return;
 	if (chance(f, f->cfg.corrupt)) {
 		uint64_t where = chance_next(f);
 
-		((uint8_t *)packet)[where % len] ^= (uint8_t)(1u << (where >> 32) % 8);
+		c[where % len] ^= (uint8_t)(1u << (where >> 32) % 8);
 	}
-	if (chance(f, f->cfg.dup))
-		flat_send(f, packet, len);
-	if (!chance(f, f->cfg.reorder) || !hold(f, packet, len))
-		flat_send(f, packet, len);
+	if (!f->cfg.delay && !f->cfg.reorder)
+		w->emit(f, c, len);
+	else if (!hold(w, c, len))
+		free(c);
 }
 
-static void held_release(struct fault *f, ztime_t now)
+static void packet_treat(void *ctx, const uint8_t *packet, size_t len)
 {
-	for (int i = 0; i < HELD_MAX; i++) {
-		struct held *h = &f->held[i];
+	struct way *w = ctx;
 
-		if (!h->at || h->at > now)
-			continue;
-		dev_send(f->inner, &h->frame, 1, now);
-		free(h->data);
+	if (chance(w->fault, w->fault->cfg.loss))
+		return;
+	if (chance(w->fault, w->fault->cfg.dup))
+		pass(w, packet, len);
+	pass(w, packet, len);
+}
+
+static struct held *held_first(struct way *w)
+{
+	struct held *first = NULL;
+
+	for (int i = 0; w->nheld && i < HELD_MAX; i++)
+		if (w->held[i].at && (!first || w->held[i].at < first->at))
+			first = &w->held[i];
+	return first;
+}
+
+static void held_release(struct way *w, ztime_t now)
+{
+	struct held *h;
+
+	while ((h = held_first(w)) && h->at <= now) {
 		h->at = 0;
+		w->nheld--;
+		w->emit(w->fault, h->data, h->len);
 	}
 }
 
@@ -109,30 +163,60 @@ static unsigned int fault_send(struct dev *d, const struct wire_frame_out *frame
 	struct fault *f = base_container_of(d, struct fault, dev);
 
 	f->now = now;
-	held_release(f, now);
 	for (unsigned int i = 0; i < n; i++)
-		dev_split(&frames[i], f->scratch, packet_send, f);
+		dev_split(&frames[i], f->scratch, packet_treat, &f->out);
+	held_release(&f->out, now);
 	return n;
+}
+
+static void ready_free(struct fault *f, unsigned int n)
+{
+	for (; n; n--)
+		free(f->ready[f->ready_got++ % READY_MAX].data);
+}
+
+static void inner_take(struct fault *f, ztime_t now)
+{
+	struct wire_frame_in frames[16];
+	unsigned int n = dev_recv(f->inner, frames, 16, now);
+
+	for (unsigned int i = 0; i < n; i++) {
+		packet_treat(&f->in, frames[i].data, frames[i].len);
+		if (frames[i].owner)
+			f->cfg.put(f->cfg.ctx, frames[i].owner);
+	}
 }
 
 static unsigned int fault_recv(struct dev *d, struct wire_frame_in *frames, unsigned int max,
 			       ztime_t now)
 {
 	struct fault *f = base_container_of(d, struct fault, dev);
+	unsigned int n = 0;
 
-	held_release(f, now);
-	return dev_recv(f->inner, frames, max, now);
+	f->now = now;
+	ready_free(f, f->lent);
+	held_release(&f->out, now);
+	inner_take(f, now);
+	held_release(&f->in, now);
+	for (; n < max && f->ready_got + n != f->ready_put; n++) {
+		const struct held *h = &f->ready[(f->ready_got + n) % READY_MAX];
+
+		frames[n] = (struct wire_frame_in){ .data = h->data, .len = (uint32_t)h->len };
+	}
+	f->lent = n;
+	return n;
 }
 
 static ztime_t fault_deadline(const struct dev *d)
 {
-	const struct fault *f = base_container_of(d, const struct fault, dev);
+	struct fault *f = (struct fault *)base_container_of(d, const struct fault, dev);
+	struct held *out = held_first(&f->out), *in = held_first(&f->in);
 	ztime_t at = dev_deadline(f->inner);
 
-	for (int i = 0; i < HELD_MAX; i++)
-		if (f->held[i].at)
-			at = ztime_min(at, f->held[i].at);
-	return at;
+	if (f->ready_got + f->lent != f->ready_put)
+		return 0;
+	at = out ? ztime_min(at, out->at) : at;
+	return in ? ztime_min(at, in->at) : at;
 }
 
 static int fault_fd(const struct dev *d)
@@ -140,13 +224,20 @@ static int fault_fd(const struct dev *d)
 	return dev_fd(base_container_of(d, const struct fault, dev)->inner);
 }
 
+static void way_free(struct way *w)
+{
+	for (int i = 0; i < HELD_MAX; i++)
+		if (w->held[i].at)
+			free(w->held[i].data);
+}
+
 static void fault_close(struct dev *d)
 {
 	struct fault *f = base_container_of(d, struct fault, dev);
 
-	for (int i = 0; i < HELD_MAX; i++)
-		if (f->held[i].at)
-			free(f->held[i].data);
+	way_free(&f->out);
+	way_free(&f->in);
+	ready_free(f, f->ready_put - f->ready_got);
 	dev_close(f->inner);
 	free(f);
 }
@@ -171,6 +262,9 @@ struct dev *dev_fault_new(struct dev *inner, const struct dev_fault_config *cfg)
 		.mtu = inner->mtu,
 	};
 	f->inner = inner;
+	f->out.fault = f->in.fault = f;
+	f->out.emit = out_emit;
+	f->in.emit = in_emit;
 	f->cfg = *cfg;
 	f->state = cfg->seed;
 	return &f->dev;

@@ -1,8 +1,9 @@
 /* dev_fault.h - a device around any other, on whose way packets are lost, doubled, delayed,
  * reordered and damaged
  *
- * What it does: treats each sent packet by chance, from a seed, so that a run can be repeated.
- * Called like any device; one thread. Memory: its own; the inner device is closed with it.
+ * What it does: treats each packet, both ways, by chance from a seed, so that a run can be
+ * repeated. Called like any device; one thread. Memory: its own; the inner device is closed with
+ * it.
  */
 #ifndef ZTCP_DEV_FAULT_H
 #define ZTCP_DEV_FAULT_H
@@ -13,7 +14,13 @@
 struct dev_fault_config {
 	uint64_t seed;
 	uint32_t loss, dup, corrupt, reorder;
-	ztime_t jitter; /* a reordered packet is held back by up to this */
+	ztime_t delay;  /* of each packet, each way */
+	ztime_t jitter; /* a reordered packet is held back by up to this besides */
+	/*
+	 * Gives back the owner of a frame that @inner gave with one; not needed where it lends all.
+	 */
+	void (*put)(void *ctx, void *owner);
+	void *ctx;
 };
 
 /**

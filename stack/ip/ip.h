@@ -37,7 +37,7 @@
 #define IP_PENDING_PER_NEIGH 4
 #define IP4_MTU_MIN          68   /* RFC 791 */
 #define IP6_MTU_MIN          1280 /* RFC 8200 5 */
-#define IP_TTL               64
+#define IP_HOPS              64
 
 struct ip;
 

@@ -43,7 +43,7 @@ static enum counter icmp_answer(struct ip *ip, const struct ip_packet *p, const 
 		return CNT_none;
 	ip_eth_put(ip, f, &p->mac, v4 ? WIRE_ETH_IP4 : WIRE_ETH_IP6);
 	ip_header_put(f, &p->dst, &p->src, v4 ? WIRE_PROTO_ICMP : WIRE_PROTO_ICMP6,
-		      WIRE_ICMP_LEN + m->body_len, IP_TTL);
+		      WIRE_ICMP_LEN + m->body_len, IP_HOPS);
 	wire_icmp_emit(m, v4 ? NULL : &p->dst, v4 ? NULL : &p->src, f->hdr + f->l4_at);
 	f->hdr_len = (uint16_t)(f->l4_at + WIRE_ICMP_LEN);
 	if (ip_payload_copy(ip, f, m->body, m->body_len))

@@ -130,7 +130,7 @@ static void segment_put(const struct ip *ip, struct wire_frame_out *f, const str
 
 	seg->sport = flow->lport;
 	seg->dport = flow->rport;
-	ip_header_put(f, &flow->local, &flow->remote, WIRE_PROTO_TCP, hdr_len + seg->len, IP_TTL);
+	ip_header_put(f, &flow->local, &flow->remote, WIRE_PROTO_TCP, hdr_len + seg->len, IP_HOPS);
 	ecn_put(f, wire_addr_is_v4(&flow->remote), seg->ecn);
 	tcp = f->hdr + f->l4_at;
 	wire_tcp_emit(seg, tcp);

@@ -1,0 +1,249 @@
+#!/bin/bash
+# interop.sh - the instance against the kernel's TCP over a TAP, in a network namespace of its own
+#
+# usage: interop.sh HOST_PROGRAM [quick|soak] [CASE...]
+# Exit: 0 all passed, 1 a case failed, 77 no namespace or no TAP can be made here.
+set -u
+
+host=${1:?usage: interop.sh HOST_PROGRAM [quick|soak] [CASE...]}
+length=${2:-quick}
+shift $(($# < 2 ? $# : 2))
+
+if [ "${INTEROP_INSIDE:-}" != 1 ]; then
+	unshare -n true 2>/dev/null && [ -r /dev/net/tun ] || exit 77
+	INTEROP_INSIDE=1 exec unshare -n "$0" "$host" "$length" "$@"
+fi
+
+work=$(mktemp -d)
+failed=0
+trap 'stop_all; rm -rf "$work"' EXIT
+case $length in
+soak) bulk=$((1024 * 1024 * 1024)) ;;
+*) bulk=$((24 * 1024 * 1024)) ;;
+esac
+host_pid= helper_pid=
+
+stop_all() {
+	[ -z "$host_pid" ] || { kill "$host_pid" && wait "$host_pid"; } 2>/dev/null
+	[ -z "$helper_pid" ] || { kill "$helper_pid" && wait "$helper_pid"; } 2>/dev/null
+	host_pid= helper_pid=
+}
+
+# Wait until FILE holds LINE.
+await() {
+	for _ in $(seq 500); do
+		grep -qs "$2" "$1" && return 0
+		sleep 0.01
+	done
+	return 1
+}
+
+interface() { # MTU
+	sysctl -qw net.ipv6.conf.zt0.accept_dad=0 net.ipv6.conf.zt0.accept_ra=0 2>/dev/null
+	ip link set zt0 mtu "$1" up && ip addr add 10.9.0.1/24 dev zt0 &&
+		{ [ "$1" -lt 1280 ] || ip addr add fd09::1/64 dev zt0 nodad; }
+}
+
+mtu_of() {
+	local mtu=1500
+	while [ $# -gt 1 ]; do
+		[ "$1" = --mtu ] && mtu=$2
+		shift
+	done
+	echo "$mtu"
+}
+
+serve() { # options: start the host's web server
+	"$host" "$@" serve 2>"$work/host.err" &
+	host_pid=$!
+	await "$work/host.err" ready && interface "$(mtu_of "$@" x)"
+}
+
+# End the server; it says what it left behind.
+served() {
+	kill "$host_pid" 2>/dev/null
+	wait "$host_pid"
+	local rc=$?
+	host_pid=
+	[ $rc -eq 0 ] || { cat "$work/host.err"; return 1; }
+}
+
+client() { # output file, options and command of the host
+	local out=$1
+	shift
+	mkfifo "$work/go.$$" && exec 9<>"$work/go.$$" && rm "$work/go.$$"
+	"$host" "$@" <&9 >"$out" 2>"$work/host.err" &
+	host_pid=$!
+	await "$work/host.err" ready && interface "$(mtu_of "$@" x)" && sleep 0.1 && echo go >&9
+	wait "$host_pid"
+	local rc=$?
+	host_pid=
+	exec 9>&-
+	[ $rc -eq 0 ] || { cat "$work/host.err"; return 1; }
+}
+
+fetch() { # URL-host BYTES [curl options]
+	local to=$1 bytes=$2
+	shift 2
+	curl -sS --max-time 60 "$@" "http://$to/$bytes" -o "$work/got" &&
+		cmp "$work/got" <("$host" pattern "$bytes")
+}
+
+post() { # URL-host BYTES
+	"$host" pattern "$2" >"$work/body" &&
+		[ "$(curl -sS --max-time 60 --data-binary @"$work/body" "http://$1/")" = ok ]
+}
+
+sink() { # SECONDS: the kernel's slow reader
+	"$host" ksink 9000 "$1" 2>"$work/sink.err" &
+	helper_pid=$!
+	await "$work/sink.err" ready
+}
+
+sunk() {
+	wait "$helper_pid"
+	local rc=$?
+	helper_pid=
+	return $rc
+}
+
+send() { # ADDR BYTES SECONDS options: our bytes to the kernel, FIN, its answer back
+	local addr=$1 bytes=$2 seconds=$3
+	shift 3
+	sink "$seconds" && client "$work/answer" "$@" send "$addr" 9000 "$bytes" && sunk &&
+		[ "$(cat "$work/answer")" = "$bytes ok" ]
+}
+
+faults=(--loss 5000 --dup 2000 --corrupt 2000 --reorder 20000 --delay 500 --jitter 3000)
+
+case_get4() { serve && fetch 10.9.0.2 $bulk && served; }
+case_get6() { serve && fetch '[fd09::2]' $bulk -g && served; }
+case_get_small() { serve && for n in 0 1 100 1447 1448 1449 65536; do fetch 10.9.0.2 $n || return 1; done && served; }
+case_post4() { serve && post 10.9.0.2 $bulk && served; }
+case_post6() { serve && post '[fd09::2]' $((bulk / 2)) && served; }
+case_get_mtu576() { serve --mtu 576 && fetch 10.9.0.2 $((bulk / 8)) && post 10.9.0.2 $((bulk / 8)) && served; }
+case_get_mtu9000() { serve --mtu 9000 && fetch 10.9.0.2 $bulk && post 10.9.0.2 $bulk && served; }
+case_no_timestamps() { serve --no-ts && fetch 10.9.0.2 $((bulk / 4)) && post 10.9.0.2 $((bulk / 4)) && served; }
+case_no_window_scale() { serve --no-ws && fetch 10.9.0.2 $((bulk / 4)) && post 10.9.0.2 $((bulk / 4)) && served; }
+case_no_sack() { serve --no-sack "${faults[@]}" && fetch 10.9.0.2 $((bulk / 24)) && post 10.9.0.2 $((bulk / 24)) && served; }
+case_kernel_plain() {
+	sysctl -qw net.ipv4.tcp_timestamps=0 net.ipv4.tcp_window_scaling=0 net.ipv4.tcp_sack=0
+	serve && fetch 10.9.0.2 $((bulk / 4)) && post 10.9.0.2 $((bulk / 4)) && served
+	local rc=$?
+	sysctl -qw net.ipv4.tcp_timestamps=1 net.ipv4.tcp_window_scaling=1 net.ipv4.tcp_sack=1
+	return $rc
+}
+case_ecn() {
+	sysctl -qw net.ipv4.tcp_ecn=1
+	serve && fetch 10.9.0.2 $((bulk / 4)) && served
+	local rc=$?
+	sysctl -qw net.ipv4.tcp_ecn=2
+	return $rc
+}
+case_faults_get4() { serve "${faults[@]}" && fetch 10.9.0.2 $((bulk / 6)) && served; }
+case_faults_get6() { serve "${faults[@]}" --seed 2 && fetch '[fd09::2]' $((bulk / 6)) -g && served; }
+case_faults_post4() { serve "${faults[@]}" --seed 3 && post 10.9.0.2 $((bulk / 6)) && served; }
+case_faults_reno() { serve "${faults[@]}" --cc reno && fetch 10.9.0.2 $((bulk / 12)) && served; }
+case_parallel() {
+	serve --loss 2000 || return 1
+	local pids=() p
+	for i in $(seq 16); do
+		curl -sS --max-time 60 "http://10.9.0.2/$((i * 50000))" -o "$work/p$i" & pids+=($!)
+	done
+	for p in "${pids[@]}"; do wait "$p" || return 1; done
+	for i in $(seq 16); do cmp "$work/p$i" <("$host" pattern $((i * 50000))) || return 1; done
+	served
+}
+case_slow_reader() { serve && fetch 10.9.0.2 4000000 --limit-rate 1M && served; }
+case_send4() { send 10.9.0.1 $bulk 0; }
+case_send6() { send fd09::1 $bulk 0; }
+case_zero_window() { send 10.9.0.1 20000000 $([ "$length" = soak ] && echo 60 || echo 4); }
+case_send_faults() { send 10.9.0.1 $((bulk / 12)) 0 "${faults[@]}"; }
+case_get_from_kernel() {
+	mkdir -p "$work/www" && "$host" pattern $bulk >"$work/www/bulk" || return 1
+	python3 -m http.server --directory "$work/www" 8000 >"$work/www.log" 2>&1 &
+	helper_pid=$!
+	sleep 1
+	client "$work/got" get 10.9.0.1 8000 /bulk && cmp "$work/got" "$work/www/bulk"
+	local rc=$?
+	kill $helper_pid; wait $helper_pid 2>/dev/null
+	helper_pid=
+	return $rc
+}
+case_refused() {
+	! client "$work/out" get 10.9.0.1 7999 / >"$work/log" && grep -q 'Connection refused' "$work/log"
+}
+echo_ask() { # ADDR BYTES: one ICMP echo; true when the same bytes come back within a second
+	python3 - "$1" "$2" <<-'EOF'
+	import os, socket, struct, sys
+	v6 = ':' in sys.argv[1]
+	s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_RAW, 58 if v6 else 1)
+	s.settimeout(1)
+	body = os.urandom(int(sys.argv[2]))
+	m = struct.pack('!BBHHH', 128 if v6 else 8, 0, 0, 77, 1) + body
+	if not v6:
+	    p = m + bytes(len(m) & 1)
+	    c = sum(struct.unpack('!%dH' % (len(p) // 2), p))
+	    while c >> 16: c = (c & 0xffff) + (c >> 16)
+	    m = m[:2] + struct.pack('!H', ~c & 0xffff) + m[4:]
+	s.sendto(m, (sys.argv[1], 0))
+	try:
+	    while True:
+	        r = s.recv(65536)
+	        r = r if v6 else r[20:]
+	        if r[0] == (129 if v6 else 0): sys.exit(r[8:] != body)
+	except socket.timeout:
+	    sys.exit(1)
+	EOF
+}
+case_echo() {
+	serve && for n in 0 1 56 1400; do echo_ask 10.9.0.2 $n && echo_ask fd09::2 $n || return 1; done && served
+}
+case_echo_fragments() { # a reassembled one gets no answer and does no harm
+	serve && ! echo_ask 10.9.0.2 4000 && fetch 10.9.0.2 1000 && served
+}
+case_syn_flood() {
+	serve || return 1
+	python3 - <<-'EOF' &
+	import random, socket, struct, time
+	def csum(b):
+	    s = sum(struct.unpack('!%dH' % (len(b) // 2), b))
+	    while s >> 16: s = (s & 0xffff) + (s >> 16)
+	    return ~s & 0xffff
+	raw = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_RAW)
+	dst = socket.inet_aton('10.9.0.2')
+	for i in range(20000):
+	    src = struct.pack('!I', 0x0b000000 | random.getrandbits(24))
+	    tcp = struct.pack('!HHIIBBHHH', random.randrange(1024, 65535), 80, random.getrandbits(32), 0, 0x50, 2, 1000, 0, 0)
+	    c = csum(src + dst + struct.pack('!HH', 6, 20) + tcp)
+	    tcp = tcp[:16] + struct.pack('!H', c) + tcp[18:]
+	    ip = struct.pack('!BBHHHBBH4s4s', 0x45, 0, 40, 0, 0, 64, 6, 0, src, dst)
+	    raw.sendto(ip + tcp, ('10.9.0.2', 0))
+	    if i % 200 == 0: time.sleep(0.02)
+	EOF
+	helper_pid=$!
+	sleep 0.5
+	for _ in 1 2 3 4 5; do fetch 10.9.0.2 200000 || return 1; done
+	sunk && fetch 10.9.0.2 200000 && served
+}
+
+run_case() {
+	local begin=$SECONDS
+	if "case_$1" >"$work/case.log" 2>&1; then
+		[ -z "${VERBOSE:-}" ] || echo "pass $1 $((SECONDS - begin)) s"
+	else
+		echo "FAIL $1"
+		sed 's/^/    /' "$work/case.log" | tail -20
+		failed=1
+	fi
+	stop_all
+	rm -f "$work"/*.err "$work/got" "$work/body"
+}
+
+ip link set lo up
+cases=("$@")
+[ ${#cases[@]} -gt 0 ] || mapfile -t cases < <(declare -F | sed -n 's/^declare -f case_//p')
+for c in "${cases[@]}"; do
+	run_case "$c"
+done
+exit $failed
