@@ -308,6 +308,13 @@ static void preload_set(const char *library)
 	free(list);
 }
 
+static bool only_this(void)
+{
+	const char *only = getenv(options_table()[OPTIONS_only].env);
+
+	return only && !strcmp(only, "1");
+}
+
 static void accelerate(const char *program)
 {
 	static struct run_prog prog;
@@ -320,7 +327,8 @@ static void accelerate(const char *program)
 	if (prog.why != RUN_WHY_FINE)
 		say("%s: it runs without acceleration",
 		    run_prog_sentence(&prog, sentence, sizeof(sentence)));
-	if (prog.preload)
+	/* under --only the library takes itself out of the environment: if it is loaded */
+	if (prog.preload && !(prog.why != RUN_WHY_FINE && only_this()))
 		preload_set(library);
 }
 

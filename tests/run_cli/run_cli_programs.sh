@@ -40,6 +40,8 @@ C
 gcc -static "$work/child.c" -o "$work/static-child" || exit 1
 said "$run" "$work/static-child"
 same "children of a static program" "<$lib>" "$out"
+said "$run" --only "$work/static-child"
+same "children of a static program under --only" "<>" "$out"
 
 # Go: its linker's note, put into a C program by the assembler; and its section alone.
 cat >"$work/note.s" <<'S'
