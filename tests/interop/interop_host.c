@@ -161,15 +161,16 @@ static void body_take(struct peer *p, const uint8_t *data, size_t n)
 
 static void request_read(struct host *h, struct peer *p, const uint8_t *data, size_t n, ztime_t now)
 {
+	size_t part;
 	char *end;
 
 	if (p->in_body) {
 		body_take(p, data, n);
 		return;
 	}
-	n = BASE_MIN(n, REQUEST - 1 - p->have);
-	memcpy(p->request + p->have, data, n);
-	p->have += n;
+	part = BASE_MIN(n, REQUEST - 1 - p->have);
+	memcpy(p->request + p->have, data, part);
+	p->have += part;
 	p->request[p->have] = 0;
 	end = strstr(p->request, "\r\n\r\n");
 	if (!end)
@@ -177,6 +178,7 @@ static void request_read(struct host *h, struct peer *p, const uint8_t *data, si
 	request_start(h, p, now);
 	end += 4;
 	body_take(p, (uint8_t *)end, p->have - (size_t)(end - p->request));
+	body_take(p, data + part, n - part);
 }
 
 static void server_turn(struct host *h, struct peer *p, ztime_t now)
