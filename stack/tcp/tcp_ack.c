@@ -83,8 +83,8 @@ static void ack_ecn(struct tcb *t, const struct wire_tcp *seg, ztime_t now)
 
 static void ack_timer(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now)
 {
-	if (t->xmit_mode == TCP_XMIT_REO)
-		return;
+	if (t->xmit_mode == TCP_XMIT_REO && t->loss && t->sent)
+		return; /* loss recovery has set it */
 	if (ai->acked || ai->sacked || !t->sent)
 		tcp_xmit_arm(t, now); /* RFC 6298 5.2, 5.3 */
 }

@@ -170,6 +170,11 @@ static enum counter refuse(struct tcb *t, const struct wire_tcp *seg, ztime_t no
 
 	if (seg->flags & TCP_RST)
 		return old ? CNT_tcp_old : CNT_tcp_beyond;
+	/* An answer to a keep-alive probe may lie just beyond a full window: the peer lives all the same. */
+	if (seg->flags & TCP_ACK && seg->ack - t->snd_una <= t->snd_nxt - t->snd_una) {
+		t->probes = 0;
+		t->seen_ms = tcp_now_ms(now);
+	}
 	if (t->state == TCP_ST_TIME_WAIT && seg->flags & TCP_FIN)
 		tcp_time_wait(t, now); /* eighth: the peer missed our ACK: 2 MSL again */
 	if (old && seg->len && tcp_is(t, TCP_F_SACK)) { /* RFC 2883 4.1 */

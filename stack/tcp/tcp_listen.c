@@ -107,7 +107,12 @@ static enum tcp_listen_verdict listen_ack(struct tcp_listener *l, const struct w
 		*why = CNT_tcp_accept_full;
 		return TCP_LISTEN_DROP;
 	}
+	/* With cookies out, this may be a later segment of a connection whose first one was lost: a RST would kill it, while
+	 * silence lets the first one come again.
+	 */
 	*why = asked ? CNT_tcp_cookie_bad : CNT_tcp_listen_ack;
+	if (asked)
+		return TCP_LISTEN_DROP;
 	tcp_reset_reply(seg, reply);
 	return TCP_LISTEN_REPLY;
 }

@@ -227,8 +227,10 @@ void tcp_loss_reo_timeout(struct tcb *t, ztime_t now)
 	const struct tcp_ackinfo none = { .rtt_us = -1, .rack_sent_at = -1 };
 
 	t->xmit_mode = TCP_XMIT_NONE;
-	if (!t->loss || !t->sent)
+	if (!t->loss || !t->sent) {
+		tcp_xmit_arm(t, now);
 		return;
+	}
 	loss_detect(t, &none, now);
 	if (tcp_in_recovery(t))
 		prr_ack(t, 0);

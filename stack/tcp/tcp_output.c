@@ -402,7 +402,7 @@ unsigned tcp_output(struct tcb *t, struct wire_tcp *out, unsigned max, ztime_t n
 		if (tcp_can_transmit(t))
 			n += out_data(t, out + n, max - n, now);
 		else
-			t->todo &= (uint8_t)~(TCP_DO_SEND | TCP_DO_TLP);
+			t->todo &= (uint8_t)~(TCP_DO_SEND | TCP_DO_FORCE | TCP_DO_TLP);
 	}
 	if (n < max && BASE_UNLIKELY(t->todo & TCP_DO_PROBE))
 		n += out_probe(t, out + n, now);

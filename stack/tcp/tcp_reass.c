@@ -28,6 +28,12 @@ static struct tcp_chunk *take(struct tcb *t, struct wire_tcp_iov *iov, uint32_t 
 	return c;
 }
 
+static void range_free(struct tcb *t, struct tcp_range *r)
+{
+	tcp_ring_free(t, &r->tail, &t->rcv_chunks);
+	tcp_mem_put(t->env, TCP_MEM_RANGE, r);
+}
+
 /* ---------------------------------------------------------------- in order */
 
 static void queue_chunk(struct tcb *t, struct tcp_chunk *c)
@@ -43,18 +49,48 @@ static void queue_chunk(struct tcb *t, struct tcp_chunk *c)
 	t->events |= TCP_EV_READABLE;
 }
 
+/* Text that is next in order goes before text that is not: give up the island that grew least recently. The peer
+ * sends it again (RFC 2018 8 allows it).
+ */
+static bool island_give_up(struct tcb *t)
+{
+	struct tcp_range **p = &t->ooo, *r;
+
+	if (!t->ooo)
+		return false;
+	while ((*p)->next)
+		p = &(*p)->next;
+	r = *p;
+	*p = NULL;
+	range_free(t, r);
+	return true;
+}
+
+static struct tcp_chunk *take_next(struct tcb *t, struct wire_tcp_iov *iov, enum counter *why)
+{
+	struct tcp_chunk *c = NULL;
+
+	do {
+		*why = CNT_tcp_rcv_full;
+		if (BASE_UNLIKELY(chunks_full(t)))
+			continue;
+		*why = CNT_tcp_rcv_memory;
+		c = take(t, iov, t->rcv_nxt);
+	} while (BASE_UNLIKELY(!c) && island_give_up(t));
+	return c;
+}
+
 static enum counter in_order(struct tcb *t, struct wire_tcp *seg)
 {
 	for (unsigned i = 0; i < seg->niov; i++) {
 		struct tcp_chunk *c;
+		enum counter why;
 
 		if (!seg->iov[i].len)
 			continue;
-		if (BASE_UNLIKELY(chunks_full(t)))
-			return CNT_tcp_rcv_full;
-		c = take(t, &seg->iov[i], t->rcv_nxt);
+		c = take_next(t, &seg->iov[i], &why);
 		if (BASE_UNLIKELY(!c))
-			return CNT_tcp_rcv_memory;
+			return why;
 		queue_chunk(t, c);
 	}
 	return CNT_none;
@@ -69,12 +105,6 @@ static void range_unlink(struct tcb *t, struct tcp_range *r)
 	while (*p != r)
 		p = &(*p)->next;
 	*p = r->next;
-}
-
-static void range_free(struct tcb *t, struct tcp_range *r)
-{
-	tcp_ring_free(t, &r->tail, &t->rcv_chunks);
-	tcp_mem_put(t->env, TCP_MEM_RANGE, r);
 }
 
 /* Cut @n bytes off the front of an island that rcv_nxt or a neighbour has overtaken. */

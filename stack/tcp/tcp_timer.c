@@ -152,15 +152,15 @@ static void syn_timeout(struct tcb *t, ztime_t now)
 	tcp_rto_arm(t, now);
 }
 
-/* RFC 4821 7.7, without ICMP: full segments vanish again and again, so try smaller ones. */
+/* RFC 4821 7.7, without ICMP: the same segment vanishes again and again, so try smaller ones. */
 static void black_hole_check(struct tcb *t)
 {
 	struct tcp_sent *s = tcp_sent_first(t);
-	uint16_t floor = t->env->cfg.mss_floor;
+	uint32_t floor = t->env->cfg.mss_floor, len = BASE_MIN(s->end - s->seq, (uint32_t)t->mss);
 
-	if (t->backoff != BLACK_HOLE_TIMEOUTS || t->mss <= floor || s->end - s->seq < t->mss)
+	if (t->backoff % BLACK_HOLE_TIMEOUTS || t->mss <= floor || len <= floor)
 		return;
-	t->probed_mss = (uint16_t)BASE_MAX(t->mss / 2, floor);
+	t->probed_mss = (uint16_t)BASE_MAX(len / 2, floor);
 	tcp_mss_update(t);
 	tcp_count(t, CNT_tcp_black_hole);
 }
