@@ -1,6 +1,10 @@
 # ZtcpTarget.cmake - the kinds of targets of this tree. Flags belong to targets, never to folders.
 include(GNUInstallDirs)
 set(ztcp_warnings -Wall -Wextra -Werror -Wstrict-prototypes -Wpointer-arith -Wwrite-strings -Wvla)
+if(CMAKE_C_COMPILER_ID STREQUAL "Clang")
+	# What only gcc knows is no fault; gcc builds the product.
+	list(APPEND ztcp_warnings -Wno-unknown-attributes -Wno-unknown-warning-option)
+endif()
 
 # ztcp_defaults(TARGET): flags that every target of ours has. Includes are written from the top of the tree.
 function(ztcp_defaults target)

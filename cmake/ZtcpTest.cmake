@@ -2,6 +2,10 @@
 set(ztcp_test_bin ${CMAKE_BINARY_DIR}/tests/bin)
 set(ZTCP_FUZZ_SECONDS 30 CACHE STRING "how long ctest runs each fuzzer")
 
+# What the presets tsan and fuzz build: only what runs in them.
+add_custom_target(race_tests)
+add_custom_target(fuzzers)
+
 # What every test finds in its environment. A leak or a race must never pass unseen.
 set(ztcp_test_environment
 	ZTCP_SOURCE=${CMAKE_SOURCE_DIR} ZTCP_BUILD=${CMAKE_BINARY_DIR} ZTCP_SANITIZE=${ZTCP_SANITIZE}
@@ -60,6 +64,7 @@ function(ztcp_race_test name)
 	cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;LINK;ARGS" ${ARGN})
 	ztcp_arguments_check(${name} "${A_UNPARSED_ARGUMENTS}")
 	ztcp_test_program(${name} SOURCES ${A_SOURCES} LINK ${A_LINK})
+	add_dependencies(race_tests ${name})
 	ztcp_test_add(${name} COMMAND ${ztcp_test_launcher} $<TARGET_FILE:${name}> ${A_ARGS} LABELS race TIMEOUT ${A_TIMEOUT})
 endfunction()
 
@@ -81,6 +86,7 @@ function(ztcp_fuzzer name)
 		set(A_SECONDS ${ZTCP_FUZZ_SECONDS})
 	endif()
 	ztcp_test_program(${name} SOURCES ${A_SOURCES} LINK ${A_LINK})
+	add_dependencies(fuzzers ${name})
 	target_link_options(${name} PRIVATE -fsanitize=fuzzer)
 	set(work ${CMAKE_BINARY_DIR}/fuzz/${name})
 	file(MAKE_DIRECTORY ${work}/corpus)
