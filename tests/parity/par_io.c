@@ -567,7 +567,7 @@ CASE(fill_drain, F_ANY, "non-blocking writes until EAGAIN, then all of it is rea
 	while ((r = end_put1(&c->a, 10000)) > 0)
 		;
 	SHOW(r);
-	say("took at least 64 KB: %d", c->a.tx >= 65536);
+	say("took some: %d", c->a.tx > 0);
 	say("not writable: %s", poll_name(end_poll(&c->a, POLLOUT, 0)));
 	long want = c->a.tx;
 

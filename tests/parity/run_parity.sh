@@ -6,6 +6,7 @@
 #   --case REGEX  only cases whose NAME.FLAVOUR matches
 #   --seed N      seed of the chaos mode (default 1)
 #   --jobs N      cases run at once (default: one a processor)
+#   --limit N     seconds a case may take before it is called a hang (default 20)
 #   --build DIR   the build folder (default: $ZTCP_BUILD, or build/release of this tree)
 #   --out DIR     keep what was printed there (default: a temporary folder, removed)
 #   --native N    no comparison with ztcp_run: run natively N times and compare these
@@ -19,10 +20,9 @@ set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tree=$(cd "$here/../.." && pwd)
 build=${ZTCP_BUILD:-$tree/build/release}
-limit=20        # seconds a case may take before it is called a hang
 lifted_least=90 # percent of the warm cases of a program that must have used the shm path
 
-modes=() programs=() regex=. seed=1 jobs=$(nproc) out='' native=0 table='' unlifted=''
+modes=() programs=() regex=. seed=1 jobs=$(nproc) limit=20 out='' native=0 table='' unlifted=''
 
 die() {
 	echo "run_parity: $*" >&2
@@ -43,7 +43,7 @@ mode_env() {
 run_case() { # FILE COMMAND...
 	local file=$1 status
 	shift
-	timeout -k 1 $limit "$@" >"$file.raw" 2>"$file.err" </dev/null
+	{ timeout -k 1 "$limit" "$@" >"$file.raw" 2>"$file.err" </dev/null; } 2>/dev/null
 	status=$?
 	{
 		grep -av '^| ' "$file.raw"
@@ -106,15 +106,17 @@ while [ $# -gt 0 ]; do
 	--case) regex=$2 && shift 2 ;;
 	--seed) seed=$2 && shift 2 ;;
 	--jobs) jobs=$2 && shift 2 ;;
+	--limit) limit=$2 && shift 2 ;;
 	--build) build=$2 && shift 2 ;;
 	--out) out=$2 && shift 2 ;;
 	--native) native=$2 && shift 2 ;;
 	--table) table=yes && shift ;;
 	--unlifted) unlifted=yes && shift ;;
 	--one) # internal: run by xargs
-		build=$2 out=$3 seed=$4 native=$5
-		read -ra modes <<<"$6"
-		if [ "$native" -gt 0 ]; then native_case "$7" "$8" "$9"; else one_case "$7" "$8" "$9"; fi
+		build=$2 out=$3 seed=$4 native=$5 limit=$6
+		read -ra modes <<<"$7"
+		shift 7
+		if [ "$native" -gt 0 ]; then native_case "$@"; else one_case "$@"; fi
 		exit
 		;;
 	-h | --help)
@@ -151,7 +153,7 @@ for p in "${programs[@]}"; do
 done
 [ -s "$out/cases" ] || die "no case matches $regex"
 
-xargs -P "$jobs" -L 1 "$0" --one "$build" "$out" "$seed" "$native" "${modes[*]}" <"$out/cases" |
+xargs -P "$jobs" -L 1 "$0" --one "$build" "$out" "$seed" "$native" "$limit" "${modes[*]}" <"$out/cases" |
 	sort >"$out/results"
 
 # Report ------------------------------------------------------------------------------------------
@@ -167,7 +169,7 @@ while read -r p c _ m v _; do
 		bad=$((bad + 1))
 		if [ "$native" -gt 0 ]; then echo "$p $c: two native runs differ"; else
 			echo "$p $c: $v in mode $m"
-			[ $bad -le 40 ] && show_difference "$p" "$c" "$m"
+			[ $bad -le 400 ] && show_difference "$p" "$c" "$m"
 		fi
 		;;
 	broken)
