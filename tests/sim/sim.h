@@ -59,6 +59,7 @@ struct sim_app {
 	uint32_t write_max, read_max;
 	ztime_t write_at, read_at;
 	uint16_t pause;          /* chance of a pause after a write or a read */
+	uint16_t more;           /* chance that a write says that more follows */
 	uint64_t abort_at;       /* abort after so many bytes received; UINT64_MAX: never */
 	bool close_first;        /* close without waiting for the peer's FIN */
 	bool half_close;         /* shut down sending as soon as all is sent */
@@ -162,6 +163,7 @@ const uint8_t *sim_bytes(uint64_t key, uint64_t offset, uint32_t *len);
 /* sim_world.c */
 void sim_fail(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void sim_loop(struct sim *s);
+void sim_clear(struct sim *s);
 void sim_check_end(struct sim *s);
 bool sim_run(struct sim *s, uint64_t seed);
 void sim_free(struct sim *s);

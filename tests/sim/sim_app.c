@@ -43,7 +43,7 @@ static bool write_some(struct sim_host *h, struct sim_conn *c)
 	iov.data = sim_bytes(a->key, a->sent, &len);
 	iov.len = len;
 	h->buf_refs++;
-	n = tcp_send(&c->t, &iov, sim_chance(&s->rng, 500) ? TCP_SEND_MORE : 0, s->now);
+	n = tcp_send(&c->t, &iov, sim_chance(&s->rng, a->more) ? TCP_SEND_MORE : 0, s->now);
 	if (n <= 0) {
 		h->buf_refs--;
 		if (n != -EAGAIN && n != -ENOTCONN && n != -EPIPE)

@@ -97,6 +97,7 @@ static void draw_app(struct sim *s, struct sim_app *a, uint64_t to_send, uint64_
 		.write_max = (uint32_t)(1u << sim_range(r, 4, 16)),
 		.read_max = (uint32_t)(1u << sim_range(r, 4, 16)),
 		.pause = draw_chance(r),
+		.more = 500,
 		.abort_at = UINT64_MAX,
 		.half_close = sim_chance(r, 5000),
 		.close_first = sim_chance(r, 3000),
@@ -345,7 +346,7 @@ void sim_check_end(struct sim *s)
 }
 
 /* After a failure: leave nothing to the next run. */
-static void clear(struct sim *s)
+void sim_clear(struct sim *s)
 {
 	for (unsigned h = 0; h < 2; h++)
 		for (unsigned i = 0; i < s->nconn; i++)
@@ -364,7 +365,7 @@ bool sim_run(struct sim *s, uint64_t seed)
 		sim_check_end(s);
 	if (!s->why[0])
 		return true;
-	clear(s);
+	sim_clear(s);
 	return false;
 }
 
