@@ -152,13 +152,16 @@ static enum counter paws(struct tcb *t, const struct wire_tcp *seg, ztime_t now)
 	return CNT_tcp_paws;
 }
 
-/* Four cases of RFC 9293 3.4: does any of it lie in the window? */
+/* Four cases of RFC 9293 3.4: does any of it lie in the window? One number more than the RFC says is taken for a bare
+ * ACK: a peer whose whole window is lost numbers its ACKs exactly at the right edge, and if both ends were in that state
+ * and refused them, each would wait for the other's timer.
+ */
 static bool acceptable(const struct tcb *t, const struct wire_tcp *seg)
 {
 	uint32_t wnd = tcp_rcv_wnd(t), space = wire_tcp_space(seg);
 
 	if (!space)
-		return seg->seq == t->rcv_nxt || seq_in(seg->seq, t->rcv_nxt, wnd);
+		return seq_in(seg->seq, t->rcv_nxt, wnd + 1);
 	return seq_in(seg->seq, t->rcv_nxt, wnd) || seq_in(seg->seq + space - 1, t->rcv_nxt, wnd) ||
 	       (seq_lt(seg->seq, t->rcv_nxt) && seq_ge(seg->seq + space, t->rcv_nxt + wnd) && wnd);
 }
@@ -170,11 +173,6 @@ static enum counter refuse(struct tcb *t, const struct wire_tcp *seg, ztime_t no
 
 	if (seg->flags & TCP_RST)
 		return old ? CNT_tcp_old : CNT_tcp_beyond;
-	/* An answer to a keep-alive probe may lie just beyond a full window: the peer lives all the same. */
-	if (seg->flags & TCP_ACK && seg->ack - t->snd_una <= t->snd_nxt - t->snd_una) {
-		t->probes = 0;
-		t->seen_ms = tcp_now_ms(now);
-	}
 	if (t->state == TCP_ST_TIME_WAIT && seg->flags & TCP_FIN)
 		tcp_time_wait(t, now); /* eighth: the peer missed our ACK: 2 MSL again */
 	if (old && seg->len && tcp_is(t, TCP_F_SACK)) { /* RFC 2883 4.1 */
