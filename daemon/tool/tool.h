@@ -15,6 +15,9 @@ enum { TOOL_OK, TOOL_FAILED, TOOL_USAGE };
 int tool_policy(int argc, char **argv);
 int tool_ss(int argc, char **argv);
 int tool_why(int argc, char **argv);
+int tool_stat(int argc, char **argv);
+int tool_metrics(int argc, char **argv);
+int tool_top(int argc, char **argv);
 
 /** tool_say() - one line on standard error: "ztcp: ..." */
 void tool_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
@@ -28,6 +31,15 @@ int tool_end(int status);
 /** tool_number() - a decimal number up to @max and nothing else. Return: whether @text is one. */
 bool tool_number(const char *text, uint64_t max, uint64_t *num);
 
+/** struct tool_pids - processes named on the command line */
+struct tool_pids {
+	int pid[256];
+	unsigned count;
+};
+
+/** tool_pids_read() - @args ends with NULL. Return: false after a line on standard error. */
+bool tool_pids_read(struct tool_pids *pids, char **args);
+
 /**
  * tool_grow() - room for one more element
  * @array: NULL or what tool_grow() returned before
@@ -38,7 +50,10 @@ bool tool_number(const char *text, uint64_t max, uint64_t *num);
  */
 void *tool_grow(void *array, size_t count, size_t size);
 
-/** tool_clean() - replace what a terminal might obey in a string that others wrote. Return: @text. */
+/** tool_utf8_length() - Return: bytes of the UTF-8 character at @text, 0 if it begins none. */
+unsigned tool_utf8_length(const char *text);
+
+/** tool_clean() - replace what a terminal might obey, or not understand, in what others wrote. Return: @text. */
 char *tool_clean(char *text);
 
 #endif

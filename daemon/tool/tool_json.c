@@ -4,38 +4,20 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "daemon/tool/tool.h"
+
 static bool comma; /* something stands before on this level */
 
-/* Length of the UTF-8 sequence at @s, or 0. */
-static unsigned utf8_length(const unsigned char *s)
+static void string(const char *s)
 {
-	unsigned n = s[0] < 0x80                   ? 1
-		     : s[0] >= 0xc2 && s[0] < 0xe0 ? 2
-		     : (s[0] & 0xf0) == 0xe0       ? 3
-		     : s[0] >= 0xf0 && s[0] < 0xf5 ? 4
-						   : 0;
-
-	for (unsigned i = 1; i < n; i++)
-		if ((s[i] & 0xc0) != 0x80)
-			return 0;
-	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) ||
-	    (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
-		return 0; /* overlong, surrogate, beyond Unicode */
-	return n;
-}
-
-static void string(const char *text)
-{
-	const unsigned char *s = (const unsigned char *)text;
-
 	putchar('"');
 	while (*s) {
-		unsigned n = utf8_length(s);
+		unsigned n = tool_utf8_length(s);
 
 		if (*s == '"' || *s == '\\')
 			printf("\\%c", *s++);
-		else if (*s < 0x20 || *s == 0x7f)
-			printf("\\u%04x", *s++);
+		else if ((unsigned char)*s < 0x20 || *s == 0x7f)
+			printf("\\u%04x", (unsigned)*s++);
 		else if (!n && *s++)
 			fputs("\\ufffd", stdout);
 		else

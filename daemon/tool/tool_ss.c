@@ -1,7 +1,6 @@
 /* tool_ss.c - ztcp ss: connections as `ss -ti` shows them, with path, reason and bytes per path */
 #include <arpa/inet.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -183,8 +182,7 @@ static void view_print(const struct tool_view *v)
 int tool_ss(int argc, char **argv)
 {
 	struct tool_view v;
-	int pids[256];
-	int count = 0;
+	struct tool_pids pids;
 	int rc, opt;
 
 	optind = 1;
@@ -196,16 +194,9 @@ int tool_ss(int argc, char **argv)
 		else
 			return TOOL_USAGE;
 	}
-	for (; optind < argc; optind++) {
-		uint64_t pid;
-
-		if (!tool_number(argv[optind], INT_MAX, &pid) || !pid)
-			return tool_usage("'%s': expected the id of a process", argv[optind]);
-		if (count == (int)(sizeof(pids) / sizeof(pids[0])))
-			return tool_usage("at most %d processes", count);
-		pids[count++] = (int)pid;
-	}
-	rc = tool_view_read(&v, count ? pids : NULL, (unsigned)count);
+	if (!tool_pids_read(&pids, argv + optind))
+		return TOOL_USAGE;
+	rc = tool_view_read(&v, pids.count ? pids.pid : NULL, pids.count);
 	if (!rc)
 		view_print(&v);
 	if (!rc && v.unseen_netns)

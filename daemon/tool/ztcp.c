@@ -12,6 +12,9 @@ static const struct {
 } commands[] = {
 	{ "ss", tool_ss, "[-j] [-a] [PID...]", "connections with path, reason and bytes per path" },
 	{ "why", tool_why, "[-j] PID:FD", "why a connection is on its path" },
+	{ "stat", tool_stat, "[-j] [PID...]", "open connections of each process, added up" },
+	{ "top", tool_top, "[-b] [-d SECONDS] [-n FRAMES]", "connections by what they carry now" },
+	{ "metrics", tool_metrics, "", "the same sums as OpenMetrics text" },
 	{ "policy", tool_policy, "check [-j] [FILE]", "is a policy right" },
 	{ "policy", tool_policy, "explain [-j] [-v] FILE KEY=VALUE...",
 	  "which rule decides on a connection" },

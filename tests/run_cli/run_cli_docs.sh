@@ -83,7 +83,7 @@ done < <(perl -0777 -ne 'print "$1\t$2\t$3\n" while /^OPTION\((\w+),\s*"([^"]*)"
 [ "$options" = "$(cat "$work/count")" ] || fail "options.def: $(cat "$work/count") options, $options understood"
 
 while read -r command; do
-	grep -q "\"$command\"" <(sed 's/\\-/-/g' "$root/docs/man/ztcp.1") || fail "ztcp.1 does not name: $command"
+	grep -q "\"$command\"\( \|$\)" <(sed 's/\\-/-/g' "$root/docs/man/ztcp.1") || fail "ztcp.1 does not name: $command"
 done < <("$build/bin/ztcp" --help | sed -n 's/^  \(ztcp [a-z]* *\(check\|explain\)\{0,1\}\).*/\1/p' | sed 's/ *$//' | sort -u)
 
 if command -v man >/dev/null; then
@@ -113,7 +113,8 @@ offers _ztcp_run "auto kernel shm stack" ztcp_run --path = ""
 offers _ztcp_run "" ztcp_run --spin ""
 offers _ztcp_run "redis" ztcp_run --policy red
 offers _ztcp_run "redis" ztcp_run --only cat red
-offers _ztcp "ss" ztcp s
+offers _ztcp "ss stat" ztcp s
+offers _ztcp "metrics" ztcp m
 offers _ztcp "check" ztcp policy c
 offers _ztcp "redis" ztcp policy check red
 offers _ztcp "-j -a" ztcp ss -

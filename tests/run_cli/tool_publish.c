@@ -231,6 +231,25 @@ static void publish_torn(void)
 	}
 }
 
+/* A lifted connection that sends, a little every millisecond. */
+static void publish_growing(void)
+{
+	struct stats_head *t = table_make();
+	struct stats_row *r = row_add(t, client, 2);
+	struct shm_ctl *ctl = arena_make();
+
+	r->conn = CONN;
+	r->tx_path = 1;
+	ctl->cookie = r->cookie;
+	if (fork())
+		return;
+	must(!prctl(PR_SET_PDEATHSIG, SIGKILL), "prctl");
+	for (;;) {
+		ctl->tail += 1000000;
+		usleep(1000);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	const char *how = argc > 1 ? argv[1] : "good";
@@ -247,6 +266,8 @@ int main(int argc, char **argv)
 		publish_cut();
 	else if (!strcmp(how, "stolen"))
 		publish_stolen(argv[2]);
+	else if (!strcmp(how, "growing"))
+		publish_growing();
 	else if (!strcmp(how, "torn"))
 		publish_torn();
 	else if (!strcmp(how, "other"))
