@@ -3,8 +3,9 @@
  * usage: stress_integrity [--bytes N] [--conns N] [--seed N] [--limit SECONDS] [--each N]
  *
  * Two processes (the second made by exec of this program) and between them a number of connections;
- * one more connection has both ends in the first process. Each end has a thread that writes and one
- * that reads. Sizes and kinds of calls are random. A connection carries about --each bytes each way and
+ * one more connection has both ends in the first process. An end is used in one of three styles: a thread
+ * that writes and one that reads; one thread with poll and O_NONBLOCK; one thread that asks and answers
+ * in turns. Sizes and kinds of calls are random. A connection carries about --each bytes each way and
  * is then ended (shutdown, close, or half-close with the other direction going on) and made anew, until
  * --bytes have passed in all. What must hold: every byte is the one of its stream and offset, and the
  * end of a stream comes exactly after its last byte.
@@ -22,7 +23,7 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 
-enum { ROOM = 1 << 18, KINDS_W = 8, KINDS_R = 9 };
+enum { ROOM = 1 << 18 };
 
 static uint64_t total = 64 << 20, seed = 1, each = 4 << 20;
 static unsigned conns = 4, limit = 300;
@@ -156,26 +157,42 @@ static ssize_t send_some(struct lane *l, int kind, size_t n)
 	}
 }
 
+/* One call that writes up to @n bytes. Return: false if it would have blocked */
+static bool write_step(struct lane *l, int kind, size_t n)
+{
+	stress_fill(l->key, l->off, l->buf, n);
+	ssize_t r = send_some(l, kind, n);
+
+	if (r < 0 && errno == EAGAIN)
+		return false;
+	if (r < 0 && errno != EINTR)
+		wrong(l, "write failed", kind);
+	if (r > (ssize_t)n)
+		wrong(l, "wrote more than asked", kind);
+	l->off += r > 0 ? r : 0;
+	return true;
+}
+
+static int write_kind(struct lane *l)
+{
+	unsigned dice = stress_random(&l->rand) % 1024; /* splice is rare: it keeps a connection lowered */
+
+	return dice < 1 ? 7 : dice < 20 ? 6 : (int)(dice % 6);
+}
+
+static void write_end(struct lane *l)
+{
+	if (shutdown(l->fd, SHUT_WR))
+		wrong(l, "shutdown failed", -1);
+}
+
 static void *write_lane(void *arg)
 {
 	struct lane *l = arg;
 
-	while (l->off < l->size) {
-		size_t n = some(l, l->size - l->off);
-		unsigned dice = stress_random(&l->rand) % 64;
-		int kind = dice < 2 ? 6 + (int)dice : (int)(dice % 6);
-
-		stress_fill(l->key, l->off, l->buf, n);
-		ssize_t r = send_some(l, kind, n);
-
-		if (r < 0 && errno != EINTR)
-			wrong(l, "write failed", kind);
-		if (r > (ssize_t)n)
-			wrong(l, "wrote more than asked", kind);
-		l->off += r > 0 ? r : 0;
-	}
-	if (shutdown(l->fd, SHUT_WR))
-		wrong(l, "shutdown failed", -1);
+	while (l->off < l->size)
+		write_step(l, write_kind(l), some(l, l->size - l->off));
+	write_end(l);
 	return NULL;
 }
 
@@ -242,34 +259,88 @@ static ssize_t recv_some(struct lane *l, int kind, size_t n)
 	}
 }
 
+/* One call that reads up to @n bytes. Return: false at the end of the stream */
+static bool read_step(struct lane *l, int kind, size_t n)
+{
+	ssize_t r = recv_some(l, kind, n);
+
+	if (r < 0 && (errno == EINTR || errno == EAGAIN))
+		return true;
+	if (r < 0)
+		wrong(l, "read failed", kind);
+	if (r == 0) {
+		if (l->off != l->size)
+			wrong(l, "the stream ended too early", kind);
+		return false;
+	}
+	if (l->off + r > l->size)
+		wrong(l, "more bytes than were sent", kind);
+	long bad = stress_wrong(l->key, l->off, l->buf, r);
+
+	if (bad >= 0) {
+		l->off += bad;
+		wrong(l, "wrong byte", kind);
+	}
+	l->off += r;
+	return true;
+}
+
 static void *read_lane(void *arg)
 {
 	struct lane *l = arg;
+	int kind;
 
-	for (;;) {
+	do {
 		unsigned dice = stress_random(&l->rand) % 64;
-		int kind = dice < 1 ? 8 : (int)(dice % 8);
-		ssize_t r = recv_some(l, kind, some(l, ROOM));
 
-		if (r < 0 && (errno == EINTR || errno == EAGAIN))
-			continue;
-		if (r < 0)
-			wrong(l, "read failed", kind);
-		if (r == 0)
-			break;
-		if (l->off + r > l->size)
-			wrong(l, "more bytes than were sent", kind);
-		long bad = stress_wrong(l->key, l->off, l->buf, r);
-
-		if (bad >= 0) {
-			l->off += bad;
-			wrong(l, "wrong byte", kind);
-		}
-		l->off += r;
-	}
-	if (l->off != l->size)
-		wrong(l, "the stream ended too early", -1);
+		kind = dice < 1 ? 8 : (int)(dice % 8);
+	} while (read_step(l, kind, some(l, ROOM)));
 	return NULL;
+}
+
+/* Both directions by one thread that never blocks but in poll. */
+static void poll_lanes(struct lane *w, struct lane *r)
+{
+	bool open = true, more = true;
+
+	if (fcntl(w->fd, F_SETFL, O_NONBLOCK))
+		wrong(w, "fcntl", -1);
+	while (open || more) {
+		struct pollfd p = {w->fd, (open ? POLLIN : 0) | (more ? POLLOUT : 0), 0};
+
+		if (poll(&p, 1, -1) < 0 && errno != EINTR)
+			wrong(w, "poll", -1);
+		if (open && p.revents & POLLIN)
+			open = read_step(r, stress_random(&r->rand) % 8, some(r, ROOM));
+		if (more && p.revents & POLLOUT && w->off < w->size)
+			write_step(w, stress_random(&w->rand) % 5, some(w, w->size - w->off));
+		if (more && w->off == w->size) {
+			write_end(w);
+			more = false;
+		}
+	}
+}
+
+/* Both sides draw the same sizes: what one writes in its turn the other reads in full. */
+static void turn_lanes(struct lane *w, struct lane *r, uint64_t key, int side)
+{
+	uint64_t rnd = key;
+
+	for (int turn = 0; w->off < w->size || r->off < r->size; turn++) {
+		struct lane *l = turn % 2 == side ? w : r;
+		uint64_t n = stress_random(&rnd) % (1ull << stress_random(&rnd) % 17) + 1;
+		uint64_t to = l->off + n < l->size ? l->off + n : l->size;
+
+		while (l->off < to) {
+			if (l == w)
+				write_step(w, write_kind(w), some(w, to - w->off));
+			else if (!read_step(r, stress_random(&r->rand) % 8, some(r, to - r->off)))
+				return;
+		}
+	}
+	write_end(w);
+	if (read_step(r, 0, 1))
+		wrong(r, "no end where it should be", 0);
 }
 
 static struct lane *lane_new(int fd, uint64_t key)
@@ -302,10 +373,19 @@ static void serve(int fd, uint64_t key, int side)
 	struct lane *w = lane_new(fd, key * 2 + side), *r = lane_new(fd, key * 2 + !side);
 	pthread_t t;
 
-	if (pthread_create(&t, NULL, write_lane, w))
-		stress_die("pthread_create");
-	read_lane(r);
-	pthread_join(t, NULL);
+	switch (key % 3) {
+	case 0:
+		if (pthread_create(&t, NULL, write_lane, w))
+			stress_die("pthread_create");
+		read_lane(r);
+		pthread_join(t, NULL);
+		break;
+	case 1:
+		poll_lanes(w, r);
+		break;
+	default:
+		turn_lanes(w, r, key, side);
+	}
 	close(fd);
 	lane_free(w);
 	lane_free(r);
@@ -338,7 +418,9 @@ static void *work(void *arg)
 		int fd = w->listener >= 0 ? accept4(w->listener, NULL, NULL, SOCK_CLOEXEC)
 					  : stress_connect(w->port);
 
-		if (fd < 0)
+		int one = 1;
+
+		if (fd < 0 || setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)))
 			stress_die("accept");
 		serve(fd, key, w->listener >= 0);
 		w->moved += volume(key);
