@@ -93,6 +93,20 @@ EXPORT int dup(int fd)
 	return copy;
 }
 
+/* libc's streams use these numbers from inside, where nobody can be overridden. */
+static void stdio_release(struct sock *s)
+{
+	if (s->row)
+		span_release(s, REASON_STDIO, RELEASE_MS);
+	s->pinned = true;
+}
+
+static void stdio_copy(int copy)
+{
+	if (unlikely(copy >= 0 && copy <= 2 && sock_of(copy) && !call_is_foreign()))
+		stdio_release(sock_of(copy));
+}
+
 EXPORT int dup2(int fd, int to)
 {
 	int copy;
@@ -106,6 +120,7 @@ EXPORT int dup2(int fd, int to)
 	copy = real.dup2(fd, to);
 	if (unlikely(fd != to && (sock_of(fd) || ep_of(fd))))
 		remember_copy(fd, copy);
+	stdio_copy(copy);
 	return copy;
 }
 
@@ -122,6 +137,7 @@ EXPORT int dup3(int fd, int to, int flags)
 	copy = real.dup3(fd, to, flags);
 	if (unlikely(fd != to && (sock_of(fd) || ep_of(fd))))
 		remember_copy(fd, copy);
+	stdio_copy(copy);
 	return copy;
 }
 
@@ -174,12 +190,49 @@ EXPORT FILE *fdopen(int fd, const char *mode)
 {
 	struct sock *s = sock_of(fd);
 
-	if (unlikely(s && !call_is_foreign())) {
-		if (s->row)
-			span_release(s, REASON_STDIO, RELEASE_MS);
-		s->pinned = true;
-	}
+	if (unlikely(s && !call_is_foreign()))
+		stdio_release(s);
 	return real.fdopen(fd, mode);
+}
+
+EXPORT int vdprintf(int fd, const char *format, va_list ap)
+{
+	struct sock *s = sock_of(fd);
+
+	if (unlikely(s && !call_is_foreign()))
+		stdio_release(s);
+	return real.vdprintf(fd, format, ap);
+}
+
+EXPORT int dprintf(int fd, const char *format, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = vdprintf(fd, format, ap);
+	va_end(ap);
+	return n;
+}
+
+EXPORT int __vdprintf_chk(int fd, int flag, const char *format, va_list ap)
+{
+	struct sock *s = sock_of(fd);
+
+	if (unlikely(s && !call_is_foreign()))
+		stdio_release(s);
+	return real.__vdprintf_chk(fd, flag, format, ap);
+}
+
+EXPORT int __dprintf_chk(int fd, int flag, const char *format, ...)
+{
+	va_list ap;
+	int n;
+
+	va_start(ap, format);
+	n = __vdprintf_chk(fd, flag, format, ap);
+	va_end(ap);
+	return n;
 }
 
 EXPORT int fclose(FILE *f)

@@ -1,10 +1,17 @@
 /* call_io.c - overrides that move bytes */
 #include "preload/call.h"
 #include "preload/sock/io.h"
+#include "preload/sock/thread.h"
 
 #include <errno.h>
 
 #define ONE(buf, n) (&(struct iovec){(void *)(buf), (n)})
+
+/* No program has memory there: the kernel is to say so. */
+static bool bad(const void *p)
+{
+	return (uintptr_t)p < 4096 || (uintptr_t)p >> 47;
+}
 
 /* ---- in ---- */
 
@@ -43,7 +50,7 @@ EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
 {
 	struct sock *s = sock_of(fd);
 
-	if (likely(!s) || !iov || n <= 0 || n > 1024)
+	if (likely(!s) || bad(iov) || n <= 0 || n > 1024)
 		return real.readv(fd, iov, n);
 	return io_recv(s, &(struct io_req){.fd = fd, .call = IO_READV, .iov = iov, .iovs = n});
 }
@@ -52,7 +59,7 @@ EXPORT ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t off, i
 {
 	struct sock *s = sock_of(fd);
 
-	if (likely(!s) || off != -1 || !iov || n <= 0 || n > 1024)
+	if (likely(!s) || off != -1 || bad(iov) || n <= 0 || n > 1024)
 		return real.preadv64v2(fd, iov, n, off, flags);
 	return io_recv(s, &(struct io_req){
 				  .fd = fd, .call = IO_PREADV2, .iov = iov, .iovs = n, .off = off, .flags = flags});
@@ -67,7 +74,7 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	struct sock *s = sock_of(fd);
 
-	if (likely(!s) || !msg || !msg->msg_iov || msg->msg_iovlen > 1024)
+	if (likely(!s) || bad(msg) || bad(msg->msg_iov) || msg->msg_iovlen > 1024)
 		return real.recvmsg(fd, msg, flags);
 	return io_recv(s, &(struct io_req){.fd = fd,
 					   .call = IO_RECVMSG,
@@ -77,14 +84,11 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 					   .msg = msg});
 }
 
-/* recvmmsg(2) on a stream: message after message until one would wait. */
-EXPORT int recvmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags, struct timespec *timeout)
+/* recvmmsg(2) on a stream: message after message until one would wait, or the time is up. */
+static int receive_many(int fd, struct mmsghdr *vec, unsigned n, int flags, uint64_t until)
 {
-	struct sock *s = sock_of(fd);
 	unsigned i;
 
-	if (likely(!s) || !vec || !s->row)
-		return real.recvmmsg(fd, vec, n, flags, timeout);
 	for (i = 0; i < n; i++) {
 		ssize_t got = recvmsg(fd, &vec[i].msg_hdr, flags & ~MSG_WAITFORONE);
 
@@ -93,8 +97,34 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags, struct t
 		vec[i].msg_len = (unsigned)got;
 		if (flags & MSG_WAITFORONE)
 			flags |= MSG_DONTWAIT;
+		if (until && thread_now() >= until)
+			return (int)i + 1;
 	}
 	return (int)i;
+}
+
+EXPORT int recvmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags, struct timespec *timeout)
+{
+	struct sock *s = sock_of(fd);
+	uint64_t until = 0, now;
+	int got;
+
+	if (likely(!s) || (!vec && n) || !s->row)
+		return real.recvmmsg(fd, vec, n, flags, timeout);
+	if (timeout) {
+		if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000) {
+			errno = EINVAL;
+			return -1;
+		}
+		until = thread_now() + (uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec;
+	}
+	got = receive_many(fd, vec, n, flags, until);
+	if (timeout && got > 0) {
+		now = thread_now();
+		timeout->tv_sec = until > now ? (time_t)((until - now) / 1000000000u) : 0;
+		timeout->tv_nsec = until > now ? (long)((until - now) % 1000000000u) : 0;
+	}
+	return got;
 }
 
 EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t size)
@@ -152,7 +182,7 @@ EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
 {
 	struct sock *s = sock_of(fd);
 
-	if (likely(!s) || !iov || n <= 0 || n > 1024)
+	if (likely(!s) || bad(iov) || n <= 0 || n > 1024)
 		return real.writev(fd, iov, n);
 	return io_send(s, &(struct io_req){.fd = fd, .call = IO_WRITEV, .iov = iov, .iovs = n});
 }
@@ -161,7 +191,7 @@ EXPORT ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t off, 
 {
 	struct sock *s = sock_of(fd);
 
-	if (likely(!s) || off != -1 || !iov || n <= 0 || n > 1024)
+	if (likely(!s) || off != -1 || bad(iov) || n <= 0 || n > 1024)
 		return real.pwritev64v2(fd, iov, n, off, flags);
 	return io_send(s, &(struct io_req){
 				  .fd = fd, .call = IO_PWRITEV2, .iov = iov, .iovs = n, .off = off, .flags = flags});
@@ -176,9 +206,9 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	struct sock *s = sock_of(fd);
 
-	if (unlikely(!s && msg && msg->msg_controllen))
+	if (unlikely(!s && !bad(msg) && msg->msg_controllen))
 		call_passing(msg);
-	if (likely(!s) || !msg || !msg->msg_iov || msg->msg_iovlen > 1024)
+	if (likely(!s) || bad(msg) || bad(msg->msg_iov) || msg->msg_iovlen > 1024)
 		return real.sendmsg(fd, msg, flags);
 	return io_send(s, &(struct io_req){.fd = fd,
 					   .call = IO_SENDMSG,

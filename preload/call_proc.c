@@ -202,6 +202,31 @@ EXPORT void _exit(int status)
 	__builtin_unreachable();
 }
 
+/* pselect6(2): the last argument points to a mask and its size. */
+static long call_pselect6(const long *a)
+{
+	const struct {
+		const sigset_t *mask;
+		size_t size;
+	} *sig = (const void *)a[5];
+
+	return pselect((int)a[0], (fd_set *)a[1], (fd_set *)a[2], (fd_set *)a[3], (const struct timespec *)a[4],
+		       sig ? sig->mask : NULL);
+}
+
+static void release_one(struct sock *s, void *arg)
+{
+	(void)arg;
+	span_release(s, REASON_IO_URING, EXEC_RELEASE_MS);
+}
+
+/* A ring may be told to use any descriptor without another call. */
+static long call_uring_setup(const long *a)
+{
+	sock_each(release_one, NULL);
+	return real.syscall(SYS_io_uring_setup, a[0], a[1]);
+}
+
 /* syscall(2) for what the table overrides by name; everything else as it is. */
 EXPORT long syscall(long number, ...)
 {

@@ -33,7 +33,7 @@ EXPORT int poll(struct pollfd *fds, nfds_t n, int timeout)
 	struct pollset_guard g;
 	int ret;
 
-	if (!fds)
+	if ((uintptr_t)fds < 4096 || (uintptr_t)fds >> 47)
 		return real.poll(fds, n, timeout);
 	pollset_enter(&g, fds, n);
 	ret = likely(!g.lifted) ? real.poll(fds, n, timeout) : pollset_wait(fds, n, ns_of_ms(timeout), NULL);
@@ -46,7 +46,7 @@ EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 	struct pollset_guard g;
 	int ret;
 
-	if (!fds || bad_timespec(timeout))
+	if ((uintptr_t)fds < 4096 || (uintptr_t)fds >> 47 || bad_timespec(timeout))
 		return real.ppoll(fds, n, timeout, mask);
 	pollset_enter(&g, fds, n);
 	ret = likely(!g.lifted) ? real.ppoll(fds, n, timeout, mask)

@@ -36,6 +36,8 @@ PASS(execve, execve((void *)a[0], (void *)a[1], (void *)a[2]));
 PASS(execveat, execveat((int)a[0], (void *)a[1], (void *)a[2], (void *)a[3], (int)a[4]));
 #ifdef SYS_poll
 PASS(poll, poll((void *)a[0], (nfds_t)a[1], (int)a[2]));
+PASS(pselect6, call_pselect6(a));
+PASS(io_uring_setup, call_uring_setup(a));
 PASS(select, select((int)a[0], (void *)a[1], (void *)a[2], (void *)a[3], (void *)a[4]));
 PASS(epoll_create, epoll_create((int)a[0]));
 PASS(epoll_wait, epoll_wait((int)a[0], (void *)a[1], (int)a[2], (int)a[3]));

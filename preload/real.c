@@ -73,6 +73,8 @@ static int boot_exec_list(const char *path, const char *arg, ...)
 	return -1;
 }
 
+int __dprintf_chk(int fd, int flag, const char *format, ...);
+
 static long missing(void)
 {
 	errno = ENOSYS;
@@ -91,6 +93,8 @@ struct real_calls real = {
 	.fcntl64 = boot_fcntl,
 	.ioctl = boot_ioctl,
 	.syscall = boot_syscall,
+	.dprintf = dprintf, /* ours */
+	.__dprintf_chk = __dprintf_chk,
 	.execl = boot_exec_list,
 	.execlp = boot_exec_list,
 	.execle = boot_exec_list,

@@ -82,7 +82,8 @@ void shm_waker_wake(struct shm_waker *w, uint32_t tid)
 {
 	bool taken = shm_lock(&w->lock, tid);
 
-	if (--w->sleepers == 0)
+	/* a set that came to life while its threads slept without it was never put to sleep */
+	if (w->sleepers && --w->sleepers == 0)
 		waker_turn(w, UINT32_MAX);
 	shm_unlock(&w->lock, taken);
 }

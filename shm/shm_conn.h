@@ -35,6 +35,7 @@ struct shm_rx {
 	_Alignas(SHM_LINE) _Atomic uint32_t lock;
 	uint8_t path;     /* enum shm_path: where the next byte comes from */
 	uint8_t frozen;   /* recall asked for: read the ring no more */
+	uint8_t direct;   /* released: the kernel alone, for good */
 	uint32_t gen;     /* the peer's close_gen as last acted on */
 	uint64_t checked; /* cycle counter when the kernel socket was last looked at */
 };

@@ -42,7 +42,7 @@ struct stats_row {
 	uint8_t spare[3];
 	_Atomic uint32_t flags;             /* STATS_* */
 	uint32_t ops;                       /* calls that moved bytes on the kernel path */
-	_Atomic uint32_t tx_busy, rx_busy;  /* threads inside a kernel call on it, per direction */
+	uint32_t spare2[2];
 	uint32_t conn;                      /* offset / 64 in the arena, 0: none */
 	uint32_t pid;                       /* owner of that arena */
 	_Atomic uint64_t tx_off, rx_off;    /* stream offset where the current kernel span stands, or ended */

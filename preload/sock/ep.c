@@ -7,7 +7,11 @@
  * computed by ready.c. The side, which also holds the doorbell and the channels, is itself a member of the
  * program's epoll under a random value (magic), so one kernel call sleeps on everything.
  *
- * While attached members keep a wait busy, the kernel's members get their turn every EP_KERNEL_CYCLES.
+ * While attached members keep a wait busy, the kernel's members get their turn every EP_KERNEL_CYCLES, and
+ * with every wait while they are busy too; the two take turns in coming first.
+ *
+ * A set that is a member of another (nested) is looked into by the outer one's wait: the kernel only knows
+ * of its bells.
  */
 #include "preload/sock/ep.h"
 
@@ -25,7 +29,9 @@
 #include <string.h>
 
 enum {
-	EP_KERNEL_CYCLES = 1 << 17, /* about 50 us */
+	EP_KERNEL_CYCLES = 1 << 15, /* about 12 us */
+	EP_KERNEL_QUIET = 4,        /* empty answers in a row before the kernel is asked less often */
+	EP_KERNEL_BATCH = 8,        /* events beside which one system call does not count */
 	EP_SIDE_BATCH = 32,
 	EP_SIDE_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET,
 };
@@ -66,6 +72,7 @@ static void ep_end(struct ep *e)
 	uint64_t mask = thread_signals_block();
 	bool taken = shm_lock(&e->lock, thread_tid());
 
+	ep_nest_forget(e);
 	while (e->items)
 		ep_item_free(e->items);
 	shm_fd_close(e->side);
@@ -90,12 +97,12 @@ void ep_close(int fd)
 
 bool ep_lifted(const struct ep *e)
 {
-	return e->hots != 0;
+	return e->hots != 0 || (unlikely(e->inner) && ep_nest_lifted(e));
 }
 
 bool ep_joined(const struct ep *e)
 {
-	return e->side >= 0;
+	return e->side >= 0 || e->inner;
 }
 
 struct shm_waker *ep_waker(struct ep *e)
@@ -192,6 +199,7 @@ static void side_harvest(struct ep *e)
 		if (it->e != e || it->hot < 0)
 			continue;
 		ready_heard(it->s, (short)(ev[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)));
+		it->edge = true;
 		e->hot[it->hot].look = true;
 	}
 }
@@ -218,6 +226,7 @@ static void item_set(struct ep_item *it, const struct epoll_event *ev)
 	it->events = ev->events | EPOLLERR | EPOLLHUP;
 	it->data = ev->data.u64;
 	it->disabled = false;
+	it->edge = true;
 	it->tail_seen = UINT64_MAX;
 	it->kernel_seen = 0;
 	it->out_seen = atomic_load(&it->s->full_gen) - 1;
@@ -289,11 +298,13 @@ int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
 
 	if (unlikely(e->inherited))
 		ep_own(e);
-	if (!s || (op != EPOLL_CTL_DEL && !ev))
+	if ((!s && !ep_of(fd)) || (op != EPOLL_CTL_DEL && ((uintptr_t)ev < 4096 || (uintptr_t)ev >> 47)))
 		return real.epoll_ctl(epfd, op, fd, ev);
 	mask = thread_signals_block();
 	taken = shm_lock(&e->lock, thread_tid());
-	if (op == EPOLL_CTL_ADD)
+	if (!s)
+		ret = ep_nest_ctl(e, epfd, op, fd, ep_of(fd), ev);
+	else if (op == EPOLL_CTL_ADD)
 		ret = ctl_add(e, epfd, s, fd, ev);
 	else if (op == EPOLL_CTL_MOD)
 		ret = ctl_mod(e, epfd, s, fd, ev);
@@ -326,13 +337,16 @@ static bool item_edge(struct ep_item *it, uint32_t bits)
 	uint32_t full = atomic_load_explicit(&s->full_gen, memory_order_relaxed);
 	bool edge = false;
 
-	if (bits & EPOLLIN && (tail != it->tail_seen || s->conn->rx.path == SHM_PATH_KERNEL))
+	if (bits & EPOLLIN && s->conn->rx.path == SHM_PATH_RING && tail != it->tail_seen)
+		edge = true;
+	if (it->edge)
 		edge = true;
 	if (bits & EPOLLOUT && full != it->out_seen)
 		edge = true;
 	if (s->kernel_bits != it->kernel_seen)
 		edge = true;
 	if (edge) {
+		it->edge = false;
 		it->tail_seen = tail;
 		it->kernel_seen = s->kernel_bits;
 		if (bits & EPOLLOUT)
@@ -410,7 +424,18 @@ static int ep_translate(struct ep *e, struct epoll_event *ev, int n)
 			break;
 		}
 	}
-	return n;
+	return unlikely(e->inner) ? ep_nest_translate(e, ev, n) : n;
+}
+
+void ep_side_drain(struct ep *e)
+{
+	bool taken;
+
+	if (e->side < 0)
+		return;
+	taken = shm_lock(&e->lock, thread_tid());
+	side_harvest(e);
+	shm_unlock(&e->lock, taken);
 }
 
 static int ep_kernel(struct ep *e, int epfd, struct epoll_event *ev, int max)
@@ -418,21 +443,39 @@ static int ep_kernel(struct ep *e, int epfd, struct epoll_event *ev, int max)
 	long n = sys(SYS_epoll_pwait, epfd, ev, max, 0, 0, 8);
 
 	e->kernel_turn = thread_cycles();
-	return n > 0 ? ep_translate(e, ev, (int)n) : 0;
+	n = n > 0 ? ep_translate(e, ev, (int)n) : 0;
+	e->kernel_quiet = n ? 0 : e->kernel_quiet < EP_KERNEL_QUIET ? e->kernel_quiet + 1 : EP_KERNEL_QUIET;
+	return (int)n;
+}
+
+static int ep_ours(struct ep *e, struct epoll_event *ev, int max)
+{
+	bool taken = shm_lock(&e->lock, thread_tid());
+	int n = ep_collect(e, ev, max);
+
+	shm_unlock(&e->lock, taken);
+	return n;
 }
 
 static int ep_gather(struct ep *e, int epfd, struct epoll_event *ev, int max)
 {
-	bool due = thread_cycles() - e->kernel_turn > EP_KERNEL_CYCLES;
-	int k = due ? ep_kernel(e, epfd, ev, max > 1 ? max / 2 : max) : 0;
-	bool taken;
+	bool due = e->kernel_quiet < EP_KERNEL_QUIET || thread_cycles() - e->kernel_turn > EP_KERNEL_CYCLES;
+	int n = 0;
 
-	if (k == max)
-		return k;
-	taken = shm_lock(&e->lock, thread_tid());
-	k += ep_collect(e, ev + k, max - k);
-	shm_unlock(&e->lock, taken);
-	return k;
+	if (unlikely(e->inner))
+		n = ep_nest_collect(e, ev, n, max);
+	if (n == max)
+		return n;
+	if (due && !e->kernel_last) {
+		n += ep_kernel(e, epfd, ev + n, max - n);
+		e->kernel_last = n == max;
+		return n == max ? n : n + ep_ours(e, ev + n, max - n);
+	}
+	n += ep_ours(e, ev + n, max - n);
+	if ((due || n >= EP_KERNEL_BATCH) && n < max)
+		n += ep_kernel(e, epfd, ev + n, max - n);
+	e->kernel_last = false;
+	return n;
 }
 
 bool ep_ready(struct ep *e)
@@ -448,10 +491,10 @@ bool ep_ready(struct ep *e)
 
 		if (hot_changed(h) && !h->item->disabled && item_bits(h) & h->item->events)
 			ready = !(h->item->events & EPOLLET) || h->item->tail_seen != h->peer->tail ||
-				h->item->kernel_seen != h->item->s->kernel_bits;
+				h->item->edge || h->item->kernel_seen != h->item->s->kernel_bits;
 	}
 	shm_unlock(&e->lock, taken);
-	return ready;
+	return ready || (unlikely(e->inner) && ep_nest_ready(e));
 }
 
 /* ---- waiting ---- */
@@ -499,7 +542,7 @@ static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint
 	if (!w.budget)
 		return 0;
 	do {
-		if (!ep_changed(e) && thread_cycles() - e->kernel_turn < EP_KERNEL_CYCLES / 2)
+		if (!ep_changed(e) && !(unlikely(e->inner) && ep_nest_ready(e)) && thread_cycles() - e->kernel_turn < EP_KERNEL_CYCLES / 2)
 			continue;
 		n = ep_gather(e, epfd, ev, max);
 		if (n) {
@@ -522,11 +565,15 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 
 	if (ep_unstall(e) && (ns < 0 || ns > WAIT_STALL_MS * INT64_C(1000000)))
 		ns = WAIT_STALL_MS * INT64_C(1000000);
-	shm_waker_sleep(&e->waker, thread_tid());
-	if (!ep_changed(e) || !ep_ready(e))
+	if (e->side >= 0)
+		shm_waker_sleep(&e->waker, thread_tid());
+	ep_nest_sleep(e, thread_tid());
+	if ((!ep_changed(e) || !ep_ready(e)) && !ep_nest_ready(e))
 		n = kernel_wait(epfd, ev, max, ns, mask);
 	saved = errno;
-	shm_waker_wake(&e->waker, thread_tid());
+	if (e->side >= 0)
+		shm_waker_wake(&e->waker, thread_tid());
+	ep_nest_wake(e, thread_tid());
 	wait_spin_end(false, thread_now() - begun);
 	if (n > 0)
 		n = ep_translate(e, ev, n);
@@ -542,7 +589,7 @@ int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t tim
 
 	if (unlikely(e->inherited))
 		ep_own(e);
-	if (max <= 0 || !ev)
+	if (max <= 0 || (uintptr_t)ev < 4096 || (uintptr_t)ev >> 47)
 		return kernel_wait(epfd, ev, max, timeout_ns, mask);
 	n = ep_gather(e, epfd, ev, max);
 	if (n)

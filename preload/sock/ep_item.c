@@ -9,6 +9,7 @@
 enum {
 	EP_MAX = 65536,
 	ITEM_MAX = 1 << 21,
+	INNER_MAX = 4096,
 	HOT_FIRST = 64,
 };
 
@@ -18,6 +19,8 @@ static struct {
 	uint32_t eps;
 	struct ep_item *item, *item_free;
 	uint32_t items;
+	struct ep_inner *inner, *inner_free;
+	uint32_t inners;
 } mem;
 
 static void *map(size_t bytes)
@@ -162,4 +165,30 @@ bool ep_hot_add(struct ep_item *it)
 void ep_memory_forked(void)
 {
 	atomic_store(&mem.lock, 0);
+}
+
+struct ep_inner *ep_inner_alloc(void)
+{
+	bool taken = shm_lock(&mem.lock, thread_tid());
+	struct ep_inner *in = NULL;
+
+	if (!mem.inner)
+		mem.inner = map(INNER_MAX * sizeof(*in));
+	if (mem.inner_free) {
+		in = mem.inner_free;
+		mem.inner_free = in->next;
+	} else if (mem.inner && mem.inners < INNER_MAX) {
+		in = &mem.inner[mem.inners++];
+	}
+	shm_unlock(&mem.lock, taken);
+	return in;
+}
+
+void ep_inner_free(struct ep_inner *in)
+{
+	bool taken = shm_lock(&mem.lock, thread_tid());
+
+	in->next = mem.inner_free;
+	mem.inner_free = in;
+	shm_unlock(&mem.lock, taken);
 }

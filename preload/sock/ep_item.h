@@ -22,6 +22,7 @@ struct ep_item {
 	uint32_t out_seen;   /* sock.full_gen when last reported writable */
 	short kernel_seen;
 	bool disabled;       /* oneshot, reported */
+	bool edge;           /* the kernel has reported something since */
 };
 
 /* What a scan touches of an attached member. */
@@ -41,13 +42,31 @@ struct ep {
 	struct ep_hot *hot;
 	uint32_t hots, hot_max;
 	uint32_t start; /* where the next scan begins: fairness */
-	uint64_t kernel_turn;
+	uint64_t kernel_turn; /* cycles when the kernel's members were last asked */
+	uint8_t kernel_quiet; /* how often in a row they had nothing */
+	bool kernel_last;     /* the last full answer had theirs first */
+	struct ep_inner *inner; /* epolls of ours that are members */
 	uint64_t magic;
 	struct ep_item *items;
 	bool inherited; /* shared with the parent since a fork: ep_own() before use */
 	struct shm_waker waker;
 	struct ep *next; /* free list */
 };
+
+/* An epoll of ours that is a member of another. */
+struct ep_inner {
+	struct ep *e;      /* the inner one */
+	int fd;
+	uint32_t events;
+	uint64_t data;     /* the program's */
+	uint64_t magic;    /* what the kernel knows it by */
+	uint64_t seen;     /* ep_sum() when last reported (edge) */
+	bool disabled;     /* oneshot, reported */
+	struct ep_inner *next;
+};
+
+struct ep_inner *ep_inner_alloc(void);
+void ep_inner_free(struct ep_inner *in);
 
 struct ep *ep_alloc(void);
 void ep_free(struct ep *e);
@@ -58,6 +77,33 @@ void ep_item_free(struct ep_item *it);
 
 /* A place in the hot array. Return: false when there is no memory. */
 bool ep_hot_add(struct ep_item *it);
+
+/* ---- ep_nest.c ---- */
+
+/* epoll_ctl(2) of an inner set. */
+int ep_nest_ctl(struct ep *e, int epfd, int op, int fd, struct ep *inner, struct epoll_event *ev);
+
+/* Whether any inner set has attached members. */
+bool ep_nest_lifted(const struct ep *e);
+
+/* Turn the kernel's word on inner sets into ours. Return: events left of @n. */
+int ep_nest_translate(struct ep *e, struct epoll_event *ev, int n);
+
+/* Inner sets that are ready by memory, behind the first @n events. Return: events now. */
+int ep_nest_collect(struct ep *e, struct epoll_event *ev, int n, int max);
+
+/* Whether ep_nest_collect() may have something. */
+bool ep_nest_ready(struct ep *e);
+
+/* Bells of inner sets, all the way down. */
+void ep_nest_sleep(struct ep *e, uint32_t tid);
+void ep_nest_wake(struct ep *e, uint32_t tid);
+
+/* A set is closed: forget it wherever it is a member, and its own members. */
+void ep_nest_forget(struct ep *e);
+
+/* Take in what the side has to say, so that the set's own entry is quiet. */
+void ep_side_drain(struct ep *e);
 
 /* From the program's epoll to the side. Under e->lock. */
 void ep_item_lift(struct ep_item *it);

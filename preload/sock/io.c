@@ -26,40 +26,36 @@ enum {
 };
 
 /* Addresses that no program has mapped: the kernel answers EFAULT for them, and so must we. */
+static bool io_bad_pointer(const void *p)
+{
+	return (uintptr_t)p < 4096 || (uintptr_t)p >> 47;
+}
+
 static bool io_bad_memory(const struct iovec *iov, int n)
 {
 	for (int i = 0; i < n; i++) {
-		uintptr_t at = (uintptr_t)iov[i].iov_base;
-
-		if (iov[i].iov_len && (at < 4096 || at >> 47 || iov[i].iov_len > SSIZE_MAX))
+		if (iov[i].iov_len && (io_bad_pointer(iov[i].iov_base) || iov[i].iov_len > SSIZE_MAX))
 			return true;
 	}
 	return false;
 }
 
-static ssize_t io_real(const struct io_req *r, int extra)
+static ssize_t io_real(const struct io_req *r)
 {
 	switch (r->call) {
 	case IO_READ:
-		if (extra)
-			return real.recv(r->fd, r->iov->iov_base, r->iov->iov_len, extra);
 		return real.read(r->fd, r->iov->iov_base, r->iov->iov_len);
 	case IO_READV:
+		return real.readv(r->fd, r->iov, r->iovs);
 	case IO_PREADV2:
-		if (extra) {
-			struct msghdr mh = {.msg_iov = (struct iovec *)r->iov, .msg_iovlen = (size_t)r->iovs};
-
-			return real.recvmsg(r->fd, &mh, extra);
-		}
-		return r->call == IO_READV ? real.readv(r->fd, r->iov, r->iovs)
-					   : real.preadv64v2(r->fd, r->iov, r->iovs, r->off, r->flags);
+		return real.preadv64v2(r->fd, r->iov, r->iovs, r->off, r->flags);
 	case IO_RECV:
-		return real.recv(r->fd, r->iov->iov_base, r->iov->iov_len, r->flags | extra);
+		return real.recv(r->fd, r->iov->iov_base, r->iov->iov_len, r->flags);
 	case IO_RECVFROM:
-		return real.recvfrom(r->fd, r->iov->iov_base, r->iov->iov_len, r->flags | extra, r->addr,
+		return real.recvfrom(r->fd, r->iov->iov_base, r->iov->iov_len, r->flags, r->addr,
 				     r->addr_len_out);
 	case IO_RECVMSG:
-		return real.recvmsg(r->fd, r->msg, r->flags | extra);
+		return real.recvmsg(r->fd, r->msg, r->flags);
 	case IO_WRITE:
 		return real.write(r->fd, r->iov->iov_base, r->iov->iov_len);
 	case IO_WRITEV:
@@ -117,9 +113,14 @@ static void io_kernel_leave(struct sock *s, _Atomic uint32_t *busy)
 {
 	int saved = errno;
 
-	atomic_fetch_sub(busy, 1);
-	if (unlikely(++s->row->ops >= s->next_try))
+	if (likely(++s->row->ops < s->next_try || s->dead)) {
+		sock_leave(s, busy);
+	} else {
+		sock_get(s);
+		sock_leave(s, busy);
 		lift_step(s);
+		sock_put(s);
+	}
 	errno = saved;
 }
 
@@ -129,20 +130,20 @@ static ssize_t io_recv_kernel(struct sock *s, const struct io_req *r)
 	ssize_t n;
 
 	if (s->stage == SOCK_SETTLED) {
-		n = io_real(r, 0);
-		if (n > 0 && !(io_flags(r) & (MSG_PEEK | MSG_ERRQUEUE)))
+		n = io_real(r);
+		if (n > 0 && sock_of(r->fd) == s && !(io_flags(r) & (MSG_PEEK | MSG_ERRQUEUE)))
 			atomic_store_explicit(&row->rx_off, row->rx_off + (uint64_t)n, memory_order_relaxed);
 		return n;
 	}
-	atomic_fetch_add(&row->rx_busy, 1); /* pairs with attach() */
+	atomic_fetch_add(&s->rx_busy, 1); /* pairs with attach() */
 	if (atomic_load(&row->flags) & STATS_ATTACHED) {
-		atomic_fetch_sub(&row->rx_busy, 1);
+		sock_leave(s, &s->rx_busy);
 		return IO_MOVED_ON;
 	}
-	n = io_real(r, 0);
+	n = io_real(r);
 	if (n > 0 && !(io_flags(r) & (MSG_PEEK | MSG_ERRQUEUE)))
 		atomic_fetch_add(&row->rx_off, (uint64_t)n);
-	io_kernel_leave(s, &row->rx_busy);
+	io_kernel_leave(s, &s->rx_busy);
 	return n;
 }
 
@@ -152,104 +153,134 @@ static ssize_t io_send_kernel(struct sock *s, const struct io_req *r)
 	ssize_t n;
 
 	if (s->stage == SOCK_SETTLED) {
-		n = io_real(r, 0);
-		if (n > 0)
+		n = io_real(r);
+		if (n > 0 && sock_of(r->fd) == s)
 			atomic_store_explicit(&row->tx_off, row->tx_off + (uint64_t)n, memory_order_relaxed);
 		return n;
 	}
-	atomic_fetch_add(&row->tx_busy, 1); /* pairs with tx_claim() */
+	atomic_fetch_add(&s->tx_busy, 1); /* pairs with tx_claim() */
 	if (s->conn && (s->conn->tx.path == SHM_PATH_RING || s->conn->tx.recalled)) {
-		atomic_fetch_sub(&row->tx_busy, 1);
+		sock_leave(s, &s->tx_busy);
 		return IO_MOVED_ON;
 	}
-	n = io_real(r, 0);
+	n = io_real(r);
 	if (n > 0)
 		atomic_fetch_add(&row->tx_off, (uint64_t)n);
-	io_kernel_leave(s, &row->tx_busy);
+	io_kernel_leave(s, &s->tx_busy);
 	return n;
 }
 
 /* ---- receiving on an attached connection ---- */
 
-/* Up to @len bytes of the ring into the request, @done of which are filled. Under rx.lock. */
-static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, int flags)
+/* A cursor over the request's memory. */
+struct io_place {
+	const struct iovec *iov;
+	int left;   /* entries from iov on */
+	size_t off; /* into the first */
+};
+
+static struct io_place io_place(const struct io_req *r, size_t done)
 {
-	struct shm_conn *c = s->conn;
-	uint64_t peek = atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
-	size_t skip = done, got = 0;
+	struct io_place p = {r->iov, r->iovs, done};
 
-	for (int i = 0; i < r->iovs; i++) {
-		char *at = r->iov[i].iov_base;
-		size_t left = r->iov[i].iov_len;
+	while (p.left && p.off >= p.iov->iov_len) {
+		p.off -= p.iov->iov_len;
+		p.iov++;
+		p.left--;
+	}
+	return p;
+}
 
-		if (skip >= left) {
-			skip -= left;
-			continue;
-		}
-		at += skip;
-		left -= skip;
-		skip = 0;
-		while (left) {
-			struct shm_run run;
-			int found;
+/* The next piece of memory, at most @max bytes of it; false at the end. */
+static bool io_piece(struct io_place *p, size_t max, struct iovec *piece)
+{
+	while (p->left && p->off == p->iov->iov_len) {
+		p->off = 0;
+		p->iov++;
+		p->left--;
+	}
+	if (!p->left)
+		return false;
+	piece->iov_base = (char *)p->iov->iov_base + p->off;
+	piece->iov_len = p->iov->iov_len - p->off;
+	if (piece->iov_len > max)
+		piece->iov_len = max;
+	p->off += piece->iov_len;
+	return true;
+}
 
-			if (!(flags & (MSG_PEEK | MSG_TRUNC))) {
-				ssize_t n = shm_ring_read(c, &s->view, at, left);
+/* Ring bytes from offset @from, at most @max, into memory (or nowhere: tcp(7), MSG_TRUNC). Consumes nothing. */
+static ssize_t ring_copy(struct sock *s, struct io_place *at, uint64_t from, uint64_t max, bool discard)
+{
+	size_t got = 0;
 
-				if (n < 0)
-					return got ? (ssize_t)got : n;
-				if (n == 0)
-					return (ssize_t)got;
-				got += (size_t)n;
-				at += n;
-				left -= (size_t)n;
-				continue;
-			}
-			found = shm_ring_peek(&s->view, peek, &run);
-			if (found <= 0)
-				return got || !found ? (ssize_t)got : found;
-			if (run.len > left)
-				run.len = left;
-			if (!(flags & MSG_TRUNC)) /* tcp(7): MSG_TRUNC discards */
-				memcpy(at, run.ptr, run.len);
-			peek += run.len;
-			if (!(flags & MSG_PEEK))
-				atomic_store_explicit(&c->ctl.head, peek, memory_order_release);
-			got += run.len;
-			at += run.len;
-			left -= run.len;
-		}
+	while (got < max) {
+		struct shm_run run;
+		struct iovec piece;
+		int found = shm_ring_peek(&s->view, from + got, &run);
+
+		if (found < 0)
+			return found;
+		if (!found)
+			break;
+		if (run.len > max - got)
+			run.len = max - got;
+		if (!io_piece(at, run.len, &piece))
+			break;
+		if (!discard)
+			memcpy(piece.iov_base, run.ptr, piece.iov_len);
+		got += piece.iov_len;
 	}
 	return (ssize_t)got;
 }
 
-/* The kernel part: never waits, never reads past a border. Under rx.lock. Return: as recv, -errno. */
+/* Under rx.lock. Return: bytes, 0 when there are none, -EPROTO. */
+static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, int flags)
+{
+	struct shm_conn *c = s->conn;
+
+	for (;;) {
+		uint64_t head = atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
+		struct io_place at = io_place(r, done);
+		ssize_t n = ring_copy(s, &at, head, UINT64_MAX, flags & MSG_TRUNC);
+
+		if (n <= 0 || shm_commit(&c->ctl.head, head, head + (uint64_t)n))
+			return n;
+	}
+}
+
+/* The kernel part: never waits, never reads past a border, is no cancellation point. Return: as recv, -errno. */
 static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, int flags, uint64_t limit)
 {
-	size_t skip = done;
+	struct io_place at = io_place(r, done);
+	struct iovec piece = {0};
 	ssize_t n;
 
-	if (!done && limit == UINT64_MAX) {
-		n = io_real(r, MSG_DONTWAIT);
+	flags = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
+	if (r->call == IO_RECVMSG && !done && limit == UINT64_MAX) {
+		n = sys(SYS_recvmsg, s->fd, r->msg, flags);
+	} else if (r->call == IO_RECVFROM && !done && limit == UINT64_MAX) {
+		n = sys(SYS_recvfrom, s->fd, r->iov->iov_base, r->iov->iov_len, flags, r->addr, r->addr_len_out);
 	} else {
-		int i = 0;
-		size_t len;
-
-		while (i < r->iovs && skip >= r->iov[i].iov_len)
-			skip -= r->iov[i++].iov_len;
-		if (i == r->iovs)
-			return 0;
-		len = r->iov[i].iov_len - skip;
-		if (len > limit)
-			len = (size_t)limit;
-		n = real.recv(r->fd, (char *)r->iov[i].iov_base + skip, len,
-			      (flags & ~MSG_WAITALL) | MSG_DONTWAIT);
+		io_piece(&at, limit < SSIZE_MAX ? (size_t)limit : SSIZE_MAX, &piece);
+		n = sys(SYS_recvfrom, s->fd, piece.iov_base, piece.iov_len, flags, 0, 0);
 	}
-	if (n < 0)
-		return -errno;
-	if (!(flags & (MSG_PEEK | MSG_ERRQUEUE)))
+	if (n > 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
 		atomic_fetch_add(&s->row->rx_off, (uint64_t)n);
 	return n;
+}
+
+/* A peer that was killed with bytes of ours unread makes the kernel's TCP answer with a reset: say so, once. */
+static ssize_t end_of_stream(struct sock *s, ssize_t n)
+{
+	const struct shm_ctl *peer = s->view.ctl;
+	struct shm_conn *c = s->conn;
+
+	if (n || s->reset_told || !c->tx.ring || peer->flags_tx & SHM_TX_FIN ||
+	    atomic_load(&peer->head) >= atomic_load(&c->ctl.tail) || c->tx.recalled)
+		return n;
+	s->reset_told = true;
+	return -ECONNRESET;
 }
 
 /* The kernel knows whether the ring will ever hold more. Under rx.lock. */
@@ -259,7 +290,7 @@ static ssize_t ring_end(struct sock *s, const struct io_req *r, size_t done, int
 		ready_ask(s, POLLIN);
 	if (!s->kernel_bits || shm_ring_unread(s->conn, s->view.ctl) || span_ahead(s))
 		return -EAGAIN;
-	return kernel_recv(s, r, done, flags, UINT64_MAX); /* end of file, or the error */
+	return end_of_stream(s, kernel_recv(s, r, done, flags, UINT64_MAX));
 }
 
 static bool end_is_near(struct sock *s)
@@ -272,6 +303,30 @@ static bool end_is_near(struct sock *s)
 		return false;
 	s->conn->rx.checked = now;
 	return true;
+}
+
+/* MSG_PEEK sees over a border: bytes on both sides of it lie in the socket, as far as the program knows. */
+static ssize_t peek(struct sock *s, const struct io_req *r, int flags, uint64_t limit)
+{
+	struct shm_conn *c = s->conn;
+	struct io_place at = io_place(r, 0);
+	bool ring = c->rx.path == SHM_PATH_RING;
+	uint64_t here = ring ? c->ctl.head : atomic_load(&s->row->rx_off);
+	ssize_t n, more = 0;
+
+	if (ring)
+		n = ring_copy(s, &at, here, limit, flags & MSG_TRUNC);
+	else
+		n = kernel_recv(s, r, 0, flags, limit);
+	if (n <= 0 || (uint64_t)n < limit)
+		return n;
+	/* all up to the border: go on behind it */
+	at = io_place(r, (size_t)n);
+	if (ring)
+		more = kernel_recv(s, r, (size_t)n, flags, UINT64_MAX);
+	else
+		more = ring_copy(s, &at, here + limit, UINT64_MAX, flags & MSG_TRUNC);
+	return more > 0 ? n + more : n;
 }
 
 /* One look at whatever path the direction has. Return: bytes, 0 at the end, -EAGAIN, -errno. */
@@ -288,10 +343,13 @@ static ssize_t recv_once(struct sock *s, const struct io_req *r, size_t done, in
 			return -EPROTO;
 		if (c->rx.frozen)
 			return -EAGAIN;
-		if (c->rx.path == SHM_PATH_KERNEL)
-			return kernel_recv(s, r, done, flags, limit);
-		n = ring_recv(s, r, done, flags);
-		if (n)
+		if (flags & MSG_PEEK)
+			n = peek(s, r, flags, limit);
+		else if (c->rx.path == SHM_PATH_KERNEL)
+			n = end_of_stream(s, kernel_recv(s, r, done, flags, limit));
+		else
+			n = ring_recv(s, r, done, flags);
+		if (n || c->rx.path == SHM_PATH_KERNEL)
 			return n;
 		if (span_ahead(s))
 			continue;
@@ -333,6 +391,28 @@ static ssize_t recv_wait(struct sock *s, int flags, size_t done, uint64_t deadli
 	return 0;
 }
 
+/* recv(fd, buf, 0, 0): waits until there is something, and takes nothing. Read(fd, buf, 0) does not wait. */
+static ssize_t recv_nothing(struct sock *s, const struct io_req *r, int flags, uint64_t deadline)
+{
+	if (!io_is_message(r->call))
+		return 0;
+	while (!(ready_now(s, POLLIN) & (POLLIN | POLLHUP | POLLERR))) {
+		ssize_t n = recv_wait(s, flags, 0, deadline);
+
+		if (n)
+			return n;
+	}
+	return 0;
+}
+
+/* Calls that run in the kernel alone, on a connection whose other calls do not. */
+static bool recv_is_kernel(const struct sock *s, const struct io_req *r, int flags)
+{
+	return flags & (MSG_OOB | MSG_ERRQUEUE) || s->conn->rx.direct ||
+	       (r->call == IO_PREADV2 && r->flags & ~(RWF_NOWAIT | RWF_HIPRI)) ||
+	       (!(flags & MSG_TRUNC) && io_bad_memory(r->iov, r->iovs));
+}
+
 static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 {
 	struct shm_conn *c = s->conn;
@@ -340,38 +420,45 @@ static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 	size_t total = io_total(r), done = 0;
 	uint64_t deadline = io_deadline(s->row->rcvtimeo_us);
 
-	if (flags & (MSG_OOB | MSG_ERRQUEUE) || io_bad_memory(r->iov, r->iovs) || !total)
-		return io_real(r, 0);
+	if (recv_is_kernel(s, r, flags))
+		return io_real(r);
+	if (!total)
+		return recv_nothing(s, r, flags, deadline);
 	if (unlikely(chaos_on()))
 		chaos(s);
 	for (;;) {
 		bool taken = shm_lock(&c->rx.lock, thread_tid());
-		ssize_t n = sock_of(r->fd) == s ? recv_once(s, r, done, flags) : -EBADF;
+		ssize_t n = s->conn == c ? recv_once(s, r, done, flags) : -EBADF;
+		bool ring = c->rx.path == SHM_PATH_RING;
 
 		shm_unlock(&c->rx.lock, taken);
 		if (unlikely(span_attention(s)))
 			span_attend(s);
 		if (n > 0) {
 			recv_consumed(s);
-			done += (size_t)n;
-			if (done == total || !(flags & MSG_WAITALL) || flags & MSG_PEEK)
-				break;
-			continue;
+			done = flags & MSG_PEEK ? (size_t)n : done + (size_t)n;
+			if (ring && done == (size_t)n)
+				recv_answer(r);
+			if (done == total || !(flags & MSG_WAITALL))
+				return (ssize_t)done;
+			if (!(flags & MSG_PEEK))
+				continue;
+			n = -EAGAIN;
 		}
 		if (n == 0)
-			break;
+			return (ssize_t)done;
 		if (n == -EPROTO) {
 			span_break(s);
 			n = -ECONNRESET;
 		}
 		if (n != -EAGAIN && n != -EINTR)
 			return done ? (ssize_t)done : io_fail((int)n);
+		if (c->rx.direct)
+			return done ? (ssize_t)done : io_real(r);
 		n = recv_wait(s, flags, done, deadline);
 		if (n)
 			return n;
 	}
-	recv_answer(r);
-	return (ssize_t)done;
 }
 
 ssize_t io_recv(struct sock *s, const struct io_req *r)
@@ -379,7 +466,7 @@ ssize_t io_recv(struct sock *s, const struct io_req *r)
 	ssize_t n;
 
 	if (!s->row)
-		return io_real(r, 0);
+		return io_real(r);
 	if (!s->conn) {
 		n = io_recv_kernel(s, r);
 		if (n != IO_MOVED_ON)
@@ -388,7 +475,7 @@ ssize_t io_recv(struct sock *s, const struct io_req *r)
 			sys(SYS_sched_yield);
 	}
 	sock_get(s);
-	n = io_recv_attached(s, r);
+	n = sock_of(r->fd) == s ? io_recv_attached(s, r) : io_real(r);
 	sock_put(s);
 	return n;
 }
@@ -443,7 +530,7 @@ static ssize_t send_rest(struct sock *s, const struct io_req *r, size_t done, in
 	while (i < r->iovs && skip >= r->iov[i].iov_len)
 		skip -= r->iov[i++].iov_len;
 	while (i < r->iovs) {
-		n = real.send(r->fd, (const char *)r->iov[i].iov_base + skip, r->iov[i].iov_len - skip, flags);
+		n = real.send(s->fd, (const char *)r->iov[i].iov_base + skip, r->iov[i].iov_len - skip, flags);
 		if (n < 0)
 			return done ? (ssize_t)done : -1;
 		atomic_fetch_add(&s->row->tx_off, (uint64_t)n);
@@ -510,7 +597,7 @@ static ssize_t io_send_ring(struct sock *s, const struct io_req *r, int flags)
 	for (;;) {
 		bool taken = shm_lock(&c->tx.lock, thread_tid());
 		bool ring = c->tx.path == SHM_PATH_RING;
-		ssize_t n = sock_of(r->fd) != s ? -EBADF : ring ? ring_send(s, r->iov, r->iovs, done) : 0;
+		ssize_t n = s->conn != c ? -EBADF : ring ? ring_send(s, r->iov, r->iovs, done) : 0;
 
 		shm_unlock(&c->tx.lock, taken);
 		if (n > 0) {
@@ -540,6 +627,14 @@ static ssize_t io_send_ring(struct sock *s, const struct io_req *r, int flags)
 	}
 }
 
+/* Calls that only the kernel serves, or that only it can refuse as it does. */
+static bool send_is_kernel(const struct io_req *r, int flags)
+{
+	return flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN) || (r->msg && r->msg->msg_controllen) ||
+	       (r->addr && (io_bad_pointer(r->addr) || r->addr_len > sizeof(struct sockaddr_storage))) ||
+	       (r->call == IO_PWRITEV2 && r->flags & ~(RWF_NOWAIT | RWF_HIPRI | RWF_DSYNC | RWF_SYNC));
+}
+
 static ssize_t io_send_attached(struct sock *s, const struct io_req *r)
 {
 	struct shm_conn *c = s->conn;
@@ -553,13 +648,13 @@ static ssize_t io_send_attached(struct sock *s, const struct io_req *r)
 			span_attend(s);
 		if (unlikely(chaos_on()))
 			chaos(s);
-		if (flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN) || (r->msg && r->msg->msg_controllen))
+		if (send_is_kernel(r, flags))
 			span_lower(s, flags & MSG_OOB ? REASON_URGENT : REASON_OPTION_SOCKET);
 		else if (c->tx.path == SHM_PATH_KERNEL && !io_bad_memory(r->iov, r->iovs) && !c->tx.recalled)
 			span_lift(s);
 		if (c->tx.path == SHM_PATH_RING) {
 			if (io_bad_memory(r->iov, r->iovs) || !io_total(r))
-				return io_real(r, 0);
+				return io_real(r);
 			n = io_send_ring(s, r, flags);
 		} else {
 			n = c->tx.recalled ? send_recalled(s, flags, 0) : 0;
@@ -577,13 +672,13 @@ ssize_t io_send(struct sock *s, const struct io_req *r)
 	ssize_t n = IO_MOVED_ON;
 
 	if (!s->row)
-		return io_real(r, 0);
+		return io_real(r);
 	if (!s->conn)
 		n = io_send_kernel(s, r);
 	if (n != IO_MOVED_ON)
 		return n;
 	sock_get(s);
-	n = io_send_attached(s, r);
+	n = sock_of(r->fd) == s ? io_send_attached(s, r) : io_real(r);
 	sock_put(s);
 	return n;
 }

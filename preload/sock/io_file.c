@@ -31,9 +31,14 @@ static ssize_t counted(struct sock *s, ssize_t n, _Atomic uint64_t *off, _Atomic
 
 	if (n > 0)
 		atomic_fetch_add(off, (uint64_t)n);
-	atomic_fetch_sub(busy, 1);
-	if (s->stage < SOCK_ATTACHED && ++s->row->ops >= s->next_try)
+	if (s->stage < SOCK_ATTACHED && !s->dead && ++s->row->ops >= s->next_try) {
+		sock_get(s);
+		sock_leave(s, busy);
 		lift_step(s);
+		sock_put(s);
+	} else {
+		sock_leave(s, busy);
+	}
 	errno = saved;
 	return n;
 }
@@ -43,6 +48,13 @@ static bool is_regular(int fd)
 	struct stat st;
 
 	return sys(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+static bool is_pipe(int fd)
+{
+	struct stat st;
+
+	return sys(SYS_fstat, fd, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
 /* One contiguous piece of the file into the ring. Under tx.lock. Return: bytes, 0 at the end, -errno. */
@@ -96,12 +108,12 @@ static ssize_t sendfile_kernel(struct sock *s, int out, int in, off64_t *off, si
 {
 	if (s->stage == SOCK_SETTLED || !s->row)
 		return real.sendfile64(out, in, off, n);
-	atomic_fetch_add(&s->row->tx_busy, 1);
+	atomic_fetch_add(&s->tx_busy, 1);
 	if (s->conn && (s->conn->tx.path == SHM_PATH_RING || s->conn->tx.recalled)) {
-		atomic_fetch_sub(&s->row->tx_busy, 1);
+		sock_leave(s, &s->tx_busy);
 		return -ESTALE;
 	}
-	return counted(s, real.sendfile64(out, in, off, n), &s->row->tx_off, &s->row->tx_busy);
+	return counted(s, real.sendfile64(out, in, off, n), &s->row->tx_off, &s->tx_busy);
 }
 
 static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, size_t n)
@@ -116,10 +128,10 @@ static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, 
 		if (s->conn->tx.path == SHM_PATH_KERNEL && !s->conn->tx.recalled)
 			span_lift(s);
 		if (s->conn->tx.path == SHM_PATH_KERNEL && span_flush(s)) {
-			got = done ? 0 : sendfile_kernel(s, out, in, off, n);
-			if (got != -ESTALE)
-				return done ? (ssize_t)done : got;
-			continue;
+			got = sendfile_kernel(s, out, in, off, n - done);
+			if (got == -ESTALE)
+				continue;
+			return got > 0 ? (ssize_t)done + got : done ? (ssize_t)done : got;
 		}
 		got = sendfile_piece(s, out, in, off, n - done);
 		if (got == -ESTALE)
@@ -175,8 +187,8 @@ ssize_t io_splice_out(struct sock *s, int in, off64_t *in_off, int out, off64_t 
 		if (!span_flush(s))
 			return file_fail(-EAGAIN);
 	}
-	atomic_fetch_add(&s->row->tx_busy, 1);
-	return counted(s, real.splice(in, in_off, out, out_off, n, flags), &s->row->tx_off, &s->row->tx_busy);
+	atomic_fetch_add(&s->tx_busy, 1);
+	return counted(s, real.splice(in, in_off, out, out_off, n, flags), &s->row->tx_off, &s->tx_busy);
 }
 
 /* What the ring holds into the pipe. Under rx.lock. Return: bytes, 0: none, -errno. */
@@ -202,7 +214,7 @@ static ssize_t splice_attached(struct sock *s, int in, off64_t *in_off, int out,
 			       unsigned flags)
 {
 	struct shm_conn *c = s->conn;
-	bool again = !(flags & SPLICE_F_NONBLOCK) && !sock_nonblock(s);
+	bool again = !sock_nonblock(s); /* SPLICE_F_NONBLOCK is about the pipe */
 
 	for (;;) {
 		uint64_t mask = thread_signals_block();
@@ -240,14 +252,14 @@ ssize_t io_splice_in(struct sock *s, int in, off64_t *in_off, int out, off64_t *
 {
 	ssize_t got;
 
-	if (!s->row || s->stage == SOCK_SETTLED)
+	if (!s->row || s->stage == SOCK_SETTLED || in_off || !is_pipe(out) || !n)
 		return real.splice(in, in_off, out, out_off, n, flags);
 	if (!s->conn) {
-		atomic_fetch_add(&s->row->rx_busy, 1);
+		atomic_fetch_add(&s->rx_busy, 1);
 		if (!(atomic_load(&s->row->flags) & STATS_ATTACHED))
 			return counted(s, real.splice(in, in_off, out, out_off, n, flags), &s->row->rx_off,
-				       &s->row->rx_busy);
-		atomic_fetch_sub(&s->row->rx_busy, 1);
+				       &s->rx_busy);
+		sock_leave(s, &s->rx_busy);
 		while (!s->conn)
 			sys(SYS_sched_yield);
 	}

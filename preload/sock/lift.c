@@ -108,7 +108,7 @@ static bool attach(struct sock *s, struct shm_conn *c, struct shm_peer *peer, co
 
 	atomic_fetch_or(&row->flags, STATS_ATTACHED);
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
-	if (atomic_load(&row->rx_busy)) {
+	if (atomic_load(&s->rx_busy)) {
 		atomic_fetch_and(&row->flags, ~(uint32_t)STATS_ATTACHED);
 		return false;
 	}
@@ -156,7 +156,7 @@ static enum reason check_end(struct sock *s)
 
 	if (atomic_load(&s->row->refs) != 1)
 		return REASON_SHARED;
-	if (atomic_load(&s->row->tx_busy) || atomic_load(&s->row->rx_busy))
+	if (atomic_load(&s->tx_busy) || atomic_load(&s->rx_busy))
 		return REASON_BUSY;
 	reason = diag_guard(s);
 	if (reason != REASON_NONE)

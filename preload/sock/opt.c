@@ -1,6 +1,7 @@
 /* opt.c - options of a followed connection */
 #include "preload/sock/opt.h"
 
+#include "preload/sock/ready.h"
 #include "preload/sock/span.h"
 #include "preload/sock/thread.h"
 
@@ -100,14 +101,25 @@ static int readable(struct sock *s)
 	return (int)ring + kernel;
 }
 
+static bool ring_unread(const struct sock *s)
+{
+	return s->conn->rx.path == SHM_PATH_RING && shm_ring_unread(s->conn, s->view.ctl);
+}
+
 bool opt_ioctl(struct sock *s, unsigned long req, void *arg, int *ret)
 {
 	if (!s->conn || !arg)
 		return false;
-	/* SIOCOUTQ stays the kernel's: what lies in the ring is in the peer's reach, which TCP calls acknowledged */
-	if (req != FIONREAD)
+	if ((uintptr_t)arg < 4096 || (uintptr_t)arg >> 47)
 		return false;
-	*(int *)arg = readable(s);
+	if (req == FIONREAD)
+		*(int *)arg = readable(s);
+	else if (req == SIOCATMARK && ring_unread(s))
+		*(int *)arg = 0; /* the mark lies in the kernel, behind these */
+	else if (req == SIOCOUTQ && s->conn->tx.path == SHM_PATH_RING && !ready_room(s))
+		*(int *)arg = (int)(s->conn->ctl.tail - s->view.ctl->head);
+	else
+		return false; /* what lies in a ring with room is in the peer's reach: acknowledged, to TCP */
 	*ret = 0;
 	return true;
 }

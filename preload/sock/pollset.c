@@ -29,6 +29,7 @@ struct pollset {
 	nfds_t n;
 	struct pollfd *copy; /* n + POLL_EXTRA */
 	struct sock *only;   /* the one attached member, or NULL when there are several */
+	bool mixed;          /* the kernel has members of its own */
 };
 
 static struct sock *attached(int fd)
@@ -90,13 +91,11 @@ static void guard_one(struct pollset_guard *g, int fd)
 		sock_settle(s, REASON_NO_MEMORY);
 		return;
 	}
-	sock_get(s);
-	atomic_fetch_add(&s->row->rx_busy, 1); /* pairs with attach() */
+	atomic_fetch_add(&s->rx_busy, 1); /* pairs with attach() */
 	if (atomic_load(&s->row->flags) & STATS_ATTACHED) {
-		atomic_fetch_sub(&s->row->rx_busy, 1);
+		sock_leave(s, &s->rx_busy);
 		while (!s->conn)
 			sys(SYS_sched_yield);
-		sock_put(s);
 		g->lifted = true;
 		return;
 	}
@@ -115,8 +114,7 @@ void pollset_leave(struct pollset_guard *g)
 	int saved = errno;
 
 	for (unsigned i = 0; i < g->n; i++) {
-		atomic_fetch_sub(&g->sock[i]->row->rx_busy, 1);
-		sock_put(g->sock[i]);
+		sock_leave(g->sock[i], &g->sock[i]->rx_busy);
 	}
 	if (g->sock != g->first)
 		sys(SYS_munmap, g->sock, g->max * sizeof(*g->sock));
@@ -174,6 +172,7 @@ static short kernel_part(struct sock *s, short events)
 static void copy_set(struct pollset *p)
 {
 	p->only = NULL;
+	p->mixed = false;
 	for (nfds_t i = 0; i < p->n; i++) {
 		struct sock *s = p->fds[i].fd >= 0 ? attached(p->fds[i].fd) : NULL;
 
@@ -181,6 +180,8 @@ static void copy_set(struct pollset *p)
 		if (s) {
 			p->copy[i].events = kernel_part(s, p->fds[i].events);
 			p->only = s;
+		} else if (p->fds[i].fd >= 0) {
+			p->mixed = true;
 		}
 	}
 }
@@ -332,10 +333,11 @@ static int pollset_loop(struct pollset *p, int64_t timeout_ns, const sigset_t *m
 {
 	uint64_t deadline = timeout_ns > 0 ? thread_now() + (uint64_t)timeout_ns : 0;
 
+	copy_set(p);
 	for (;;) {
 		int64_t ns = timeout_ns;
-		/* the kernel's members are asked too, unless ours keep us busy and it was just done */
-		int n = thread_cycles() - thread_self.poll_turn < POLL_KERNEL_CYCLES ? look(p) : 0;
+		/* ours alone may keep us busy: then the kernel is asked now and then */
+		int n = !p->mixed && thread_cycles() - thread_self.poll_turn < POLL_KERNEL_CYCLES ? look(p) : 0;
 
 		if (!n) {
 			n = ask_kernel(p);

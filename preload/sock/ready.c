@@ -6,7 +6,10 @@
 
 #include <poll.h>
 
-enum { READY_STICKY = POLLRDHUP | POLLHUP | POLLERR };
+enum {
+	READY_STICKY = POLLRDHUP | POLLHUP, /* an error goes away when it has been told */
+	READY_END = READY_STICKY | POLLERR,
+};
 
 bool ready_room(struct sock *s)
 {
@@ -24,7 +27,7 @@ void ready_heard(struct sock *s, short revents)
 {
 	s->kernel_bits |= (short)(revents & READY_STICKY);
 	/* A peer that hung up without a word was killed: the kernel knows what becomes of our bytes. */
-	if (revents & READY_STICKY &&
+	if (revents & READY_END &&
 	    !(atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_acquire) & SHM_TX_FIN))
 		span_lower(s, REASON_LIFTED);
 }
@@ -50,10 +53,12 @@ short ready_now(struct sock *s, short want)
 	if (s->broken)
 		return (short)(want | POLLERR | POLLHUP);
 	bits = s->kernel_bits;
-	if (bits)
+	if (bits) {
 		bits |= POLLIN | POLLRDNORM;
-	else if (atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) & SHM_TX_FIN)
+		kernel |= POLLIN; /* and an error, which only the kernel knows */
+	} else if (atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) & SHM_TX_FIN) {
 		kernel |= POLLIN; /* its FIN is on the way */
+	}
 	if (span_ahead(s)) {
 		bool taken = shm_lock(&c->rx.lock, thread_tid());
 		uint64_t limit;

@@ -7,6 +7,7 @@
 #include "preload/sock/lift.h"
 #include "preload/sock/span.h"
 #include "preload/sock/thread.h"
+#include "shm/shm_fd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -374,28 +375,62 @@ static void sock_free(struct sock *s)
 	pool_leave(&g);
 }
 
-void sock_put(struct sock *s)
+/* Nobody is inside any more: the connection ends as the kernel would end it. */
+static void sock_finish(struct sock *s)
 {
-	if (atomic_fetch_sub_explicit(&s->users, 1, memory_order_acq_rel) == 1 && s->dead)
-		sock_free(s);
+	int kept = s->fd;
+
+	if (s->row && atomic_load(&s->row->refs) == 1) {
+		explain_closed(s);
+		if (s->conn)
+			span_close(s);
+	}
+	sock_free(s);
+	if (shm_fd_hidden(kept))
+		shm_fd_close(kept);
 }
 
-/* The last number in this process is gone. */
+static void sock_finish_if_last(struct sock *s)
+{
+	bool ended = false;
+
+	if (s->dead && !atomic_load(&s->users) && !atomic_load(&s->tx_busy) && !atomic_load(&s->rx_busy) &&
+	    atomic_compare_exchange_strong(&s->ended, &ended, true)) {
+		uint64_t mask = thread_signals_block();
+
+		sock_finish(s);
+		thread_signals_restore(mask);
+	}
+}
+
+void sock_put(struct sock *s)
+{
+	if (atomic_fetch_sub(&s->users, 1) == 1)
+		sock_finish_if_last(s);
+}
+
+void sock_leave(struct sock *s, _Atomic uint32_t *busy)
+{
+	if (atomic_fetch_sub(busy, 1) == 1)
+		sock_finish_if_last(s);
+}
+
+/*
+ * The last number in this process is gone. Threads that are inside go on, as they do in the kernel: the
+ * description stays open under a number of ours until they leave.
+ */
 static void sock_end_here(struct sock *s)
 {
-	struct stats_row *row = s->row;
-
 	if (s->hashed)
 		hash_remove(s);
 	ep_forget(s);
-	if (row) {
-		if (atomic_load(&row->refs) == 1) {
-			explain_closed(s);
-			if (s->conn)
-				span_close(s);
-		}
-	}
 	sock_get(s);
+	if (atomic_load(&s->users) > 1 || atomic_load(&s->tx_busy) || atomic_load(&s->rx_busy)) {
+		int kept = shm_fd_hide((int)sys(SYS_fcntl, s->fd, F_DUPFD_CLOEXEC, 0));
+
+		if (kept >= 0)
+			s->fd = kept;
+	}
 	s->dead = true;
 	sock_put(s);
 	sock_reap();
@@ -423,6 +458,15 @@ void sock_close(int fd)
 	}
 }
 
+static void forked_one(struct sock *s, void *arg)
+{
+	(void)arg;
+	/* the other threads stayed in the parent */
+	atomic_store(&s->users, 0);
+	atomic_store(&s->tx_busy, 0);
+	atomic_store(&s->rx_busy, 0);
+}
+
 static void share_one(struct sock *s, void *arg)
 {
 	atomic_fetch_add(&s->row->refs, *(int *)arg);
@@ -440,4 +484,5 @@ void sock_forked(void)
 	pool.stats = NULL;
 	pool.stats_failed = false;
 	pool.zombies = 0; /* the parent's to give back */
+	sock_each(forked_one, NULL);
 }

@@ -51,9 +51,13 @@ struct sock {
 	short kernel_bits;     /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
 	uint8_t pinned;        /* never lifted again */
 	uint8_t broken;        /* the peer's memory made no sense */
-	bool dead;             /* closed; freed when the last user leaves */
+	bool dead;             /* closed; ended when the last thread inside leaves */
+	bool reset_told;       /* a killed peer's unread bytes: ECONNRESET was returned once */
+	_Atomic bool ended;    /* one of those threads does it */
 	bool hashed;
 	_Atomic uint32_t users;    /* threads in a slow path of it */
+	_Atomic uint32_t tx_busy;  /* threads inside a kernel call that sends, before it is attached or lowered */
+	_Atomic uint32_t rx_busy;  /* the same for receiving */
 	_Atomic uint32_t full_gen; /* times a send found no room */
 	uint32_t next_try;         /* row->ops at which to look at lifting again */
 	uint16_t rank, tries; /* of the process asked, and how often none was found */
@@ -111,6 +115,9 @@ void sock_settle(struct sock *s, enum reason reason);
 /* Keep the sock's memory and block alive across a wait. */
 void sock_get(struct sock *s);
 void sock_put(struct sock *s);
+
+/* A thread leaves a kernel call that it was counted in. */
+void sock_leave(struct sock *s, _Atomic uint32_t *busy);
 
 /* The accepted sock whose peer is @remote and whose local port is @port, or NULL; with sock_get(). */
 struct sock *sock_find(const struct shm_end *remote, uint16_t port);

@@ -56,10 +56,25 @@ static bool tx_claim(struct sock *s)
 {
 	s->conn->tx.path = SHM_PATH_RING;
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
-	if (atomic_load(&s->row->tx_busy) == 0)
+	if (atomic_load(&s->tx_busy) == 0)
 		return true;
 	s->conn->tx.path = SHM_PATH_KERNEL;
 	return false;
+}
+
+/* The ring ends at @at, which is the tail or, on a recall, what the peer has read. Under tx.lock. */
+static void lower_at(struct sock *s, uint64_t at, enum reason reason)
+{
+	struct shm_conn *c = s->conn;
+
+	s->row->tx_shm += at - atomic_load(&c->ctl.lift);
+	atomic_store(&s->row->tx_off, at);
+	atomic_store_explicit(&c->ctl.lower, at, memory_order_relaxed);
+	atomic_store_explicit(&c->ctl.span, c->ctl.span + 1, memory_order_release);
+	c->tx.path = SHM_PATH_KERNEL;
+	s->row->tx_path = 0;
+	s->row->lowers++;
+	s->row->reason = (uint16_t)reason;
 }
 
 bool span_lift(struct sock *s)
@@ -84,25 +99,16 @@ bool span_lift(struct sock *s)
 			s->row->lifts++;
 			s->row->reason = REASON_LIFTED;
 			lifted = true;
+			/* Asked for the kernel path in this moment? The peer then relies on an empty span. */
+			atomic_thread_fence(memory_order_seq_cst); /* pairs with freeze() */
+			if (atomic_load(&s->view.ctl->flags_rx) & SHM_RX_RECALL) {
+				lower_at(s, at, REASON_PEER_LOWERED);
+				lifted = false;
+			}
 		}
 	}
 	span_leave(&c->tx.lock, &g);
 	return lifted;
-}
-
-/* The ring ends at @at, which is the tail or, on a recall, what the peer has read. Under tx.lock. */
-static void lower_at(struct sock *s, uint64_t at, enum reason reason)
-{
-	struct shm_conn *c = s->conn;
-
-	s->row->tx_shm += at - atomic_load(&c->ctl.lift);
-	atomic_store(&s->row->tx_off, at);
-	atomic_store_explicit(&c->ctl.lower, at, memory_order_relaxed);
-	atomic_store_explicit(&c->ctl.span, c->ctl.span + 1, memory_order_release);
-	c->tx.path = SHM_PATH_KERNEL;
-	s->row->tx_path = 0;
-	s->row->lowers++;
-	s->row->reason = (uint16_t)reason;
 }
 
 void span_lower(struct sock *s, enum reason reason)
@@ -140,9 +146,9 @@ static void cross_to_kernel(struct sock *s, uint32_t span, uint64_t lower)
 	atomic_store(&s->row->rx_off, lower);
 	c->rx.path = SHM_PATH_KERNEL;
 	s->row->rx_path = 0;
-	if (c->rx.frozen) {
+	if (c->rx.frozen) { /* the recall stays: the peer lifts no more */
 		c->rx.frozen = false;
-		atomic_fetch_and(&c->ctl.flags_rx, ~(uint32_t)SHM_RX_RECALL);
+		c->rx.direct = true;
 	}
 	atomic_store_explicit(&c->ctl.span_ack, span, memory_order_release);
 }
@@ -254,15 +260,16 @@ static bool freeze(struct sock *s)
 	struct shm_conn *c = s->conn;
 	struct span_guard g = span_enter(&c->rx.lock);
 	uint64_t limit;
-	bool asked = false;
+	int err;
 
-	if (span_cross(s, &limit) == 0 && c->rx.path == SHM_PATH_RING && limit == UINT64_MAX) {
+	atomic_fetch_or(&c->ctl.flags_rx, SHM_RX_RECALL); /* a full fence; pairs with may_lift() */
+	err = span_cross(s, &limit);
+	if (!err && c->rx.path == SHM_PATH_RING && limit == UINT64_MAX)
 		c->rx.frozen = true;
-		atomic_fetch_or(&c->ctl.flags_rx, SHM_RX_RECALL);
-		asked = true;
-	}
+	else if (!err && c->rx.path == SHM_PATH_KERNEL && limit == UINT64_MAX)
+		c->rx.direct = true;
 	span_leave(&c->rx.lock, &g);
-	return asked;
+	return c->rx.frozen;
 }
 
 static bool answered(struct sock *s)

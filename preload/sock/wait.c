@@ -1,6 +1,7 @@
 /* wait.c - waiting for one attached connection */
 #include "preload/sock/wait.h"
 
+#include "preload/real.h"
 #include "preload/sock/conf.h"
 #include "preload/sock/lift.h"
 #include "preload/sock/ready.h"
@@ -8,6 +9,7 @@
 #include "preload/sock/thread.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <signal.h>
 
 enum {
@@ -176,7 +178,8 @@ static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t u
 		ts = (struct timespec){(time_t)(left / 1000000000), (long)(left % 1000000000)};
 		tp = &ts;
 	}
-	n = sys(SYS_ppoll, p, 3, tp, 0, 8);
+	n = real.ppoll(p, 3, tp, NULL);
+	n = n < 0 ? -errno : n;
 	if (n > 0) {
 		if (p[1].revents)
 			shm_waker_drain(w);
@@ -188,12 +191,35 @@ static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t u
 	return n;
 }
 
+struct sleeper {
+	struct sock *s;
+	struct shm_waker *w;
+	short want;
+};
+
+static void sleep_end(const struct sleeper *sl)
+{
+	shm_waker_wake(sl->w, thread_tid());
+	if (sl->want & POLLOUT)
+		wait_want_space(sl->s, false);
+}
+
+/* The thread ends here: the call that slept holds a use of the sock. */
+static void sleep_cancelled(void *arg)
+{
+	const struct sleeper *sl = arg;
+
+	sleep_end(sl);
+	sock_put(sl->s);
+}
+
 static int sleep_for(struct sock *s, short want, uint64_t deadline)
 {
 	struct shm_waker *w = thread_waker();
 	uint64_t begun = thread_now();
 	uint64_t stall = want & POLLOUT ? begun + STALL_NS : 0;
 	uint64_t until = deadline;
+	struct sleeper sl;
 	long n = 1;
 
 	if (!w)
@@ -203,12 +229,13 @@ static int sleep_for(struct sock *s, short want, uint64_t deadline)
 	wait_watch(s, w);
 	if (want & POLLOUT)
 		wait_want_space(s, true);
+	sl = (struct sleeper){s, w, want};
 	shm_waker_sleep(w, thread_tid());
+	pthread_cleanup_push(sleep_cancelled, &sl);
 	if (!wait_ready(s, want))
 		n = sleep_on(s, want, w, until);
-	shm_waker_wake(w, thread_tid());
-	if (want & POLLOUT)
-		wait_want_space(s, false);
+	pthread_cleanup_pop(0);
+	sleep_end(&sl);
 	wait_spin_end(false, thread_now() - begun);
 	if (n == 0 && until != deadline)
 		return 0; /* time to look for a stall */

@@ -1,0 +1,199 @@
+/* ep_nest.c - epoll sets inside epoll sets
+ *
+ * The kernel sees an inner set become readable when one of its kernel members does or its bell rings; only
+ * we know what its attached members hold. So an inner set is registered with the kernel under a random
+ * value of ours, and what the program is told is decided here, by looking into the inner set.
+ */
+#include "preload/sock/ep_item.h"
+
+#include "preload/real.h"
+#include "preload/sock/thread.h"
+
+#include <errno.h>
+#include <poll.h>
+
+static struct ep_inner *inner_find(const struct ep *e, int fd)
+{
+	struct ep_inner *in = e->inner;
+
+	while (in && in->fd != fd)
+		in = in->next;
+	return in;
+}
+
+static void inner_unlink(struct ep *e, struct ep_inner *in)
+{
+	struct ep_inner **p = &e->inner;
+
+	while (*p != in)
+		p = &(*p)->next;
+	*p = in->next;
+	ep_inner_free(in);
+}
+
+static void inner_set(struct ep_inner *in, const struct epoll_event *ev)
+{
+	in->events = ev->events;
+	in->data = ev->data.u64;
+	in->seen = UINT64_MAX;
+	in->disabled = false;
+}
+
+int ep_nest_ctl(struct ep *e, int epfd, int op, int fd, struct ep *inner, struct epoll_event *ev)
+{
+	struct ep_inner *in = inner_find(e, fd);
+	struct epoll_event ours = {0};
+	int ret;
+
+	if (!in && op == EPOLL_CTL_ADD) {
+		in = ep_inner_alloc();
+		if (!in) {
+			errno = ENOMEM;
+			return -1;
+		}
+		*in = (struct ep_inner){.e = inner, .fd = fd, .next = e->inner};
+		sys(SYS_getrandom, &in->magic, sizeof(in->magic), 0);
+		e->inner = in;
+		ours = (struct epoll_event){.events = ev->events, .data.u64 = in->magic};
+		ret = real.epoll_ctl(epfd, op, fd, &ours);
+		if (ret < 0)
+			inner_unlink(e, in);
+		else
+			inner_set(in, ev);
+		return ret;
+	}
+	if (!in || op == EPOLL_CTL_DEL) {
+		ret = real.epoll_ctl(epfd, op, fd, ev);
+		if (in && ret == 0)
+			inner_unlink(e, in);
+		return ret;
+	}
+	ours = (struct epoll_event){.events = ev->events, .data.u64 = in->magic};
+	ret = real.epoll_ctl(epfd, op, fd, &ours);
+	if (ret == 0 && op == EPOLL_CTL_MOD)
+		inner_set(in, ev);
+	return ret;
+}
+
+bool ep_nest_lifted(const struct ep *e)
+{
+	for (const struct ep_inner *in = e->inner; in; in = in->next) {
+		if (ep_lifted(in->e))
+			return true;
+	}
+	return false;
+}
+
+/* Changes whenever an attached member, at any depth, has got new bytes. */
+static uint64_t ep_sum(const struct ep *e)
+{
+	uint64_t sum = e->hots;
+
+	for (uint32_t i = 0; i < e->hots; i++)
+		sum += atomic_load_explicit(&e->hot[i].peer->tail, memory_order_relaxed) +
+		       (uint64_t)e->hot[i].item->s->kernel_bits;
+	for (const struct ep_inner *in = e->inner; in; in = in->next)
+		sum += ep_sum(in->e);
+	return sum;
+}
+
+/* By its kernel members, now that our own entry in it is quiet. */
+static bool kernel_says(const struct ep_inner *in)
+{
+	struct pollfd p = {.fd = in->fd, .events = POLLIN};
+	struct timespec zero = {0, 0};
+
+	return sys(SYS_ppoll, &p, 1, &zero, 0, 8) == 1 && p.revents & POLLIN;
+}
+
+static bool inner_by_memory(struct ep_inner *in)
+{
+	if (in->disabled || !(in->events & EPOLLIN) || !ep_lifted(in->e) || !ep_ready(in->e))
+		return false;
+	return !(in->events & EPOLLET) || ep_sum(in->e) != in->seen;
+}
+
+static void inner_report(struct ep_inner *in, struct epoll_event *ev)
+{
+	in->seen = ep_sum(in->e);
+	in->disabled = in->events & EPOLLONESHOT;
+	ev->events = EPOLLIN;
+	ev->data.u64 = in->data;
+}
+
+int ep_nest_translate(struct ep *e, struct epoll_event *ev, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct ep_inner *in = e->inner;
+
+		while (in && in->magic != ev[i].data.u64)
+			in = in->next;
+		if (!in)
+			continue;
+		ep_side_drain(in->e);
+		/* one that memory vouches for is reported by ep_nest_collect() */
+		if (inner_by_memory(in) || in->disabled || !kernel_says(in)) {
+			ev[i--] = ev[--n];
+			continue;
+		}
+		inner_report(in, &ev[i]);
+	}
+	return n;
+}
+
+int ep_nest_collect(struct ep *e, struct epoll_event *ev, int n, int max)
+{
+	for (struct ep_inner *in = e->inner; in && n < max; in = in->next) {
+		if (inner_by_memory(in))
+			inner_report(in, &ev[n++]);
+	}
+	return n;
+}
+
+bool ep_nest_ready(struct ep *e)
+{
+	for (struct ep_inner *in = e->inner; in; in = in->next) {
+		if (inner_by_memory(in))
+			return true;
+	}
+	return false;
+}
+
+void ep_nest_sleep(struct ep *e, uint32_t tid)
+{
+	for (struct ep_inner *in = e->inner; in; in = in->next) {
+		if (ep_joined(in->e) && in->e->side >= 0)
+			shm_waker_sleep(&in->e->waker, tid);
+		ep_nest_sleep(in->e, tid);
+	}
+}
+
+void ep_nest_wake(struct ep *e, uint32_t tid)
+{
+	for (struct ep_inner *in = e->inner; in; in = in->next) {
+		if (ep_joined(in->e) && in->e->side >= 0)
+			shm_waker_wake(&in->e->waker, tid);
+		ep_nest_wake(in->e, tid);
+	}
+}
+
+static struct ep *closing; /* under the lock that ep_nest_forget() holds */
+static _Atomic uint32_t closing_lock;
+
+static void forget_member(struct ep *e)
+{
+	for (struct ep_inner *in = e->inner, *next; in; in = next) {
+		next = in->next;
+		if (in->e == closing || e == closing)
+			inner_unlink(e, in);
+	}
+}
+
+void ep_nest_forget(struct ep *e)
+{
+	bool taken = shm_lock(&closing_lock, thread_tid());
+
+	closing = e;
+	ep_each(forget_member);
+	shm_unlock(&closing_lock, taken);
+}
