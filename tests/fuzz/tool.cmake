@@ -1,0 +1,4 @@
+ztcp_fuzzer(tool_stats_fuzz
+	SOURCES tool_stats_fuzz.c ../../daemon/tool/tool.c ../../daemon/tool/tool_proc.c ../../daemon/tool/tool_stats.c
+	LINK ztcp_policy CORPUS corpus/tool_stats SECONDS 10
+)
