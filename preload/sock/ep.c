@@ -33,7 +33,7 @@ enum {
 	EP_KERNEL_QUIET = 4,        /* empty answers in a row before the kernel is asked less often */
 	EP_KERNEL_BATCH = 8,        /* events beside which one system call does not count */
 	EP_SIDE_BATCH = 32,
-	EP_SIDE_EVENTS = EPOLLIN | EPOLLRDHUP | EPOLLET,
+	EP_SIDE_EVENTS = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
 };
 
 struct ep *_Atomic ep_table[SOCK_TABLE];
@@ -139,22 +139,23 @@ static int side_open(struct ep *e)
 	return (int)sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_ADD, e->side, &ev);
 }
 
-static uint32_t side_events(const struct ep_item *it)
-{
-	return EP_SIDE_EVENTS | (it->events & (EPOLLOUT | EPOLLPRI));
-}
-
-void ep_item_lift(struct ep_item *it)
+bool ep_item_lift(struct ep_item *it)
 {
 	struct ep *e = it->e;
 
-	if (it->hot >= 0 || side_open(e) || !ep_hot_add(it))
-		return;
-	sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, 0);
-	side_ctl(e, EPOLL_CTL_ADD, it->fd, side_events(it), it);
-	wait_watch(it->s, &e->waker);
-	/* a thread may be asleep on the set as it was, without us */
-	sys(SYS_write, e->waker.efd, &(uint64_t){1}, 8);
+	if (it->hot >= 0)
+		return true;
+	if (side_open(e) || !ep_hot_add(it))
+		return false;
+	if (!it->beside) {
+		it->beside = true;
+		sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, 0);
+		side_ctl(e, EPOLL_CTL_ADD, it->fd, EP_SIDE_EVENTS, it);
+		wait_watch(it->s, &e->waker);
+		/* a thread may be asleep on the set as it was, without us */
+		sys(SYS_write, e->waker.efd, &(uint64_t){1}, 8);
+	}
+	return true;
 }
 
 void ep_attached(struct sock *s)
@@ -174,7 +175,7 @@ void ep_forget(struct sock *s)
 		struct ep *e = it->e;
 		bool taken = shm_lock(&e->lock, thread_tid());
 
-		if (it->hot >= 0)
+		if (it->beside)
 			side_ctl(e, EPOLL_CTL_DEL, it->fd, 0, NULL);
 		ep_item_free(it);
 		shm_unlock(&e->lock, taken);
@@ -196,11 +197,12 @@ static void side_harvest(struct ep *e)
 			lift_service();
 			continue;
 		}
-		if (it->e != e || it->hot < 0)
+		if (it->e != e)
 			continue;
 		ready_heard(it->s, (short)(ev[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)));
-		it->edge = true;
-		e->hot[it->hot].look = true;
+		it->edge |= ev[i].events & ~(uint32_t)EPOLLOUT || it->s->conn->tx.path == SHM_PATH_KERNEL;
+		if (it->hot >= 0)
+			e->hot[it->hot].look = true;
 	}
 }
 
@@ -234,86 +236,97 @@ static void item_set(struct ep_item *it, const struct epoll_event *ev)
 		it->e->hot[it->hot].look = true;
 }
 
-static int ctl_add(struct ep *e, int epfd, struct sock *s, int fd, struct epoll_event *ev)
+/* Combinations that epoll_ctl(2) refuses. */
+static bool bad_events(int op, uint32_t events)
 {
-	struct ep_item *it;
+	const uint32_t exclusive_ok =
+		EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
 
-	if (item_find(e, s, fd))
-		return s->conn ? ctl_fail(EEXIST) : real.epoll_ctl(epfd, EPOLL_CTL_ADD, fd, ev);
-	/* the kernel checks everything, also for one that moves on at once */
-	if (real.epoll_ctl(epfd, EPOLL_CTL_ADD, fd, ev) < 0)
-		return -1;
-	it = ep_item_alloc(e, s, fd);
-	if (!it) {
-		sock_settle(s, REASON_NO_MEMORY);
-		return 0;
-	}
-	item_set(it, ev);
-	if (s->conn)
-		ep_item_lift(it);
-	return 0;
+	return events & EPOLLEXCLUSIVE && (op != EPOLL_CTL_ADD || events & ~exclusive_ok);
 }
 
-static int ctl_mod(struct ep *e, int epfd, struct sock *s, int fd, struct epoll_event *ev)
+/* A registration that the kernel has: the connection is not attached. */
+static int ctl_kernel(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev)
 {
 	struct ep_item *it = item_find(e, s, fd);
 
-	if (!it || it->hot < 0) {
-		int ret = real.epoll_ctl(epfd, EPOLL_CTL_MOD, fd, ev);
-
-		if (it && ret == 0)
-			item_set(it, ev);
-		return ret;
+	if (real.epoll_ctl(epfd, op, fd, ev) < 0)
+		return -1;
+	if (op == EPOLL_CTL_DEL) {
+		if (it)
+			ep_item_free(it);
+		return 0;
 	}
-	if (ev->events & EPOLLEXCLUSIVE || it->events & EPOLLEXCLUSIVE)
+	if (!it)
+		it = ep_item_alloc(e, s, fd);
+	if (!it)
+		sock_settle(s, REASON_NO_MEMORY);
+	else
+		item_set(it, ev);
+	return 0;
+}
+
+/* An attached connection's: in memory alone. What is deleted is kept aside, as many programs add it again. */
+static int ctl_attached(struct ep *e, int op, struct sock *s, int fd, struct epoll_event *ev)
+{
+	struct ep_item *it = item_find(e, s, fd);
+
+	if (op != EPOLL_CTL_DEL && bad_events(op, ev->events))
 		return ctl_fail(EINVAL);
+	if (op == EPOLL_CTL_ADD && it && it->hot >= 0)
+		return ctl_fail(EEXIST);
+	if (op != EPOLL_CTL_ADD && (!it || it->hot < 0))
+		return ctl_fail(ENOENT);
+	if (op == EPOLL_CTL_DEL) {
+		ep_hot_remove(it);
+		return 0;
+	}
+	if (op == EPOLL_CTL_MOD && it->events & EPOLLEXCLUSIVE)
+		return ctl_fail(EINVAL);
+	if (!it)
+		it = ep_item_alloc(e, s, fd);
+	if (!it || (op == EPOLL_CTL_ADD && !ep_item_lift(it)))
+		return ctl_fail(ENOMEM);
 	item_set(it, ev);
-	side_ctl(e, EPOLL_CTL_MOD, fd, side_events(it), it);
 	/* somebody may sleep on the set without having looked at the new bits */
 	if (e->waker.sleepers)
 		sys(SYS_write, e->waker.efd, &(uint64_t){1}, 8);
 	return 0;
 }
 
-static int ctl_del(struct ep *e, int epfd, struct sock *s, int fd, struct epoll_event *ev)
+static int ctl_slow(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev)
 {
-	struct ep_item *it = item_find(e, s, fd);
-	int ret = 0;
+	uint64_t mask = thread_signals_block();
+	bool taken = shm_lock(&e->lock, thread_tid());
+	int ret;
 
-	if (!it || it->hot < 0)
-		ret = real.epoll_ctl(epfd, EPOLL_CTL_DEL, fd, ev);
+	if (!s)
+		ret = ep_nest_ctl(e, epfd, op, fd, ep_of(fd), ev);
+	else if (s->conn)
+		ret = ctl_attached(e, op, s, fd, ev);
 	else
-		side_ctl(e, EPOLL_CTL_DEL, fd, 0, NULL);
-	if (it && ret == 0)
-		ep_item_free(it);
+		ret = ctl_kernel(e, epfd, op, s, fd, ev);
+	shm_unlock(&e->lock, taken);
+	thread_signals_restore(mask);
 	return ret;
 }
 
 int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
 {
 	struct sock *s = sock_of(fd);
-	uint64_t mask;
 	bool taken;
 	int ret;
 
 	if (unlikely(e->inherited))
 		ep_own(e);
-	if ((!s && !ep_of(fd)) || (op != EPOLL_CTL_DEL && ((uintptr_t)ev < 4096 || (uintptr_t)ev >> 47)))
+	if ((!s && !ep_of(fd)) || op < EPOLL_CTL_ADD || op > EPOLL_CTL_MOD ||
+	    (op != EPOLL_CTL_DEL && ((uintptr_t)ev < 4096 || (uintptr_t)ev >> 47)))
 		return real.epoll_ctl(epfd, op, fd, ev);
-	mask = thread_signals_block();
+	if (!s || !s->conn || e->side < 0)
+		return ctl_slow(e, epfd, op, s, fd, ev);
 	taken = shm_lock(&e->lock, thread_tid());
-	if (!s)
-		ret = ep_nest_ctl(e, epfd, op, fd, ep_of(fd), ev);
-	else if (op == EPOLL_CTL_ADD)
-		ret = ctl_add(e, epfd, s, fd, ev);
-	else if (op == EPOLL_CTL_MOD)
-		ret = ctl_mod(e, epfd, s, fd, ev);
-	else if (op == EPOLL_CTL_DEL)
-		ret = ctl_del(e, epfd, s, fd, ev);
-	else
-		ret = real.epoll_ctl(epfd, op, fd, ev);
+	ret = ctl_attached(e, op, s, fd, ev);
 	shm_unlock(&e->lock, taken);
-	thread_signals_restore(mask);
 	return ret;
 }
 

@@ -64,11 +64,14 @@ static void ep_part(struct ep *e)
 	for (it = e->items; it; it = it->next) {
 		struct epoll_event ev = {.events = it->events, .data.u64 = it->data};
 
-		if (it->hot < 0)
-			continue;
+		bool active = it->hot >= 0;
+
 		it->hot = -1;
-		sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_ADD, it->fd, &ev);
-		ep_item_lift(it);
+		it->beside = false;
+		if (active) {
+			sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_ADD, it->fd, &ev);
+			ep_item_lift(it);
+		}
 	}
 }
 

@@ -100,11 +100,15 @@ struct ep_item *ep_item_alloc(struct ep *e, struct sock *s, int fd)
 	return it;
 }
 
-static void hot_remove(struct ep *e, uint32_t i)
+void ep_hot_remove(struct ep_item *it)
 {
+	struct ep *e = it->e;
+	uint32_t i = (uint32_t)it->hot;
+
 	e->hot[i] = e->hot[--e->hots];
 	if (i < e->hots)
 		e->hot[i].item->hot = (int)i;
+	it->hot = -1;
 }
 
 void ep_item_free(struct ep_item *it)
@@ -113,7 +117,7 @@ void ep_item_free(struct ep_item *it)
 	bool taken;
 
 	if (it->hot >= 0)
-		hot_remove(it->e, (uint32_t)it->hot);
+		ep_hot_remove(it);
 	while (*p && *p != it)
 		p = &(*p)->next_of_sock;
 	if (*p)

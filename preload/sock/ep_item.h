@@ -17,12 +17,13 @@ struct ep_item {
 	uint64_t data;
 	uint64_t tail_seen;  /* the peer's tail when last reported (edge) */
 	int fd;
-	int hot;             /* place in the hot array, -1: registered with the kernel */
+	int hot;             /* place in the hot array, -1: not attached, or deleted by the program */
 	uint32_t events;
 	uint32_t out_seen;   /* sock.full_gen when last reported writable */
 	short kernel_seen;
 	bool disabled;       /* oneshot, reported */
 	bool edge;           /* the kernel has reported something since */
+	bool beside;         /* registered with the side; stays so when the program deletes it */
 };
 
 /* What a scan touches of an attached member. */
@@ -105,8 +106,11 @@ void ep_nest_forget(struct ep *e);
 /* Take in what the side has to say, so that the set's own entry is quiet. */
 void ep_side_drain(struct ep *e);
 
-/* From the program's epoll to the side. Under e->lock. */
-void ep_item_lift(struct ep_item *it);
+/* From the program's epoll to the side, and into the hot array. Under e->lock. Return: false: no memory. */
+bool ep_item_lift(struct ep_item *it);
+
+/* Out of the hot array; the item stays. */
+void ep_hot_remove(struct ep_item *it);
 
 /* After fork, in the child, on first use of an inherited set. */
 void ep_own(struct ep *e);

@@ -21,7 +21,7 @@
 #include <string.h>
 
 enum {
-	IO_CHECK_CYCLES = 1 << 21, /* how often a busy direction looks at the kernel socket: under 1 ms */
+	IO_CHECK_CYCLES = 1 << 23, /* how often a busy direction looks at the kernel socket: about 3 ms */
 	IO_MOVED_ON = -4096,       /* the direction has changed its path: begin again */
 };
 
