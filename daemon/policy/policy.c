@@ -59,6 +59,20 @@ unsigned policy_rules(const struct policy *p)
 	return p ? p->rules : 0;
 }
 
+int policy_threshold_min(const struct policy *p)
+{
+	int min = -1;
+
+	for (unsigned i = 0; i < policy_rules(p); i++) {
+		const struct policy_rule *r = policy_rule_get(p, i);
+		int threshold = r->verdict == POLICY_DIRECT ? 0 : r->threshold;
+
+		if (threshold >= 0 && (min < 0 || threshold < min))
+			min = threshold;
+	}
+	return min;
+}
+
 const struct policy_rule *policy_rule_get(const struct policy *p, unsigned i)
 {
 	return &policy_store_rules(p)[i];

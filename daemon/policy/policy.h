@@ -301,6 +301,16 @@ unsigned policy_rule_match(const struct policy *p, unsigned i, const struct poli
 /** policy_needs() - Return: bits (1u << enum policy_match_kind) of all matches in use; 0 for NULL. */
 unsigned policy_needs(const struct policy *p);
 
+/**
+ * policy_threshold_min() - the earliest call at which a rule may want a connection lifted
+ * @p: policy
+ *
+ * A caller that judges a connection only when it is to be lifted looks first at the smaller of this and its
+ * own default, and again at the threshold of the answer.
+ * Return: smallest threshold= of all rules, 0 if there is a rule for POLICY_DIRECT; -1: no rule gives one.
+ */
+int policy_threshold_min(const struct policy *p);
+
 /** policy_rules() - Return: number of rules; 0 for NULL. */
 unsigned policy_rules(const struct policy *p);
 

@@ -52,6 +52,16 @@ Test(policy, policy_needs__is_the_union_of_all_rules)
 		     1u << POLICY_M_USER | 1u << POLICY_M_CGROUP | 1u << POLICY_M_REMOTE);
 }
 
+Test(policy, policy_threshold_min__of_all_rules)
+{
+	cr_assert_eq(policy_threshold_min(NULL), -1);
+	cr_assert_eq(policy_threshold_min(fix_policy("lift\nkernel\n")), -1);
+	cr_assert_eq(policy_threshold_min(
+			     fix_policy("lift threshold=9\nlift threshold=4 port=1\nlift\n")),
+		     4);
+	cr_assert_eq(policy_threshold_min(fix_policy("lift threshold=9\ndirect port=1\n")), 0);
+}
+
 Test(policy, policy_name__each_verdict_and_match_has_one)
 {
 	for (unsigned i = 0; i < POLICY_VERDICTS; i++)
