@@ -1,0 +1,776 @@
+/* pd_host.c - sockets over one instance in virtual time
+ *
+ * Settings (as words, all optional): mtu= sack= timestamps= window_scale= ecn= cc=reno|cubic
+ * init_cwnd= rto_min_ms= rto_initial_ms= delack_ms= rcvbuf= rcvbuf_max= sndbuf=
+ * cookies=auto|always|never backlog_syn= tfo_max= pacing= keep_idle_s= time_wait_ms= autotune=.
+ * Without any, options are those of the Linux defaults: all on, ECN off.
+ */
+#include "pd_host.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "stack/base/base_check.h"
+#include "stack/cc/cc.h"
+#include "stack/wire/wire_eth.h"
+#include "tests/lib/inst_pair.h"
+
+#define FDS      64
+#define FD_FIRST 3
+
+enum pd_kind { PD_FREE, PD_NEW, PD_LISTEN, PD_CONN };
+
+struct pd_fd {
+	enum pd_kind kind;
+	struct inst_conn *conn;
+	struct inst_listener *listener;
+	union wire_addr local;
+	uint16_t port;
+	bool nonblock, v6, bound, error_told, connecting, shut_rd, shut_wr;
+};
+
+struct pd_host {
+	struct inst *in;
+	void *mem;
+	ztime_t now;
+	struct pd_fd fds[FDS];
+	struct pd_packet queue[PD_QUEUE_MAX];
+	unsigned int put, got;
+	struct inst_pair bufs; /* only its counted buffers */
+	enum tcp_cookie_mode cookies;
+	uint32_t tfo_max;
+};
+
+static const struct wire_mac mac_ours = { { 2, 0, 0, 0, 0, 1 } };
+static const struct wire_mac mac_gateway = { { 2, 0, 0, 0, 0, 2 } };
+
+/* ---- settings */
+
+static bool setting_tcp(struct tcp_config *t, const char *name, uint32_t v)
+{
+	const struct {
+		const char *name;
+		uint32_t *at;
+		uint32_t times;
+	} words[] = {
+		{ "rto_min_ms", &t->rto_min_us, 1000 },
+		{ "rto_initial_ms", &t->rto_initial_us, 1000 },
+		{ "delack_ms", &t->delack_us, 1000 },
+		{ "rcvbuf", &t->rcvbuf_bytes, 1 },
+		{ "rcvbuf_max", &t->rcvbuf_max_bytes, 1 },
+		{ "sndbuf", &t->sndbuf_bytes, 1 },
+		{ "time_wait_ms", &t->time_wait_ms, 1 },
+		{ "gso", &t->gso_max_bytes, 1 },
+		{ "user_timeout_ms", &t->user_timeout_ms, 1 },
+	};
+	const struct {
+		const char *name;
+		bool *at;
+	} bits[] = {
+		{ "sack", &t->sack },
+		{ "timestamps", &t->timestamps },
+		{ "window_scale", &t->window_scale },
+		{ "ecn", &t->ecn },
+		{ "pacing", &t->pacing },
+		{ "autotune", &t->autotune },
+	};
+
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(words); i++)
+		if (strcmp(name, words[i].name) == 0)
+			return *words[i].at = v * words[i].times, true;
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(bits); i++)
+		if (strcmp(name, bits[i].name) == 0)
+			return *bits[i].at = v, true;
+	if (strcmp(name, "init_cwnd") == 0)
+		return t->init_cwnd = (uint8_t)v, true;
+	if (strcmp(name, "keep_idle_s") == 0)
+		return t->keep_idle_s = (uint16_t)v, true;
+	if (strcmp(name, "syn_retries") == 0)
+		return t->syn_retries = (uint8_t)v, true;
+	if (strcmp(name, "synack_retries") == 0)
+		return t->synack_retries = (uint8_t)v, true;
+	if (strcmp(name, "data_retries") == 0)
+		return t->data_retries = (uint8_t)v, true;
+	return false;
+}
+
+static bool setting(struct pd_host *h, struct inst_config *cfg, char *word)
+{
+	char *value = strchr(word, '=');
+	uint32_t v;
+
+	if (!value)
+		return false;
+	*value++ = 0;
+	v = (uint32_t)strtoul(value, NULL, 0);
+	if (setting_tcp(&cfg->tcp, word, v))
+		return true;
+	if (strcmp(word, "mtu") == 0)
+		cfg->ip.mtu = (uint16_t)v;
+	else if (strcmp(word, "cc") == 0)
+		cfg->tcp.cc = strcmp(value, "reno") == 0 ? &cc_reno : &cc_cubic;
+	else if (strcmp(word, "backlog_syn") == 0)
+		cfg->syn_max = v;
+	else if (strcmp(word, "cookies") == 0)
+		h->cookies = *value == 'n'     ? TCP_COOKIES_NEVER
+			     : value[1] == 'l' ? TCP_COOKIES_ALWAYS
+					       : TCP_COOKIES_AUTO;
+	else if (strcmp(word, "tfo_max") == 0)
+		cfg->tcp.tfo_server = (h->tfo_max = v) != 0;
+	else
+		return false;
+	return true;
+}
+
+static bool settings_read(struct pd_host *h, struct inst_config *cfg, const char *settings,
+			  char bad[64])
+{
+	char *copy = strdup(settings ? settings : ""), *save = NULL;
+	bool ok = true;
+
+	for (char *w = strtok_r(copy, " ,\n", &save); w && ok; w = strtok_r(NULL, " ,\n", &save)) {
+		snprintf(bad, 64, "%s", w);
+		ok = setting(h, cfg, w);
+	}
+	free(copy);
+	return ok;
+}
+
+/* ---- life */
+
+static void network(struct pd_host *h)
+{
+	union wire_addr a4 = wire_addr_v4(0xc0a80001), gw4 = wire_addr_v4(0xc0a8fffe);
+	union wire_addr a6 = { .b = { 0xfd, 0x3d, [15] = 1 } },
+			gw6 = { .b = { 0xfd, 0x3d, [15] = 0xfe } };
+	union wire_addr any4 = wire_addr_v4(0), any6 = { .q = { 0, 0 } };
+	struct ip *ip = inst_ip(h->in);
+
+	ip_addr_add(ip, &a4, 16, h->now);
+	ip_addr_add(ip, &a6, 64, h->now);
+	ip_route_add(ip, &any4, 0, &gw4, 0);
+	ip_route_add(ip, &any6, 0, &gw6, 0);
+	ip_neigh_add(ip, &gw4, &mac_gateway, h->now);
+	ip_neigh_add(ip, &gw6, &mac_gateway, h->now);
+}
+
+struct pd_host *pd_host_new(const char *settings, char bad[64])
+{
+	struct pd_host *h = calloc(1, sizeof(*h));
+	struct inst_config cfg;
+	size_t size;
+
+	inst_config_defaults(&cfg);
+	cfg.conns_max = 256;
+	h->cookies = TCP_COOKIES_AUTO;
+	if (!settings_read(h, &cfg, settings, bad)) {
+		free(h);
+		return NULL;
+	}
+	h->now = 1000 * ZTIME_SEC;
+	h->bufs.buffers_fail_after = -1;
+	cfg.buf = inst_pair_buf_ops(&h->bufs);
+	cfg.key = (struct base_hash_key){ 0x70616b, 0x746472 };
+	cfg.ip.mac = mac_ours;
+	size = (inst_size(&cfg) + 63) & ~(size_t)63;
+	h->mem = aligned_alloc(64, size);
+	memset(h->mem, 0, size);
+	h->in = inst_init(h->mem, &cfg, h->now);
+	network(h);
+	pd_advance(h, h->now, false);
+	return h;
+}
+
+long pd_host_free(struct pd_host *h)
+{
+	long left;
+
+	for (; h->got != h->put; h->got++)
+		free(h->queue[h->got % PD_QUEUE_MAX].data);
+	inst_fini(h->in);
+	left = (long)h->bufs.buffers + inst_pool_used(h->in);
+	free(h->mem);
+	free(h);
+	return left;
+}
+
+ztime_t pd_now(const struct pd_host *h)
+{
+	return h->now;
+}
+
+/* ---- packets */
+
+static void packet_keep(struct pd_host *h, const struct wire_frame_out *f)
+{
+	struct pd_packet *p = &h->queue[h->put % PD_QUEUE_MAX];
+	uint8_t *flat;
+	size_t len;
+
+	if (f->hdr[12] == 0x08 && f->hdr[13] == 0x06)
+		return; /* ARP is no business of scripts */
+	if (f->hdr[12] == 0x86 && f->l4_len == 0)
+		return; /* neither is neighbour discovery */
+	if (h->put - h->got == PD_QUEUE_MAX)
+		return;
+	flat = malloc(f->hdr_len + f->len);
+	len = dev_flatten(f, flat) - f->l3_at;
+	memmove(flat, flat + f->l3_at, len);
+	*p = (struct pd_packet){ .at = h->now, .len = (uint32_t)len, .data = flat };
+	h->put++;
+}
+
+static void turn(struct pd_host *h)
+{
+	struct wire_frame_out out[16];
+	struct inst_event ev;
+	unsigned int n;
+
+	while ((n = inst_output(h->in, out, 16, h->now)) != 0)
+		for (unsigned int i = 0; i < n; i++)
+			packet_keep(h, &out[i]);
+	while (inst_event_take(h->in, &ev))
+		;
+}
+
+void pd_advance(struct pd_host *h, ztime_t to, bool until_packet)
+{
+	turn(h);
+	while (!(until_packet && h->put != h->got)) {
+		ztime_t at = inst_deadline(h->in);
+
+		if (at > to)
+			break;
+		h->now = ztime_max(at, h->now + 1);
+		turn(h);
+	}
+	if (h->now < to && !(until_packet && h->put != h->got))
+		h->now = to;
+}
+
+void pd_packet_in(struct pd_host *h, const uint8_t *packet, size_t len)
+{
+	uint8_t *frame = malloc(WIRE_ETH_LEN + len);
+	struct wire_eth eth = { .dst = mac_ours, .src = mac_gateway, .vlan = WIRE_VLAN_NONE };
+	struct wire_frame_in in = { .data = frame, .len = (uint32_t)(WIRE_ETH_LEN + len) };
+
+	eth.type = packet[0] >> 4 == 6 ? WIRE_ETH_IP6 : WIRE_ETH_IP4;
+	memcpy(frame + wire_eth_emit(&eth, frame), packet, len);
+	inst_input(h->in, &in, 1, h->now);
+	free(frame);
+	turn(h);
+}
+
+struct pd_packet pd_packet_out(struct pd_host *h)
+{
+	if (h->got == h->put)
+		return (struct pd_packet){ 0 };
+	return h->queue[h->got++ % PD_QUEUE_MAX];
+}
+
+/* ---- addresses and descriptors */
+
+static struct pd_fd *fd_get(struct pd_host *h, int fd)
+{
+	if (fd < FD_FIRST || fd >= FDS || h->fds[fd].kind == PD_FREE)
+		return NULL;
+	return &h->fds[fd];
+}
+
+static int addr_read(const struct pd_fd *f, const struct sockaddr *a, socklen_t len,
+		     union wire_addr *addr, uint16_t *port)
+{
+	if (!f->v6 && len >= sizeof(struct sockaddr_in) && a->sa_family == AF_INET) {
+		const struct sockaddr_in *in = (const void *)a;
+
+		*addr = wire_addr_v4_bytes(&in->sin_addr);
+		*port = ntohs(in->sin_port);
+		return 0;
+	}
+	if (f->v6 && len >= sizeof(struct sockaddr_in6) && a->sa_family == AF_INET6) {
+		const struct sockaddr_in6 *in6 = (const void *)a;
+
+		*addr = wire_addr_v6_bytes(&in6->sin6_addr);
+		*port = ntohs(in6->sin6_port);
+		return 0;
+	}
+	return len < sizeof(sa_family_t) ? -EINVAL : -EAFNOSUPPORT;
+}
+
+static void addr_write(const union wire_addr *addr, uint16_t port, struct sockaddr *a,
+		       socklen_t *len)
+{
+	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
+	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
+	bool v4 = wire_addr_is_v4(addr);
+	socklen_t full = v4 ? sizeof(in) : sizeof(in6);
+
+	if (!a || !len)
+		return;
+	memcpy(&in.sin_addr, addr->b + 12, 4);
+	memcpy(&in6.sin6_addr, addr->b, 16);
+	memcpy(a, v4 ? (void *)&in : (void *)&in6, BASE_MIN(*len, full));
+	*len = full;
+}
+
+static int fd_new(struct pd_host *h, enum pd_kind kind)
+{
+	for (int fd = FD_FIRST; fd < FDS; fd++) {
+		if (h->fds[fd].kind != PD_FREE)
+			continue;
+		memset(&h->fds[fd], 0, sizeof(h->fds[fd]));
+		h->fds[fd].kind = kind;
+		return fd;
+	}
+	return -EMFILE;
+}
+
+bool pd_nonblocking(const struct pd_host *h, int fd)
+{
+	return fd < FD_FIRST || fd >= FDS || h->fds[fd].nonblock;
+}
+
+int pd_socket(struct pd_host *h, int domain, int type, int protocol)
+{
+	int fd;
+
+	if (domain != AF_INET && domain != AF_INET6)
+		return -EAFNOSUPPORT;
+	if ((type & 0xf) != SOCK_STREAM || (protocol && protocol != IPPROTO_TCP))
+		return -EPROTONOSUPPORT;
+	fd = fd_new(h, PD_NEW);
+	if (fd < 0)
+		return fd;
+	h->fds[fd].v6 = domain == AF_INET6;
+	h->fds[fd].nonblock = type & SOCK_NONBLOCK;
+	if (domain == AF_INET)
+		h->fds[fd].local = wire_addr_v4(0);
+	h->fds[fd].conn = inst_conn_new(h->in, NULL);
+	return fd;
+}
+
+int pd_bind(struct pd_host *h, int fd, const struct sockaddr *a, socklen_t len)
+{
+	struct pd_fd *f = fd_get(h, fd);
+	union wire_addr addr;
+	uint16_t port;
+	int err;
+
+	if (!f)
+		return -EBADF;
+	if (f->kind != PD_NEW || f->bound)
+		return -EINVAL;
+	err = addr_read(f, a, len, &addr, &port);
+	if (err)
+		return err;
+	if (!wire_addr_is_any(&addr) && !ip_addr_local(inst_ip(h->in), &addr))
+		return -EADDRNOTAVAIL;
+	f->local = addr;
+	f->port = port;
+	f->bound = true;
+	return 0;
+}
+
+int pd_listen(struct pd_host *h, int fd, int backlog)
+{
+	struct pd_fd *f = fd_get(h, fd);
+	int err;
+
+	if (!f)
+		return -EBADF;
+	if (f->kind == PD_LISTEN)
+		return 0;
+	if (f->kind != PD_NEW || f->connecting)
+		return -EINVAL;
+	err = inst_listen(h->in, &f->local, f->port, (uint32_t)backlog, NULL, &f->listener);
+	if (err)
+		return err;
+	inst_listener_tcp(f->listener)->cookies = h->cookies;
+	inst_listener_tcp(f->listener)->tfo_max = h->tfo_max;
+	inst_close(h->in, f->conn, h->now);
+	f->conn = NULL;
+	f->kind = PD_LISTEN;
+	return 0;
+}
+
+int pd_accept(struct pd_host *h, int fd, struct sockaddr *a, socklen_t *len)
+{
+	struct pd_fd *f = fd_get(h, fd);
+	struct inst_conn *c;
+	int child;
+
+	if (!f)
+		return -EBADF;
+	if (f->kind != PD_LISTEN)
+		return -EINVAL;
+	c = inst_accept(h->in, f->listener, NULL);
+	if (!c)
+		return -EAGAIN;
+	child = fd_new(h, PD_CONN);
+	if (child < 0) {
+		inst_abort(h->in, c, h->now);
+		return child;
+	}
+	h->fds[child].conn = c;
+	addr_write(&inst_conn_flow(c)->remote, inst_conn_flow(c)->rport, a, len);
+	return child;
+}
+
+/* The error of a connection is told once (SO_ERROR), by whichever call comes first. */
+static int error_take(struct pd_fd *f)
+{
+	int err = tcp_error(inst_conn_tcb(f->conn));
+
+	if (!err || f->error_told)
+		return 0;
+	f->error_told = true;
+	return -err;
+}
+
+static int connect_again(struct pd_fd *f)
+{
+	enum tcp_state s = tcp_state(inst_conn_tcb(f->conn));
+	int err = error_take(f);
+
+	if (err) {
+		f->connecting = false;
+		return err;
+	}
+	if (s == TCP_ST_SYN_SENT || s == TCP_ST_SYN_RCVD)
+		return -EALREADY;
+	if (f->connecting && s != TCP_ST_CLOSED) {
+		f->connecting = false;
+		return 0;
+	}
+	return s == TCP_ST_CLOSED ? -ECONNABORTED : -EISCONN;
+}
+
+int pd_connect(struct pd_host *h, int fd, const struct sockaddr *a, socklen_t len)
+{
+	struct pd_fd *f = fd_get(h, fd);
+	struct wire_flow flow;
+	int err;
+
+	if (!f)
+		return -EBADF;
+	if (f->kind == PD_LISTEN)
+		return -EISCONN;
+	if (f->kind == PD_CONN)
+		return connect_again(f);
+	memset(&flow, 0, sizeof(flow));
+	err = addr_read(f, a, len, &flow.remote, &flow.rport);
+	if (err)
+		return err;
+	flow.local = f->local;
+	flow.lport = f->port;
+	err = inst_connect(h->in, f->conn, &flow, h->now);
+	if (err)
+		return err;
+	f->kind = PD_CONN;
+	f->connecting = true;
+	turn(h);
+	return -EINPROGRESS;
+}
+
+/* ---- bytes */
+
+static bool reading_over(struct pd_fd *f)
+{
+	struct tcb *t = inst_conn_tcb(f->conn);
+
+	return tcp_eof(t) || f->shut_rd || tcp_state(t) == TCP_ST_CLOSED;
+}
+
+static ssize_t peek(struct pd_fd *f, uint8_t *to, size_t len)
+{
+	struct wire_tcp_iov iov[16];
+	unsigned int n = tcp_recv_peek(inst_conn_tcb(f->conn), iov, 16);
+	size_t done = 0;
+
+	for (unsigned int i = 0; i < n && done < len; i++) {
+		size_t part = BASE_MIN((size_t)iov[i].len, len - done);
+
+		memcpy(to + done, iov[i].data, part);
+		done += part;
+	}
+	return (ssize_t)done;
+}
+
+ssize_t pd_read(struct pd_host *h, int fd, void *buf, size_t len, int flags)
+{
+	struct pd_fd *f = fd_get(h, fd);
+	ssize_t n;
+	int err;
+
+	if (!f)
+		return -EBADF;
+	if (f->kind != PD_CONN)
+		return -ENOTCONN;
+	n = flags & MSG_PEEK ? peek(f, buf, len)
+			     : (ssize_t)inst_recv(h->in, f->conn, buf, len, h->now);
+	turn(h);
+	if (n || len == 0)
+		return n;
+	err = error_take(f);
+	if (err)
+		return err;
+	return reading_over(f) ? 0 : -EAGAIN;
+}
+
+ssize_t pd_write(struct pd_host *h, int fd, const void *buf, size_t len, int flags)
+{
+	struct pd_fd *f = fd_get(h, fd);
+	unsigned int tcp_flags = (flags & MSG_MORE ? TCP_SEND_MORE : 0u) |
+				 (flags & MSG_OOB ? TCP_SEND_URGENT : 0u);
+	int64_t n;
+	int err;
+
+	if (!f)
+		return -EBADF;
+	if (f->kind != PD_CONN)
+		return f->kind == PD_LISTEN ? -EPIPE : -ENOTCONN;
+	err = error_take(f);
+	if (err)
+		return err;
+	if (f->shut_wr)
+		return -EPIPE;
+	if (f->connecting && tcp_state(inst_conn_tcb(f->conn)) == TCP_ST_SYN_SENT)
+		return -EAGAIN;
+	n = inst_send(h->in, f->conn, buf, len, tcp_flags, h->now);
+	turn(h);
+	return n;
+}
+
+int pd_shutdown(struct pd_host *h, int fd, int how)
+{
+	struct pd_fd *f = fd_get(h, fd);
+	int err = 0;
+
+	if (!f)
+		return -EBADF;
+	if (how < SHUT_RD || how > SHUT_RDWR)
+		return -EINVAL;
+	if (f->kind != PD_CONN || tcp_state(inst_conn_tcb(f->conn)) == TCP_ST_CLOSED)
+		return -ENOTCONN;
+	if (how != SHUT_WR) {
+		tcp_shutdown_recv(inst_conn_tcb(f->conn), h->now);
+		f->shut_rd = true;
+	}
+	if (how != SHUT_RD) {
+		err = inst_shutdown(h->in, f->conn, h->now);
+		f->shut_wr = true;
+	}
+	turn(h);
+	return err;
+}
+
+int pd_close(struct pd_host *h, int fd)
+{
+	struct pd_fd *f = fd_get(h, fd);
+
+	if (!f)
+		return -EBADF;
+	if (f->kind == PD_LISTEN)
+		inst_listener_close(h->in, f->listener, h->now);
+	else
+		inst_close(h->in, f->conn, h->now);
+	f->kind = PD_FREE;
+	turn(h);
+	return 0;
+}
+
+int pd_fcntl(struct pd_host *h, int fd, int cmd, long arg)
+{
+	struct pd_fd *f = fd_get(h, fd);
+
+	if (!f)
+		return -EBADF;
+	switch (cmd) {
+	case F_GETFL: return O_RDWR | (f->nonblock ? O_NONBLOCK : 0);
+	case F_SETFL: f->nonblock = arg & O_NONBLOCK; return 0;
+	default: return -EINVAL;
+	}
+}
+
+int pd_ioctl(struct pd_host *h, int fd, unsigned long request, int *arg)
+{
+	struct pd_fd *f = fd_get(h, fd);
+
+	if (!f)
+		return -EBADF;
+	if (f->kind != PD_CONN)
+		return -EINVAL;
+	switch (request) {
+	case FIONREAD: *arg = (int)tcp_readable(inst_conn_tcb(f->conn)); return 0;
+	case SIOCOUTQ: *arg = (int)tcp_unacked(inst_conn_tcb(f->conn)); return 0;
+	case SIOCOUTQNSD: *arg = (int)tcp_unsent(inst_conn_tcb(f->conn)); return 0;
+	default: return -EINVAL;
+	}
+}
+
+/* ---- options */
+
+static const struct {
+	int level, name;
+	enum tcp_opt opt;
+} options[] = {
+	{ IPPROTO_TCP, TCP_NODELAY, TCP_OPT_SET_NODELAY },
+	{ IPPROTO_TCP, TCP_CORK, TCP_OPT_SET_CORK },
+	{ IPPROTO_TCP, TCP_QUICKACK, TCP_OPT_SET_QUICKACK },
+	{ IPPROTO_TCP, TCP_KEEPIDLE, TCP_OPT_SET_KEEPIDLE_S },
+	{ IPPROTO_TCP, TCP_KEEPINTVL, TCP_OPT_SET_KEEPINTVL_S },
+	{ IPPROTO_TCP, TCP_KEEPCNT, TCP_OPT_SET_KEEPCNT },
+	{ IPPROTO_TCP, TCP_USER_TIMEOUT, TCP_OPT_SET_USER_TIMEOUT_MS },
+	{ IPPROTO_TCP, TCP_MAXSEG, TCP_OPT_SET_MAXSEG },
+	{ IPPROTO_TCP, TCP_SYNCNT, TCP_OPT_SET_SYNCNT },
+	{ IPPROTO_TCP, TCP_LINGER2, TCP_OPT_SET_LINGER2_S },
+	{ SOL_SOCKET, SO_KEEPALIVE, TCP_OPT_SET_KEEPALIVE },
+	{ SOL_SOCKET, SO_SNDBUF, TCP_OPT_SET_SNDBUF },
+	{ SOL_SOCKET, SO_RCVBUF, TCP_OPT_SET_RCVBUF },
+};
+
+int pd_setsockopt(struct pd_host *h, int fd, int level, int name, const void *v, socklen_t len)
+{
+	struct pd_fd *f = fd_get(h, fd);
+	int value, err;
+
+	if (!f)
+		return -EBADF;
+	if (len < sizeof(int))
+		return -EINVAL;
+	memcpy(&value, v, sizeof(value));
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(options); i++) {
+		if (options[i].level != level || options[i].name != name)
+			continue;
+		if (f->kind == PD_LISTEN)
+			return 0;
+		err = tcp_opt_set(inst_conn_tcb(f->conn), options[i].opt, (uint32_t)value, h->now);
+		inst_conn_kick(h->in, f->conn);
+		turn(h);
+		return err;
+	}
+	/* Options of the socket layer that change nothing here. */
+	if (level == SOL_SOCKET &&
+	    (name == SO_REUSEADDR || name == SO_REUSEPORT || name == SO_LINGER))
+		return 0;
+	return -ENOPROTOOPT;
+}
+
+static void int_put(int value, void *v, socklen_t *len)
+{
+	*len = BASE_MIN(*len, (socklen_t)sizeof(value));
+	memcpy(v, &value, *len);
+}
+
+static void tcp_info_put(struct pd_fd *f, void *v, socklen_t *len)
+{
+	struct tcp_info_rec r;
+	struct tcp_info i = { 0 };
+
+	tcp_info(inst_conn_tcb(f->conn), &r);
+	i.tcpi_state = (uint8_t[]){ 7, 2, 3, 1, 4, 5, 8, 11, 9, 6 }[r.state];
+	i.tcpi_backoff = r.backoff;
+	i.tcpi_rto = r.rto_us;
+	i.tcpi_rtt = r.srtt_us;
+	i.tcpi_rttvar = r.rttvar_us;
+	i.tcpi_snd_mss = r.mss;
+	i.tcpi_rcv_mss = r.rcv_mss;
+	i.tcpi_snd_cwnd = r.mss ? r.cwnd / r.mss : 0;
+	i.tcpi_snd_ssthresh = r.mss && r.ssthresh != UINT32_MAX ? r.ssthresh / r.mss : INT32_MAX;
+	i.tcpi_unacked = r.mss ? (r.unacked - r.unsent + r.mss - 1) / r.mss : 0;
+	i.tcpi_total_retrans = r.retransmits;
+	*len = BASE_MIN(*len, (socklen_t)sizeof(i));
+	memcpy(v, &i, *len);
+}
+
+int pd_getsockopt(struct pd_host *h, int fd, int level, int name, void *v, socklen_t *len)
+{
+	struct pd_fd *f = fd_get(h, fd);
+
+	if (!f)
+		return -EBADF;
+	if (level == SOL_SOCKET && name == SO_ERROR) {
+		int_put(f->kind == PD_LISTEN ? 0 : -error_take(f), v, len);
+		return 0;
+	}
+	if (f->kind == PD_LISTEN)
+		return -ENOPROTOOPT;
+	if (level == IPPROTO_TCP && name == TCP_INFO) {
+		tcp_info_put(f, v, len);
+		return 0;
+	}
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(options); i++) {
+		if (options[i].level != level || options[i].name != name)
+			continue;
+		int_put((int)tcp_opt_get(inst_conn_tcb(f->conn), options[i].opt), v, len);
+		return 0;
+	}
+	return -ENOPROTOOPT;
+}
+
+static short ready(struct pd_host *h, struct pd_fd *f)
+{
+	struct tcb *t;
+	short r = 0;
+
+	(void)h;
+	if (f->kind == PD_LISTEN)
+		return inst_listener_tcp(f->listener)->n_ready ? POLLIN | POLLRDNORM : 0;
+	t = inst_conn_tcb(f->conn);
+	if (f->kind == PD_NEW || tcp_state(t) == TCP_ST_CLOSED)
+		r = POLLOUT | POLLHUP | POLLWRNORM |
+		    (f->kind == PD_CONN ? POLLIN | POLLRDNORM | POLLRDHUP : 0);
+	else if (tcp_state(t) == TCP_ST_SYN_SENT)
+		return 0;
+	else if (f->shut_wr || tcp_send_space(t))
+		r |= POLLOUT | POLLWRNORM;
+	if (tcp_readable(t) || tcp_eof(t))
+		r |= POLLIN | POLLRDNORM;
+	if (tcp_eof(t) || f->shut_rd)
+		r |= POLLIN | POLLRDNORM | POLLRDHUP;
+	if (f->shut_wr && tcp_eof(t))
+		r |= POLLHUP;
+	if (tcp_error(t) && !f->error_told)
+		r |= POLLERR;
+	return r;
+}
+
+int pd_poll(struct pd_host *h, struct pollfd *fds, unsigned int n)
+{
+	int count = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		struct pd_fd *f = fd_get(h, fds[i].fd);
+
+		fds[i].revents = f ? ready(h, f) & (short)(fds[i].events | POLLERR | POLLHUP)
+				   : POLLNVAL;
+		count += fds[i].revents != 0;
+	}
+	return count;
+}
+
+bool pd_info(struct pd_host *h, int fd, struct tcp_info_rec *info)
+{
+	struct pd_fd *f = fd_get(h, fd);
+
+	if (!f || f->kind != PD_CONN)
+		return false;
+	tcp_info(inst_conn_tcb(f->conn), info);
+	return true;
+}
+
+long pd_counter(const struct pd_host *h, const char *name)
+{
+	for (int i = 0; i < CNT_COUNT; i++)
+		if (strcmp(name, base_counter_name(i)) == 0)
+			return (long)inst_counters(h->in)->n[i];
+	return -1;
+}
