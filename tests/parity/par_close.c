@@ -252,7 +252,7 @@ CASE(masks, F_ANY, "poll's answer at each step of an orderly end")
 
 CASE(linger_time, F_BOTH, "SO_LINGER with a time: close returns when all was delivered")
 {
-	struct linger l = {1, 5}, got;
+	struct linger l = { 1, 5 }, got;
 	socklen_t len = sizeof(got);
 
 	SHOW(setsockopt(c->a.fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l)));
@@ -285,8 +285,8 @@ static void on_pipe(int sig)
 
 CASE(sigpipe_handler, F_ANY, "SIGPIPE comes with EPIPE, not with MSG_NOSIGNAL")
 {
-	struct iovec v = {buf, 1};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+	struct iovec v = { buf, 1 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
 
 	signal(SIGPIPE, on_pipe);
 	SHOW(shutdown(c->a.fd, SHUT_WR));
@@ -325,7 +325,7 @@ CASE(sigpipe_kills, F_BOTH, "SIGPIPE's default action ends the process")
 CASE(sigpipe_thread, F_BOTH, "SIGPIPE is sent to the thread that wrote")
 {
 	sigset_t set;
-	struct timespec t = {5, 0};
+	struct timespec t = { 5, 0 };
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGPIPE);
@@ -365,7 +365,7 @@ struct watch {
 static void *poller(void *arg)
 {
 	struct watch *w = arg;
-	struct pollfd p = {w->fd, POLLIN, 0};
+	struct pollfd p = { w->fd, POLLIN, 0 };
 
 	w->r = poll(&p, 1, w->ms);
 	w->got = p.revents;
@@ -374,7 +374,7 @@ static void *poller(void *arg)
 
 CASE(close_blocked_poll, F_BOTH, "close while a thread polls: it still sees the bytes")
 {
-	struct watch w = {c->a.fd, 5000, 0, 0};
+	struct watch w = { c->a.fd, 5000, 0, 0 };
 	pthread_t t = hold(poller, &w);
 
 	sleep_ms(20);
@@ -397,8 +397,8 @@ static void *epoller(void *arg)
 CASE(close_blocked_epoll, F_BOTH, "close while a thread waits in epoll: the fd just leaves the set")
 {
 	int ep = epoll_create1(0);
-	struct epoll_event e = {EPOLLIN, {.u32 = 7}};
-	struct watch w = {ep, 60, 0, 0};
+	struct epoll_event e = { EPOLLIN, { .u32 = 7 } };
+	struct watch w = { ep, 60, 0, 0 };
 
 	SHOW(epoll_ctl(ep, EPOLL_CTL_ADD, c->a.fd, &e));
 	pthread_t t = hold(epoller, &w);
@@ -423,7 +423,7 @@ CASE(shut_wakes_accept, F_PLAIN, "shutdown of a listener wakes accept with EINVA
 {
 	struct sockaddr_storage sa;
 	socklen_t len;
-	struct watch w = {listen_any(AF_INET, 4, &sa, &len), 0, 0, 0};
+	struct watch w = { listen_any(AF_INET, 4, &sa, &len), 0, 0, 0 };
 	pthread_t t = hold(acceptor, &w);
 
 	sleep_ms(20);
@@ -450,7 +450,8 @@ CASE(peer_exit, F_PAIR | F_DIAL | F_HALF, "the peer's process exits without a cl
 	SHOW(end_get1(&c->a, 1));
 }
 
-CASE(peer_killed, F_PAIR | F_DIAL | F_HALF, "the peer is killed: what it wrote is read, then the end")
+CASE(peer_killed, F_PAIR | F_DIAL | F_HALF,
+     "the peer is killed: what it wrote is read, then the end")
 {
 	SHOW(end_put1(&c->b, 50000));
 	end_kill(&c->b);
@@ -472,7 +473,8 @@ CASE(peer_killed_unread, F_PAIR | F_DIAL | F_HALF, "the peer is killed with unre
 	SHOW(end_get1(&c->a, 1));
 }
 
-CASE(peer_killed_wakes, F_PAIR | F_DIAL | F_HALF, "the peer is killed: a reader, then a poller wakes")
+CASE(peer_killed_wakes, F_PAIR | F_DIAL | F_HALF,
+     "the peer is killed: a reader, then a poller wakes")
 {
 	end_get_start(&c->a, 1);
 	sleep_ms(20);
@@ -510,7 +512,7 @@ CASE(both_close, F_BOTH, "both ends close at about the same time, 20 times over"
 
 CASE(connect_unspec, F_BOTH, "connect to AF_UNSPEC takes an established connection down")
 {
-	struct sockaddr sa = {.sa_family = AF_UNSPEC};
+	struct sockaddr sa = { .sa_family = AF_UNSPEC };
 
 	SHOW(connect(c->a.fd, &sa, sizeof(sa)));
 	SHOW(send(c->a.fd, buf, 1, MSG_NOSIGNAL));
@@ -519,7 +521,7 @@ CASE(connect_unspec, F_BOTH, "connect to AF_UNSPEC takes an established connecti
 
 CASE(connect_again, F_BOTH, "connect on an established connection is EISCONN")
 {
-	struct sockaddr_in sa = {.sin_family = AF_INET, .sin_port = htons(9)};
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_port = htons(9) };
 
 	SHOW(connect(c->a.fd, (struct sockaddr *)&sa, sizeof(sa)));
 	SHOW(bind(c->a.fd, (struct sockaddr *)&sa, sizeof(sa)));
@@ -528,7 +530,8 @@ CASE(connect_again, F_BOTH, "connect on an established connection is EISCONN")
 	conn_same(c, 1000);
 }
 
-CASE(exit_flush, F_PAIR | F_DIAL, "a process that ends right after a large write: all of it arrives")
+CASE(exit_flush, F_PAIR | F_DIAL,
+     "a process that ends right after a large write: all of it arrives")
 {
 	struct conn d;
 

@@ -84,7 +84,8 @@ CASE(dup2_over_connection, F_BOTH, "dup2 onto another connection closes that one
 	conn_same(c, 3000);
 }
 
-CASE(dup2_pipe_over, F_BOTH, "dup2 of a pipe onto a connection closes it; the number is a pipe then")
+CASE(dup2_pipe_over, F_BOTH,
+     "dup2 of a pipe onto a connection closes it; the number is a pipe then")
 {
 	int p[2];
 
@@ -307,8 +308,8 @@ CASE(fd_high, F_BOTH, "a number of 1000")
 CASE(socketpair_untouched, F_PLAIN, "AF_UNIX, UDP, pipes with the same calls")
 {
 	int s[2], p[2];
-	struct sockaddr_in sa = {.sin_family = AF_INET,
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(sa);
 
 	SHOW(socketpair(AF_UNIX, SOCK_STREAM, 0, s));

@@ -62,8 +62,8 @@ CASE(recvfrom_chk, F_ANY, "__recvfrom_chk")
 
 CASE(poll_chk, F_ANY, "__poll_chk and __ppoll_chk")
 {
-	struct pollfd p[2] = {{c->a.fd, POLLIN, 0}, {-1, 0, 0}};
-	struct timespec ts = {0, 20000000};
+	struct pollfd p[2] = { { c->a.fd, POLLIN, 0 }, { -1, 0, 0 } };
+	struct timespec ts = { 0, 20000000 };
 
 	SHOW(poll(p, one, 20));
 	SHOW(ppoll(p, one, &ts, NULL));
@@ -77,7 +77,7 @@ CASE(poll_chk, F_ANY, "__poll_chk and __ppoll_chk")
 CASE(fdelt_chk, F_BOTH, "FD_SET's check and select")
 {
 	fd_set r;
-	struct timeval tv = {5, 0};
+	struct timeval tv = { 5, 0 };
 	volatile int fd = c->a.fd;
 
 	FD_ZERO(&r);
@@ -90,7 +90,7 @@ CASE(fdelt_chk, F_BOTH, "FD_SET's check and select")
 static void overflow(struct conn *c, int which)
 {
 	char b[16];
-	struct pollfd p[1] = {{c->a.fd, POLLIN, 0}};
+	struct pollfd p[1] = { { c->a.fd, POLLIN, 0 } };
 
 	signal(SIGABRT, SIG_DFL);
 	dup2(open("/dev/null", O_WRONLY), 2);
@@ -127,7 +127,7 @@ CASE(exchange, F_ANY, "200 exchanges through the fortified calls")
 	for (int i = 0; i < 200; i++) {
 		len_of = i % 60 + 1;
 		end_put1(&c->b, len_of);
-		struct pollfd p[1] = {{c->a.fd, POLLIN, 0}};
+		struct pollfd p[1] = { { c->a.fd, POLLIN, 0 } };
 
 		poll(p, one, 5000);
 		ssize_t n = i % 2 ? read(c->a.fd, b, len_of) : recv(c->a.fd, b, len_of, 0);

@@ -19,7 +19,7 @@ static void *bad_page(void)
 
 CASE(read_write, F_ANY | F_SELF6 | F_PAIR6 | F_MAPPED, "read and write, both ways, many sizes")
 {
-	static const int size[] = {1, 2, 63, 64, 65, 1000, 4096, 16384, 65536};
+	static const int size[] = { 1, 2, 63, 64, 65, 1000, 4096, 16384, 65536 };
 
 	for (size_t i = 0; i < sizeof(size) / sizeof(size[0]); i++) {
 		SHOW(end_put1(&c->a, size[i]));
@@ -43,13 +43,15 @@ CASE(readv_writev, F_ANY, "vectors with empty and odd parts")
 	char a[10], b[100], d[1];
 
 	end_fill(&c->a, buf, 111);
-	struct iovec w[5] = {{buf, 1}, {buf + 1, 0}, {buf + 1, 60}, {NULL, 0}, {buf + 61, 50}};
+	struct iovec w[5] = {
+		{ buf, 1 }, { buf + 1, 0 }, { buf + 1, 60 }, { NULL, 0 }, { buf + 61, 50 }
+	};
 
 	SHOW(writev(c->a.fd, w, 5));
 	SHOW(end_get(&c->b, 111));
 	SHOW(end_put1(&c->b, 105));
 	await(c->a.fd, POLLIN);
-	struct iovec r[4] = {{a, 10}, {NULL, 0}, {b, 100}, {d, 1}};
+	struct iovec r[4] = { { a, 10 }, { NULL, 0 }, { b, 100 }, { d, 1 } };
 	long n = readv(c->a.fd, r, 4);
 
 	SHOW(n);
@@ -80,7 +82,7 @@ CASE(send_recv, F_ANY, "send, recv, sendto, recvfrom")
 
 CASE(sendto_address, F_BOTH, "sendto with an address on a connected socket")
 {
-	struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(9)};
+	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(9) };
 
 	end_fill(&c->a, buf, 10);
 	SHOW(sendto(c->a.fd, buf, 10, 0, (struct sockaddr *)&to, sizeof(to)));
@@ -92,8 +94,8 @@ CASE(sendto_address, F_BOTH, "sendto with an address on a connected socket")
 CASE(sendmsg_recvmsg, F_ANY, "sendmsg and recvmsg, and what they leave in the header")
 {
 	end_fill(&c->a, buf, 70);
-	struct iovec v[2] = {{buf, 20}, {buf + 20, 50}};
-	struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
+	struct iovec v[2] = { { buf, 20 }, { buf + 20, 50 } };
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
 
 	SHOW(sendmsg(c->a.fd, &m, 0));
 	SHOW(end_get(&c->b, 70));
@@ -102,7 +104,7 @@ CASE(sendmsg_recvmsg, F_ANY, "sendmsg and recvmsg, and what they leave in the he
 	struct sockaddr_storage sa;
 	char control[100];
 
-	m = (struct msghdr){&sa, sizeof(sa), v, 2, control, sizeof(control), -1};
+	m = (struct msghdr){ &sa, sizeof(sa), v, 2, control, sizeof(control), -1 };
 	SHOW(recvmsg(c->a.fd, &m, 0));
 	say("namelen %u controllen %zu flags %#x iovlen %zu %zu", m.msg_namelen, m.msg_controllen,
 	    m.msg_flags, v[0].iov_len, v[1].iov_len);
@@ -117,8 +119,8 @@ CASE(sendmmsg_recvmmsg, F_ANY, "several messages in one call")
 	end_fill(&c->a, buf, 100);
 	memset(m, 0, sizeof(m));
 	for (int i = 0; i < 4; i++) {
-		v[i] = (struct iovec){buf + i * 25, 25};
-		m[i].msg_hdr = (struct msghdr){.msg_iov = &v[i], .msg_iovlen = 1};
+		v[i] = (struct iovec){ buf + i * 25, 25 };
+		m[i].msg_hdr = (struct msghdr){ .msg_iov = &v[i], .msg_iovlen = 1 };
 	}
 	SHOW(sendmmsg(c->a.fd, m, 4, 0));
 	say("lengths %u %u %u %u", m[0].msg_len, m[1].msg_len, m[2].msg_len, m[3].msg_len);
@@ -135,10 +137,10 @@ CASE(sendmmsg_recvmmsg, F_ANY, "several messages in one call")
 
 CASE(recvmmsg_timeout, F_BOTH, "recvmmsg with a timeout, which is looked at between messages")
 {
-	struct iovec v[2] = {{buf, 10}, {buf + 10, 10}};
-	struct mmsghdr m[2] = {{{.msg_iov = &v[0], .msg_iovlen = 1}, 0},
-			       {{.msg_iov = &v[1], .msg_iovlen = 1}, 0}};
-	struct timespec t = {5, 0}, bad = {0, 1000000000};
+	struct iovec v[2] = { { buf, 10 }, { buf + 10, 10 } };
+	struct mmsghdr m[2] = { { { .msg_iov = &v[0], .msg_iovlen = 1 }, 0 },
+				{ { .msg_iov = &v[1], .msg_iovlen = 1 }, 0 } };
+	struct timespec t = { 5, 0 }, bad = { 0, 1000000000 };
 
 	SHOW(end_put1(&c->b, 20));
 	await(c->a.fd, POLLIN);
@@ -151,8 +153,8 @@ CASE(recvmmsg_timeout, F_BOTH, "recvmmsg with a timeout, which is looked at betw
 
 CASE(zero_length, F_ANY, "calls with nothing to move")
 {
-	struct iovec v = {buf, 0};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1}, none = {0};
+	struct iovec v = { buf, 0 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 }, none = { 0 };
 
 	SHOW(write(c->a.fd, buf, 0));
 	SHOW(send(c->a.fd, buf, 0, 0));
@@ -177,8 +179,8 @@ CASE(zero_length, F_ANY, "calls with nothing to move")
 CASE(bad_pointer, F_BOTH, "EFAULT, and nothing is lost by it")
 {
 	char *bad = bad_page();
-	struct iovec v = {bad, 10};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+	struct iovec v = { bad, 10 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
 
 	SHOW(write(c->a.fd, bad, 10));
 	SHOW(send(c->a.fd, bad, 10, 0));
@@ -214,10 +216,10 @@ CASE(iov_limits, F_BOTH, "EINVAL and EMSGSIZE for vectors out of bounds")
 {
 	static struct iovec v[IOV_MAX + 1];
 	volatile int minus = -1;
-	struct msghdr m = {.msg_iov = v, .msg_iovlen = IOV_MAX + 1};
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = IOV_MAX + 1 };
 
 	for (int i = 0; i <= IOV_MAX; i++)
-		v[i] = (struct iovec){buf, 1};
+		v[i] = (struct iovec){ buf, 1 };
 	SHOW(writev(c->a.fd, v, minus));
 	SHOW(readv(c->a.fd, v, minus));
 	SHOW(writev(c->a.fd, v, IOV_MAX + 1));
@@ -241,9 +243,9 @@ CASE(iov_limits, F_BOTH, "EINVAL and EMSGSIZE for vectors out of bounds")
 
 CASE(bad_fd, F_PLAIN, "EBADF and ENOTSOCK")
 {
-	struct iovec v = {buf, 1};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
-	int p[2], fds[] = {-1, 999, 1 << 30};
+	struct iovec v = { buf, 1 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+	int p[2], fds[] = { -1, 999, 1 << 30 };
 
 	for (int i = 0; i < 3; i++) {
 		SHOW(read(fds[i], buf, 1));
@@ -280,7 +282,7 @@ CASE(not_connected, F_PLAIN, "reading and writing a socket that is not connected
 
 CASE(offset_calls, F_BOTH, "pread, pwrite, preadv2, lseek: ESPIPE, but -1 means a plain read")
 {
-	struct iovec v = {buf, 4};
+	struct iovec v = { buf, 4 };
 
 	SHOW(end_put1(&c->b, 8));
 	await(c->a.fd, POLLIN);
@@ -427,8 +429,8 @@ CASE(more, F_BOTH, "MSG_MORE holds back, the next send brings both")
 
 CASE(errqueue_empty, F_BOTH, "MSG_ERRQUEUE with nothing in it")
 {
-	struct iovec v = {buf, 10};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+	struct iovec v = { buf, 10 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
 
 	SHOW(end_put1(&c->b, 10));
 	await(c->a.fd, POLLIN);
@@ -457,11 +459,10 @@ CASE(control_send, F_BOTH, "control messages that TCP ignores or refuses on send
 		struct cmsghdr h;
 		char room[CMSG_SPACE(sizeof(int))];
 	} u;
-	struct iovec v = {buf, 4};
-	struct msghdr m = {.msg_iov = &v,
-			   .msg_iovlen = 1,
-			   .msg_control = &u,
-			   .msg_controllen = sizeof(u.room)};
+	struct iovec v = { buf, 4 };
+	struct msghdr m = {
+		.msg_iov = &v, .msg_iovlen = 1, .msg_control = &u, .msg_controllen = sizeof(u.room)
+	};
 
 	memset(&u, 0, sizeof(u));
 	u.h.cmsg_len = CMSG_LEN(sizeof(int));
@@ -486,11 +487,10 @@ CASE(control_inq, F_BOTH, "TCP_INQ tells how much is left after a recvmsg")
 		struct cmsghdr h;
 		char room[CMSG_SPACE(sizeof(int))];
 	} u;
-	struct iovec v = {buf, 30};
-	struct msghdr m = {.msg_iov = &v,
-			   .msg_iovlen = 1,
-			   .msg_control = &u,
-			   .msg_controllen = sizeof(u.room)};
+	struct iovec v = { buf, 30 };
+	struct msghdr m = {
+		.msg_iov = &v, .msg_iovlen = 1, .msg_control = &u, .msg_controllen = sizeof(u.room)
+	};
 
 	SHOW(end_setopt(&c->a, IPPROTO_TCP, 36 /* TCP_INQ */, 1));
 	SHOW(end_put1(&c->b, 100));
@@ -531,7 +531,7 @@ CASE(big_both, F_BOTH, "2 MB each way at the same time")
 
 CASE(write_unread, F_BOTH, "a blocking write that fits the kernel's buffers returns with no reader")
 {
-	static const int size[] = {65536, 262144, 1 << 20};
+	static const int size[] = { 65536, 262144, 1 << 20 };
 	long all = 0;
 
 	for (int i = 0; i < 3; i++) {
@@ -606,8 +606,8 @@ CASE(ping_pong, F_ANY | F_SELF6 | F_PAIR6 | F_MAPPED, "300 exchanges of growing 
 CASE(mixed_calls, F_BOTH, "the kinds of calls in turn on one stream")
 {
 	for (int i = 0; i < 60; i++) {
-		struct iovec v[2] = {{buf, 100}, {buf + 100, 57}};
-		struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
+		struct iovec v[2] = { { buf, 100 }, { buf + 100, 57 } };
+		struct msghdr m = { .msg_iov = v, .msg_iovlen = 2 };
 		long n = -1;
 
 		end_fill(&c->a, buf, 157);
@@ -634,9 +634,9 @@ CASE(mixed_calls, F_BOTH, "the kinds of calls in turn on one stream")
 
 CASE(nonblock_kinds, F_SELF, "EAGAIN by O_NONBLOCK, by FIONBIO is in par_opt; every receive call")
 {
-	struct iovec v = {buf, 10};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
-	struct mmsghdr mm = {m, 0};
+	struct iovec v = { buf, 10 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+	struct mmsghdr mm = { m, 0 };
 
 	end_nonblock(&c->a, true);
 	SHOW(read(c->a.fd, buf, 10));

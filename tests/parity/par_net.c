@@ -14,9 +14,9 @@ static char buf[1 << 16];
 
 static struct sockaddr_in loop4(uint32_t addr, uint16_t port)
 {
-	return (struct sockaddr_in){.sin_family = AF_INET,
-				    .sin_port = port,
-				    .sin_addr.s_addr = htonl(addr)};
+	return (struct sockaddr_in){ .sin_family = AF_INET,
+				     .sin_port = port,
+				     .sin_addr.s_addr = htonl(addr) };
 }
 
 static void used(int x, int y)
@@ -119,7 +119,7 @@ CASE(backlog_reset, F_PLAIN, "a connection that is reset before accept")
 	struct sockaddr_storage sa;
 	socklen_t len;
 	int l = listen_any(AF_INET, 8, &sa, &len), s = socket(AF_INET, SOCK_STREAM, 0);
-	struct linger lg = {1, 0};
+	struct linger lg = { 1, 0 };
 
 	SHOW(connect(s, (struct sockaddr *)&sa, len));
 	setsockopt(s, SOL_SOCKET, SO_LINGER, &lg, sizeof(lg));
@@ -187,7 +187,7 @@ CASE(address_any, F_PLAIN, "bound to 0.0.0.0 and connected to 0.0.0.0")
 
 CASE(address_any6, F_PLAIN, "bound to :: and connected to ::")
 {
-	struct sockaddr_in6 sa = {.sin6_family = AF_INET6};
+	struct sockaddr_in6 sa = { .sin6_family = AF_INET6 };
 
 	address(AF_INET6, &sa, sizeof(sa));
 }
@@ -228,8 +228,9 @@ CASE(self_connect, F_PLAIN, "a socket connected to itself")
 {
 	struct sockaddr_in sa = loop4(INADDR_LOOPBACK, 0);
 	socklen_t len = sizeof(sa);
-	int s = socket(AF_INET, SOCK_STREAM, 0), good = 0;
+	int s = socket(AF_INET, SOCK_STREAM, 0), good = 0, one = 1;
 
+	SHOW(setsockopt(s, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)));
 	SHOW(bind(s, (struct sockaddr *)&sa, len));
 	SHOW(getsockname(s, (struct sockaddr *)&sa, &len));
 	SHOW(connect(s, (struct sockaddr *)&sa, len));
@@ -248,7 +249,7 @@ CASE(same_ports_again, F_PLAIN, "one 4-tuple used again, closed by reset, 10 tim
 	int l = listen_any(AF_INET, 8, &sa, &len), good = 0;
 	struct sockaddr_in me = loop4(INADDR_LOOPBACK, 0);
 	socklen_t ml = sizeof(me);
-	struct linger lg = {1, 0};
+	struct linger lg = { 1, 0 };
 
 	for (int i = 0; i < 10; i++) {
 		int s = socket(AF_INET, SOCK_STREAM, 0), one = 1;
@@ -286,7 +287,7 @@ CASE(reuseport, F_PLAIN, "two listeners on one port by SO_REUSEPORT, 20 connecti
 		int s = socket(AF_INET, SOCK_STREAM, 0);
 
 		MUST(connect(s, (struct sockaddr *)&sa, len));
-		struct pollfd p[2] = {{l[0], POLLIN, 0}, {l[1], POLLIN, 0}};
+		struct pollfd p[2] = { { l[0], POLLIN, 0 }, { l[1], POLLIN, 0 } };
 
 		MUST(poll(p, 2, 5000));
 		int a = accept(p[0].revents ? l[0] : l[1], NULL, NULL);

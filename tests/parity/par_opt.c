@@ -15,7 +15,7 @@ static char buf[1 << 16];
 
 static int timeo_set(int fd, int opt, int ms)
 {
-	struct timeval t = {ms / 1000, ms % 1000 * 1000};
+	struct timeval t = { ms / 1000, ms % 1000 * 1000 };
 
 	return setsockopt(fd, SOL_SOCKET, opt, &t, sizeof(t));
 }
@@ -30,8 +30,8 @@ CASE(rcvtimeo, F_ANY, "SO_RCVTIMEO: every receive call gives EAGAIN, never too e
 	t0 = now_us();
 	SHOW(recv(c->a.fd, buf, 1, MSG_PEEK));
 	say_waited("recv peek", t0, 40);
-	struct iovec v = {buf, 1};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+	struct iovec v = { buf, 1 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
 
 	t0 = now_us();
 	SHOW(recvmsg(c->a.fd, &m, 0));
@@ -56,10 +56,10 @@ CASE(rcvtimeo_data, F_BOTH, "SO_RCVTIMEO: data that comes in time is read")
 
 	SHOW(getsockopt(c->a.fd, SOL_SOCKET, SO_RCVTIMEO, &t, &len));
 	say("timeout %ld s %ld us", (long)t.tv_sec, (long)t.tv_usec);
-	t = (struct timeval){0, 1000000};
+	t = (struct timeval){ 0, 1000000 };
 	SHOW(setsockopt(c->a.fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)));
 	SHOW(setsockopt(c->a.fd, SOL_SOCKET, SO_RCVTIMEO, &t, 4));
-	t = (struct timeval){-1, 0};
+	t = (struct timeval){ -1, 0 };
 	SHOW(setsockopt(c->a.fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)));
 	SHOW(timeo_set(c->a.fd, SO_RCVTIMEO, 0));
 	SHOW(end_put1(&c->b, 10));
@@ -159,26 +159,26 @@ CASE(levels, F_ANY, "options that are only kept: set and read back")
 		const char *name;
 		int level, opt, value;
 	} o[] = {
-		{"SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, 1},
-		{"SO_OOBINLINE", SOL_SOCKET, SO_OOBINLINE, 1},
-		{"SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR, 1},
-		{"SO_PRIORITY", SOL_SOCKET, SO_PRIORITY, 3},
-		{"SO_BUSY_POLL", SOL_SOCKET, SO_BUSY_POLL, 0},
-		{"SO_DONTROUTE", SOL_SOCKET, SO_DONTROUTE, 1},
-		{"SO_TIMESTAMP", SOL_SOCKET, SO_TIMESTAMP, 0},
-		{"TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, 0},
-		{"TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, 1},
-		{"TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, 100},
-		{"TCP_KEEPINTVL", IPPROTO_TCP, TCP_KEEPINTVL, 10},
-		{"TCP_KEEPCNT", IPPROTO_TCP, TCP_KEEPCNT, 5},
-		{"TCP_USER_TIMEOUT", IPPROTO_TCP, TCP_USER_TIMEOUT, 30000},
-		{"TCP_LINGER2", IPPROTO_TCP, TCP_LINGER2, 10},
-		{"TCP_QUICKACK", IPPROTO_TCP, TCP_QUICKACK, 1},
-		{"TCP_NOTSENT_LOWAT", IPPROTO_TCP, TCP_NOTSENT_LOWAT, 1 << 20},
-		{"TCP_THIN_LINEAR_TIMEOUTS", IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1},
-		{"TCP_WINDOW_CLAMP", IPPROTO_TCP, TCP_WINDOW_CLAMP, 65536},
-		{"IP_TOS", IPPROTO_IP, IP_TOS, 0x10},
-		{"IP_TTL", IPPROTO_IP, IP_TTL, 17},
+		{ "SO_KEEPALIVE", SOL_SOCKET, SO_KEEPALIVE, 1 },
+		{ "SO_OOBINLINE", SOL_SOCKET, SO_OOBINLINE, 1 },
+		{ "SO_REUSEADDR", SOL_SOCKET, SO_REUSEADDR, 1 },
+		{ "SO_PRIORITY", SOL_SOCKET, SO_PRIORITY, 3 },
+		{ "SO_BUSY_POLL", SOL_SOCKET, SO_BUSY_POLL, 0 },
+		{ "SO_DONTROUTE", SOL_SOCKET, SO_DONTROUTE, 1 },
+		{ "SO_TIMESTAMP", SOL_SOCKET, SO_TIMESTAMP, 0 },
+		{ "TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, 0 },
+		{ "TCP_NODELAY", IPPROTO_TCP, TCP_NODELAY, 1 },
+		{ "TCP_KEEPIDLE", IPPROTO_TCP, TCP_KEEPIDLE, 100 },
+		{ "TCP_KEEPINTVL", IPPROTO_TCP, TCP_KEEPINTVL, 10 },
+		{ "TCP_KEEPCNT", IPPROTO_TCP, TCP_KEEPCNT, 5 },
+		{ "TCP_USER_TIMEOUT", IPPROTO_TCP, TCP_USER_TIMEOUT, 30000 },
+		{ "TCP_LINGER2", IPPROTO_TCP, TCP_LINGER2, 10 },
+		{ "TCP_QUICKACK", IPPROTO_TCP, TCP_QUICKACK, 1 },
+		{ "TCP_NOTSENT_LOWAT", IPPROTO_TCP, TCP_NOTSENT_LOWAT, 1 << 20 },
+		{ "TCP_THIN_LINEAR_TIMEOUTS", IPPROTO_TCP, TCP_THIN_LINEAR_TIMEOUTS, 1 },
+		{ "TCP_WINDOW_CLAMP", IPPROTO_TCP, TCP_WINDOW_CLAMP, 65536 },
+		{ "IP_TOS", IPPROTO_IP, IP_TOS, 0x10 },
+		{ "IP_TTL", IPPROTO_IP, IP_TTL, 17 },
 	};
 
 	for (size_t i = 0; i < sizeof(o) / sizeof(o[0]); i++) {
@@ -272,8 +272,8 @@ CASE(cookie, F_BOTH, "SO_COOKIE, SO_INCOMING_CPU stay answerable; the cookie is 
 
 CASE(filter, F_BOTH, "SO_ATTACH_FILTER and SO_DETACH_FILTER on a busy connection")
 {
-	struct sock_filter all[] = {BPF_STMT(BPF_RET | BPF_K, 0xffffffff)};
-	struct sock_fprog p = {1, all};
+	struct sock_filter all[] = { BPF_STMT(BPF_RET | BPF_K, 0xffffffff) };
+	struct sock_fprog p = { 1, all };
 
 	SHOW(setsockopt(c->a.fd, SOL_SOCKET, SO_ATTACH_FILTER, &p, sizeof(p)));
 	conn_same(c, 30000);
@@ -285,8 +285,8 @@ CASE(filter, F_BOTH, "SO_ATTACH_FILTER and SO_DETACH_FILTER on a busy connection
 
 CASE(filter_unread, F_BOTH, "SO_ATTACH_FILTER with unread bytes on both sides")
 {
-	struct sock_filter all[] = {BPF_STMT(BPF_RET | BPF_K, 0xffffffff)};
-	struct sock_fprog p = {1, all};
+	struct sock_filter all[] = { BPF_STMT(BPF_RET | BPF_K, 0xffffffff) };
+	struct sock_fprog p = { 1, all };
 
 	SHOW(end_put(&c->a, 9000));
 	SHOW(end_put(&c->b, 7000));
@@ -317,8 +317,8 @@ CASE(names, F_ANY | F_SELF6 | F_PAIR6, "getsockname and getpeername: the two end
 	SHOW(getsockname(c->a.fd, (struct sockaddr *)&s, &sl));
 	SHOW(getpeername(c->a.fd, (struct sockaddr *)&p, &pl));
 	say("family %d %d length %u %u", s.ss_family, p.ss_family, sl, pl);
-	say("ports differ: %d", ((struct sockaddr_in *)&s)->sin_port !=
-				       ((struct sockaddr_in *)&p)->sin_port);
+	say("ports differ: %d",
+	    ((struct sockaddr_in *)&s)->sin_port != ((struct sockaddr_in *)&p)->sin_port);
 	sl = 4;
 	SHOW(getsockname(c->a.fd, (struct sockaddr *)&s, &sl));
 	say("length %u", sl);
@@ -339,8 +339,7 @@ CASE(mapped_names, F_MAPPED, "a v4-mapped peer is named as such")
 	char text[64];
 
 	SHOW(getpeername(c->a.fd, (struct sockaddr *)&p, &len));
-	say("family %d %s", p.sin6_family,
-	    inet_ntop(AF_INET6, &p.sin6_addr, text, sizeof(text)));
+	say("family %d %s", p.sin6_family, inet_ntop(AF_INET6, &p.sin6_addr, text, sizeof(text)));
 	conn_same(c, 20000);
 }
 

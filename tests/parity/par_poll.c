@@ -72,9 +72,9 @@ CASE(poll_wakes, F_ANY, "poll waits and is woken by data, then by the end")
 
 CASE(poll_timeout, F_BOTH, "timeouts are never too short")
 {
-	struct pollfd p = {c->a.fd, POLLIN, 0};
-	struct timespec ts = {0, 35000000};
-	struct timeval tv = {0, 35000};
+	struct pollfd p = { c->a.fd, POLLIN, 0 };
+	struct timespec ts = { 0, 35000000 };
+	struct timeval tv = { 0, 35000 };
 	fd_set r;
 	int64_t t0 = now_us();
 
@@ -99,8 +99,8 @@ CASE(poll_timeout, F_BOTH, "timeouts are never too short")
 
 CASE(sleepers, F_PLAIN, "poll and select with no fds are a sleep")
 {
-	struct timeval tv = {0, 25000};
-	struct timespec ts = {0, 25000000};
+	struct timeval tv = { 0, 25000 };
+	struct timespec ts = { 0, 25000000 };
 	int64_t t0 = now_us();
 
 	SHOW(poll(NULL, 0, 25));
@@ -115,7 +115,7 @@ CASE(sleepers, F_PLAIN, "poll and select with no fds are a sleep")
 
 CASE(poll_infinite, F_ANY, "poll with -1 and other negative times waits until data comes")
 {
-	struct pollfd p = {c->a.fd, POLLIN, 0};
+	struct pollfd p = { c->a.fd, POLLIN, 0 };
 
 	late(c, 30);
 	SHOW(poll(&p, 1, -1));
@@ -134,7 +134,7 @@ CASE(poll_infinite, F_ANY, "poll with -1 and other negative times waits until da
 CASE(select_kinds, F_ANY, "select: the three sets and the count")
 {
 	fd_set r, w, e;
-	struct timeval tv = {5, 0};
+	struct timeval tv = { 5, 0 };
 	int n = c->a.fd + 1;
 
 	FD_ZERO(&r);
@@ -151,14 +151,14 @@ CASE(select_kinds, F_ANY, "select: the three sets and the count")
 	FD_SET(c->a.fd, &e);
 	SHOW(select(n, &r, &w, &e, &tv));
 	say("%d %d %d", FD_ISSET(c->a.fd, &r), FD_ISSET(c->a.fd, &w), FD_ISSET(c->a.fd, &e));
-	SHOW(select(c->a.fd, &r, &w, NULL, &(struct timeval){0, 0}));
+	SHOW(select(c->a.fd, &r, &w, NULL, &(struct timeval){ 0, 0 }));
 	say("%d %d", FD_ISSET(c->a.fd, &r), FD_ISSET(c->a.fd, &w));
 }
 
 CASE(select_wakes, F_ANY, "select waits, data wakes it; the rest of the time is told")
 {
 	fd_set r;
-	struct timeval tv = {20, 0};
+	struct timeval tv = { 20, 0 };
 
 	FD_ZERO(&r);
 	FD_SET(c->a.fd, &r);
@@ -175,7 +175,7 @@ CASE(select_wakes, F_ANY, "select waits, data wakes it; the rest of the time is 
 CASE(select_end, F_BOTH, "select: the end of the stream and a reset are readable and writable")
 {
 	fd_set r, w;
-	struct timeval tv = {0, 0};
+	struct timeval tv = { 0, 0 };
 
 	SHOW(end_reset(&c->b));
 	await(c->a.fd, POLLERR);
@@ -189,9 +189,9 @@ CASE(select_end, F_BOTH, "select: the end of the stream and a reset are readable
 
 CASE(errors, F_BOTH, "EBADF, EINVAL, EFAULT, POLLNVAL")
 {
-	struct pollfd p[2] = {{c->a.fd, POLLIN, 0}, {999, POLLIN, 0}};
-	struct timeval tv = {-1, 0};
-	struct timespec ts = {0, 1000000000};
+	struct pollfd p[2] = { { c->a.fd, POLLIN, 0 }, { 999, POLLIN, 0 } };
+	struct timeval tv = { -1, 0 };
+	struct timespec ts = { 0, 1000000000 };
 	fd_set r;
 
 	SHOW(end_put1(&c->b, 1));
@@ -222,9 +222,9 @@ CASE(mixed_set, F_ANY, "a connection beside pipe, eventfd, timerfd, signalfd, AF
 {
 	int p[2], s[2], ev = eventfd(0, 0), tm = timerfd_create(CLOCK_MONOTONIC, 0);
 	sigset_t set;
-	struct itimerspec soon = {.it_value = {0, 1000000}};
-	struct sockaddr_in sa = {.sin_family = AF_INET,
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct itimerspec soon = { .it_value = { 0, 1000000 } };
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(sa);
 
 	sigemptyset(&set);
@@ -237,9 +237,9 @@ CASE(mixed_set, F_ANY, "a connection beside pipe, eventfd, timerfd, signalfd, AF
 	MUST(bind(u, (struct sockaddr *)&sa, len));
 	MUST(getsockname(u, (struct sockaddr *)&sa, &len));
 	MUST(connect(u, (struct sockaddr *)&sa, len));
-	struct pollfd f[7] = {{c->a.fd, POLLIN, 0}, {p[0], POLLIN, 0}, {ev, POLLIN, 0},
-			      {tm, POLLIN, 0},      {sg, POLLIN, 0},   {s[0], POLLIN, 0},
-			      {u, POLLIN, 0}};
+	struct pollfd f[7] = { { c->a.fd, POLLIN, 0 }, { p[0], POLLIN, 0 }, { ev, POLLIN, 0 },
+			       { tm, POLLIN, 0 },      { sg, POLLIN, 0 },   { s[0], POLLIN, 0 },
+			       { u, POLLIN, 0 } };
 
 	SHOW(poll(f, 7, 10));
 	for (int i = 0; i < 7; i++) {
@@ -278,7 +278,7 @@ CASE(mixed_wakes, F_ANY, "a pipe wakes a poll that waits for a connection too")
 		sleep_ms(40);
 		_exit(write(p[1], "x", 1) != 1);
 	}
-	struct pollfd f[2] = {{c->a.fd, POLLIN, 0}, {p[0], POLLIN, 0}};
+	struct pollfd f[2] = { { c->a.fd, POLLIN, 0 }, { p[0], POLLIN, 0 } };
 
 	SHOW(poll(f, 2, 5000));
 	say("%s %s", poll_name(f[0].revents), poll_name(f[1].revents));
@@ -289,10 +289,10 @@ CASE(mixed_wakes, F_ANY, "a pipe wakes a poll that waits for a connection too")
 CASE(same_twice, F_BOTH, "one fd several times in a set, with different wishes")
 {
 	int d = dup(c->a.fd);
-	struct pollfd f[4] = {{c->a.fd, POLLIN, 0},
-			      {c->a.fd, POLLOUT, 0},
-			      {d, POLLIN | POLLOUT, 0},
-			      {-5, POLLIN, 0}};
+	struct pollfd f[4] = { { c->a.fd, POLLIN, 0 },
+			       { c->a.fd, POLLOUT, 0 },
+			       { d, POLLIN | POLLOUT, 0 },
+			       { -5, POLLIN, 0 } };
 
 	SHOW(poll(f, 4, 0));
 	SHOW(end_put1(&c->b, 3));
@@ -311,7 +311,7 @@ CASE(many, F_SELF, "30 connections, every third has data")
 	for (int i = 0; i < 30; i++) {
 		cold.warm = i % 2;
 		conn_open(&cold, &d[i]);
-		f[i] = (struct pollfd){d[i].a.fd, POLLIN, 0};
+		f[i] = (struct pollfd){ d[i].a.fd, POLLIN, 0 };
 	}
 	SHOW(poll(f, 30, 0));
 	for (int i = 0; i < 30; i += 3) {
@@ -339,7 +339,7 @@ CASE(listener, F_PLAIN, "a listener is readable when a connection waits; a new s
 	struct sockaddr_storage sa;
 	socklen_t len;
 	int l = listen_any(AF_INET, 4, &sa, &len), s = socket(AF_INET, SOCK_STREAM, 0);
-	struct pollfd p = {l, POLLIN | POLLOUT, 0}, q = {s, POLLIN | POLLOUT, 0};
+	struct pollfd p = { l, POLLIN | POLLOUT, 0 }, q = { s, POLLIN | POLLOUT, 0 };
 
 	SHOW(poll(&p, 1, 0));
 	SHOW(poll(&q, 1, 0));
@@ -361,8 +361,8 @@ static void on_usr1(int sig)
 CASE(ppoll_mask, F_ANY, "ppoll and pselect let a blocked signal in, and put the mask back")
 {
 	sigset_t block, open;
-	struct pollfd p = {c->a.fd, POLLIN, 0};
-	struct timespec ts = {5, 0};
+	struct pollfd p = { c->a.fd, POLLIN, 0 };
+	struct timespec ts = { 5, 0 };
 	fd_set r;
 
 	signal(SIGUSR1, on_usr1);
@@ -384,8 +384,8 @@ CASE(ppoll_mask, F_ANY, "ppoll and pselect let a blocked signal in, and put the 
 CASE(ppoll_mask_ready, F_BOTH, "ppoll with data ready and a signal pending")
 {
 	sigset_t block, open;
-	struct pollfd p = {c->a.fd, POLLIN, 0};
-	struct timespec ts = {5, 0};
+	struct pollfd p = { c->a.fd, POLLIN, 0 };
+	struct timespec ts = { 5, 0 };
 
 	signal(SIGUSR1, on_usr1);
 	sigemptyset(&open);
@@ -400,7 +400,7 @@ CASE(ppoll_mask_ready, F_BOTH, "ppoll with data ready and a signal pending")
 
 static void *poll_five(void *arg)
 {
-	struct pollfd p = {*(int *)arg, POLLIN, 0};
+	struct pollfd p = { *(int *)arg, POLLIN, 0 };
 	int good = 0;
 	char x;
 

@@ -1,4 +1,4 @@
-/* par_proc.c - parity of processes: fork, vfork, exec, posix_spawn, system, popen, daemon, SCM_RIGHTS
+/* par_proc.c - parity of processes: fork, vfork, exec, posix_spawn, system, popen, daemon
  *
  * Run as `prog --exec NAME FD`, the program is what a case executes with an inherited connection.
  */
@@ -8,8 +8,6 @@
 #include <signal.h>
 #include <spawn.h>
 #include <sys/epoll.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 
 static char buf[1 << 16];
 extern char **environ;
@@ -211,7 +209,8 @@ CASE(fork_ends_split, F_SELF, "both ends made before fork: one process keeps eac
 	reap("child", pid);
 }
 
-CASE(fork_unread, F_ANY, "unread bytes on both sides at fork: the child reads some, the parent the rest")
+CASE(fork_unread, F_ANY,
+     "unread bytes on both sides at fork: the child reads some, the parent the rest")
 {
 	SHOW(end_put(&c->a, 3000));
 	SHOW(end_put(&c->b, 2000));
@@ -489,7 +488,8 @@ CASE(exec_unread, F_ANY, "exec with unread bytes on both sides")
 	reap("child", pid);
 }
 
-CASE(exec_parent_goes_on, F_ANY, "a forked child execs with the connection, the parent uses it after")
+CASE(exec_parent_goes_on, F_ANY,
+     "a forked child execs with the connection, the parent uses it after")
 {
 	pid_t pid = fork();
 
@@ -534,7 +534,7 @@ CASE(exec_cloexec_last, F_PAIR | F_DIAL, "exec closes the last number: the peer 
 
 CASE(exec_fails, F_ANY, "a failed exec leaves the connection as it was")
 {
-	char *argv[] = {(char *)"x", NULL};
+	char *argv[] = { (char *)"x", NULL };
 
 	SHOW(execv("/no/such/program", argv));
 	SHOW(execve("/etc/passwd", argv, environ));
@@ -545,10 +545,10 @@ CASE(exec_fails, F_ANY, "a failed exec leaves the connection as it was")
 
 CASE(exec_family, F_SELF, "every call of the exec family with an inherited connection")
 {
-	static const char *const names[] = {"execl",  "execle", "execlp", "execv",
-					    "execve", "execvp", "execvpe", "fexecve"};
+	static const char *const names[] = { "execl",  "execle", "execlp",  "execv",
+					     "execve", "execvp", "execvpe", "fexecve" };
 	char number[12];
-	char *argv[] = {(char *)"p", (char *)"--exec", (char *)"hundred", number, NULL};
+	char *argv[] = { (char *)"p", (char *)"--exec", (char *)"hundred", number, NULL };
 	const char *exe = "/proc/self/exe";
 
 	snprintf(number, sizeof(number), "%d", c->a.fd);
@@ -575,7 +575,7 @@ CASE(exec_family, F_SELF, "every call of the exec family with an inherited conne
 CASE(spawn_echo, F_ANY, "posix_spawn with file actions: the connection becomes stdin")
 {
 	posix_spawn_file_actions_t fa;
-	char *argv[] = {(char *)"p", (char *)"--exec", (char *)"echo", (char *)"0", NULL};
+	char *argv[] = { (char *)"p", (char *)"--exec", (char *)"echo", (char *)"0", NULL };
 	pid_t pid;
 
 	posix_spawn_file_actions_init(&fa);
@@ -592,7 +592,7 @@ CASE(spawn_echo, F_ANY, "posix_spawn with file actions: the connection becomes s
 
 CASE(spawn_unrelated, F_ANY, "posix_spawnp of another program; the connection goes on")
 {
-	char *argv[] = {(char *)"true", NULL};
+	char *argv[] = { (char *)"true", NULL };
 	pid_t pid;
 
 	SHOW(posix_spawnp(&pid, "true", NULL, NULL, argv, environ));
@@ -604,7 +604,7 @@ CASE(spawn_unrelated, F_ANY, "posix_spawnp of another program; the connection go
 CASE(spawn_unread, F_ANY, "posix_spawn with unread bytes on both sides")
 {
 	char number[12];
-	char *argv[] = {(char *)"p", (char *)"--exec", (char *)"echo", number, NULL};
+	char *argv[] = { (char *)"p", (char *)"--exec", (char *)"echo", number, NULL };
 	pid_t pid;
 
 	snprintf(number, sizeof(number), "%d", c->a.fd);
@@ -672,7 +672,7 @@ CASE(daemon_serves, F_PAIR | F_DIAL | F_HALF, "daemon(): the connection is serve
 CASE(epoll_after_fork, F_ANY, "an epoll set made before fork works in the child")
 {
 	int ep = epoll_create1(0);
-	struct epoll_event e = {EPOLLIN, {.u32 = 5}};
+	struct epoll_event e = { EPOLLIN, { .u32 = 5 } };
 
 	SHOW(epoll_ctl(ep, EPOLL_CTL_ADD, c->a.fd, &e));
 	pid_t pid = fork();
@@ -691,253 +691,4 @@ CASE(epoll_after_fork, F_ANY, "an epoll set made before fork works in the child"
 	SHOW(end_put1(&c->b, 10));
 	SHOW(epoll_wait(ep, &e, 1, 5000));
 	SHOW(end_get(&c->a, 10));
-}
-
-/* SCM_RIGHTS ------------------------------------------------------------------------------ */
-
-union rights {
-	struct cmsghdr h;
-	char room[CMSG_SPACE(2 * sizeof(int))];
-};
-
-static int rights_send(int via, const int *fd, int n)
-{
-	union rights u;
-	struct iovec v = {(void *)"f", 1};
-	struct msghdr m = {.msg_iov = &v,
-			   .msg_iovlen = 1,
-			   .msg_control = &u,
-			   .msg_controllen = CMSG_SPACE(n * sizeof(int))};
-
-	memset(&u, 0, sizeof(u));
-	u.h.cmsg_len = CMSG_LEN(n * sizeof(int));
-	u.h.cmsg_level = SOL_SOCKET;
-	u.h.cmsg_type = SCM_RIGHTS;
-	memcpy(CMSG_DATA(&u.h), fd, n * sizeof(int));
-	return sendmsg(via, &m, 0);
-}
-
-static int rights_recv(int via, int *fd, int n)
-{
-	union rights u;
-	char x;
-	struct iovec v = {&x, 1};
-	struct msghdr m = {.msg_iov = &v,
-			   .msg_iovlen = 1,
-			   .msg_control = &u,
-			   .msg_controllen = sizeof(u)};
-
-	if (recvmsg(via, &m, 0) != 1 || !CMSG_FIRSTHDR(&m))
-		return -1;
-	memcpy(fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), n * sizeof(int));
-	return 0;
-}
-
-CASE(rights_same_process, F_ANY, "passed to oneself: the received number works, also after a close")
-{
-	int s[2], d = -1;
-
-	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
-	SHOW(rights_send(s[0], &c->a.fd, 1));
-	SHOW(rights_recv(s[1], &d, 1));
-	SHOW(end_put1(&c->a, 100));
-	int old = c->a.fd;
-
-	c->a.fd = d;
-	SHOW(end_put1(&c->a, 100));
-	SHOW(end_get(&c->b, 200));
-	SHOW(close(old));
-	conn_same(c, 3000);
-}
-
-CASE(rights_in_flight, F_ANY, "passed, closed by the sender while in flight, with unread bytes")
-{
-	int s[2];
-
-	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
-	SHOW(end_put1(&c->b, 2000));
-	SHOW(end_put1(&c->a, 1000));
-	SHOW(rights_send(s[0], &c->a.fd, 1));
-	SHOW(close(c->a.fd));
-	SHOW(end_put1(&c->b, 500));
-	SHOW(rights_recv(s[1], &c->a.fd, 1));
-	SHOW(end_get(&c->a, 2500));
-	SHOW(end_get(&c->b, 1000));
-	conn_same(c, 3000);
-}
-
-/* A worker that was forked before the connection existed takes it over and serves it. */
-static void worker(int via, struct conn *c)
-{
-	int fd;
-
-	if (rights_recv(via, &fd, 1))
-		_exit(1);
-	struct end e = c->a;
-
-	e.fd = fd;
-	e.dir = 0;
-	long r = end_get(&e, 1000);
-
-	say("worker got %ld", r);
-	end_put(&e, 1000);
-	say("worker end %ld", end_get1(&e, 1));
-	_exit(0);
-}
-
-static void passed(struct conn *c, bool unread)
-{
-	int s[2];
-
-	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
-	pid_t pid = fork();
-
-	if (!pid) {
-		close(s[0]);
-		worker(s[1], c);
-	}
-	struct conn d;
-
-	conn_open(c, &d);
-	if (unread)
-		SHOW(end_put1(&d.b, 700));
-	SHOW(rights_send(s[0], &d.a.fd, 1));
-	SHOW(close(d.a.fd));
-	SHOW(end_put1(&d.b, unread ? 300 : 1000));
-	SHOW(end_get(&d.b, 1000));
-	SHOW(end_shutdown(&d.b, SHUT_WR));
-	reap("worker", pid);
-	SHOW(end_get1(&d.b, 1));
-}
-
-CASE(rights_worker, F_ANY, "a busy connection handed to an older process")
-{
-	passed(c, false);
-}
-
-CASE(rights_worker_unread, F_ANY, "a busy connection with unread bytes handed to an older process")
-{
-	passed(c, true);
-}
-
-CASE(rights_shared, F_ANY, "passed and kept: both processes use it in turn")
-{
-	int s[2], fd;
-	char x;
-
-	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
-	pid_t pid = fork();
-
-	if (!pid) {
-		close(s[0]);
-		if (rights_recv(s[1], &fd, 1))
-			_exit(1);
-		for (int i = 0; i < 10; i++) {
-			MUST(read(s[1], &x, 1));
-			MUST(read(fd, buf, 10));
-			MUST(write(fd, buf, 10));
-			MUST(write(s[1], "x", 1));
-		}
-		_exit(0);
-	}
-	struct conn d;
-	int good = 0;
-
-	conn_open(c, &d);
-	SHOW(rights_send(s[0], &d.a.fd, 1));
-	for (int i = 0; i < 10; i++) {
-		end_put(&d.b, 10);
-		MUST(write(s[0], "x", 1));
-		MUST(read(s[0], &x, 1));
-		end_put(&d.b, 10);
-		d.a.rx += 10;
-		good += end_get(&d.a, 10) == 10;
-		good += end_poll(&d.b, POLLIN, 5000) & POLLIN;
-	}
-	SHOW(good);
-	reap("child", pid);
-}
-
-CASE(rights_listener, F_PLAIN, "a listener passed to another process, which accepts")
-{
-	struct sockaddr_storage sa;
-	socklen_t len;
-	int s[2], fd;
-
-	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
-	pid_t pid = fork();
-
-	if (!pid) {
-		if (rights_recv(s[1], &fd, 1))
-			_exit(1);
-		exec_self("echo", accept(fd, NULL, NULL));
-	}
-	int l = listen_any(AF_INET, 4, &sa, &len);
-
-	SHOW(rights_send(s[0], &l, 1));
-	close(l);
-	int x = socket(AF_INET, SOCK_STREAM, 0);
-
-	SHOW(connect(x, (struct sockaddr *)&sa, len));
-	int good = 0;
-
-	for (int i = 0; i < 100; i++)
-		good += write(x, "0123456789", 10) == 10 &&
-			recv(x, buf, 10, MSG_WAITALL) == 10;
-	SHOW(good);
-	SHOW(shutdown(x, SHUT_WR));
-	reap("child", pid);
-}
-
-CASE(rights_both_ends, F_SELF, "both ends passed in one message to an older process")
-{
-	int s[2];
-
-	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
-	pid_t pid = fork();
-
-	if (!pid) {
-		int fd[2];
-
-		if (rights_recv(s[1], fd, 2))
-			_exit(1);
-		struct conn d = *c;
-
-		d.a.fd = fd[0];
-		d.b.fd = fd[1];
-		d.a.rx = d.b.tx = d.b.rx = 0;
-		d.a.tx = 300;
-		end_get(&d.b, 300);
-		conn_same(&d, 2000);
-		_exit(0);
-	}
-	struct conn d;
-
-	conn_open(c, &d);
-	SHOW(end_put1(&d.a, 300));
-	int fd[2] = {d.a.fd, d.b.fd};
-
-	SHOW(rights_send(s[0], fd, 2));
-	close(fd[0]);
-	close(fd[1]);
-	reap("child", pid);
-}
-
-CASE(pidfd_getfd_take, F_BOTH, "pidfd_getfd of one's own connection")
-{
-	int pf = syscall(SYS_pidfd_open, getpid(), 0);
-
-	if (pf < 0)
-		par_skip("no pidfd_open");
-	int d = syscall(SYS_pidfd_getfd, pf, c->a.fd, 0);
-
-	if (d < 0)
-		par_skip("pidfd_getfd is not allowed");
-	SHOW(end_put1(&c->b, 100));
-	SHOW(end_put1(&c->a, 100));
-	close(c->a.fd);
-	c->a.fd = d;
-	SHOW(end_get(&c->a, 100));
-	SHOW(end_get(&c->b, 100));
-	conn_same(c, 1000);
 }

@@ -20,7 +20,7 @@ static void on_alarm(int sig)
 
 static void handle(int sig, void (*fn)(int), int flags)
 {
-	struct sigaction sa = {.sa_handler = fn, .sa_flags = flags};
+	struct sigaction sa = { .sa_handler = fn, .sa_flags = flags };
 
 	MUST(sigaction(sig, &sa, NULL));
 }
@@ -28,7 +28,7 @@ static void handle(int sig, void (*fn)(int), int flags)
 /* One SIGALRM in @ms milliseconds. */
 static void alarm_ms(int ms)
 {
-	struct itimerval t = {.it_value = {0, ms * 1000}};
+	struct itimerval t = { .it_value = { 0, ms * 1000 } };
 
 	seen = 0;
 	MUST(setitimer(ITIMER_REAL, &t, NULL));
@@ -37,7 +37,7 @@ static void alarm_ms(int ms)
 /* The same every @ms milliseconds, in case one comes before the call that it shall end. */
 static void alarm_every(int ms)
 {
-	struct itimerval t = {{0, ms * 1000}, {0, ms * 1000}};
+	struct itimerval t = { { 0, ms * 1000 }, { 0, ms * 1000 } };
 
 	seen = 0;
 	MUST(setitimer(ITIMER_REAL, &t, NULL));
@@ -45,7 +45,7 @@ static void alarm_every(int ms)
 
 static void alarm_off(void)
 {
-	struct itimerval t = {{0, 0}, {0, 0}};
+	struct itimerval t = { { 0, 0 }, { 0, 0 } };
 
 	MUST(setitimer(ITIMER_REAL, &t, NULL));
 }
@@ -65,9 +65,9 @@ static void late(struct conn *c, int ms)
 
 CASE(eintr_reads, F_ANY, "a handler without SA_RESTART ends every receive call with EINTR")
 {
-	struct iovec v = {buf, 10};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
-	struct mmsghdr mm = {m, 0};
+	struct iovec v = { buf, 10 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+	struct mmsghdr mm = { m, 0 };
 
 	handle(SIGALRM, on_alarm, 0);
 	alarm_every(20);
@@ -101,7 +101,7 @@ CASE(restart_read, F_PAIR | F_DIAL | F_HALF, "SA_RESTART: read goes on after the
 
 CASE(timeo_not_restarted, F_ANY, "with SO_RCVTIMEO even SA_RESTART gives EINTR")
 {
-	struct timeval t = {5, 0};
+	struct timeval t = { 5, 0 };
 
 	SHOW(setsockopt(c->a.fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)));
 	handle(SIGALRM, on_alarm, SA_RESTART);
@@ -162,9 +162,9 @@ CASE(restart_write, F_PAIR | F_DIAL, "SA_RESTART: a write that has taken nothing
 CASE(eintr_waits, F_ANY, "poll, select and epoll_wait give EINTR, SA_RESTART or not")
 {
 	int ep = epoll_create1(0);
-	struct epoll_event e = {EPOLLIN, {0}};
-	struct pollfd p = {c->a.fd, POLLIN, 0};
-	struct timespec ts = {5, 0};
+	struct epoll_event e = { EPOLLIN, { 0 } };
+	struct pollfd p = { c->a.fd, POLLIN, 0 };
+	struct timespec ts = { 5, 0 };
 	fd_set r;
 
 	MUST(epoll_ctl(ep, EPOLL_CTL_ADD, c->a.fd, &e));
@@ -222,7 +222,7 @@ CASE(ignored_signal, F_PAIR | F_DIAL, "an ignored signal ends nothing")
 	late(c, 60);
 	SHOW(read(c->a.fd, buf, 10));
 	end_join(&c->b, NULL, NULL);
-	struct pollfd p = {c->a.fd, POLLIN, 0};
+	struct pollfd p = { c->a.fd, POLLIN, 0 };
 
 	SHOW(poll(&p, 1, 60));
 	alarm_off();
@@ -253,7 +253,8 @@ static long count(int fd, void *arg, size_t *len)
 	return n < 0 ? -1 : sum;
 }
 
-CASE(handler_writes, F_PAIR | F_DIAL | F_HALF, "a handler writes to the socket that is being written")
+CASE(handler_writes, F_PAIR | F_DIAL | F_HALF,
+     "a handler writes to the socket that is being written")
 {
 	long bytes = 0;
 
@@ -309,7 +310,7 @@ CASE(handler_polls, F_PAIR | F_DIAL, "a handler reads while the program polls")
 	alarm_every(5);
 	late(c, 60);
 	for (int i = 0; i < 100; i++) {
-		struct pollfd p = {c->a.fd, POLLIN, 0};
+		struct pollfd p = { c->a.fd, POLLIN, 0 };
 		int r = poll(&p, 1, 5000);
 
 		if (r == 1 || seen == 5)
@@ -337,7 +338,7 @@ CASE(jump_out, F_ANY, "siglongjmp out of a blocked read, then of poll; the conne
 		if (!sigsetjmp(out, 1)) {
 			alarm_ms(20);
 			if (i % 2) {
-				struct pollfd p = {c->a.fd, POLLIN, 0};
+				struct pollfd p = { c->a.fd, POLLIN, 0 };
 
 				poll(&p, 1, 5000);
 			} else {
@@ -370,8 +371,8 @@ struct victim {
 static void *blocked(void *arg)
 {
 	struct victim *v = arg;
-	struct epoll_event e = {EPOLLIN, {0}};
-	struct pollfd p = {v->fd, POLLIN, 0};
+	struct epoll_event e = { EPOLLIN, { 0 } };
+	struct pollfd p = { v->fd, POLLIN, 0 };
 	char x;
 
 	if (v->how == 0)
@@ -389,7 +390,7 @@ static void *blocked(void *arg)
 CASE(cancel, F_ANY, "pthread_cancel ends read, poll, recv and epoll_wait; the connection is whole")
 {
 	for (int i = 0; i < 4; i++) {
-		struct victim v = {c->a.fd, i};
+		struct victim v = { c->a.fd, i };
 		void *r = NULL;
 		pthread_t t = hold(blocked, &v);
 
@@ -404,12 +405,12 @@ CASE(cancel, F_ANY, "pthread_cancel ends read, poll, recv and epoll_wait; the co
 CASE(signal_thread, F_ANY, "pthread_kill ends the read of that thread only")
 {
 	struct conn d;
-	struct victim v = {c->a.fd, 0}, w;
+	struct victim v = { c->a.fd, 0 }, w;
 	void *r;
 
 	handle(SIGUSR1, on_alarm, 0);
 	conn_open(c, &d);
-	w = (struct victim){d.a.fd, 0};
+	w = (struct victim){ d.a.fd, 0 };
 	pthread_t t = hold(blocked, &v), u = hold(blocked, &w);
 
 	sleep_ms(20);

@@ -29,8 +29,8 @@ CASE(by_number_read_write, F_ANY, "SYS_read and SYS_write between read() and wri
 
 CASE(by_number_sends, F_ANY, "SYS_sendto, SYS_recvfrom, SYS_sendmsg, SYS_recvmsg, vectors")
 {
-	struct iovec v = {buf, 40};
-	struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
+	struct iovec v = { buf, 40 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
 
 	end_fill(&c->a, buf, 40);
 	SHOW(syscall(SYS_sendto, c->a.fd, buf, 40L, 0L, NULL, 0L));
@@ -52,9 +52,9 @@ CASE(by_number_sends, F_ANY, "SYS_sendto, SYS_recvfrom, SYS_sendmsg, SYS_recvmsg
 
 CASE(by_number_mmsg, F_BOTH, "SYS_sendmmsg and SYS_recvmmsg")
 {
-	struct iovec v[2] = {{buf, 10}, {buf + 10, 10}};
-	struct mmsghdr m[2] = {{{.msg_iov = &v[0], .msg_iovlen = 1}, 0},
-			       {{.msg_iov = &v[1], .msg_iovlen = 1}, 0}};
+	struct iovec v[2] = { { buf, 10 }, { buf + 10, 10 } };
+	struct mmsghdr m[2] = { { { .msg_iov = &v[0], .msg_iovlen = 1 }, 0 },
+				{ { .msg_iov = &v[1], .msg_iovlen = 1 }, 0 } };
 
 	end_fill(&c->a, buf, 20);
 	SHOW(syscall(SYS_sendmmsg, c->a.fd, m, 2L, 0L));
@@ -67,9 +67,9 @@ CASE(by_number_mmsg, F_BOTH, "SYS_sendmmsg and SYS_recvmmsg")
 
 CASE(by_number_polls, F_ANY, "SYS_poll, SYS_ppoll, SYS_select, SYS_pselect6")
 {
-	struct pollfd p = {c->a.fd, POLLIN, 0};
-	struct timespec ts = {0, 20000000};
-	struct timeval tv = {0, 20000};
+	struct pollfd p = { c->a.fd, POLLIN, 0 };
+	struct timespec ts = { 0, 20000000 };
+	struct timeval tv = { 0, 20000 };
 	fd_set r;
 
 	SHOW(syscall(SYS_poll, &p, 1L, 20L));
@@ -81,18 +81,18 @@ CASE(by_number_polls, F_ANY, "SYS_poll, SYS_ppoll, SYS_select, SYS_pselect6")
 	p.revents = 0;
 	SHOW(syscall(SYS_poll, &p, 1L, 5000L));
 	say("%s", poll_name(p.revents));
-	ts = (struct timespec){5, 0};
+	ts = (struct timespec){ 5, 0 };
 	SHOW(syscall(SYS_ppoll, &p, 1L, &ts, NULL, 8L));
 	FD_SET(c->a.fd, &r);
-	ts = (struct timespec){5, 0};
+	ts = (struct timespec){ 5, 0 };
 	SHOW(syscall(SYS_pselect6, c->a.fd + 1L, &r, NULL, NULL, &ts, NULL));
 }
 
 CASE(by_number_epoll, F_ANY, "SYS_epoll_create1, SYS_epoll_ctl, SYS_epoll_wait, pwait, pwait2")
 {
 	int ep = syscall(SYS_epoll_create1, 0L);
-	struct epoll_event e = {EPOLLIN, {.u64 = 5}};
-	struct timespec ts = {5, 0};
+	struct epoll_event e = { EPOLLIN, { .u64 = 5 } };
+	struct timespec ts = { 5, 0 };
 
 	SHOW(syscall(SYS_epoll_ctl, ep, (long)EPOLL_CTL_ADD, c->a.fd, &e));
 	SHOW(syscall(SYS_epoll_wait, ep, &e, 1L, 10L));
@@ -128,8 +128,8 @@ CASE(by_number_dups, F_ANY, "SYS_dup, SYS_dup2, SYS_dup3, SYS_fcntl, SYS_close, 
 
 CASE(by_number_socket, F_PLAIN, "SYS_socket, SYS_bind, SYS_listen, SYS_connect, SYS_accept4")
 {
-	struct sockaddr_in sa = {.sin_family = AF_INET,
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(sa);
 	int l = syscall(SYS_socket, (long)AF_INET, (long)SOCK_STREAM, 0L);
 

@@ -111,10 +111,10 @@ static void *reads(void *arg)
 CASE(full_duplex, F_SELF | F_SELF6, "4 threads: each end written by one and read by another")
 {
 	struct end ar = c->a, aw = c->a, br = c->b, bw = c->b;
-	struct half h[4] = {{&aw, 400000, 1000, 0},
-			    {&ar, 300000, 700, 0},
-			    {&bw, 300000, 1000, 0},
-			    {&br, 400000, 5000, 0}};
+	struct half h[4] = { { &aw, 400000, 1000, 0 },
+			     { &ar, 300000, 700, 0 },
+			     { &bw, 300000, 1000, 0 },
+			     { &br, 400000, 5000, 0 } };
 	pthread_t t[4];
 
 	for (int i = 0; i < 4; i++)
@@ -214,7 +214,7 @@ static void writers(struct conn *c, int size, int n)
 
 	end_start(&c->b, check_records, &size, sizeof(size));
 	for (int i = 0; i < 4; i++) {
-		r[i] = (struct records){c->a.fd, 'a' + i, size, n};
+		r[i] = (struct records){ c->a.fd, 'a' + i, size, n };
 		t[i] = hold(put_records, &r[i]);
 	}
 	for (int i = 0; i < 4; i++)
@@ -247,7 +247,7 @@ CASE(dups_in_threads, F_BOTH, "each thread has its own dup: written in turns by 
 
 	d.fd = dup(c->a.fd);
 	for (int i = 0; i < 20; i++) {
-		struct half h = {i % 2 ? &d : &c->a, 500, 0, 0};
+		struct half h = { i % 2 ? &d : &c->a, 500, 0, 0 };
 
 		h.e->tx = c->a.tx > d.tx ? c->a.tx : d.tx;
 		pthread_join(hold(put_end, &h), NULL);
@@ -269,8 +269,8 @@ CASE(many_threads, F_SELF, "12 threads, each with a connection of its own")
 
 		cold.warm = i % 2;
 		conn_open(&cold, &d[i]);
-		h[2 * i] = (struct half){&d[i].a, 50000, 333, 0};
-		h[2 * i + 1] = (struct half){&d[i].b, 50000, 1000, 0};
+		h[2 * i] = (struct half){ &d[i].a, 50000, 333, 0 };
+		h[2 * i + 1] = (struct half){ &d[i].b, 50000, 1000, 0 };
 	}
 	for (int i = 0; i < 24; i++)
 		t[i] = hold(i % 2 ? reads : writes, &h[i]);
@@ -297,7 +297,8 @@ static void *race_close(void *arg)
 	return NULL;
 }
 
-CASE(close_races_write, F_BOTH, "close in one thread while another writes, 30 times; fds stay right")
+CASE(close_races_write, F_BOTH,
+     "close in one thread while another writes, 30 times; fds stay right")
 {
 	int odd = 0;
 
@@ -307,7 +308,7 @@ CASE(close_races_write, F_BOTH, "close in one thread while another writes, 30 ti
 
 		cold.warm = i % 3 == 0;
 		conn_open(&cold, &d);
-		struct race r = {d.a.fd, 0, 0, 0};
+		struct race r = { d.a.fd, 0, 0, 0 };
 		pthread_t t = hold(race_close, &r);
 		ssize_t n = 0;
 
@@ -343,7 +344,7 @@ CASE(close_races_close, F_BOTH, "3 threads close one number: exactly one succeed
 		struct conn d;
 
 		conn_open(c, &d);
-		struct race r = {d.a.fd, 0, 0, 0};
+		struct race r = { d.a.fd, 0, 0, 0 };
 		pthread_t t[3];
 
 		for (int j = 0; j < 3; j++)
@@ -386,7 +387,7 @@ static void *leave(void *arg)
 
 CASE(thread_ends, F_ANY, "the thread that warmed and wrote ends; another goes on")
 {
-	struct half h = {&c->a, 5000, 0, 0};
+	struct half h = { &c->a, 5000, 0, 0 };
 
 	pthread_join(hold(leave, &h), NULL);
 	SHOW(end_get(&c->b, 5000));
@@ -405,7 +406,7 @@ static void *dispatched(void *arg)
 	struct epoll_event e[4];
 	char b[100];
 
-	e[0] = (struct epoll_event){EPOLLIN, {.fd = d->in}};
+	e[0] = (struct epoll_event){ EPOLLIN, { .fd = d->in } };
 	epoll_ctl(ep, EPOLL_CTL_ADD, d->in, &e[0]);
 	for (;;) {
 		int n = epoll_wait(ep, e, 4, 5000);
@@ -423,7 +424,7 @@ static void *dispatched(void *arg)
 			}
 			if (got <= 0)
 				return NULL;
-			struct epoll_event add = {EPOLLIN, {.fd = fd}};
+			struct epoll_event add = { EPOLLIN, { .fd = fd } };
 
 			epoll_ctl(ep, EPOLL_CTL_ADD, fd, &add);
 		}
@@ -443,7 +444,7 @@ CASE(memcached_style, F_PLAIN, "one thread accepts and hands numbers by pipe to 
 
 	for (int i = 0; i < 3; i++) {
 		MUST(pipe(p[i]));
-		d[i] = (struct dispatch){p[i][0], 0};
+		d[i] = (struct dispatch){ p[i][0], 0 };
 		t[i] = hold(dispatched, &d[i]);
 	}
 	for (int i = 0; i < 9; i++) {

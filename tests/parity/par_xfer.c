@@ -211,7 +211,7 @@ CASE(splice_errors, F_BOTH, "what splice refuses on a socket")
 CASE(vmsplice_out, F_BOTH, "vmsplice into a pipe, spliced into the socket")
 {
 	int p[2];
-	struct iovec v = {buf, 4096};
+	struct iovec v = { buf, 4096 };
 
 	MUST(pipe(p));
 	end_fill(&c->a, buf, 4096);
@@ -227,12 +227,12 @@ static long completions(int fd, unsigned upto)
 
 	for (int i = 0; i < 2000 && done < upto; i++) {
 		char control[200];
-		struct msghdr m = {.msg_control = control, .msg_controllen = sizeof(control)};
+		struct msghdr m = { .msg_control = control, .msg_controllen = sizeof(control) };
 
 		if (recvmsg(fd, &m, MSG_ERRQUEUE) < 0) {
 			if (errno != EAGAIN)
 				return -1;
-			struct pollfd p = {fd, 0, 0};
+			struct pollfd p = { fd, 0, 0 };
 
 			poll(&p, 1, 5);
 			continue;
@@ -403,7 +403,7 @@ CASE(stdio_stdout, F_PAIR | F_DIAL | F_HALF, "stdout is the connection: printf a
 	dup2(keep, 1);
 	SHOW(end_poll(&c->b, POLLIN, 5000) & POLLIN);
 	SHOW(end_getopt(&c->b, SOL_SOCKET, SO_ERROR));
-	conn_same(&(struct conn){.a = c->a, .b = c->b}, 0);
+	conn_same(&(struct conn){ .a = c->a, .b = c->b }, 0);
 }
 
 /* io_uring, by its system calls ----------------------------------------------------------- */
@@ -417,13 +417,13 @@ struct uring {
 
 static void uring_open(struct uring *u)
 {
-	struct io_uring_params p = {0};
+	struct io_uring_params p = { 0 };
 
 	u->fd = syscall(SYS_io_uring_setup, 8, &p);
 	if (u->fd < 0)
 		par_skip("no io_uring");
-	char *sq = mmap(NULL, p.sq_off.array + p.sq_entries * 4, PROT_READ | PROT_WRITE,
-			MAP_SHARED, u->fd, IORING_OFF_SQ_RING);
+	char *sq = mmap(NULL, p.sq_off.array + p.sq_entries * 4, PROT_READ | PROT_WRITE, MAP_SHARED,
+			u->fd, IORING_OFF_SQ_RING);
 	char *cq = mmap(NULL, p.cq_off.cqes + p.cq_entries * sizeof(*u->cqe),
 			PROT_READ | PROT_WRITE, MAP_SHARED, u->fd, IORING_OFF_CQ_RING);
 
@@ -444,7 +444,7 @@ static int uring_do(struct uring *u, int op, int fd, void *b, unsigned n)
 {
 	unsigned i = *u->sq_tail & *u->sq_mask;
 
-	u->sqe[i] = (struct io_uring_sqe){.opcode = op, .fd = fd, .addr = (uintptr_t)b, .len = n};
+	u->sqe[i] = (struct io_uring_sqe){ .opcode = op, .fd = fd, .addr = (uintptr_t)b, .len = n };
 	u->sq_array[i] = i;
 	__atomic_store_n(u->sq_tail, *u->sq_tail + 1, __ATOMIC_RELEASE);
 	if (syscall(SYS_io_uring_enter, u->fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0)
@@ -457,7 +457,8 @@ static int uring_do(struct uring *u, int op, int fd, void *b, unsigned n)
 	return r;
 }
 
-CASE(uring_before, F_ANY | F_COLD, "io_uring opened before the connection is busy; both ways of use")
+CASE(uring_before, F_ANY | F_COLD,
+     "io_uring opened before the connection is busy; both ways of use")
 {
 	struct uring u;
 

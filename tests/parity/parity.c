@@ -17,8 +17,8 @@ static const struct {
 	unsigned bit;
 	const char *name;
 } flavours[] = {
-	{F_PLAIN, "plain"}, {F_SELF, "self"},     {F_PAIR, "pair"},     {F_DIAL, "dial"},
-	{F_SELF6, "self6"}, {F_PAIR6, "pair6"},   {F_MAPPED, "mapped"}, {F_HALF, "half"},
+	{ F_PLAIN, "plain" }, { F_SELF, "self" },   { F_PAIR, "pair" },     { F_DIAL, "dial" },
+	{ F_SELF6, "self6" }, { F_PAIR6, "pair6" }, { F_MAPPED, "mapped" }, { F_HALF, "half" },
 };
 
 void par_register(struct par_case *pc)
@@ -86,10 +86,10 @@ const char *poll_name(unsigned mask)
 		unsigned bit;
 		const char *name;
 	} bits[] = {
-		{POLLIN, "IN"},         {POLLPRI, "PRI"},       {POLLOUT, "OUT"},
-		{POLLERR, "ERR"},       {POLLHUP, "HUP"},       {POLLNVAL, "NVAL"},
-		{POLLRDNORM, "RDNORM"}, {POLLRDBAND, "RDBAND"}, {POLLWRNORM, "WRNORM"},
-		{POLLWRBAND, "WRBAND"}, {POLLRDHUP, "RDHUP"},
+		{ POLLIN, "IN" },         { POLLPRI, "PRI" },       { POLLOUT, "OUT" },
+		{ POLLERR, "ERR" },       { POLLHUP, "HUP" },       { POLLNVAL, "NVAL" },
+		{ POLLRDNORM, "RDNORM" }, { POLLRDBAND, "RDBAND" }, { POLLWRNORM, "WRNORM" },
+		{ POLLWRBAND, "WRBAND" }, { POLLRDHUP, "RDHUP" },
 	};
 	static _Thread_local char text[4][96];
 	static _Thread_local unsigned turn;
@@ -121,7 +121,7 @@ void say_waited(const char *what, int64_t t0, int ms)
 
 void sleep_ms(int ms)
 {
-	struct timespec t = {ms / 1000, ms % 1000 * 1000000L};
+	struct timespec t = { ms / 1000, ms % 1000 * 1000000L };
 
 	while (nanosleep(&t, &t) && errno == EINTR)
 		;
@@ -154,16 +154,16 @@ static void list(void)
 		for (size_t i = 0; i < sizeof(flavours) / sizeof(flavours[0]); i++)
 			if (pc->flavours & flavours[i].bit)
 				say("%s.%s\t%s\t%s", pc->name, flavours[i].name,
-				    flavours[i].bit == F_PLAIN    ? "plain"
-				    : pc->flavours & F_COLD       ? "cold"
-				    : flavours[i].bit == F_HALF   ? "half"
-								  : "warm",
+				    flavours[i].bit == F_PLAIN  ? "plain"
+				    : pc->flavours & F_COLD     ? "cold"
+				    : flavours[i].bit == F_HALF ? "half"
+								: "warm",
 				    pc->about);
 }
 
 static void run(struct par_case *pc, unsigned flavour)
 {
-	struct conn c = {.a.fd = -1, .b.fd = -1};
+	struct conn c = { .a.fd = -1, .b.fd = -1 };
 	char pid[12];
 
 	snprintf(pid, sizeof(pid), "%d", getpid());

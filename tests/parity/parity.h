@@ -82,13 +82,13 @@ struct par_case {
 void par_register(struct par_case *pc);
 
 /** CASE() - define and register a case; @c is its connection (unused in plain cases) */
-#define CASE(fn, flavours, about)                                                        \
-	static void case_##fn(struct conn *c);                                           \
-	static struct par_case entry_##fn = {#fn, flavours, about, case_##fn, NULL};     \
-	__attribute__((constructor)) static void register_##fn(void)                     \
-	{                                                                                \
-		par_register(&entry_##fn);                                               \
-	}                                                                                \
+#define CASE(fn, flavours, about)                                                      \
+	static void case_##fn(struct conn *c);                                         \
+	static struct par_case entry_##fn = { #fn, flavours, about, case_##fn, NULL }; \
+	__attribute__((constructor)) static void register_##fn(void)                   \
+	{                                                                              \
+		par_register(&entry_##fn);                                             \
+	}                                                                              \
 	static void case_##fn(struct conn *c __attribute__((unused)))
 
 /**
@@ -105,10 +105,10 @@ void show(const char *what, long r);
 
 /** par_die() - the harness itself failed (not the subject): say so and exit 99 */
 void par_die(const char *what) __attribute__((noreturn));
-#define MUST(expr)                                                                       \
-	do {                                                                             \
-		if ((long)(expr) < 0)                                                    \
-			par_die(#expr);                                                  \
+#define MUST(expr)                      \
+	do {                            \
+		if ((long)(expr) < 0)   \
+			par_die(#expr); \
 	} while (0)
 
 /** par_skip() - this machine cannot run the case: say why and exit 77 */

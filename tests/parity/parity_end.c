@@ -14,7 +14,7 @@
 #include <sys/wait.h>
 #include <sys/uio.h>
 
-#define FAR_FD 200
+#define FAR_FD        200
 #define WARM_MESSAGES 200
 
 struct par_far {
@@ -91,7 +91,7 @@ void par_servant(int in, int out)
 		errno = 0;
 		long r = fn(m.fd, buf, &len);
 
-		if (msg_send(out, (struct msg){r, errno, (uint32_t)len}, buf))
+		if (msg_send(out, (struct msg){ r, errno, (uint32_t)len }, buf))
 			break;
 	}
 	exit(0);
@@ -189,8 +189,8 @@ static void *job_main(void *arg)
 void end_start(struct end *e, end_fn *fn, const void *buf, size_t len)
 {
 	if (e->far) {
-		struct msg m = {(int64_t)((uintptr_t)fn - (uintptr_t)par_servant), e->fd,
-				(uint32_t)len};
+		struct msg m = { (int64_t)((uintptr_t)fn - (uintptr_t)par_servant), e->fd,
+				 (uint32_t)len };
 
 		MUST(msg_send(e->far->out, m, buf));
 		return;
@@ -211,7 +211,7 @@ void end_start(struct end *e, end_fn *fn, const void *buf, size_t len)
 bool end_busy(struct end *e, int ms)
 {
 	if (e->far) {
-		struct pollfd p = {e->far->in, POLLIN, 0};
+		struct pollfd p = { e->far->in, POLLIN, 0 };
 
 		return poll(&p, 1, ms) == 0;
 	}
@@ -348,7 +348,7 @@ static long io_get(int fd, void *arg, size_t *len)
 
 static long put(struct end *e, long n, int once)
 {
-	struct io io = {.off = e->tx, .n = n, .dir = e->dir, .once = once};
+	struct io io = { .off = e->tx, .n = n, .dir = e->dir, .once = once };
 	size_t len = sizeof(io);
 	long r = end_run(e, io_put, &io, &len);
 
@@ -358,7 +358,7 @@ static long put(struct end *e, long n, int once)
 
 static long get(struct end *e, long n, int once)
 {
-	struct io io = {.off = e->rx, .n = n, .dir = !e->dir, .once = once};
+	struct io io = { .off = e->rx, .n = n, .dir = !e->dir, .once = once };
 	size_t len = sizeof(io);
 	long r = end_run(e, io_get, &io, &len);
 
@@ -390,7 +390,7 @@ long end_get1(struct end *e, long n)
 
 void end_put_start(struct end *e, long n)
 {
-	struct io io = {.off = e->tx, .n = n, .dir = e->dir};
+	struct io io = { .off = e->tx, .n = n, .dir = e->dir };
 
 	end_start(e, io_put, &io, sizeof(io));
 	e->tx += n;
@@ -398,7 +398,7 @@ void end_put_start(struct end *e, long n)
 
 void end_get_start(struct end *e, long n)
 {
-	struct io io = {.off = e->rx, .n = n, .dir = !e->dir};
+	struct io io = { .off = e->rx, .n = n, .dir = !e->dir };
 
 	end_start(e, io_get, &io, sizeof(io));
 }
@@ -467,7 +467,7 @@ static long do_setopt(int fd, void *buf, size_t *len)
 
 int end_setopt(struct end *e, int level, int opt, int value)
 {
-	int v[3] = {level, opt, value};
+	int v[3] = { level, opt, value };
 	size_t len = sizeof(v);
 
 	return end_run(e, do_setopt, v, &len);
@@ -484,7 +484,7 @@ static long do_getopt(int fd, void *buf, size_t *len)
 
 int end_getopt(struct end *e, int level, int opt)
 {
-	int v[2] = {level, opt};
+	int v[2] = { level, opt };
 	size_t len = sizeof(v);
 
 	return end_run(e, do_getopt, v, &len);
@@ -493,7 +493,7 @@ int end_getopt(struct end *e, int level, int opt)
 static long do_poll(int fd, void *buf, size_t *len)
 {
 	int *v = buf;
-	struct pollfd p = {fd, v[0], 0};
+	struct pollfd p = { fd, v[0], 0 };
 	int r = poll(&p, 1, v[1]);
 
 	(void)len;
@@ -502,7 +502,7 @@ static long do_poll(int fd, void *buf, size_t *len)
 
 int end_poll(struct end *e, int events, int ms)
 {
-	int v[2] = {events, ms};
+	int v[2] = { events, ms };
 	size_t len = sizeof(v);
 
 	return end_run(e, do_poll, v, &len);
@@ -510,7 +510,7 @@ int end_poll(struct end *e, int events, int ms)
 
 int await(int fd, int events)
 {
-	struct pollfd p = {fd, events, 0};
+	struct pollfd p = { fd, events, 0 };
 
 	return poll(&p, 1, 5000) < 0 ? -1 : p.revents;
 }
@@ -533,7 +533,7 @@ int end_nonblock(struct end *e, bool on)
 
 static long do_reset(int fd, void *buf, size_t *len)
 {
-	struct linger l = {1, 0};
+	struct linger l = { 1, 0 };
 
 	(void)buf;
 	(void)len;
@@ -616,9 +616,9 @@ static void address_of(int mapped, struct sockaddr_storage *sa, socklen_t *len)
 {
 	if (!mapped)
 		return;
-	struct sockaddr_in v4 = {.sin_family = AF_INET,
-				 .sin_port = ((struct sockaddr_in6 *)sa)->sin6_port,
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in v4 = { .sin_family = AF_INET,
+				  .sin_port = ((struct sockaddr_in6 *)sa)->sin6_port,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 
 	memcpy(sa, &v4, sizeof(v4));
 	*len = sizeof(v4);
@@ -665,7 +665,7 @@ static unsigned made_flavour;
 void par_conn_make(struct conn *c, unsigned flavour, bool warm)
 {
 	made_flavour = flavour;
-	*c = (struct conn){.a = {.fd = -1, .dir = 0}, .b = {.fd = -1, .dir = 1}};
+	*c = (struct conn){ .a = { .fd = -1, .dir = 0 }, .b = { .fd = -1, .dir = 1 } };
 	c->family = flavour & (F_SELF6 | F_PAIR6) ? AF_INET6 : AF_INET;
 	c->warm = warm;
 	if (!(flavour & (F_SELF | F_SELF6)))
@@ -685,7 +685,7 @@ void conn_open(struct conn *like, struct conn *c)
 
 void pair_open(int fd[2])
 {
-	struct conn c = {.family = AF_INET};
+	struct conn c = { .family = AF_INET };
 
 	conn_accept(&c, false);
 	fd[0] = c.a.fd;
@@ -718,7 +718,7 @@ static long do_echo(int fd, void *arg, size_t *len)
 
 void pair_warm(int x, int y, int n)
 {
-	char buf[8192] = {0};
+	char buf[8192] = { 0 };
 
 	for (int i = 0; i < n; i++)
 		if (pipe_write(x, buf, warm_size(i)) || all_read(y, buf, warm_size(i)) ||
@@ -728,7 +728,7 @@ void pair_warm(int x, int y, int n)
 
 void conn_warm(struct conn *c, int n)
 {
-	char buf[8192] = {0};
+	char buf[8192] = { 0 };
 
 	if (!c->b.far) {
 		pair_warm(c->a.fd, c->b.fd, n);
@@ -736,8 +736,7 @@ void conn_warm(struct conn *c, int n)
 	}
 	end_start(&c->b, do_echo, &n, sizeof(n));
 	for (int i = 0; i < n; i++)
-		if (pipe_write(c->a.fd, buf, warm_size(i)) ||
-		    all_read(c->a.fd, buf, warm_size(i)))
+		if (pipe_write(c->a.fd, buf, warm_size(i)) || all_read(c->a.fd, buf, warm_size(i)))
 			par_die("conn_warm");
 	if (end_join(&c->b, NULL, NULL) != n)
 		par_die("conn_warm at the far end");

@@ -20,14 +20,14 @@
 #include <unistd.h>
 
 /** FACT() - what must be true on this kernel */
-#define FACT(cond)                                                                       \
-	do {                                                                             \
-		errno = 0;                                                               \
-		if (!(cond)) {                                                           \
-			fprintf(stderr, "%s:%d: not so: %s (errno %s)\n", __FILE__,      \
-				__LINE__, #cond, strerrorname_np(errno));                \
-			exit(1);                                                         \
-		}                                                                        \
+#define FACT(cond)                                                                            \
+	do {                                                                                  \
+		errno = 0;                                                                    \
+		if (!(cond)) {                                                                \
+			fprintf(stderr, "%s:%d: not so: %s (errno %s)\n", __FILE__, __LINE__, \
+				#cond, strerrorname_np(errno));                               \
+			exit(1);                                                              \
+		}                                                                             \
 	} while (0)
 
 /** FAILS() - a call that must fail with this errno */
@@ -42,7 +42,7 @@ static inline void plat_skip(const char *why)
 /** plat_pair() - two ends of a TCP connection over loopback: @fd[0] connected, @fd[1] accepted */
 static inline void plat_pair(int family, int fd[2])
 {
-	struct sockaddr_storage sa = {.ss_family = family};
+	struct sockaddr_storage sa = { .ss_family = family };
 	socklen_t len = family == AF_INET ? sizeof(struct sockaddr_in)
 					  : sizeof(struct sockaddr_in6);
 

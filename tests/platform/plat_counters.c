@@ -57,7 +57,7 @@ static void get(int fd, struct count *c, long n)
 static void checked(int family, int which)
 {
 	int fd[2];
-	struct count c[2] = {{0, 0, 0}, {0, 0, 0}};
+	struct count c[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
 
 	plat_pair(family, fd);
 	int x = fd[which], y = fd[!which];
@@ -113,7 +113,7 @@ static void acked(void)
 static void full(void)
 {
 	int fd[2];
-	struct count c[2] = {{0, 0, 0}, {0, 0, 0}};
+	struct count c[2] = { { 0, 0, 0 }, { 0, 0, 0 } };
 	ssize_t n;
 
 	plat_pair(AF_INET, fd);
@@ -123,8 +123,8 @@ static void full(void)
 	check(fd[0], c[0]);
 	check(fd[1], c[1]);
 	while (c[1].read < c[0].written)
-		get(fd[1], &c[1], c[0].written - c[1].read < 50000 ? c[0].written - c[1].read
-								    : 50000);
+		get(fd[1], &c[1],
+		    c[0].written - c[1].read < 50000 ? c[0].written - c[1].read : 50000);
 	check(fd[0], c[0]);
 	check(fd[1], c[1]);
 }

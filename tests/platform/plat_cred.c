@@ -11,7 +11,7 @@
 
 static struct ucred cred(int fd)
 {
-	struct ucred c = {0, 0, 0};
+	struct ucred c = { 0, 0, 0 };
 	socklen_t len = sizeof(c);
 
 	FACT(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &c, &len) == 0);
@@ -20,9 +20,11 @@ static struct ucred cred(int fd)
 
 int main(void)
 {
-	struct sockaddr_un sa = {.sun_family = AF_UNIX};
+	struct sockaddr_un sa = { .sun_family = AF_UNIX };
 	socklen_t len = offsetof(struct sockaddr_un, sun_path) +
-			snprintf(sa.sun_path + 1, sizeof(sa.sun_path) - 1, "plat_cred.%d", getpid()) + 1;
+			snprintf(sa.sun_path + 1, sizeof(sa.sun_path) - 1, "plat_cred.%d",
+				 getpid()) +
+			1;
 	int l = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), st;
 	pid_t me = getpid();
 

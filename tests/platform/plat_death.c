@@ -25,8 +25,8 @@ int main(void)
 	int s[2], t[2], st, ev = eventfd(0, EFD_NONBLOCK);
 	char buf[16];
 	eventfd_t value;
-	volatile unsigned *m = mmap(NULL, 4096, PROT_READ | PROT_WRITE,
-				    MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	volatile unsigned *m = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+				    -1, 0);
 
 	alarm(50);
 	FACT(m != MAP_FAILED);
@@ -44,7 +44,7 @@ int main(void)
 	while (*m < 1000)
 		usleep(1000);
 	kill(pid, SIGKILL);
-	struct pollfd p[2] = {{s[0], POLLRDHUP, 0}, {t[0], POLLRDHUP, 0}};
+	struct pollfd p[2] = { { s[0], POLLRDHUP, 0 }, { t[0], POLLRDHUP, 0 } };
 
 	while (!(p[0].revents & POLLHUP) || !(p[1].revents & POLLRDHUP))
 		FACT(poll(p, 2, 10000) > 0);

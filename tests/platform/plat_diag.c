@@ -43,9 +43,11 @@ static struct answer ask(int family, const struct inet_diag_sockid *id)
 	struct {
 		struct nlmsghdr h;
 		struct inet_diag_req_v2 r;
-	} q = {{sizeof(q), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 1, 0},
-	       {.sdiag_family = family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = -1u,
-		.id = *id}};
+	} q = { { sizeof(q), SOCK_DIAG_BY_FAMILY, NLM_F_REQUEST, 1, 0 },
+		{ .sdiag_family = family,
+		  .sdiag_protocol = IPPROTO_TCP,
+		  .idiag_states = -1u,
+		  .id = *id } };
 	union {
 		struct nlmsghdr h;
 		char room[4096];
@@ -60,12 +62,11 @@ static struct answer ask(int family, const struct inet_diag_sockid *id)
 	FACT(n >= (ssize_t)sizeof(struct nlmsghdr));
 	close(nl);
 	if (a.h.nlmsg_type == NLMSG_ERROR)
-		return (struct answer){
-			.err = -((struct nlmsgerr *)NLMSG_DATA(&a.h))->error};
+		return (struct answer){ .err = -((struct nlmsgerr *)NLMSG_DATA(&a.h))->error };
 	struct inet_diag_msg *m = NLMSG_DATA(&a.h);
 
-	return (struct answer){0, m->idiag_uid, m->idiag_inode, m->idiag_state,
-			       m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32};
+	return (struct answer){ 0, m->idiag_uid, m->idiag_inode, m->idiag_state,
+				m->id.idiag_cookie[0] | (uint64_t)m->id.idiag_cookie[1] << 32 };
 }
 
 static uint64_t cookie_of(int fd)
@@ -117,7 +118,7 @@ static void looked_up(int family)
 	FACT(ask(family, &id).err == ENOENT);
 	id.idiag_cookie[0] = id.idiag_cookie[1] = INET_DIAG_NOCOOKIE;
 	/* After a reset there is no such socket. */
-	struct linger l = {1, 0};
+	struct linger l = { 1, 0 };
 
 	setsockopt(fd[1], SOL_SOCKET, SO_LINGER, &l, sizeof(l));
 	close(fd[1]);

@@ -13,21 +13,13 @@ static char buf[16];
 
 static void act(int me, int *peer, enum act what)
 {
-	struct linger l = {1, 0};
+	struct linger l = { 1, 0 };
 
 	switch (what) {
-	case MY_WR:
-		FACT(shutdown(me, SHUT_WR) == 0);
-		break;
-	case MY_RD:
-		FACT(shutdown(me, SHUT_RD) == 0);
-		break;
-	case PEER_WR:
-		FACT(shutdown(*peer, SHUT_WR) == 0);
-		break;
-	case PEER_RD:
-		FACT(shutdown(*peer, SHUT_RD) == 0);
-		break;
+	case MY_WR: FACT(shutdown(me, SHUT_WR) == 0); break;
+	case MY_RD: FACT(shutdown(me, SHUT_RD) == 0); break;
+	case PEER_WR: FACT(shutdown(*peer, SHUT_WR) == 0); break;
+	case PEER_RD: FACT(shutdown(*peer, SHUT_RD) == 0); break;
 	case PEER_RESET:
 		FACT(setsockopt(*peer, SOL_SOCKET, SO_LINGER, &l, sizeof(l)) == 0);
 		/* fall through */
@@ -35,17 +27,14 @@ static void act(int me, int *peer, enum act what)
 		FACT(close(*peer) == 0);
 		*peer = -1;
 		break;
-	case DATA:
-		FACT(write(*peer, buf, 5) == 5);
-		break;
-	case NONE:
-		break;
+	case DATA: FACT(write(*peer, buf, 5) == 5); break;
+	case NONE: break;
 	}
 }
 
 static unsigned poll_mask(int fd)
 {
-	struct pollfd p = {fd, POLLIN | POLLOUT | POLLRDHUP | POLLPRI, 0};
+	struct pollfd p = { fd, POLLIN | POLLOUT | POLLRDHUP | POLLPRI, 0 };
 
 	FACT(poll(&p, 1, 0) >= 0);
 	return p.revents;
@@ -53,7 +42,7 @@ static unsigned poll_mask(int fd)
 
 static unsigned epoll_mask(int ep)
 {
-	struct epoll_event e = {0, {0}};
+	struct epoll_event e = { 0, { 0 } };
 
 	FACT(epoll_wait(ep, &e, 1, 0) >= 0);
 	return e.events;
@@ -62,7 +51,7 @@ static unsigned epoll_mask(int ep)
 static void row(enum act first, enum act second, unsigned want)
 {
 	int fd[2], ep = epoll_create1(0);
-	struct epoll_event e = {EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI, {0}};
+	struct epoll_event e = { EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI, { 0 } };
 
 	plat_pair(AF_INET, fd);
 	FACT(epoll_ctl(ep, EPOLL_CTL_ADD, fd[1], &e) == 0);
@@ -84,8 +73,7 @@ static void row(enum act first, enum act second, unsigned want)
 
 int main(void)
 {
-	const unsigned in = POLLIN, outb = POLLOUT, rdhup = POLLRDHUP, hup = POLLHUP,
-		       err = POLLERR;
+	const unsigned in = POLLIN, outb = POLLOUT, rdhup = POLLRDHUP, hup = POLLHUP, err = POLLERR;
 
 	alarm(50);
 	row(NONE, NONE, outb);

@@ -14,7 +14,7 @@ static char buf[1 << 16];
 
 static void reset(int fd)
 {
-	struct linger l = {1, 0};
+	struct linger l = { 1, 0 };
 
 	FACT(setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof(l)) == 0);
 	FACT(close(fd) == 0);
@@ -22,7 +22,7 @@ static void reset(int fd)
 
 static int mask(int fd, int wait_for)
 {
-	struct pollfd p = {fd, POLLIN | POLLOUT | POLLRDHUP, 0};
+	struct pollfd p = { fd, POLLIN | POLLOUT | POLLRDHUP, 0 };
 
 	for (int i = 0; i < 2000; i++) {
 		FACT(poll(&p, 1, 0) >= 0);
@@ -40,8 +40,7 @@ static void queued_then_reset(void)
 	plat_pair(AF_INET, fd);
 	FACT(write(fd[0], buf, 5000) == 5000);
 	reset(fd[0]);
-	FACT(mask(fd[1], POLLERR) ==
-	     (POLLIN | POLLOUT | POLLRDHUP | POLLERR | POLLHUP));
+	FACT(mask(fd[1], POLLERR) == (POLLIN | POLLOUT | POLLRDHUP | POLLERR | POLLHUP));
 	FACT(recv(fd[1], buf, 3000, 0) == 3000);
 	FACT(recv(fd[1], buf, 3000, MSG_WAITALL) == 2000);
 	FAILS(recv(fd[1], buf, 3000, 0), ECONNRESET);
@@ -72,8 +71,7 @@ static void end_then_reset(void)
 	FACT(close(fd[0]) == 0);
 	FACT(mask(fd[1], POLLRDHUP) == (POLLIN | POLLOUT | POLLRDHUP));
 	FACT(send(fd[1], buf, 1, MSG_NOSIGNAL) == 1);
-	FACT(mask(fd[1], POLLHUP) ==
-	     (POLLIN | POLLOUT | POLLRDHUP | POLLERR | POLLHUP));
+	FACT(mask(fd[1], POLLHUP) == (POLLIN | POLLOUT | POLLRDHUP | POLLERR | POLLHUP));
 	FAILS(send(fd[1], buf, 1, MSG_NOSIGNAL), EPIPE);
 	FACT(recv(fd[1], buf, 1, 0) == 0);
 }

@@ -65,15 +65,15 @@ static int split(struct lane *l, unsigned char *b, size_t n, struct iovec *v)
 {
 	size_t x = stress_random(&l->rand) % (n + 1), y = stress_random(&l->rand) % (n - x + 1);
 
-	v[0] = (struct iovec){b, x};
-	v[1] = (struct iovec){b + x, y};
-	v[2] = (struct iovec){b + x + y, n - x - y};
+	v[0] = (struct iovec){ b, x };
+	v[1] = (struct iovec){ b + x, y };
+	v[2] = (struct iovec){ b + x + y, n - x - y };
 	return 3;
 }
 
 static int wait_for(int fd, int events)
 {
-	struct pollfd p = {fd, events, 0};
+	struct pollfd p = { fd, events, 0 };
 
 	return poll(&p, 1, -1);
 }
@@ -87,7 +87,7 @@ static ssize_t by_sendmmsg(struct lane *l, size_t n)
 	memset(m, 0, sizeof(m));
 	split(l, l->buf, n, v);
 	for (int i = 0; i < 3; i++)
-		m[i].msg_hdr = (struct msghdr){.msg_iov = &v[i], .msg_iovlen = 1};
+		m[i].msg_hdr = (struct msghdr){ .msg_iov = &v[i], .msg_iovlen = 1 };
 	int r = sendmmsg(l->fd, m, 3, MSG_NOSIGNAL);
 
 	if (r < 0)
@@ -130,30 +130,22 @@ static ssize_t by_splice(struct lane *l, size_t n)
 static ssize_t send_some(struct lane *l, int kind, size_t n)
 {
 	struct iovec v[3];
-	struct msghdr m = {.msg_iov = v, .msg_iovlen = 3};
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = 3 };
 	ssize_t r;
 
 	switch (kind) {
-	case 0:
-		return write(l->fd, l->buf, n);
-	case 1:
-		return send(l->fd, l->buf, n, MSG_NOSIGNAL);
-	case 2:
-		return writev(l->fd, v, split(l, l->buf, n, v));
-	case 3:
-		split(l, l->buf, n, v);
-		return sendmsg(l->fd, &m, MSG_NOSIGNAL);
-	case 4:
-		return by_sendmmsg(l, n);
+	case 0: return write(l->fd, l->buf, n);
+	case 1: return send(l->fd, l->buf, n, MSG_NOSIGNAL);
+	case 2: return writev(l->fd, v, split(l, l->buf, n, v));
+	case 3: split(l, l->buf, n, v); return sendmsg(l->fd, &m, MSG_NOSIGNAL);
+	case 4: return by_sendmmsg(l, n);
 	case 5:
 		r = send(l->fd, l->buf, n, MSG_DONTWAIT | MSG_NOSIGNAL);
 		if (r < 0 && errno == EAGAIN)
 			return wait_for(l->fd, POLLOUT) < 0 ? -1 : 0;
 		return r;
-	case 6:
-		return by_sendfile(l, n);
-	default:
-		return by_splice(l, n);
+	case 6: return by_sendfile(l, n);
+	default: return by_splice(l, n);
 	}
 }
 
@@ -175,7 +167,8 @@ static bool write_step(struct lane *l, int kind, size_t n)
 
 static int write_kind(struct lane *l)
 {
-	unsigned dice = stress_random(&l->rand) % 1024; /* splice is rare: it keeps a connection lowered */
+	unsigned dice = stress_random(&l->rand) %
+			1024; /* splice is rare: it keeps a connection lowered */
 
 	return dice < 1 ? 7 : dice < 20 ? 6 : (int)(dice % 6);
 }
@@ -214,7 +207,7 @@ static ssize_t by_peek(struct lane *l, size_t n)
 
 static ssize_t by_epoll(struct lane *l, size_t n)
 {
-	struct epoll_event e = {stress_random(&l->rand) % 2 ? EPOLLIN | EPOLLET : EPOLLIN, {0}};
+	struct epoll_event e = { stress_random(&l->rand) % 2 ? EPOLLIN | EPOLLET : EPOLLIN, { 0 } };
 	int ep = epoll_create1(EPOLL_CLOEXEC);
 
 	if (ep < 0 || epoll_ctl(ep, EPOLL_CTL_ADD, l->fd, &e))
@@ -228,34 +221,26 @@ static ssize_t by_epoll(struct lane *l, size_t n)
 static ssize_t recv_some(struct lane *l, int kind, size_t n)
 {
 	struct iovec v[3];
-	struct msghdr m = {.msg_iov = v, .msg_iovlen = 3};
-	struct mmsghdr mm = {{.msg_iov = v, .msg_iovlen = 3}, 0};
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = 3 };
+	struct mmsghdr mm = { { .msg_iov = v, .msg_iovlen = 3 }, 0 };
 	ssize_t r;
 
 	switch (kind) {
-	case 0:
-		return read(l->fd, l->buf, n);
-	case 1:
-		return recv(l->fd, l->buf, n, 0);
-	case 2:
-		return readv(l->fd, v, split(l, l->buf, n, v));
-	case 3:
-		split(l, l->buf, n, v);
-		return recvmsg(l->fd, &m, 0);
-	case 4:
-		return recv(l->fd, l->buf, n > 9000 ? 9000 : n, MSG_WAITALL);
+	case 0: return read(l->fd, l->buf, n);
+	case 1: return recv(l->fd, l->buf, n, 0);
+	case 2: return readv(l->fd, v, split(l, l->buf, n, v));
+	case 3: split(l, l->buf, n, v); return recvmsg(l->fd, &m, 0);
+	case 4: return recv(l->fd, l->buf, n > 9000 ? 9000 : n, MSG_WAITALL);
 	case 5:
 		if (wait_for(l->fd, POLLIN) < 0)
 			return -1;
 		return recv(l->fd, l->buf, n, MSG_DONTWAIT);
-	case 6:
-		return by_peek(l, n);
+	case 6: return by_peek(l, n);
 	case 7:
 		split(l, l->buf, n, v);
 		r = recvmmsg(l->fd, &mm, 1, 0, NULL);
 		return r == 1 ? (ssize_t)mm.msg_len : r;
-	default:
-		return by_epoll(l, n);
+	default: return by_epoll(l, n);
 	}
 }
 
@@ -306,7 +291,7 @@ static void poll_lanes(struct lane *w, struct lane *r)
 	if (fcntl(w->fd, F_SETFL, O_NONBLOCK))
 		wrong(w, "fcntl", -1);
 	while (open || more) {
-		struct pollfd p = {w->fd, (open ? POLLIN : 0) | (more ? POLLOUT : 0), 0};
+		struct pollfd p = { w->fd, (open ? POLLIN : 0) | (more ? POLLOUT : 0), 0 };
 
 		if (poll(&p, 1, -1) < 0 && errno != EINTR)
 			wrong(w, "poll", -1);
@@ -380,11 +365,8 @@ static void serve(int fd, uint64_t key, int side)
 		read_lane(r);
 		pthread_join(t, NULL);
 		break;
-	case 1:
-		poll_lanes(w, r);
-		break;
-	default:
-		turn_lanes(w, r, key, side);
+	case 1: poll_lanes(w, r); break;
+	default: turn_lanes(w, r, key, side);
 	}
 	close(fd);
 	lane_free(w);
@@ -399,7 +381,8 @@ static uint64_t key_of(unsigned i, uint64_t g)
 
 static uint64_t volume(uint64_t key)
 {
-	return stress_mix((key * 2) ^ 1) % (2 * each) + stress_mix((key * 2 + 1) ^ 1) % (2 * each) + 2;
+	return stress_mix((key * 2) ^ 1) % (2 * each) + stress_mix((key * 2 + 1) ^ 1) % (2 * each) +
+	       2;
 }
 
 struct worker {
@@ -492,7 +475,7 @@ int main(int argc, char **argv)
 	signal(SIGALRM, on_alarm);
 	alarm(limit);
 	for (unsigned i = 0; i < conns; i++) {
-		w[i] = (struct worker){.i = i, .listener = -1};
+		w[i] = (struct worker){ .i = i, .listener = -1 };
 		if (peer) {
 			w[i].port = strtoul(peer, (char **)&peer, 10);
 			peer++;
@@ -504,8 +487,8 @@ int main(int argc, char **argv)
 	unsigned n = conns;
 
 	if (!peer) { /* the connection with both ends here */
-		w[n] = (struct worker){.i = 1000, .listener = stress_listen(&port[conns])};
-		w[n + 1] = (struct worker){.i = 1000, .listener = -1, .port = port[conns]};
+		w[n] = (struct worker){ .i = 1000, .listener = stress_listen(&port[conns]) };
+		w[n + 1] = (struct worker){ .i = 1000, .listener = -1, .port = port[conns] };
 		n += 2;
 	}
 	for (unsigned i = 0; i < n; i++)

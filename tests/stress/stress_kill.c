@@ -27,7 +27,7 @@
 enum way { STREAM, ECHO, SINK, STALL, IDLE, WAYS };
 enum { MESSAGE = 64, IDLE_AFTER = 300, LOG_FD = 190 };
 
-static const char *const way_name[] = {"stream", "echo", "sink", "stall", "idle"};
+static const char *const way_name[] = { "stream", "echo", "sink", "stall", "idle" };
 
 struct note {
 	_Alignas(64) uint64_t written; /* by the victim, after the call returned */
@@ -161,7 +161,7 @@ static ssize_t one_read(int fd, uint64_t key, uint64_t *off, int flags)
 static ssize_t drain(int fd, struct killer *k, uint64_t key, uint64_t *off)
 {
 	for (;;) {
-		struct pollfd p = {fd, POLLIN, 0};
+		struct pollfd p = { fd, POLLIN, 0 };
 
 		kill_when_due(k);
 		int n = poll(&p, 1, k->killed ? (int)max_ms + 1000 : 1);
@@ -181,7 +181,7 @@ static ssize_t drain(int fd, struct killer *k, uint64_t key, uint64_t *off)
 
 static ssize_t echo_round(int fd, struct killer *k, uint64_t key, uint64_t *off)
 {
-	unsigned char ask[MESSAGE] = {0};
+	unsigned char ask[MESSAGE] = { 0 };
 	uint64_t rnd = key;
 
 	for (unsigned i = 0;; i++) {
@@ -189,11 +189,12 @@ static ssize_t echo_round(int fd, struct killer *k, uint64_t key, uint64_t *off)
 		if (way == IDLE && i >= IDLE_AFTER)
 			return drain(fd, k, key, off);
 		if (send(fd, ask, MESSAGE, MSG_NOSIGNAL) != MESSAGE)
-			return drain(fd, k, key, off); /* what it wrote before is still to be read */
+			return drain(fd, k, key,
+				     off); /* what it wrote before is still to be read */
 		uint64_t want = *off + stress_random(&rnd) % 4000 + 1;
 
 		while (*off < want) {
-			struct pollfd p = {fd, POLLIN, 0};
+			struct pollfd p = { fd, POLLIN, 0 };
 
 			kill_when_due(k);
 			if (poll(&p, 1, k->killed ? (int)max_ms + 1000 : 1) == 0) {
@@ -224,9 +225,9 @@ static void on_timer(int sig)
 static ssize_t pour(int fd, struct killer *k)
 {
 	static unsigned char b[100000];
-	struct sigaction sa = {.sa_handler = on_timer, .sa_flags = SA_RESTART};
-	struct itimerspec it = {.it_value = {0, 1000}};
-	struct sigevent ev = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
+	struct sigaction sa = { .sa_handler = on_timer, .sa_flags = SA_RESTART };
+	struct itimerspec it = { .it_value = { 0, 1000 } };
+	struct sigevent ev = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1 };
 	timer_t timer;
 	int64_t left = k->at - stress_us();
 	ssize_t r;
@@ -289,10 +290,12 @@ static void one_round(uint64_t *rnd)
 	while (__atomic_load_n(&note->started, __ATOMIC_ACQUIRE) != 1)
 		usleep(50);
 	/* From at once to well after it was lifted. */
-	struct killer k = {pid, stress_us() + (int64_t)(stress_random(rnd) % (1ull << (round_no % 16))), 0};
+	struct killer k = { pid,
+			    stress_us() + (int64_t)(stress_random(rnd) % (1ull << (round_no % 16))),
+			    0 };
 	ssize_t r = way == SINK || way == STALL ? pour(fd, &k)
-		    : way == STREAM	       ? drain(fd, &k, key, &off)
-					       : echo_round(fd, &k, key, &off);
+		    : way == STREAM             ? drain(fd, &k, key, &off)
+						: echo_round(fd, &k, key, &off);
 	int err = errno;
 
 	ended(&k);

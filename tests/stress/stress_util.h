@@ -93,8 +93,8 @@ static inline void stress_die(const char *what)
 /** stress_listen() - a listener on a free loopback port; Return: its fd, *@port in host order */
 static inline int stress_listen(uint16_t *port)
 {
-	struct sockaddr_in sa = {.sin_family = AF_INET,
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	socklen_t len = sizeof(sa);
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -108,9 +108,9 @@ static inline int stress_listen(uint16_t *port)
 /** stress_connect() - Return: a connection to loopback @port */
 static inline int stress_connect(uint16_t port)
 {
-	struct sockaddr_in sa = {.sin_family = AF_INET,
-				 .sin_port = htons(port),
-				 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in sa = { .sin_family = AF_INET,
+				  .sin_port = htons(port),
+				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), one = 1;
 
 	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)))
