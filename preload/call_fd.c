@@ -10,6 +10,8 @@
 #include <linux/close_range.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 enum { RELEASE_MS = 100 };
@@ -71,7 +73,7 @@ static void forget_range(unsigned first, unsigned last)
 
 EXPORT int close_range(unsigned first, unsigned last, int flags)
 {
-	if (first > last)
+	if (first > last || flags & ~(CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE))
 		return real.close_range(first, last, flags);
 	if (!(flags & CLOSE_RANGE_CLOEXEC))
 		forget_range(first, last);
@@ -185,23 +187,74 @@ EXPORT int ioctl(int fd, unsigned long req, ...)
 	return ret;
 }
 
-/* stdio reads and writes inside libc, where nobody can be overridden. */
+/*
+ * stdio reads and writes inside libc, where nobody can be overridden: a stream on a followed socket is one
+ * whose transfers come back here.
+ */
+static ssize_t stream_read(void *cookie, char *buf, size_t n)
+{
+	return read((int)(intptr_t)cookie, buf, n);
+}
+
+static ssize_t stream_write(void *cookie, const char *buf, size_t n)
+{
+	size_t done = 0;
+
+	while (done < n) {
+		ssize_t sent = write((int)(intptr_t)cookie, buf + done, n - done);
+
+		if (sent < 0)
+			return (ssize_t)done;
+		done += (size_t)sent;
+	}
+	return (ssize_t)done;
+}
+
+static int stream_seek(void *cookie, off64_t *off, int whence)
+{
+	(void)cookie;
+	(void)off;
+	(void)whence;
+	errno = ESPIPE;
+	return -1;
+}
+
+static int stream_close(void *cookie)
+{
+	return close((int)(intptr_t)cookie);
+}
+
+static FILE *stream_open(int fd, const char *mode)
+{
+	const cookie_io_functions_t calls = {stream_read, stream_write, stream_seek, stream_close};
+	FILE *f = fopencookie((void *)(intptr_t)fd, mode, calls);
+
+	if (f)
+		f->_fileno = fd; /* for fileno(3) */
+	return f;
+}
+
 EXPORT FILE *fdopen(int fd, const char *mode)
 {
-	struct sock *s = sock_of(fd);
-
-	if (unlikely(s && !call_is_foreign()))
-		stdio_release(s);
-	return real.fdopen(fd, mode);
+	if (likely(!sock_of(fd)) || call_is_foreign() || !mode || !strchr("rwa", *mode))
+		return real.fdopen(fd, mode);
+	return stream_open(fd, mode);
 }
 
 EXPORT int vdprintf(int fd, const char *format, va_list ap)
 {
-	struct sock *s = sock_of(fd);
+	char *text;
+	int n;
 
-	if (unlikely(s && !call_is_foreign()))
-		stdio_release(s);
-	return real.vdprintf(fd, format, ap);
+	if (likely(!sock_of(fd)) || call_is_foreign())
+		return real.vdprintf(fd, format, ap);
+	n = vasprintf(&text, format, ap);
+	if (n < 0)
+		return n;
+	if (stream_write((void *)(intptr_t)fd, text, (size_t)n) < n)
+		n = -1;
+	free(text);
+	return n;
 }
 
 EXPORT int dprintf(int fd, const char *format, ...)
@@ -217,11 +270,9 @@ EXPORT int dprintf(int fd, const char *format, ...)
 
 EXPORT int __vdprintf_chk(int fd, int flag, const char *format, va_list ap)
 {
-	struct sock *s = sock_of(fd);
-
-	if (unlikely(s && !call_is_foreign()))
-		stdio_release(s);
-	return real.__vdprintf_chk(fd, flag, format, ap);
+	if (likely(!sock_of(fd)) || call_is_foreign())
+		return real.__vdprintf_chk(fd, flag, format, ap);
+	return vdprintf(fd, format, ap);
 }
 
 EXPORT int __dprintf_chk(int fd, int flag, const char *format, ...)
@@ -235,11 +286,16 @@ EXPORT int __dprintf_chk(int fd, int flag, const char *format, ...)
 	return n;
 }
 
+/* A stream made before we followed the socket closes its number inside libc. */
 EXPORT int fclose(FILE *f)
 {
-	if (f)
-		forget(fileno(f));
-	return real.fclose(f);
+	int fd = f ? fileno(f) : -1;
+	struct sock *s = fd >= 0 ? sock_of(fd) : NULL;
+	int ret = real.fclose(f);
+
+	if (unlikely(s && sock_of(fd) == s && sys(SYS_fcntl, fd, F_GETFD) < 0))
+		forget(fd);
+	return ret;
 }
 
 EXPORT int __close(int fd) __attribute__((alias("close")));

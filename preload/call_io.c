@@ -74,7 +74,7 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	struct sock *s = sock_of(fd);
 
-	if (likely(!s) || bad(msg) || bad(msg->msg_iov) || msg->msg_iovlen > 1024)
+	if (likely(!s) || bad(msg) || (msg->msg_iovlen && bad(msg->msg_iov)) || msg->msg_iovlen > 1024)
 		return real.recvmsg(fd, msg, flags);
 	return io_recv(s, &(struct io_req){.fd = fd,
 					   .call = IO_RECVMSG,
@@ -208,7 +208,7 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 
 	if (unlikely(!s && !bad(msg) && msg->msg_controllen))
 		call_passing(msg);
-	if (likely(!s) || bad(msg) || bad(msg->msg_iov) || msg->msg_iovlen > 1024)
+	if (likely(!s) || bad(msg) || (msg->msg_iovlen && bad(msg->msg_iov)) || msg->msg_iovlen > 1024)
 		return real.sendmsg(fd, msg, flags);
 	return io_send(s, &(struct io_req){.fd = fd,
 					   .call = IO_SENDMSG,

@@ -100,6 +100,7 @@ static int state_open(void)
 	chan.state = (struct chan_state *)addr;
 	chan.peers = 1;
 	peer_init(&chan.state->peer[PEER_SELF]);
+	chan.state->peer[PEER_SELF].self = true;
 	chan.state->peer[PEER_SELF].head = shm_self.arena[0].head;
 	chan.state->peer[PEER_SELF].bytes = shm_self.arena[0].bytes;
 	return 0;
@@ -527,7 +528,7 @@ void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd)
 
 	if (peer->told[bell / 64] & bit)
 		return;
-	if (peer->sock < 0 && !peer->gone) { /* ourselves */
+	if (peer->self) {
 		peer->bell_fd[bell] = efd;
 		peer->told[bell / 64] |= bit;
 	} else if (chan_send(peer, &msg, efd) == 0) {

@@ -21,6 +21,7 @@ struct shm_peer {
 	uint64_t bytes;
 	int sock;    /* hidden; -1: this process itself, or gone */
 	bool gone;   /* the process is dead or has closed the channel */
+	bool self;   /* this process, or the one it was forked from: both ends were in one program */
 	bool shared; /* inherited over fork: messages are read by the process that made the channel */
 	uint32_t refs;                /* connections that use it */
 	uint16_t port;                /* rendezvous it was found by, host order; 0 when it came to us */

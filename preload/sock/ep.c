@@ -546,6 +546,20 @@ static bool ep_unstall(struct ep *e)
 	return waiting;
 }
 
+static bool ep_deaf(const struct ep *e)
+{
+	for (uint32_t i = 0; i < e->hots; i++) {
+		if (wait_deaf(e->hot[i].item->s))
+			return true;
+	}
+	return false;
+}
+
+static int64_t sooner(int64_t ns, int64_t ms)
+{
+	return ns < 0 || ns > ms * 1000000 ? ms * 1000000 : ns;
+}
+
 static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint64_t deadline)
 {
 	struct wait_spin w;
@@ -576,8 +590,10 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 	int64_t ns = deadline ? ns_left(deadline) : -1;
 	int n = 0, saved;
 
-	if (ep_unstall(e) && (ns < 0 || ns > WAIT_STALL_MS * INT64_C(1000000)))
-		ns = WAIT_STALL_MS * INT64_C(1000000);
+	if (ep_unstall(e))
+		ns = sooner(ns, WAIT_STALL_MS);
+	if (ep_deaf(e))
+		ns = sooner(ns, WAIT_DEAF_MS);
 	if (e->side >= 0)
 		shm_waker_sleep(&e->waker, thread_tid());
 	ep_nest_sleep(e, thread_tid());

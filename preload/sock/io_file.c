@@ -91,9 +91,9 @@ static ssize_t sendfile_piece(struct sock *s, int out, int in, off64_t *off, siz
 	ssize_t got = -EBADF;
 
 	if (sock_of(out) == s && c->tx.path == SHM_PATH_RING) {
-		if (n > c->tx.mask + 1)
-			shm_ring_grow(sock_arena(s), c, s->view.ctl, n, thread_tid());
 		got = file_to_ring(s, in, off, n);
+		if (got == -EAGAIN && shm_ring_grow(sock_arena(s), c, s->view.ctl, n, thread_tid()))
+			got = file_to_ring(s, in, off, n);
 	} else if (sock_of(out) == s) {
 		got = -ESTALE; /* lowered */
 	}

@@ -259,6 +259,17 @@ static bool unstall(struct pollset *p)
 	return waiting;
 }
 
+static bool deaf(const struct pollset *p)
+{
+	for (nfds_t i = 0; i < p->n; i++) {
+		struct sock *s = p->fds[i].fd >= 0 ? attached(p->fds[i].fd) : NULL;
+
+		if (s && wait_deaf(s))
+			return true;
+	}
+	return false;
+}
+
 static void watch_all(struct pollset *p, struct shm_waker *w)
 {
 	for (nfds_t i = 0; i < p->n; i++) {
@@ -358,6 +369,8 @@ static int pollset_loop(struct pollset *p, int64_t timeout_ns, const sigset_t *m
 			return n;
 		if (unstall(p) && (ns < 0 || ns > WAIT_STALL_MS * INT64_C(1000000)))
 			ns = WAIT_STALL_MS * INT64_C(1000000);
+		if (deaf(p) && (ns < 0 || ns > WAIT_DEAF_MS * INT64_C(1000000)))
+			ns = WAIT_DEAF_MS * INT64_C(1000000);
 		n = sleep_once(p, ns, mask);
 		if (n < 0)
 			return n;

@@ -356,12 +356,16 @@ void sock_reap(void)
 	pool_leave(&g);
 }
 
-static void sock_free(struct sock *s)
+/* @last: no other process holds the connection, so its block is ours to give back. */
+static void sock_free(struct sock *s, bool last)
 {
 	struct pool_guard g = pool_enter();
 
 	if (s->conn) {
-		zombie_add(s);
+		if (last)
+			zombie_add(s);
+		else
+			shm_peer_put(s->peer);
 		s->conn = NULL;
 	} else if (s->own) {
 		shm_arena_conn_free(&shm_self.arena[0], s->own, thread_tid());
@@ -379,13 +383,14 @@ static void sock_free(struct sock *s)
 static void sock_finish(struct sock *s)
 {
 	int kept = s->fd;
+	bool last = !s->row || atomic_load(&s->row->refs) == 1;
 
-	if (s->row && atomic_load(&s->row->refs) == 1) {
+	if (s->row && last) {
 		explain_closed(s);
 		if (s->conn)
 			span_close(s);
 	}
-	sock_free(s);
+	sock_free(s, last);
 	if (shm_fd_hidden(kept))
 		shm_fd_close(kept);
 }

@@ -297,7 +297,7 @@ void span_release(struct sock *s, enum reason reason, unsigned wait_ms)
 		return;
 	span_announce(s);
 	span_ring_peer(s);
-	if (s->peer == shm_peer_self()) {
+	if (s->peer->self) {
 		struct stats_row *row = s->row;
 		struct sock *other = sock_at(s->twin);
 

@@ -213,6 +213,16 @@ static void sleep_cancelled(void *arg)
 	sock_put(sl->s);
 }
 
+static long sleep_cancellable(struct sleeper *sl, uint64_t until)
+{
+	long n;
+
+	pthread_cleanup_push(sleep_cancelled, sl);
+	n = sleep_on(sl->s, sl->want, sl->w, until);
+	pthread_cleanup_pop(0);
+	return n;
+}
+
 static int sleep_for(struct sock *s, short want, uint64_t deadline)
 {
 	struct shm_waker *w = thread_waker();
@@ -224,17 +234,17 @@ static int sleep_for(struct sock *s, short want, uint64_t deadline)
 
 	if (!w)
 		return -EAGAIN;
-	if (stall && s->conn->tx.path == SHM_PATH_RING && (!until || stall < until))
+	if (wait_deaf(s))
+		stall = begun + WAIT_DEAF_MS * UINT64_C(1000000);
+	if (stall && (wait_deaf(s) || s->conn->tx.path == SHM_PATH_RING) && (!until || stall < until))
 		until = stall;
 	wait_watch(s, w);
 	if (want & POLLOUT)
 		wait_want_space(s, true);
 	sl = (struct sleeper){s, w, want};
 	shm_waker_sleep(w, thread_tid());
-	pthread_cleanup_push(sleep_cancelled, &sl);
 	if (!wait_ready(s, want))
-		n = sleep_on(s, want, w, until);
-	pthread_cleanup_pop(0);
+		n = sleep_cancellable(&sl, until);
 	sleep_end(&sl);
 	wait_spin_end(false, thread_now() - begun);
 	if (n == 0 && until != deadline)

@@ -52,6 +52,18 @@ void wait_want_space(struct sock *s, bool want);
 /* Nothing was sent for long because the peer does not read: leave the rest to the kernel's buffers. */
 bool wait_unstall(struct sock *s);
 
-enum { WAIT_STALL_MS = 20 };
+/*
+ * Both ends were in one process that has forked since: their doorbells may not be known to each other. Such
+ * a wait looks again every WAIT_DEAF_MS.
+ */
+static inline bool wait_deaf(const struct sock *s)
+{
+	return unlikely(s->peer->self) && (s->peer->shared || atomic_load(&s->row->refs) > 1);
+}
+
+enum {
+	WAIT_STALL_MS = 20,
+	WAIT_DEAF_MS = 1,
+};
 
 #endif
