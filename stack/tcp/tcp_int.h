@@ -80,6 +80,14 @@ static inline uint32_t tcp_now_ms(ztime_t now)
 	return (uint32_t)((uint64_t)now / (uint64_t)ZTIME_MS);
 }
 
+/* When the SYN was sent, in tune_seq; 0 stands for "unknown". */
+static inline uint32_t tcp_syn_stamp(ztime_t now)
+{
+	uint32_t us = (uint32_t)(now / ZTIME_US);
+
+	return us ? us : 1;
+}
+
 /* The slow clock: 2^26 ns (67 ms) a tick, rounded up, 0 for never; nine years fit. */
 static inline void tcp_slow_set(struct tcb *t, ztime_t at)
 {

@@ -203,7 +203,7 @@ static enum counter open_syn(struct tcp_listener *l, struct tcb *t, struct wire_
 	child_init(l, t, seg, id, child_iss(l->env, id, old, now), path_mss, now);
 	l->n_syn++;
 	t->todo = TCP_DO_SYN;
-	t->tune_seq = (uint32_t)(now / ZTIME_US) | 1;
+	t->tune_seq = tcp_syn_stamp(now);
 	tcp_rto_arm(t, now);
 	if (seg->opts & TCP_OPT_TFO && l->env->cfg.tfo_server && l->tfo_max && !tfo) {
 		mac = tcp_tfo_mac(l->env, id);

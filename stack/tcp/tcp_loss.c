@@ -217,8 +217,11 @@ void tcp_loss_ack(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now)
 
 		delivered = sum > 0 ? (uint32_t)sum : 0;
 	}
-	if (tcp_in_recovery(t))
-		prr_ack(t, delivered);
+	if (!tcp_in_recovery(t))
+		return;
+	prr_ack(t, delivered);
+	if (!tcp_is(t, TCP_F_SACK) && ai->acked) /* RFC 6582 3.2 step 5: a partial ACK sends the next hole at once */
+		t->cc.cwnd = BASE_MAX(t->cc.cwnd, tcp_inflight(t) + t->mss);
 }
 
 /* RFC 8985 6.3: the reordering window of the oldest suspect is over. */

@@ -60,7 +60,7 @@ int tcp_connect(struct tcb *t, const struct wire_flow *id, uint16_t path_mss, zt
 		t->flags |= TCP_F_ECN;
 	tcp_set_state(t, TCP_ST_SYN_SENT);
 	t->todo = TCP_DO_SYN;
-	t->tune_seq = (uint32_t)(now / ZTIME_US) | 1;
+	t->tune_seq = tcp_syn_stamp(now);
 	tcp_rto_arm(t, now);
 	tcp_count(t, CNT_tcp_connect);
 	return 0;

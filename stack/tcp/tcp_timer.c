@@ -139,7 +139,7 @@ static bool peer_lives(const struct tcb *t, ztime_t now)
 {
 	uint32_t quiet_ms = tcp_now_ms(now) - t->seen_ms;
 
-	return !t->snd_wnd && !tcp_is(t, TCP_F_ORPHAN) &&
+	return tcp_synchronized(t) && !t->snd_wnd && !tcp_is(t, TCP_F_ORPHAN) &&
 	       quiet_ms < 2 * (rto_backed_off_us(t) / 1000);
 }
 
