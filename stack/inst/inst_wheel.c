@@ -100,24 +100,39 @@ ztime_t inst_wheel_armed(const struct inst_wheel *w, uint32_t i)
 	return t->slot ? (ztime_t)(tick_full(w, t) << INST_WHEEL_SHIFT) : ZTIME_NEVER;
 }
 
+static uint64_t slot_tick(const struct inst_wheel *w, unsigned int level, unsigned int slot)
+{
+	uint64_t above = w->tick >> (level * SLOT_BITS) & ~(uint64_t)(INST_WHEEL_SLOTS - 1);
+
+	return (above | slot) << (level * SLOT_BITS);
+}
+
 /*
- * The first slot in use is the first of the lowest level in use. Return: false when there is none.
+ * The slot that comes first. Levels are in order but for one whose slot the hand has reached and
+ * whose objects have not all moved down yet: its start has passed, so it is before all others.
+ * Return: false when no slot is in use.
  */
 static bool wheel_next(const struct inst_wheel *w, unsigned int *level, unsigned int *slot,
 		       uint64_t *tick)
 {
+	bool found = false;
+
 	for (unsigned int l = 0; l < INST_WHEEL_LEVELS; l++) {
-		uint64_t above;
+		unsigned int s;
+		uint64_t at;
 
 		if (!w->used[l])
 			continue;
+		s = (unsigned int)__builtin_ctzll(w->used[l]);
+		at = slot_tick(w, l, s);
+		if (found && at > *tick)
+			continue;
 		*level = l;
-		*slot = (unsigned int)__builtin_ctzll(w->used[l]);
-		above = w->tick >> (l * SLOT_BITS) & ~(uint64_t)(INST_WHEEL_SLOTS - 1);
-		*tick = (above | *slot) << (l * SLOT_BITS);
-		return true;
+		*slot = s;
+		*tick = at;
+		found = true;
 	}
-	return false;
+	return found;
 }
 
 uint32_t inst_wheel_fire(struct inst_wheel *w, ztime_t now, unsigned int *steps)

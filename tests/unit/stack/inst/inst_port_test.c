@@ -1,0 +1,60 @@
+/* inst_port_test.c - chosen ports come back to our queue, differ, and run out with an error */
+#include <criterion/criterion.h>
+#include <errno.h>
+
+#include "tests/lib/inst_pair.h"
+
+static void rss_set(struct inst_config *cfg, uint16_t queues, uint16_t queue)
+{
+	for (unsigned int i = 0; i < INST_RSS_KEY_LEN; i++)
+		cfg->rss.key[i] = (uint8_t)(i * 59 + 17);
+	cfg->rss.reta_len = 128;
+	for (unsigned int i = 0; i < 128; i++)
+		cfg->rss.reta[i] = (uint16_t)(i % queues);
+	cfg->rss.queue = queue;
+}
+
+Test(inst_port, chosen_ports_hash_to_our_queue)
+{
+	struct inst_pair_config cfg;
+	struct inst_pair p;
+	bool seen[65536] = { false };
+
+	inst_pair_defaults(&cfg);
+	rss_set(&cfg.inst, 16, 5);
+	inst_pair_init(&p, &cfg);
+	for (int i = 0; i < 200; i++) {
+		struct inst_conn *c = inst_pair_connect(&p, 80, i % 2, NULL);
+		const struct wire_flow *f = inst_conn_flow(c);
+
+		cr_expect(inst_rss_ours(&cfg.inst.rss, f), "connection %d", i);
+		cr_expect(i % 2 || !seen[f->lport], "port %u twice", f->lport);
+		seen[f->lport] |= i % 2 == 0;
+	}
+	cr_expect_eq(inst_pair_fini(&p), 0);
+}
+
+Test(inst_port, all_in_use)
+{
+	struct wire_flow flow;
+	struct inst_pair_config cfg;
+	struct inst_pair p;
+	struct inst_conn *c;
+
+	inst_pair_defaults(&cfg);
+	cfg.inst.port_lo = 40000;
+	cfg.inst.port_hi = 40009;
+	inst_pair_init(&p, &cfg);
+	for (int i = 0; i < 10; i++)
+		inst_pair_connect(&p, 80, false, NULL);
+	c = inst_conn_new(p.in[0], NULL);
+	memset(&flow, 0, sizeof(flow));
+	flow.local = wire_addr_v4(0);
+	flow.remote = p.addr4[1];
+	flow.rport = 80;
+	cr_expect_eq(inst_connect(p.in[0], c, &flow, p.now), -EADDRNOTAVAIL);
+	cr_expect_eq(inst_counters(p.in[0])->n[CNT_inst_ports_full], 1);
+	flow.rport = 81;
+	cr_expect_eq(inst_connect(p.in[0], c, &flow, p.now), 0, "another peer port is free");
+	cr_expect_eq(inst_pair_fini(&p), 0);
+}
