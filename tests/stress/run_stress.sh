@@ -1,8 +1,8 @@
 #!/bin/bash
 # run_stress.sh - run a stress program natively and under ztcp_run in its modes
 #
-# usage: run_stress.sh integrity|kill [--mode native|default|lift0|chaos|kernel]... [--build DIR] [--] [program options]
-#   Modes default to all. Seeds of the chaos mode and of the program: $STRESS_SEED (default 1).
+# usage: run_stress.sh integrity|kill|hostile [--mode native|default|lift0|chaos|kernel]... [--build DIR] [--] [program options]
+#   Modes default to all (hostile: default and lift0, where a peer's memory is looked at). Seeds of the chaos mode and of the program: $STRESS_SEED (default 1).
 #   integrity --bytes 10000000000 is the long run; kill --rounds 1000 likewise.
 #
 # In the lifting modes the explain lines must show that connections were lifted, and in the chaos
@@ -14,7 +14,7 @@ build=${ZTCP_BUILD:-$tree/build/release}
 seed=${STRESS_SEED:-1}
 modes=() what=${1:-}
 case $what in
-integrity | kill) shift ;;
+integrity | kill | hostile) shift ;;
 *)
 	sed -n '2,/^set -u/{/^set -u/d;s/^# \{0,1\}//;p}' "$0"
 	exit 2
@@ -28,7 +28,10 @@ while [ $# -gt 0 ]; do
 	*) break ;;
 	esac
 done
-[ ${#modes[@]} -gt 0 ] || modes=(native default lift0 chaos kernel)
+if [ ${#modes[@]} -eq 0 ]; then
+	modes=(native default lift0 chaos kernel)
+	[ "$what" = hostile ] && modes=(default lift0)
+fi
 program=$build/tests/bin/stress_$what
 run=$build/bin/ztcp_run
 launcher=()
