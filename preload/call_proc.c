@@ -241,7 +241,7 @@ EXPORT long syscall(long number, ...)
 #define PASS(name, call) \
 	case SYS_##name: \
 		return (long)(call)
-#include "preload/call_syscall.h"
+#include "preload/call_syscall.def"
 #undef PASS
 	default:
 		return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);

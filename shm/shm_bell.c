@@ -21,6 +21,10 @@ int shm_waker_open(struct shm_waker *w)
 
 void shm_waker_close(struct shm_waker *w, uint32_t tid)
 {
+	if (w->sleepers) { /* its thread was cancelled in its sleep */
+		w->sleepers = 1;
+		shm_waker_wake(w, tid);
+	}
 	for (unsigned a = 0; a < SHM_ARENAS; a++) {
 		if (w->bell[a] && shm_self.arena[a].head)
 			shm_arena_bell_free(&shm_self.arena[a], w->bell[a], tid);
@@ -68,6 +72,15 @@ static void waker_turn(struct shm_waker *w, uint32_t count)
 	}
 }
 
+/* Others still sleep: a new, odd seq lets the bell ring once more. */
+static void waker_again(struct shm_waker *w)
+{
+	for (unsigned a = 0; a < SHM_ARENAS; a++) {
+		if (w->bell[a] && shm_self.arena[a].head)
+			atomic_fetch_add(&shm_self.arena[a].head->bell[w->bell[a]].seq, 2);
+	}
+}
+
 void shm_waker_sleep(struct shm_waker *w, uint32_t tid)
 {
 	bool taken = shm_lock(&w->lock, tid);
@@ -85,6 +98,8 @@ void shm_waker_wake(struct shm_waker *w, uint32_t tid)
 	/* a set that came to life while its threads slept without it was never put to sleep */
 	if (w->sleepers && --w->sleepers == 0)
 		waker_turn(w, UINT32_MAX);
+	else if (w->sleepers)
+		waker_again(w);
 	shm_unlock(&w->lock, taken);
 }
 

@@ -56,6 +56,10 @@ bool shm_ring_grow(struct shm_arena *arena, struct shm_conn *c, const struct shm
 	ref = shm_arena_ring_alloc(arena, log2, tid);
 	if (!ref)
 		return false;
+	/* nothing is in the current one yet: two rings from one offset on could not be told apart */
+	if (atomic_load_explicit(&c->ctl.tail, memory_order_relaxed) ==
+	    atomic_load_explicit(&c->ctl.base[c->tx.slot], memory_order_relaxed))
+		other = c->tx.slot;
 	shm_arena_ring_free(arena, atomic_load_explicit(&c->ctl.ring[other], memory_order_relaxed), tid);
 	ring_use(arena, c, other, ref);
 	return true;

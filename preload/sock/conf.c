@@ -37,10 +37,10 @@ static void conf_policy(const char *file)
 	if (ret == -ENOENT && !file)
 		return;
 	if (ret < 0) {
-		char line[512];
+		char line[640], text[512];
 
-		snprintf(line, sizeof(line), "ztcp: %s:%u:%u: expected %s; every connection stays on the kernel\n",
-			 err.file, err.line, err.col, err.expected);
+		policy_error_format(&err, text, sizeof(text));
+		snprintf(line, sizeof(line), "ztcp: %s; every connection stays on the kernel\n", text);
 		conf_say(line);
 		conf.off = true;
 		return;
@@ -48,6 +48,16 @@ static void conf_policy(const char *file)
 	conf.policy = p;
 	policy_self_read(&conf.self, policy_needs(p));
 	conf.off = !policy_process_may_lift(p, &conf.self.proc);
+}
+
+/* Programs overwrite their environment to change their title. */
+static const char *explain_copy(const char *text)
+{
+	static char copy[4096];
+
+	if (!text || strlen(text) >= sizeof(copy))
+		return "1";
+	return strcpy(copy, text);
 }
 
 void conf_init(void)
@@ -59,6 +69,6 @@ void conf_init(void)
 	conf.lift = (int32_t)conf_option(OPTIONS_lift).num;
 	conf.chaos = (uint64_t)conf_option(OPTIONS_chaos).num;
 	if (explain.set && explain.num)
-		conf.explain = explain.text ? explain.text : "1";
+		conf.explain = explain_copy(explain.text);
 	conf_policy(conf_option(OPTIONS_policy).text);
 }

@@ -149,6 +149,7 @@ bool ep_item_lift(struct ep_item *it)
 		return false;
 	if (!it->beside) {
 		it->beside = true;
+		e->moves++;
 		sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, 0);
 		side_ctl(e, EPOLL_CTL_ADD, it->fd, EP_SIDE_EVENTS, it);
 		wait_watch(it->s, &e->waker);
@@ -614,6 +615,7 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t timeout_ns, const sigset_t *mask)
 {
 	uint64_t deadline = 0;
+	uint32_t moves;
 	int n, more;
 
 	if (unlikely(e->inherited))
@@ -633,8 +635,12 @@ int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t tim
 		n = ep_spin(e, epfd, ev, max, deadline);
 		if (n)
 			return n;
+		moves = e->moves;
 		n = ep_sleep(e, epfd, ev, max, deadline, mask);
 		if (n < 0)
+			return n;
+		/* one that moved meanwhile may be among the kernel's: it must not be reported twice */
+		if (n && moves != e->moves)
 			return n;
 		more = n < max ? ep_gather(e, epfd, ev + n, max - n) : 0;
 		if (n + more)

@@ -44,6 +44,7 @@ struct ep {
 	uint32_t hots, hot_max;
 	uint32_t start; /* where the next scan begins: fairness */
 	uint64_t kernel_turn; /* cycles when the kernel's members were last asked */
+	uint32_t moves;       /* registrations that went to the side so far */
 	uint8_t kernel_quiet; /* how often in a row they had nothing */
 	bool kernel_last;     /* the last full answer had theirs first */
 	struct ep_inner *inner; /* epolls of ours that are members */

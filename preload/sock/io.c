@@ -419,6 +419,7 @@ static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 	int flags = io_flags(r);
 	size_t total = io_total(r), done = 0;
 	uint64_t deadline = io_deadline(s->row->rcvtimeo_us);
+	bool more = false; /* there may be bytes behind a border */
 
 	if (recv_is_kernel(s, r, flags))
 		return io_real(r);
@@ -439,13 +440,14 @@ static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 			done = flags & MSG_PEEK ? (size_t)n : done + (size_t)n;
 			if (ring && done == (size_t)n)
 				recv_answer(r);
-			if (done == total || !(flags & MSG_WAITALL))
+			more = !ring && !(flags & MSG_PEEK) && (span_ahead(s) || r->iovs > 1);
+			if (done == total || !(flags & MSG_WAITALL || more))
 				return (ssize_t)done;
 			if (!(flags & MSG_PEEK))
 				continue;
 			n = -EAGAIN;
 		}
-		if (n == 0)
+		if (n == 0 || (done && more && !(flags & MSG_WAITALL)))
 			return (ssize_t)done;
 		if (n == -EPROTO) {
 			span_break(s);

@@ -23,6 +23,7 @@ enum {
 	LIFT_CALLS = 8,        /* see docs/performance.md for how this was chosen */
 	LIFT_FIND_TRIES = 6,   /* times no process was found, at doubling intervals */
 	LIFT_OFFER_PATIENCE = 64, /* calls between two looks for an answer grow up to this */
+	LIFT_UNSEEN_TRIES = 32,
 	LIFT_WAIT_CALLS = 1 << 14, /* an accepted connection that nobody has offered by then stays */
 };
 
@@ -31,6 +32,13 @@ static _Atomic uint32_t lift_lock;
 uint32_t lift_threshold(void)
 {
 	return conf.lift >= 0 ? (uint32_t)conf.lift : LIFT_CALLS;
+}
+
+uint32_t lift_first_look(void)
+{
+	int least = conf.policy ? policy_threshold_min(conf.policy) : -1;
+
+	return least >= 0 && (uint32_t)least < lift_threshold() ? (uint32_t)least : lift_threshold();
 }
 
 static void again_after(struct sock *s, uint32_t calls)
@@ -76,7 +84,9 @@ static bool is_here(const struct shm_end *local, const struct shm_end *remote)
 	       diag_owner(remote, local, &owner) == 0;
 }
 
-static enum reason judge(const struct sock *s, const struct shm_end *local, const struct shm_end *remote)
+/* @calls: set to what the deciding rule wants to see before a lift */
+static enum reason judge(const struct sock *s, const struct shm_end *local, const struct shm_end *remote,
+			 uint32_t *calls)
 {
 	struct policy_conn pc = {
 		.proc = &conf.self.proc,
@@ -86,6 +96,7 @@ static enum reason judge(const struct sock *s, const struct shm_end *local, cons
 	struct policy_addr *addr[2] = {&pc.local, &pc.remote};
 	struct policy_answer a;
 
+	*calls = lift_threshold();
 	if (!conf.policy)
 		return REASON_NONE;
 	for (unsigned i = 0; i < 2; i++) {
@@ -97,7 +108,12 @@ static enum reason judge(const struct sock *s, const struct shm_end *local, cons
 		memcpy(addr[i]->ip, end[i]->addr + (four ? 12 : 0), four ? 4 : 16);
 	}
 	a = policy_match(conf.policy, &pc);
-	return a.verdict == POLICY_LIFT && a.paths & POLICY_PATH_SHM ? REASON_NONE : REASON_POLICY;
+	if (a.threshold >= 0)
+		*calls = (uint32_t)a.threshold;
+	else if (a.verdict == POLICY_DIRECT)
+		*calls = 0; /* as soon as it can be had */
+	return (a.verdict == POLICY_LIFT || a.verdict == POLICY_DIRECT) && a.paths & POLICY_PATH_SHM ? REASON_NONE
+												      : REASON_POLICY;
 }
 
 /* Both ends read each other from now on. Nobody may be inside a kernel receive: it would sleep there. */
@@ -159,6 +175,9 @@ static enum reason check_end(struct sock *s)
 	if (atomic_load(&s->tx_busy) || atomic_load(&s->rx_busy))
 		return REASON_BUSY;
 	reason = diag_guard(s);
+	/* counters are read while bytes may arrive: one disagreement is no proof */
+	if (reason == REASON_UNSEEN && ++s->unseen < LIFT_UNSEEN_TRIES)
+		return REASON_BUSY;
 	if (reason != REASON_NONE)
 		sock_settle(s, reason);
 	return reason;
@@ -196,13 +215,18 @@ static bool attach_pair(struct sock *a, struct sock *b)
 static void offer(struct sock *s, struct shm_peer *peer)
 {
 	struct shm_msg msg = {.type = SHM_MSG_OFFER};
+	enum reason reason;
 
 	if (!peer->head) { /* its HELLO is on the way */
 		again_after(s, 1);
 		return;
 	}
-	if (check_end(s) != REASON_NONE) {
-		again_doubled(s);
+	reason = check_end(s);
+	if (reason != REASON_NONE) {
+		if (reason == REASON_BUSY)
+			again_after(s, 1);
+		else
+			again_doubled(s);
 		return;
 	}
 	if (diag_ends(s->fd, &msg.local, &msg.remote) < 0) {
@@ -259,15 +283,20 @@ static void find(struct sock *s)
 static enum reason prepare(struct sock *s, struct shm_end *local, struct shm_end *remote)
 {
 	enum reason reason;
+	uint32_t calls;
 	int err;
 
 	if (conf.path == OPTIONS_PATH_STACK)
 		return REASON_PEER_REMOTE;
 	if (diag_ends(s->fd, local, remote) < 0)
 		return REASON_CLOSED_EARLY;
-	reason = judge(s, local, remote);
+	reason = judge(s, local, remote, &calls);
 	if (reason != REASON_NONE)
 		return reason;
+	if (s->row->ops < calls) {
+		again_after(s, calls - s->row->ops);
+		return REASON_WARMING;
+	}
 	if (!is_here(local, remote))
 		return REASON_PEER_REMOTE;
 	err = shm_self_open();
@@ -284,6 +313,8 @@ static void begin(struct sock *s)
 	enum reason reason = prepare(s, &local, &remote);
 	struct sock *other;
 
+	if (reason == REASON_WARMING)
+		return;
 	if (reason != REASON_NONE) {
 		sock_settle(s, reason);
 		return;
@@ -300,7 +331,7 @@ static void begin(struct sock *s)
 	other = sock_find(&local, remote.port);
 	if (other) {
 		if (!may_attach(other) || !attach_pair(s, other))
-			again_doubled(s);
+			again_after(s, 1 + s->row->ops / 4);
 		sock_put(other);
 		return;
 	}
@@ -314,14 +345,16 @@ static void service(void);
 
 static void step(struct sock *s)
 {
+	if (atomic_load(&s->row->refs) != 1) {
+		s->row->reason = REASON_SHARED;
+		again_doubled(s);
+		return;
+	}
+	if (s->row->reason == REASON_SHARED)
+		s->row->reason = REASON_WARMING;
 	switch ((enum sock_stage)s->stage) {
 	case SOCK_NEW:
-		if (atomic_load(&s->row->refs) != 1) {
-			s->row->reason = REASON_SHARED;
-			again_doubled(s);
-		} else {
-			begin(s);
-		}
+		begin(s);
 		break;
 	case SOCK_WAITING:
 		service();

@@ -11,6 +11,9 @@
 /* Calls that must be seen on a connection before it is worth a lift. */
 uint32_t lift_threshold(void);
 
+/* Calls after which a new connection is first looked at: a rule may ask for less than the default. */
+uint32_t lift_first_look(void);
+
 /* A call has moved bytes through the kernel and the row's count has reached next_try: one step on. */
 void lift_step(struct sock *s);
 

@@ -260,7 +260,7 @@ void sock_connected(struct sock *s, enum stats_role role, const struct sockaddr 
 	if (flags > 0 && flags & O_NONBLOCK)
 		atomic_store(&row->flags, STATS_NONBLOCK);
 	s->row = row;
-	s->next_try = lift_threshold();
+	s->next_try = lift_first_look();
 	if (role == STATS_ACCEPT && remote && sock_end(&s->remote, remote))
 		hash_insert(s);
 	if (conf.path == OPTIONS_PATH_KERNEL)
@@ -371,19 +371,29 @@ static void sock_free(struct sock *s, bool last)
 		shm_arena_conn_free(&shm_self.arena[0], s->own, thread_tid());
 	}
 	s->own = NULL;
-	if (s->row)
-		atomic_fetch_sub(&s->row->refs, 1);
+	if (s->row && last)
+		atomic_store(&s->row->refs, 0);
 	s->row = NULL;
 	s->next = pool.free;
 	pool.free = s;
 	pool_leave(&g);
 }
 
+/* One holder fewer, unless this is the last: it keeps the row until it is done. Return: whether it is. */
+static bool row_leave(struct stats_row *row)
+{
+	uint32_t refs = row ? atomic_load(&row->refs) : 1;
+
+	while (refs > 1 && !atomic_compare_exchange_weak(&row->refs, &refs, refs - 1))
+		;
+	return refs <= 1;
+}
+
 /* Nobody is inside any more: the connection ends as the kernel would end it. */
 static void sock_finish(struct sock *s)
 {
 	int kept = s->fd;
-	bool last = !s->row || atomic_load(&s->row->refs) == 1;
+	bool last = row_leave(s->row);
 
 	if (s->row && last) {
 		explain_closed(s);
@@ -391,6 +401,8 @@ static void sock_finish(struct sock *s)
 			span_close(s);
 	}
 	sock_free(s, last);
+	if (pool.zombies)
+		lift_service(); /* which peers have died since */
 	if (shm_fd_hidden(kept))
 		shm_fd_close(kept);
 }
@@ -457,6 +469,8 @@ void sock_close(int fd)
 		for (int other = 0; other <= sock_highest(); other++) {
 			if (sock_of(other) == s) {
 				s->fd = other;
+				if (s->row)
+					s->row->fd = other;
 				break;
 			}
 		}
@@ -470,6 +484,12 @@ static void forked_one(struct sock *s, void *arg)
 	atomic_store(&s->users, 0);
 	atomic_store(&s->tx_busy, 0);
 	atomic_store(&s->rx_busy, 0);
+	/* what was under way is the parent's business */
+	if (s->stage > SOCK_NEW && s->stage < SOCK_ATTACHED) {
+		s->stage = SOCK_NEW;
+		s->own = NULL;
+		s->peer = NULL;
+	}
 }
 
 static void share_one(struct sock *s, void *arg)

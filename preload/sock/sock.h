@@ -60,6 +60,7 @@ struct sock {
 	_Atomic uint32_t rx_busy;  /* the same for receiving */
 	_Atomic uint32_t full_gen; /* times a send found no room */
 	uint32_t next_try;         /* row->ops at which to look at lifting again */
+	uint8_t unseen;       /* times the kernel's counters disagreed with ours */
 	uint16_t rank, tries; /* of the process asked, and how often none was found */
 	uint32_t offer;       /* times this sock was offered: answers to older ones are stale */
 	uint32_t asked;       /* SOCK_ASKED: the peer's number for its offer */

@@ -33,6 +33,17 @@ static void span_announce(struct sock *s)
 	atomic_fetch_add_explicit(&sock_arena(s)->head->pulse.close_gen, 1, memory_order_release);
 }
 
+/* The process's totals outlive its connections. */
+static void count(bool lift)
+{
+	struct stats_head *table = sock_stats();
+
+	if (table && lift)
+		table->lifted++;
+	else if (table)
+		table->lowered++;
+}
+
 void span_ring_peer(struct sock *s)
 {
 	atomic_thread_fence(memory_order_seq_cst);
@@ -74,6 +85,7 @@ static void lower_at(struct sock *s, uint64_t at, enum reason reason)
 	c->tx.path = SHM_PATH_KERNEL;
 	s->row->tx_path = 0;
 	s->row->lowers++;
+	count(false);
 	s->row->reason = (uint16_t)reason;
 }
 
@@ -97,6 +109,7 @@ bool span_lift(struct sock *s)
 			atomic_store_explicit(&c->ctl.span, c->ctl.span + 1, memory_order_release);
 			s->row->tx_path = 1;
 			s->row->lifts++;
+			count(true);
 			s->row->reason = REASON_LIFTED;
 			lifted = true;
 			/* Asked for the kernel path in this moment? The peer then relies on an empty span. */
@@ -135,6 +148,8 @@ static void cross_to_ring(struct sock *s, uint32_t span, uint64_t lift)
 	atomic_store_explicit(&c->ctl.head, lift, memory_order_relaxed);
 	c->rx.path = SHM_PATH_RING;
 	s->row->rx_path = 1;
+	if (s->row->reason == REASON_WARMING)
+		s->row->reason = REASON_LIFTED;
 	atomic_store_explicit(&c->ctl.span_ack, span, memory_order_release);
 }
 
