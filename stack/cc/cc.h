@@ -26,12 +26,12 @@ enum cc_signal {
 struct cc_ops;
 
 struct cc_cubic {
-	uint32_t w_max;     /* bytes: window before the last reduction (RFC 9438 W_max) */
-	uint32_t origin;    /* bytes: window at which the cubic is flat in this epoch */
-	uint32_t w_est;     /* bytes: what Reno would have (RFC 9438 4.3) */
-	uint32_t k_ms;      /* time from the start of the epoch to the origin (RFC 9438 K) */
-	uint32_t epoch_ms;  /* start of this epoch; 0: none yet */
-	uint32_t fraction;  /* bytes acknowledged not yet turned into growth */
+	uint32_t w_max;    /* bytes: window before the last reduction (RFC 9438 W_max) */
+	uint32_t origin;   /* bytes: window at which the cubic is flat in this epoch */
+	uint32_t w_est;    /* bytes: what Reno would have (RFC 9438 4.3) */
+	uint32_t k_ms;     /* time from the start of the epoch to the origin (RFC 9438 K) */
+	uint32_t epoch_ms; /* start of this epoch; 0: none yet */
+	uint32_t fraction; /* bytes acknowledged not yet turned into growth */
 };
 
 struct cc_reno {
@@ -50,10 +50,10 @@ struct cc {
 
 /* What one ACK meant. Lengths in bytes, times in microseconds. */
 struct cc_ack {
-	uint32_t acked;       /* newly acknowledged, cumulatively or selectively */
-	uint32_t mss;         /* sender's segment size */
-	uint32_t srtt_us;     /* smoothed round trip; 0: not measured yet */
-	bool cwnd_limited;    /* the window was what held the sender back (RFC 7661) */
+	uint32_t acked;    /* newly acknowledged, cumulatively or selectively */
+	uint32_t mss;      /* sender's segment size */
+	uint32_t srtt_us;  /* smoothed round trip; 0: not measured yet */
+	bool cwnd_limited; /* the window was what held the sender back (RFC 7661) */
 	ztime_t now;
 };
 

@@ -9,11 +9,11 @@
 #include "stack/base/base_check.h"
 #include "stack/cc/cc.h"
 
-#define CWND_MAX (1u << 30)
-#define BETA_PERCENT 70       /* RFC 9438 4.6 */
-#define ALPHA_1024 542        /* 3 (1 - beta) / (1 + beta) = 0.529 (4.3) */
-#define FAST_CONVERGENCE 85   /* (1 + beta) / 2 in percent (4.7) */
-#define TIME_LIMIT_MS 1000000 /* keeps the cube within 64 bits */
+#define CWND_MAX         (1u << 30)
+#define BETA_PERCENT     70      /* RFC 9438 4.6 */
+#define ALPHA_1024       542     /* 3 (1 - beta) / (1 + beta) = 0.529 (4.3) */
+#define FAST_CONVERGENCE 85      /* (1 + beta) / 2 in percent (4.7) */
+#define TIME_LIMIT_MS    1000000 /* keeps the cube within 64 bits */
 
 /* Integer cube root by bits, from the top: 22 rounds for 64 bits. */
 static uint32_t cube_root(uint64_t x)

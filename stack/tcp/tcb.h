@@ -37,10 +37,11 @@ enum tcp_sent_flag {
 
 /* One run [seq, end) that was handed to the network in one go. */
 struct tcp_sent {
-	struct base_list by_seq;  /* ring t->sent, ascending */
-	struct base_list by_time; /* ring t->flight, ascending sent_at; or loss->lost; or none (SACKed) */
-	ztime_t sent_at;          /* of the last transmission */
-	struct tcp_chunk *chunk;  /* holds the byte seq; NULL for a bare FIN */
+	struct base_list by_seq; /* ring t->sent, ascending */
+	struct base_list
+		by_time; /* ring t->flight, ascending sent_at; or loss->lost; or none (SACKed) */
+	ztime_t sent_at; /* of the last transmission */
+	struct tcp_chunk *chunk; /* holds the byte seq; NULL for a bare FIN */
 	uint32_t seq, end;
 	uint32_t gap_ns;  /* paced flows: nothing for so long after sent_at */
 	uint16_t flags;   /* TCP_SENT_* */
@@ -65,32 +66,35 @@ enum tcp_ca {
 
 /* Exists from the first sign of trouble until all of it is acknowledged. */
 struct tcp_loss {
-	struct base_list *lost;  /* first of ring by_time of runs to send again, or NULL */
-	uint32_t sacked_bytes;   /* in runs with TCP_SENT_SACKED; NewReno: duplicate ACKs times MSS */
-	uint32_t lost_bytes;     /* in runs with TCP_SENT_LOST */
-	uint32_t recover;        /* snd_nxt when the episode began (RFC 6582) */
-	uint32_t high_sacked;    /* end of the highest SACKed run */
+	struct base_list *lost; /* first of ring by_time of runs to send again, or NULL */
+	uint32_t sacked_bytes; /* in runs with TCP_SENT_SACKED; NewReno: duplicate ACKs times MSS */
+	uint32_t lost_bytes;   /* in runs with TCP_SENT_LOST */
+	uint32_t recover;      /* snd_nxt when the episode began (RFC 6582) */
+	uint32_t high_sacked;  /* end of the highest SACKed run */
 	struct tcp_sent *cursor; /* where the last SACK block ended: most blocks begin near it */
 	/* RFC 8985 6.2 */
-	ztime_t rack_sent_at;    /* RACK.xmit_ts */
-	uint32_t rack_end;       /* RACK.end_seq */
+	ztime_t rack_sent_at; /* RACK.xmit_ts */
+	uint32_t rack_end;    /* RACK.end_seq */
 	uint32_t rack_rtt_us;
 	/* RFC 6937 */
 	uint32_t prr_delivered, prr_out, prr_pipe;
 	/* Undo of a false alarm */
-	uint32_t undo_una;       /* snd_una when cwnd was reduced */
-	uint32_t undo_retrans;   /* retransmitted runs in the episode not yet reported as duplicates */
-	struct cc undo_cc;       /* as it was before the reduction */
-	uint32_t undo_tsval;     /* timestamp of the first retransmission (RFC 3522) */
-	uint32_t dsack_round;    /* reo_mult grows once a round trip: not before this is acknowledged */
+	uint32_t undo_una; /* snd_una when cwnd was reduced */
+	uint32_t
+		undo_retrans; /* retransmitted runs in the episode not yet reported as duplicates */
+	struct cc undo_cc;    /* as it was before the reduction */
+	uint32_t undo_tsval;  /* timestamp of the first retransmission (RFC 3522) */
+	uint32_t
+		dsack_round; /* reo_mult grows once a round trip: not before this is acknowledged */
 	bool undo_ok, undo_ts_ok;
 	uint8_t sack_n;
-	struct wire_tcp_sack sack_seen[WIRE_TCP_SACK_MAX]; /* blocks of the last ACK, not walked twice */
+	struct wire_tcp_sack
+		sack_seen[WIRE_TCP_SACK_MAX]; /* blocks of the last ACK, not walked twice */
 };
 
 struct tcp_tfo {
-	uint8_t use_len;  /* cookie to send */
-	uint8_t got_len;  /* cookie the peer gave */
+	uint8_t use_len; /* cookie to send */
+	uint8_t got_len; /* cookie the peer gave */
 	uint8_t cookie[WIRE_TCP_TFO_MAX];
 	uint8_t got[WIRE_TCP_TFO_MAX];
 };
@@ -98,18 +102,18 @@ struct tcp_tfo {
 /* ---------------------------------------------------------------- the connection */
 
 enum tcp_flag {
-	TCP_F_TS = 1 << 0,        /* timestamps agreed (RFC 7323 3) */
-	TCP_F_SACK = 1 << 1,      /* SACK agreed */
-	TCP_F_WSCALE = 1 << 2,    /* window scale agreed */
-	TCP_F_ECN = 1 << 3,       /* ECN agreed */
-	TCP_F_ECN_ECHO = 1 << 4,  /* repeat ECE until the peer's CWR (RFC 3168 6.1.3) */
-	TCP_F_ECN_CWR = 1 << 5,   /* put CWR on the next new data */
+	TCP_F_TS = 1 << 0,       /* timestamps agreed (RFC 7323 3) */
+	TCP_F_SACK = 1 << 1,     /* SACK agreed */
+	TCP_F_WSCALE = 1 << 2,   /* window scale agreed */
+	TCP_F_ECN = 1 << 3,      /* ECN agreed */
+	TCP_F_ECN_ECHO = 1 << 4, /* repeat ECE until the peer's CWR (RFC 3168 6.1.3) */
+	TCP_F_ECN_CWR = 1 << 5,  /* put CWR on the next new data */
 	TCP_F_NODELAY = 1 << 6,
 	TCP_F_CORK = 1 << 7,
-	TCP_F_MORE = 1 << 8,      /* the last tcp_send() said that more follows */
+	TCP_F_MORE = 1 << 8, /* the last tcp_send() said that more follows */
 	TCP_F_KEEPALIVE = 1 << 9,
 	TCP_F_PACING = 1 << 10,
-	TCP_F_NO_ECN = 1 << 11,   /* option: do not offer ECN */
+	TCP_F_NO_ECN = 1 << 11,     /* option: do not offer ECN */
 	TCP_F_FIN_QUEUED = 1 << 12, /* our FIN is to follow the last queued byte */
 	TCP_F_FIN_SENT = 1 << 13,
 	TCP_F_FIN_RCVD = 1 << 14, /* the peer's FIN has been taken in order; rcv_nxt is past it */
@@ -121,27 +125,28 @@ enum tcp_flag {
 	TCP_F_DSACK = 1 << 20,    /* dsack is to be reported in the next ACK (RFC 2883) */
 	TCP_F_TLP = 1 << 21,      /* a loss probe is out; tlp_end holds (RFC 8985 7) */
 	TCP_F_TLP_RETRANS = 1 << 22, /* it repeated old data */
-	TCP_F_REORDER = 1 << 23,  /* reordering has been seen (RFC 8985 6.2 step 4) */
+	TCP_F_REORDER = 1 << 23,     /* reordering has been seen (RFC 8985 6.2 step 4) */
 	TCP_F_CWND_LIMITED = 1 << 24,
-	TCP_F_RCVBUF_SET = 1 << 25, /* the application chose: no auto-tuning */
-	TCP_F_SIMULT = 1 << 26,   /* SYN-RECEIVED out of SYN-SENT: simultaneous open */
-	TCP_F_TFO_CHILD = 1 << 27,/* passive Fast Open: counts against tfo_max */
+	TCP_F_RCVBUF_SET = 1 << 25,  /* the application chose: no auto-tuning */
+	TCP_F_SIMULT = 1 << 26,      /* SYN-RECEIVED out of SYN-SENT: simultaneous open */
+	TCP_F_TFO_CHILD = 1 << 27,   /* passive Fast Open: counts against tfo_max */
 	TCP_F_READY_CHILD = 1 << 28, /* counts against the backlog */
-	TCP_F_QUICKACK = 1 << 29, /* option: no delayed ACK */
-	TCP_F_ACTIVE = 1 << 30,   /* we opened */
-	TCP_F_TFO_GRANT = 1u << 31, /* the SYN-ACK carries a cookie, kept in dsack until then */
+	TCP_F_QUICKACK = 1 << 29,    /* option: no delayed ACK */
+	TCP_F_ACTIVE = 1 << 30,      /* we opened */
+	TCP_F_TFO_GRANT = 1u << 31,  /* the SYN-ACK carries a cookie, kept in dsack until then */
 };
 
 /* What tcp_output() has to do besides data. */
 enum tcp_todo {
-	TCP_DO_ACK = 1,      /* an ACK, now */
-	TCP_DO_SYN = 2,      /* SYN or SYN-ACK, by state */
+	TCP_DO_ACK = 1, /* an ACK, now */
+	TCP_DO_SYN = 2, /* SYN or SYN-ACK, by state */
 	TCP_DO_RST = 4,
-	TCP_DO_PROBE = 8,    /* window or keep-alive probe: an old sequence number */
-	TCP_DO_TLP = 16,     /* loss probe */
-	TCP_DO_SEND = 32,    /* look at the queues: something may be sendable */
-	TCP_DO_FORCE = 64,   /* send what is there, short as it may be */
-	TCP_DO_RST_ACK = 128, /* handshake: a RST for an ACK of something never sent, kept in snd_wl1 */
+	TCP_DO_PROBE = 8,  /* window or keep-alive probe: an old sequence number */
+	TCP_DO_TLP = 16,   /* loss probe */
+	TCP_DO_SEND = 32,  /* look at the queues: something may be sendable */
+	TCP_DO_FORCE = 64, /* send what is there, short as it may be */
+	TCP_DO_RST_ACK =
+		128, /* handshake: a RST for an ACK of something never sent, kept in snd_wl1 */
 };
 
 enum tcp_xmit_mode {
@@ -170,8 +175,8 @@ struct tcb {
 	uint8_t todo;       /* TCP_DO_* */
 	uint16_t mss;       /* payload bytes of a full segment now, options taken off */
 	uint8_t snd_wscale, rcv_wscale;
-	uint8_t ca_state;   /* enum tcp_ca */
-	uint8_t quick;      /* segments still to be acknowledged at once */
+	uint8_t ca_state; /* enum tcp_ca */
+	uint8_t quick;    /* segments still to be acknowledged at once */
 
 	/* line 1: queues and fast timers */
 	struct tcp_chunk *sndq;   /* tail of the ring of bytes from snd_una on */
@@ -198,8 +203,8 @@ struct tcb {
 		struct tcp_listener *parent; /* passive, until accepted */
 		struct tcp_tfo *tfo;         /* active */
 	} u;
-	uint32_t max_wnd;  /* largest window the peer ever offered */
-	uint32_t snd_sml;  /* end of the last short segment (Minshall's form of Nagle) */
+	uint32_t max_wnd; /* largest window the peer ever offered */
+	uint32_t snd_sml; /* end of the last short segment (Minshall's form of Nagle) */
 	uint32_t sndbuf, rcvbuf;
 
 	/* line 4: seldom */
@@ -207,16 +212,17 @@ struct tcb {
 	struct wire_tcp_sack dsack;
 	uint32_t tlp_end;
 	uint32_t slow_tick; /* keep-alive, FIN-WAIT-2, TIME-WAIT, by state: see tcp_slow_at() */
-	uint32_t tune_seq; /* auto-tuning: everything before had been read at tune_ms; in the handshake: when the SYN was sent, us */
+	uint32_t
+		tune_seq; /* auto-tuning: everything before had been read at tune_ms; in the handshake: when the SYN was sent, us */
 	uint32_t stall_ms; /* when the first timeout or probe without an answer happened */
 	uint32_t seen_ms;  /* last segment from the peer, or last new data from us */
 	uint32_t user_timeout_ms;
-	uint16_t tune_ms;    /* low bits of the time */
+	uint16_t tune_ms;     /* low bits of the time */
 	uint16_t retransmits; /* stays at its maximum */
-	uint16_t rcv_chunks; /* blocks in rcvq and ooo */
+	uint16_t rcv_chunks;  /* blocks in rcvq and ooo */
 	uint16_t snd_chunks;
-	uint16_t rcv_mss;    /* our guess of the peer's segment size */
-	uint16_t peer_mss;   /* from its option */
+	uint16_t rcv_mss;  /* our guess of the peer's segment size */
+	uint16_t peer_mss; /* from its option */
 	uint16_t path_mss;
 	uint16_t user_mss;   /* 0, or the application's limit */
 	uint16_t probed_mss; /* 0, or the limit that black-hole detection found */
@@ -225,13 +231,13 @@ struct tcb {
 	uint16_t linger2_s;
 	uint8_t keep_count, syn_retries;
 	uint8_t xmit_mode;
-	uint8_t backoff;    /* consecutive timeouts */
-	uint8_t probes;     /* unanswered window or keep-alive probes */
+	uint8_t backoff; /* consecutive timeouts */
+	uint8_t probes;  /* unanswered window or keep-alive probes */
 	uint8_t dupacks;
-	uint8_t reo_mult;   /* RFC 8985 6.2: reo_wnd in quarters of min RTT */
+	uint8_t reo_mult; /* RFC 8985 6.2: reo_wnd in quarters of min RTT */
 	uint8_t reo_persist;
 	uint8_t soft_errno, error; /* ICMP said; final. Positive errno below 256 */
-	uint8_t challenges; /* challenge ACKs in this second */
+	uint8_t challenges;        /* challenge ACKs in this second */
 	uint8_t challenge_s;
 };
 

@@ -59,10 +59,10 @@ enum tcp_event {
 	TCP_EV_WRITABLE = 0x04,  /* room in the send queue again after it was full */
 	TCP_EV_EOF = 0x08,       /* the peer's FIN is in its place in the stream */
 	TCP_EV_ERROR = 0x10,     /* the connection failed: tcp_error() says how */
-	TCP_EV_CLOSED = 0x20,    /* state CLOSED: nothing more will happen; tcp_free() it when done */
-	TCP_EV_DRAINED = 0x40,   /* everything sent so far has been acknowledged */
-	TCP_EV_URGENT = 0x80,    /* a new urgent mark */
-	TCP_EV_TFO = 0x100,      /* the peer gave a Fast Open cookie: tcp_tfo_cookie() */
+	TCP_EV_CLOSED = 0x20,  /* state CLOSED: nothing more will happen; tcp_free() it when done */
+	TCP_EV_DRAINED = 0x40, /* everything sent so far has been acknowledged */
+	TCP_EV_URGENT = 0x80,  /* a new urgent mark */
+	TCP_EV_TFO = 0x100,    /* the peer gave a Fast Open cookie: tcp_tfo_cookie() */
 };
 
 /* ---------------------------------------------------------------- environment */
@@ -94,18 +94,18 @@ struct tcp_config {
 	uint32_t rcvbuf_max_bytes; /* auto-tuning goes up to this; also decides the window scale */
 	uint32_t gso_max_bytes;    /* longest payload of one output segment; 0: one MSS */
 	uint32_t rto_min_us, rto_max_us, rto_initial_us;
-	uint32_t delack_us;        /* longest delay of an ACK, < 500 ms (RFC 9293 3.8.6.3) */
-	uint32_t time_wait_ms;     /* 2 MSL */
-	uint32_t fin_wait2_ms;     /* patience of a closed socket in FIN-WAIT-2 */
-	uint32_t user_timeout_ms;  /* 0: retries decide */
+	uint32_t delack_us;       /* longest delay of an ACK, < 500 ms (RFC 9293 3.8.6.3) */
+	uint32_t time_wait_ms;    /* 2 MSL */
+	uint32_t fin_wait2_ms;    /* patience of a closed socket in FIN-WAIT-2 */
+	uint32_t user_timeout_ms; /* 0: retries decide */
 	uint16_t keep_idle_s, keep_intvl_s;
 	uint8_t keep_count;
 	uint8_t syn_retries, synack_retries, data_retries, orphan_retries;
-	uint8_t init_cwnd;         /* segments (RFC 6928) */
-	uint8_t challenge_per_s;   /* challenge ACKs a second and connection (RFC 5961 7) */
-	uint16_t mss_floor;        /* black-hole detection stops here */
-	uint16_t mss_min;          /* a smaller MSS option counts as this */
-	uint16_t mtu_raise_s;      /* try a larger size again after so long (RFC 4821) */
+	uint8_t init_cwnd;       /* segments (RFC 6928) */
+	uint8_t challenge_per_s; /* challenge ACKs a second and connection (RFC 5961 7) */
+	uint16_t mss_floor;      /* black-hole detection stops here */
+	uint16_t mss_min;        /* a smaller MSS option counts as this */
+	uint16_t mtu_raise_s;    /* try a larger size again after so long (RFC 4821) */
 	bool sack, timestamps, window_scale, ecn, pacing, autotune, tfo_server;
 	const struct cc_ops *cc;
 	const struct tcp_loss_ops *loss; /* when the peer has SACK; else NewReno */
@@ -346,15 +346,16 @@ void tcp_info(const struct tcb *t, struct tcp_info_rec *info);
 
 /* Everything that makes a connection, without its queues: what TCP_REPAIR gives and takes. */
 struct tcp_record {
-	enum tcp_state state; /* ESTABLISHED, CLOSE_WAIT, FIN_WAIT_1, FIN_WAIT_2, CLOSING or LAST_ACK */
-	uint32_t snd_una, snd_nxt;       /* all of [snd_una, snd_nxt) has been sent at least once */
+	enum tcp_state
+		state; /* ESTABLISHED, CLOSE_WAIT, FIN_WAIT_1, FIN_WAIT_2, CLOSING or LAST_ACK */
+	uint32_t snd_una, snd_nxt; /* all of [snd_una, snd_nxt) has been sent at least once */
 	uint32_t snd_wl1, snd_wnd, max_wnd;
 	uint32_t rcv_nxt, rcv_wnd, rcv_wup; /* rcv_wup: rcv_nxt when the window was advertised */
-	uint16_t mss;      /* peer's MSS option */
+	uint16_t mss;                       /* peer's MSS option */
 	uint16_t path_mss;
 	uint8_t snd_wscale, rcv_wscale;
 	bool wscale_ok, sack_ok, ts_ok, ecn_ok;
-	uint32_t ts_val;    /* what our timestamp clock reads at this moment */
+	uint32_t ts_val; /* what our timestamp clock reads at this moment */
 	uint32_t ts_recent;
 	uint32_t srtt_us, cwnd, ssthresh; /* 0: start afresh */
 };
@@ -394,11 +395,11 @@ enum tcp_cookie_mode {
 
 struct tcp_listener {
 	struct tcp_env *env;
-	uint32_t backlog;   /* connections done and not yet accepted */
-	uint32_t syn_max;   /* half-open connections */
-	uint32_t tfo_max;   /* Fast Open connections whose handshake is not done; 0: no Fast Open */
-	uint32_t n_syn;     /* now half-open */
-	uint32_t n_ready;   /* now waiting for tcp_listen_accepted() */
+	uint32_t backlog; /* connections done and not yet accepted */
+	uint32_t syn_max; /* half-open connections */
+	uint32_t tfo_max; /* Fast Open connections whose handshake is not done; 0: no Fast Open */
+	uint32_t n_syn;   /* now half-open */
+	uint32_t n_ready; /* now waiting for tcp_listen_accepted() */
 	uint32_t n_tfo;
 	enum tcp_cookie_mode cookies;
 	ztime_t overflow_at; /* last time the SYN queue was full; -1: never */
@@ -412,7 +413,8 @@ enum tcp_listen_verdict {
 };
 
 /** tcp_listen_init() - start listening. @l is the caller's; @backlog and @syn_max at least 1. */
-void tcp_listen_init(struct tcp_listener *l, struct tcp_env *env, uint32_t backlog, uint32_t syn_max);
+void tcp_listen_init(struct tcp_listener *l, struct tcp_env *env, uint32_t backlog,
+		     uint32_t syn_max);
 
 /**
  * tcp_listen_input() - a segment for a listening port that belongs to no connection (3.10.7.2)

@@ -86,7 +86,8 @@ static bool chunk_extend(struct tcb *t, const struct wire_tcp_iov *iov, uint32_t
 {
 	struct tcp_chunk *tail = t->sndq;
 
-	if (!tail || !iov->owner || tail->owner != iov->owner || tail->data + tail->len != iov->data)
+	if (!tail || !iov->owner || tail->owner != iov->owner ||
+	    tail->data + tail->len != iov->data)
 		return false;
 	tail->len += len;
 	tcp_buf_put(t->env, iov->owner); /* the chunk has a reference already */

@@ -23,16 +23,11 @@
 #include <errno.h>
 
 static const char *const state_names[TCP_ST_COUNT] = {
-	[TCP_ST_CLOSED] = "CLOSED",
-	[TCP_ST_SYN_SENT] = "SYN_SENT",
-	[TCP_ST_SYN_RCVD] = "SYN_RCVD",
-	[TCP_ST_ESTABLISHED] = "ESTABLISHED",
-	[TCP_ST_FIN_WAIT_1] = "FIN_WAIT_1",
-	[TCP_ST_FIN_WAIT_2] = "FIN_WAIT_2",
-	[TCP_ST_CLOSE_WAIT] = "CLOSE_WAIT",
-	[TCP_ST_CLOSING] = "CLOSING",
-	[TCP_ST_LAST_ACK] = "LAST_ACK",
-	[TCP_ST_TIME_WAIT] = "TIME_WAIT",
+	[TCP_ST_CLOSED] = "CLOSED",         [TCP_ST_SYN_SENT] = "SYN_SENT",
+	[TCP_ST_SYN_RCVD] = "SYN_RCVD",     [TCP_ST_ESTABLISHED] = "ESTABLISHED",
+	[TCP_ST_FIN_WAIT_1] = "FIN_WAIT_1", [TCP_ST_FIN_WAIT_2] = "FIN_WAIT_2",
+	[TCP_ST_CLOSE_WAIT] = "CLOSE_WAIT", [TCP_ST_CLOSING] = "CLOSING",
+	[TCP_ST_LAST_ACK] = "LAST_ACK",     [TCP_ST_TIME_WAIT] = "TIME_WAIT",
 };
 
 const char *tcp_state_name(enum tcp_state s)
@@ -215,15 +210,11 @@ void tcp_fin_in(struct tcb *t, ztime_t now)
 	t->todo |= TCP_DO_ACK;
 	t->events |= TCP_EV_EOF;
 	switch ((enum tcp_state)t->state) {
-	case TCP_ST_ESTABLISHED:
-		tcp_set_state(t, TCP_ST_CLOSE_WAIT);
-		break;
+	case TCP_ST_ESTABLISHED: tcp_set_state(t, TCP_ST_CLOSE_WAIT); break;
 	case TCP_ST_FIN_WAIT_1: /* had our FIN been acknowledged, the state were FIN_WAIT_2 by now */
 		tcp_set_state(t, TCP_ST_CLOSING);
 		break;
-	case TCP_ST_FIN_WAIT_2:
-		tcp_time_wait(t, now);
-		break;
+	case TCP_ST_FIN_WAIT_2: tcp_time_wait(t, now); break;
 	case TCP_ST_CLOSED:
 	case TCP_ST_SYN_SENT:
 	case TCP_ST_SYN_RCVD: /* its ACK has been taken before: not this state any more */
@@ -231,8 +222,7 @@ void tcp_fin_in(struct tcb *t, ztime_t now)
 	case TCP_ST_CLOSING:
 	case TCP_ST_LAST_ACK:
 	case TCP_ST_TIME_WAIT:
-	case TCP_ST_COUNT:
-		break;
+	case TCP_ST_COUNT: break;
 	}
 }
 
@@ -253,24 +243,17 @@ int tcp_shutdown_send(struct tcb *t, ztime_t now)
 {
 	(void)now;
 	switch ((enum tcp_state)t->state) {
-	case TCP_ST_ESTABLISHED:
-		tcp_set_state(t, TCP_ST_FIN_WAIT_1);
-		break;
-	case TCP_ST_CLOSE_WAIT:
-		tcp_set_state(t, TCP_ST_LAST_ACK);
-		break;
+	case TCP_ST_ESTABLISHED: tcp_set_state(t, TCP_ST_FIN_WAIT_1); break;
+	case TCP_ST_CLOSE_WAIT: tcp_set_state(t, TCP_ST_LAST_ACK); break;
 	case TCP_ST_SYN_SENT: /* the FIN waits for the handshake, and so does the change of state */
-	case TCP_ST_SYN_RCVD:
-		break;
+	case TCP_ST_SYN_RCVD: break;
 	case TCP_ST_FIN_WAIT_1:
 	case TCP_ST_FIN_WAIT_2:
 	case TCP_ST_CLOSING:
 	case TCP_ST_LAST_ACK:
-	case TCP_ST_TIME_WAIT:
-		return 0;
+	case TCP_ST_TIME_WAIT: return 0;
 	case TCP_ST_CLOSED:
-	case TCP_ST_COUNT:
-		return -ENOTCONN;
+	case TCP_ST_COUNT: return -ENOTCONN;
 	}
 	t->flags |= TCP_F_FIN_QUEUED;
 	t->todo |= TCP_DO_SEND;

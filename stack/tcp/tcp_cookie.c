@@ -13,14 +13,14 @@
 
 #include <string.h>
 
-#define STEP (ztime_sec(64))
-#define STEPS_VALID 2
-#define MAC_MASK 0xffffffu
-#define TS_BITS 6
-#define TS_MASK ((1u << TS_BITS) - 1)
+#define STEP         (ztime_sec(64))
+#define STEPS_VALID  2
+#define MAC_MASK     0xffffffu
+#define TS_BITS      6
+#define TS_MASK      ((1u << TS_BITS) - 1)
 #define TS_NO_WSCALE 15u
-#define TS_SACK 16u
-#define TS_ECN 32u
+#define TS_SACK      16u
+#define TS_ECN       32u
 
 /* Usual sizes: minimum, dial-up, tunnels, Ethernet less options, Ethernet, jumbo. */
 static const uint16_t mss_table[8] = { 88, 536, 1220, 1360, 1440, 1460, 4312, 8960 };
@@ -28,7 +28,10 @@ static const uint16_t mss_table[8] = { 88, 536, 1220, 1360, 1440, 1460, 4312, 89
 static uint32_t cookie_mac(const struct tcp_env *env, const struct wire_flow *id, uint32_t irs,
 			   uint32_t low)
 {
-	uint64_t w[6] = { id->local.q[0], id->local.q[1], id->remote.q[0], id->remote.q[1],
+	uint64_t w[6] = { id->local.q[0],
+			  id->local.q[1],
+			  id->remote.q[0],
+			  id->remote.q[1],
 			  (uint64_t)id->lport << 48 | (uint64_t)id->rport << 32 | irs,
 			  0x636f6f6b69650000ull | low };
 

@@ -147,9 +147,9 @@ static void record_numbers(struct tcb *t, const struct tcp_record *r, ztime_t no
 	t->rcv_mss = BASE_MIN(r->path_mss, 536);
 	t->snd_wscale = r->wscale_ok ? r->snd_wscale : 0;
 	t->rcv_wscale = r->wscale_ok ? r->rcv_wscale : 0;
-	t->flags |= TCP_F_ACTIVE | (r->wscale_ok ? TCP_F_WSCALE : 0) | (r->sack_ok ? TCP_F_SACK : 0) |
-		    (r->ts_ok ? TCP_F_TS : 0) | (r->ecn_ok ? TCP_F_ECN : 0) |
-		    (state_fin_rcvd(r->state) ? TCP_F_FIN_RCVD : 0) |
+	t->flags |= TCP_F_ACTIVE | (r->wscale_ok ? TCP_F_WSCALE : 0) |
+		    (r->sack_ok ? TCP_F_SACK : 0) | (r->ts_ok ? TCP_F_TS : 0) |
+		    (r->ecn_ok ? TCP_F_ECN : 0) | (state_fin_rcvd(r->state) ? TCP_F_FIN_RCVD : 0) |
 		    (state_fin_sent(r->state) ? TCP_F_FIN_QUEUED : 0) |
 		    (r->state == TCP_ST_FIN_WAIT_2 ? TCP_F_FIN_SENT : 0);
 	t->ts_offset = r->ts_val - tcp_now_ms(now);
@@ -217,7 +217,8 @@ static bool flight_rebuild(struct tcb *t, const struct tcp_record *r, ztime_t no
 
 	if (r->snd_nxt == r->snd_una)
 		return true;
-	if (!tcp_sent_add(t, r->snd_una, r->snd_nxt, t->unsent, TCP_SENT_RETRANS | (fin ? TCP_SENT_FIN : 0), now))
+	if (!tcp_sent_add(t, r->snd_una, r->snd_nxt, t->unsent,
+			  TCP_SENT_RETRANS | (fin ? TCP_SENT_FIN : 0), now))
 		return false;
 	t->unsent = tcp_chunk_after(t, t->unsent, data_nxt);
 	t->snd_nxt = r->snd_nxt;

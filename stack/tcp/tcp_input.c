@@ -19,7 +19,8 @@
 /* RFC 7323 4.3 (2) and 5.5: remember the timestamp to echo. Return: nothing; the segment has passed PAWS. */
 static void ts_remember(struct tcb *t, const struct wire_tcp *seg)
 {
-	if (tcp_is(t, TCP_F_TS) && seq_le(seg->seq, t->rcv_acked) && seq_ge(seg->tsval, t->ts_recent))
+	if (tcp_is(t, TCP_F_TS) && seq_le(seg->seq, t->rcv_acked) &&
+	    seq_ge(seg->tsval, t->ts_recent))
 		t->ts_recent = seg->tsval;
 }
 
@@ -31,8 +32,8 @@ static bool predicted(const struct tcb *t, const struct wire_tcp *seg)
 	uint8_t opts = tcp_is(t, TCP_F_TS) ? TCP_OPT_TS : 0;
 
 	return t->state == TCP_ST_ESTABLISHED && (seg->flags & ~TCP_PSH) == TCP_ACK &&
-	       seg->seq == t->rcv_nxt && seg->len <= t->rcv_adv - t->rcv_nxt &&
-	       seg->opts == opts && (!opts || seq_ge(seg->tsval, t->ts_recent)) &&
+	       seg->seq == t->rcv_nxt && seg->len <= t->rcv_adv - t->rcv_nxt && seg->opts == opts &&
+	       (!opts || seq_ge(seg->tsval, t->ts_recent)) &&
 	       seg->ack - t->snd_una <= t->snd_nxt - t->snd_una && seg->ecn != 3;
 }
 
@@ -74,7 +75,8 @@ static void syn_sent_fast_open(struct tcb *t, const struct wire_tcp *seg)
 	}
 	if (s && seq_gt(seg->ack, s->seq))
 		tcp_count(t, CNT_tcp_tfo_out);
-	else if (s && tcp_loss_get(t)) /* the listener took the SYN alone: the data goes again, now */
+	else if (s &&
+		 tcp_loss_get(t)) /* the listener took the SYN alone: the data goes again, now */
 		tcp_sent_mark_lost(t, s);
 }
 
@@ -176,7 +178,8 @@ static enum counter refuse(struct tcb *t, const struct wire_tcp *seg, ztime_t no
 	if (t->state == TCP_ST_TIME_WAIT && seg->flags & TCP_FIN)
 		tcp_time_wait(t, now); /* eighth: the peer missed our ACK: 2 MSL again */
 	if (old && seg->len && tcp_is(t, TCP_F_SACK)) { /* RFC 2883 4.1 */
-		t->dsack = (struct wire_tcp_sack){ seg->seq, seq_min(seg->seq + seg->len, t->rcv_nxt) };
+		t->dsack = (struct wire_tcp_sack){ seg->seq,
+						   seq_min(seg->seq + seg->len, t->rcv_nxt) };
 		t->flags |= TCP_F_DSACK;
 	}
 	/* Bare ACKs could be answered by bare ACKs for ever: those are limited. */
@@ -248,25 +251,19 @@ static enum counter second_rst(struct tcb *t, const struct wire_tcp *seg, ztime_
 		else if (tcp_is(t, TCP_F_TFO_CHILD)) /* the application has it already */
 			tcp_fail(t, ECONNRESET);
 		else
-			tcp_finish(t); /* back to LISTEN, where the listener has been all the time */
+			tcp_finish(
+				t); /* back to LISTEN, where the listener has been all the time */
 		break;
-	case TCP_ST_CLOSE_WAIT:
-		tcp_fail(t, EPIPE);
-		break;
+	case TCP_ST_CLOSE_WAIT: tcp_fail(t, EPIPE); break;
 	case TCP_ST_ESTABLISHED:
 	case TCP_ST_FIN_WAIT_1:
-	case TCP_ST_FIN_WAIT_2:
-		tcp_fail(t, ECONNRESET);
-		break;
+	case TCP_ST_FIN_WAIT_2: tcp_fail(t, ECONNRESET); break;
 	case TCP_ST_CLOSING:
-	case TCP_ST_LAST_ACK:
-		tcp_finish(t);
-		break;
+	case TCP_ST_LAST_ACK: tcp_finish(t); break;
 	case TCP_ST_CLOSED:
 	case TCP_ST_SYN_SENT:
 	case TCP_ST_TIME_WAIT:
-	case TCP_ST_COUNT:
-		break;
+	case TCP_ST_COUNT: break;
 	}
 	return CNT_tcp_rst_in;
 }
@@ -412,7 +409,8 @@ enum counter tcp_input(struct tcb *t, struct wire_tcp *seg, ztime_t now)
 	sixth_urg(t, seg);
 	if ((why = seventh_text(t, seg, now)) != CNT_none)
 		return why;
-	if (BASE_UNLIKELY(seg->flags & TCP_FIN) && t->rcv_nxt == fin_at && !tcp_is(t, TCP_F_FIN_RCVD))
+	if (BASE_UNLIKELY(seg->flags & TCP_FIN) && t->rcv_nxt == fin_at &&
+	    !tcp_is(t, TCP_F_FIN_RCVD))
 		tcp_fin_in(t, now); /* eighth */
 	return CNT_none;
 }

@@ -8,9 +8,9 @@
 
 #include "stack/tcp/tcb.h"
 
-#define TCP_TS_OPT_LEN 12     /* timestamp option with its padding */
-#define TCP_OOO_RANGES_MAX 64 /* islands kept; also bounds the work of one segment */
-#define TCP_DUPTHRESH 3       /* RFC 5681 3.2 */
+#define TCP_TS_OPT_LEN     12   /* timestamp option with its padding */
+#define TCP_OOO_RANGES_MAX 64   /* islands kept; also bounds the work of one segment */
+#define TCP_DUPTHRESH      3    /* RFC 5681 3.2 */
 #define TCP_SACK_STEPS_MAX 4096 /* runs that the SACK blocks of one ACK may walk over */
 
 /* What one ACK did; filled by tcp_ack.c and tcp_sack.c, read by the loss recovery. */
@@ -134,14 +134,15 @@ static inline struct tcp_sent *tcp_sent_last(const struct tcb *t)
 /* Return: the run after @s, NULL after the last. */
 static inline struct tcp_sent *tcp_sent_next(const struct tcb *t, const struct tcp_sent *s)
 {
-	return s->by_seq.next == t->sent ? NULL :
-					   base_container_of(s->by_seq.next, struct tcp_sent, by_seq);
+	return s->by_seq.next == t->sent
+		       ? NULL
+		       : base_container_of(s->by_seq.next, struct tcp_sent, by_seq);
 }
 
 static inline struct tcp_sent *tcp_sent_prev(const struct tcb *t, const struct tcp_sent *s)
 {
-	return &s->by_seq == t->sent ? NULL :
-				       base_container_of(s->by_seq.prev, struct tcp_sent, by_seq);
+	return &s->by_seq == t->sent ? NULL
+				     : base_container_of(s->by_seq.prev, struct tcp_sent, by_seq);
 }
 
 /* A ring known by its first node, NULL when empty. */
@@ -225,7 +226,8 @@ void tcp_sent_mark_sacked(struct tcb *t, struct tcp_sent *s);
 void tcp_sent_mark_lost(struct tcb *t, struct tcp_sent *s);
 void tcp_sent_unmark(struct tcb *t, struct tcp_sent *s);
 void tcp_sent_again(struct tcb *t, struct tcp_sent *s, ztime_t now);
-void tcp_sent_delivered(struct tcb *t, const struct tcp_sent *s, struct tcp_ackinfo *ai, ztime_t now);
+void tcp_sent_delivered(struct tcb *t, const struct tcp_sent *s, struct tcp_ackinfo *ai,
+			ztime_t now);
 void tcp_sent_acked(struct tcb *t, uint32_t ack, struct tcp_ackinfo *ai, ztime_t now);
 void tcp_sent_free_all(struct tcb *t);
 
@@ -244,21 +246,21 @@ void tcp_trim_back(struct wire_tcp *seg, uint32_t n);
 
 /* ---------------------------------------------------------------- the receiver */
 
-enum counter tcp_text(struct tcb *t, struct wire_tcp *seg, ztime_t now);         /* tcp_reass.c */
+enum counter tcp_text(struct tcb *t, struct wire_tcp *seg, ztime_t now); /* tcp_reass.c */
 void tcp_ooo_free(struct tcb *t);
 unsigned tcp_ooo_blocks(const struct tcb *t, struct wire_tcp_sack *out, unsigned max);
 uint32_t tcp_ooo_bytes(const struct tcb *t);
-void tcp_ack_policy(struct tcb *t, const struct wire_tcp *seg, ztime_t now);     /* tcp_window.c */
+void tcp_ack_policy(struct tcb *t, const struct wire_tcp *seg, ztime_t now); /* tcp_window.c */
 uint16_t tcp_window_offer(struct tcb *t);
 void tcp_window_read(struct tcb *t, ztime_t now);
 uint8_t tcp_window_scale(uint32_t bytes);
 
 /* ---------------------------------------------------------------- the sender */
 
-enum counter tcp_ack(struct tcb *t, const struct wire_tcp *seg, ztime_t now);    /* tcp_ack.c */
+enum counter tcp_ack(struct tcb *t, const struct wire_tcp *seg, ztime_t now); /* tcp_ack.c */
 void tcp_window_update(struct tcb *t, const struct wire_tcp *seg);
 void tcp_sack_apply(struct tcb *t, const struct wire_tcp *seg, struct tcp_ackinfo *ai, ztime_t now);
-bool tcp_loss_get(struct tcb *t);                                                /* tcp_loss.c */
+bool tcp_loss_get(struct tcb *t); /* tcp_loss.c */
 void tcp_loss_put(struct tcb *t);
 void tcp_loss_ack(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now);
 void tcp_loss_ecn(struct tcb *t, ztime_t now);
@@ -266,9 +268,10 @@ void tcp_loss_timeout(struct tcb *t, ztime_t now);
 void tcp_loss_reo_timeout(struct tcb *t, ztime_t now);
 void tcp_loss_tlp_ack(struct tcb *t, const struct tcp_ackinfo *ai);
 void tcp_loss_resegment(struct tcb *t, uint32_t seq);
-void tcp_rtt_sample(struct tcb *t, int64_t rtt_us);                              /* tcp_rtt.c */
+void tcp_rtt_sample(struct tcb *t, int64_t rtt_us); /* tcp_rtt.c */
 void tcp_rtt_reset(struct tcb *t);
-void tcp_reset_fill(struct wire_tcp *out, uint32_t seq, uint32_t ack, uint8_t flags); /* tcp_listen.c */
+void tcp_reset_fill(struct wire_tcp *out, uint32_t seq, uint32_t ack,
+		    uint8_t flags); /* tcp_listen.c */
 void tcp_out_header(struct tcb *t, struct wire_tcp *out, ztime_t now);
 
 /* ---------------------------------------------------------------- timers, tcp_timer.c */

@@ -12,7 +12,8 @@
 
 #define COOKIE_TIME (ztime_sec(128)) /* cookies are believed so long after the last overflow */
 
-void tcp_listen_init(struct tcp_listener *l, struct tcp_env *env, uint32_t backlog, uint32_t syn_max)
+void tcp_listen_init(struct tcp_listener *l, struct tcp_env *env, uint32_t backlog,
+		     uint32_t syn_max)
 {
 	*l = (struct tcp_listener){
 		.env = env,
@@ -73,8 +74,8 @@ static bool tfo_cookie_ok(const struct tcp_listener *l, const struct wire_tcp *s
 }
 
 static enum tcp_listen_verdict listen_syn(struct tcp_listener *l, const struct wire_tcp *seg,
-					  const struct wire_flow *id, uint16_t path_mss, ztime_t now,
-					  enum counter *why, struct wire_tcp *reply)
+					  const struct wire_flow *id, uint16_t path_mss,
+					  ztime_t now, enum counter *why, struct wire_tcp *reply)
 {
 	if (l->n_ready >= l->backlog) {
 		*why = CNT_tcp_listen_accept_full;
@@ -94,8 +95,8 @@ static enum tcp_listen_verdict listen_syn(struct tcp_listener *l, const struct w
 }
 
 static enum tcp_listen_verdict listen_ack(struct tcp_listener *l, const struct wire_tcp *seg,
-					  const struct wire_flow *id, ztime_t now, enum counter *why,
-					  struct wire_tcp *reply)
+					  const struct wire_flow *id, ztime_t now,
+					  enum counter *why, struct wire_tcp *reply)
 {
 	bool asked = l->cookies == TCP_COOKIES_ALWAYS ||
 		     (l->overflow_at >= 0 && now - l->overflow_at < COOKIE_TIME);
@@ -227,8 +228,9 @@ static enum counter open_cookie(struct tcp_listener *l, struct tcb *t, struct wi
 	}
 	child_init(l, t, &syn, id, seg->ack - 1, path_mss, now);
 	l->n_syn++;
-	t->rcv_adv = t->rcv_nxt + BASE_MIN(t->rcvbuf, 65535u); /* what the cookie's SYN-ACK offered */
-	t->tune_seq = 0; /* the round trip is not known */
+	t->rcv_adv = t->rcv_nxt +
+		     BASE_MIN(t->rcvbuf, 65535u); /* what the cookie's SYN-ACK offered */
+	t->tune_seq = 0;                          /* the round trip is not known */
 	base_count(l->env->counters, CNT_tcp_cookie_ok);
 	return tcp_input(t, seg, now);
 }

@@ -16,7 +16,7 @@
 #include "stack/tcp/tcp_int.h"
 
 #define REO_MULT_MAX 16
-#define REO_PERSIST 16 /* RFC 8985 6.2: recoveries after which reo_wnd is small again */
+#define REO_PERSIST  16 /* RFC 8985 6.2: recoveries after which reo_wnd is small again */
 
 bool tcp_loss_get(struct tcb *t)
 {
@@ -220,7 +220,8 @@ void tcp_loss_ack(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now)
 	if (!tcp_in_recovery(t))
 		return;
 	prr_ack(t, delivered);
-	if (!tcp_is(t, TCP_F_SACK) && ai->acked) /* RFC 6582 3.2 step 5: a partial ACK sends the next hole at once */
+	if (!tcp_is(t, TCP_F_SACK) &&
+	    ai->acked) /* RFC 6582 3.2 step 5: a partial ACK sends the next hole at once */
 		t->cc.cwnd = BASE_MAX(t->cc.cwnd, tcp_inflight(t) + t->mss);
 }
 

@@ -16,7 +16,8 @@ static void head_lost(struct tcb *t)
 	tcp_sent_mark_lost(t, s);
 }
 
-static void newreno_detect(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now, ztime_t *reo_at)
+static void newreno_detect(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now,
+			   ztime_t *reo_at)
 {
 	struct tcp_loss *l = t->loss;
 	uint32_t mss = t->mss;

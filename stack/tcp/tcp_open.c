@@ -44,7 +44,9 @@ void tcp_begin(struct tcb *t, uint32_t iss, uint16_t path_mss, ztime_t now)
 	t->path_mss = path_mss;
 	t->peer_mss = 536; /* RFC 9293 3.7.1, until the peer says more */
 	t->rcv_mss = BASE_MIN(path_mss, 536);
-	t->rcv_wscale = cfg->window_scale ? tcp_window_scale(BASE_MAX(cfg->rcvbuf_max_bytes, t->rcvbuf)) : 0;
+	t->rcv_wscale = cfg->window_scale
+				? tcp_window_scale(BASE_MAX(cfg->rcvbuf_max_bytes, t->rcvbuf))
+				: 0;
 	t->seen_ms = tcp_now_ms(now);
 	tcp_mss_update(t);
 }
@@ -180,7 +182,7 @@ unsigned tcp_out_syn(struct tcb *t, struct wire_tcp *out, ztime_t now)
 	uint32_t wnd = BASE_MIN(t->rcvbuf, 65535u);
 	bool answer = t->state == TCP_ST_SYN_RCVD;
 
-	t->todo &= (uint8_t)~(TCP_DO_SYN | TCP_DO_ACK);
+	t->todo &= (uint8_t) ~(TCP_DO_SYN | TCP_DO_ACK);
 	if (!answer && t->state != TCP_ST_SYN_SENT)
 		return 0;
 	out->seq = t->snd_una;

@@ -5,10 +5,8 @@
 #include <string.h>
 
 const uint16_t tcp_mem_size[TCP_MEM_COUNT] = {
-	[TCP_MEM_CHUNK] = sizeof(struct tcp_chunk),
-	[TCP_MEM_SENT] = sizeof(struct tcp_sent),
-	[TCP_MEM_RANGE] = sizeof(struct tcp_range),
-	[TCP_MEM_LOSS] = sizeof(struct tcp_loss),
+	[TCP_MEM_CHUNK] = sizeof(struct tcp_chunk), [TCP_MEM_SENT] = sizeof(struct tcp_sent),
+	[TCP_MEM_RANGE] = sizeof(struct tcp_range), [TCP_MEM_LOSS] = sizeof(struct tcp_loss),
 	[TCP_MEM_TFO] = sizeof(struct tcp_tfo),
 };
 
@@ -53,11 +51,14 @@ struct opt_rule {
 	bool early; /* only before the handshake */
 };
 
-#define OPT_FLAG(f) { .flag = (f), .max = 1 }
-#define OPT_NUMBER(field, lo, hi)                                                        \
-	{                                                                                \
-		.min = (lo), .max = (hi), .offset = offsetof(struct tcb, field),         \
-		.size = sizeof(((struct tcb *)0)->field)                                 \
+#define OPT_FLAG(f)                   \
+	{                             \
+		.flag = (f), .max = 1 \
+	}
+#define OPT_NUMBER(field, lo, hi)                                                \
+	{                                                                        \
+		.min = (lo), .max = (hi), .offset = offsetof(struct tcb, field), \
+		.size = sizeof(((struct tcb *)0)->field)                         \
 	}
 
 static const struct opt_rule rules[TCP_OPT_SET_COUNT] = {

@@ -113,7 +113,8 @@ static uint32_t burst_max(const struct tcb *t, uint32_t mss)
 
 	if (gso < 2 * mss)
 		return mss;
-	if (BASE_UNLIKELY(tcp_is(t, TCP_F_PACING))) { /* a paced flow sends a millisecond's worth at a time */
+	if (BASE_UNLIKELY(tcp_is(
+		    t, TCP_F_PACING))) { /* a paced flow sends a millisecond's worth at a time */
 		ms_worth = cc_pacing_rate(&t->cc, tcp_srtt_us(t)) / 1000;
 		gso = (uint32_t)BASE_MIN((uint64_t)gso, BASE_MAX(ms_worth, 2ull * mss));
 	}
@@ -166,11 +167,13 @@ static void out_account(struct tcb *t, struct tcp_sent *s, uint32_t len)
 /* Put the FIN on the last segment, or send it alone. */
 static bool fin_fits(const struct tcb *t, const struct wire_tcp *out)
 {
-	return tcp_fin_unsent(t) && t->snd_nxt + out->len == t->snd_end && tcp_peer_room(t) > out->len;
+	return tcp_fin_unsent(t) && t->snd_nxt + out->len == t->snd_end &&
+	       tcp_peer_room(t) > out->len;
 }
 
 /* One segment of @len new bytes, with the FIN when it is its turn. Return: 1, or 0 when blocks are out. */
-static unsigned out_new(struct tcb *t, struct wire_tcp *out, uint32_t len, uint32_t mss, ztime_t now)
+static unsigned out_new(struct tcb *t, struct wire_tcp *out, uint32_t len, uint32_t mss,
+			ztime_t now)
 {
 	struct tcp_sent *s = tcp_sent_add(t, t->snd_nxt, t->snd_nxt + len, t->unsent, 0, now);
 	uint32_t end;
@@ -231,7 +234,9 @@ static unsigned out_fresh(struct tcb *t, struct wire_tcp *out, unsigned max, zti
 		if (t->xmit_mode == TCP_XMIT_NONE || t->xmit_mode == TCP_XMIT_PERSIST)
 			tcp_xmit_arm(t, now);
 		else if (t->xmit_mode == TCP_XMIT_TLP)
-			tcp_xmit_arm(t, now); /* RFC 8985 7.2: the probe is timed from the last transmission */
+			tcp_xmit_arm(
+				t,
+				now); /* RFC 8985 7.2: the probe is timed from the last transmission */
 	}
 	return n;
 }
@@ -347,7 +352,7 @@ static unsigned out_data(struct tcb *t, struct wire_tcp *out, unsigned max, ztim
 	if (n == max)
 		return n;
 	if (!pace_held(t, now))
-		t->todo &= (uint8_t)~(TCP_DO_SEND | TCP_DO_FORCE);
+		t->todo &= (uint8_t) ~(TCP_DO_SEND | TCP_DO_FORCE);
 	if (t->xmit_mode == TCP_XMIT_NONE)
 		tcp_xmit_arm(t, now); /* the window may be shut: probe it */
 	if (2 * tcp_inflight(t) < t->cc.cwnd && !t->unsent)
@@ -402,7 +407,7 @@ unsigned tcp_output(struct tcb *t, struct wire_tcp *out, unsigned max, ztime_t n
 		if (tcp_can_transmit(t))
 			n += out_data(t, out + n, max - n, now);
 		else
-			t->todo &= (uint8_t)~(TCP_DO_SEND | TCP_DO_FORCE | TCP_DO_TLP);
+			t->todo &= (uint8_t) ~(TCP_DO_SEND | TCP_DO_FORCE | TCP_DO_TLP);
 	}
 	if (n < max && BASE_UNLIKELY(t->todo & TCP_DO_PROBE))
 		n += out_probe(t, out + n, now);

@@ -11,7 +11,7 @@
 #include "stack/tcp/tcp_int.h"
 
 #define CHUNK_BYTES 256 /* below this average size the number of blocks is what limits */
-#define CHUNKS_MIN 128
+#define CHUNKS_MIN  128
 
 static bool chunks_full(const struct tcb *t)
 {

@@ -65,7 +65,8 @@ static uint32_t cut_point(const struct tcb *t, const struct tcp_sent *s, uint32_
 }
 
 /* Return: @s, cut so that it lies within @b as far as whole segments do; NULL when none does. */
-static struct tcp_sent *cut_to_block(struct tcb *t, struct tcp_sent *s, const struct wire_tcp_sack *b)
+static struct tcp_sent *cut_to_block(struct tcb *t, struct tcp_sent *s,
+				     const struct wire_tcp_sack *b)
 {
 	if (seq_lt(s->seq, b->left)) {
 		uint32_t at = cut_point(t, s, b->left, true);

@@ -13,7 +13,6 @@
  */
 #include "stack/tcp/tcp_int.h"
 
-
 struct tcp_sent *tcp_sent_add(struct tcb *t, uint32_t seq, uint32_t end, struct tcp_chunk *chunk,
 			      uint32_t flags, ztime_t now)
 {
@@ -151,7 +150,8 @@ void tcp_sent_again(struct tcb *t, struct tcp_sent *s, ztime_t now)
 /* A run that was sent once and is at the peer gives a round trip (Karn), and the newest one moves RACK (RFC 8985
  * 6.2 step 2). A repeated run tells nothing unless the echoed timestamp proves which copy arrived.
  */
-void tcp_sent_delivered(struct tcb *t, const struct tcp_sent *s, struct tcp_ackinfo *ai, ztime_t now)
+void tcp_sent_delivered(struct tcb *t, const struct tcp_sent *s, struct tcp_ackinfo *ai,
+			ztime_t now)
 {
 	int64_t rtt_us = (now - s->sent_at) / ZTIME_US;
 

@@ -10,9 +10,9 @@
 
 #include <errno.h>
 
-#define TLP_ACK_DELAY_US 200000    /* RFC 8985 7.2 TLP.max_ack_delay */
+#define TLP_ACK_DELAY_US    200000 /* RFC 8985 7.2 TLP.max_ack_delay */
 #define BLACK_HOLE_TIMEOUTS 3      /* RFC 4821 7.7 asks for more than one */
-#define CORK_US 200000             /* a corked short segment waits no longer */
+#define CORK_US             200000 /* a corked short segment waits no longer */
 
 /* ---------------------------------------------------------------- arming */
 
@@ -209,22 +209,14 @@ static void persist_timeout(struct tcb *t, ztime_t now)
 static void xmit_timeout(struct tcb *t, ztime_t now)
 {
 	switch ((enum tcp_xmit_mode)t->xmit_mode) {
-	case TCP_XMIT_NONE:
-		t->xmit_at = ZTIME_NEVER;
-		break;
-	case TCP_XMIT_RTO:
-		rto_timeout(t, now);
-		break;
+	case TCP_XMIT_NONE: t->xmit_at = ZTIME_NEVER; break;
+	case TCP_XMIT_RTO: rto_timeout(t, now); break;
 	case TCP_XMIT_TLP:
 		t->todo |= TCP_DO_TLP;
 		tcp_rto_arm(t, now);
 		break;
-	case TCP_XMIT_REO:
-		tcp_loss_reo_timeout(t, now);
-		break;
-	case TCP_XMIT_PERSIST:
-		persist_timeout(t, now);
-		break;
+	case TCP_XMIT_REO: tcp_loss_reo_timeout(t, now); break;
+	case TCP_XMIT_PERSIST: persist_timeout(t, now); break;
 	}
 }
 
@@ -242,8 +234,8 @@ static void keep_timeout(struct tcb *t, ztime_t now)
 		tcp_slow_set(t, now + ztime_ms(t->keep_idle_s * 1000u - quiet_ms));
 		return;
 	}
-	if (t->user_timeout_ms ? quiet_ms >= t->user_timeout_ms && t->probes :
-				 t->probes >= t->keep_count) {
+	if (t->user_timeout_ms ? quiet_ms >= t->user_timeout_ms && t->probes
+			       : t->probes >= t->keep_count) {
 		tcp_count(t, CNT_tcp_timeout);
 		tcp_reset_out(t, ETIMEDOUT);
 		return;
@@ -258,9 +250,7 @@ static void slow_timeout(struct tcb *t, ztime_t now)
 {
 	t->slow_tick = 0;
 	switch ((enum tcp_state)t->state) {
-	case TCP_ST_TIME_WAIT:
-		tcp_finish(t);
-		break;
+	case TCP_ST_TIME_WAIT: tcp_finish(t); break;
 	case TCP_ST_FIN_WAIT_2:
 		if (tcp_is(t, TCP_F_ORPHAN))
 			tcp_finish(t);
@@ -268,17 +258,14 @@ static void slow_timeout(struct tcb *t, ztime_t now)
 			keep_timeout(t, now);
 		break;
 	case TCP_ST_ESTABLISHED:
-	case TCP_ST_CLOSE_WAIT:
-		keep_timeout(t, now);
-		break;
+	case TCP_ST_CLOSE_WAIT: keep_timeout(t, now); break;
 	case TCP_ST_CLOSED:
 	case TCP_ST_SYN_SENT:
 	case TCP_ST_SYN_RCVD:
 	case TCP_ST_FIN_WAIT_1:
 	case TCP_ST_CLOSING:
 	case TCP_ST_LAST_ACK:
-	case TCP_ST_COUNT:
-		break;
+	case TCP_ST_COUNT: break;
 	}
 }
 

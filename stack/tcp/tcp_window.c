@@ -58,7 +58,7 @@ static void window_tune(struct tcb *t, ztime_t now)
 	t->tune_seq = read_seq;
 	if (cfg->autotune && !tcp_is(t, TCP_F_RCVBUF_SET) && want > t->rcvbuf)
 		t->rcvbuf = (uint32_t)BASE_MIN(want, (uint64_t)BASE_MAX(cfg->rcvbuf_max_bytes,
-									 t->rcvbuf));
+									t->rcvbuf));
 }
 
 /* The application has read: tell the peer when its window had become small. */

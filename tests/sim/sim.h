@@ -19,10 +19,10 @@
 
 #include "stack/tcp/tcb.h"
 
-#define SIM_CONNS 4
+#define SIM_CONNS     4
 #define SIM_PKT_BYTES 9100
-#define SIM_CLIENT 0
-#define SIM_SERVER 1
+#define SIM_CLIENT    0
+#define SIM_SERVER    1
 
 struct sim_rng {
 	uint64_t s;
@@ -40,29 +40,29 @@ struct sim_pkt {
 
 /* One direction. Chances are in 1/10000. */
 struct sim_link {
-	uint64_t rate_bps;      /* bytes a second */
+	uint64_t rate_bps; /* bytes a second */
 	ztime_t delay;
-	ztime_t jitter;         /* a reordered packet comes this much later at most */
-	uint32_t queue_bytes;   /* of the buffer before the link */
-	uint32_t mark_bytes;    /* ECN-capable packets are marked when the queue is longer; 0: never */
+	ztime_t jitter;       /* a reordered packet comes this much later at most */
+	uint32_t queue_bytes; /* of the buffer before the link */
+	uint32_t mark_bytes; /* ECN-capable packets are marked when the queue is longer; 0: never */
 	uint16_t loss, dup, reorder, corrupt, mark;
-	uint16_t mss_max;       /* larger payloads do not fit; 0: all fit */
-	bool icmp;              /* the sender is told so */
-	ztime_t free_at;        /* when the last queued packet has left */
+	uint16_t mss_max; /* larger payloads do not fit; 0: all fit */
+	bool icmp;        /* the sender is told so */
+	ztime_t free_at;  /* when the last queued packet has left */
 	uint64_t carried, dropped;
 };
 
 struct sim_app {
 	uint64_t to_send, sent, to_get, got;
-	uint64_t key;            /* which stream this is, for its bytes */
+	uint64_t key; /* which stream this is, for its bytes */
 	uint64_t peer_key;
 	uint32_t write_max, read_max;
 	ztime_t write_at, read_at;
-	uint16_t pause;          /* chance of a pause after a write or a read */
-	uint16_t more;           /* chance that a write says that more follows */
-	uint64_t abort_at;       /* abort after so many bytes received; UINT64_MAX: never */
-	bool close_first;        /* close without waiting for the peer's FIN */
-	bool half_close;         /* shut down sending as soon as all is sent */
+	uint16_t pause;    /* chance of a pause after a write or a read */
+	uint16_t more;     /* chance that a write says that more follows */
+	uint64_t abort_at; /* abort after so many bytes received; UINT64_MAX: never */
+	bool close_first;  /* close without waiting for the peer's FIN */
+	bool half_close;   /* shut down sending as soon as all is sent */
 	bool connected, shut, closed, eof;
 	int error;
 };
@@ -84,8 +84,8 @@ struct sim_host {
 	struct base_counters counters;
 	struct tcp_listener listener;
 	struct sim_conn conn[SIM_CONNS];
-	uint32_t buf_refs;  /* references to sent payload that the stack holds */
-	uint16_t no_memory; /* chance that a new block is refused */
+	uint32_t buf_refs;          /* references to sent payload that the stack holds */
+	uint16_t no_memory;         /* chance that a new block is refused */
 	void *stash[TCP_MEM_COUNT]; /* blocks that the run has not asked for yet */
 };
 
@@ -100,8 +100,8 @@ struct sim {
 	struct sim_rng rng;
 	ztime_t now, end;
 	uint64_t order, events, events_max;
-	uint64_t hash;      /* of everything that crossed a link */
-	uint32_t faults;    /* left */
+	uint64_t hash;   /* of everything that crossed a link */
+	uint32_t faults; /* left */
 	struct sim_host host[2];
 	struct sim_link link[2]; /* [i] carries from host i */
 	struct sim_icmp icmp[2];
@@ -110,12 +110,12 @@ struct sim {
 	struct sim_pkt *free_pkts;
 	uint32_t pkts_out;
 	unsigned nconn;
-	ztime_t mtu_at;     /* when the path gets smaller */
+	ztime_t mtu_at; /* when the path gets smaller */
 	uint16_t mtu_mss;
-	bool wrap;          /* initial sequence numbers shortly before zero */
+	bool wrap; /* initial sequence numbers shortly before zero */
 	bool tfo;
 	bool verbose;
-	char why[160];      /* first broken property */
+	char why[160]; /* first broken property */
 };
 
 /* sim_rng.c is small enough to live here. */

@@ -10,7 +10,7 @@
 #include "tests/sim/sim.h"
 
 #define SERVER_PORT 80
-#define OUT_MAX 8
+#define OUT_MAX     8
 
 static const union wire_addr addrs[2] = {
 	{ .b = { [10] = 0xff, 0xff, 10, 0, 0, 1 } },
@@ -108,7 +108,7 @@ static void emit(struct sim_host *h, const struct wire_tcp *out, uint32_t off, u
 
 	seg.seq += off;
 	if (!last)
-		seg.flags &= (uint8_t)~(TCP_FIN | TCP_PSH);
+		seg.flags &= (uint8_t) ~(TCP_FIN | TCP_PSH);
 	if (off)
 		seg.flags &= (uint8_t)~TCP_CWR;
 	hdr = wire_tcp_emit(&seg, p->bytes);
@@ -161,7 +161,8 @@ void sim_host_flush(struct sim_host *h, struct sim_conn *c)
 		if (++rounds > 2000)
 			sim_fail(h->sim, "tcp_output() does not come to an end");
 	} while (n == OUT_MAX && rounds <= 2000);
-	if (c->t.todo & ~(TCP_DO_SEND | TCP_DO_FORCE) || (c->t.todo && !tcp_is(&c->t, TCP_F_PACING)))
+	if (c->t.todo & ~(TCP_DO_SEND | TCP_DO_FORCE) ||
+	    (c->t.todo && !tcp_is(&c->t, TCP_F_PACING)))
 		sim_fail(h->sim, "todo %02x is left after tcp_output()", c->t.todo);
 }
 
@@ -273,14 +274,9 @@ static void to_listener(struct sim_host *h, struct wire_tcp *seg)
 	}
 	switch (tcp_listen_input(&h->listener, seg, &f, h->conn[seg->sport - 40000].path_mss,
 				 h->sim->now, &why, &out)) {
-	case TCP_LISTEN_DROP:
-		break;
-	case TCP_LISTEN_REPLY:
-		reply(h, seg, &out);
-		break;
-	case TCP_LISTEN_CREATE:
-		child_open(h, seg, &f);
-		break;
+	case TCP_LISTEN_DROP: break;
+	case TCP_LISTEN_REPLY: reply(h, seg, &out); break;
+	case TCP_LISTEN_CREATE: child_open(h, seg, &f); break;
 	}
 	base_count(&h->counters, why);
 }

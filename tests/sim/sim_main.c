@@ -59,11 +59,11 @@ static void show(const struct sim *s)
 		const struct sim_app *a = &c->app;
 
 		printf("  %c%u %s sent %llu/%llu got %llu/%llu shut %d eof %d closed %d half %d first %d "
-		       "doomed %d mss %u\n", i & 1 ? 'S' : 'C', i / 2,
-		       tcp_state_name((enum tcp_state)c->t.state), (unsigned long long)a->sent,
-		       (unsigned long long)a->to_send, (unsigned long long)a->got,
-		       (unsigned long long)a->to_get, a->shut, a->eof, a->closed, a->half_close,
-		       a->close_first, c->doomed, c->t.mss);
+		       "doomed %d mss %u\n",
+		       i & 1 ? 'S' : 'C', i / 2, tcp_state_name((enum tcp_state)c->t.state),
+		       (unsigned long long)a->sent, (unsigned long long)a->to_send,
+		       (unsigned long long)a->got, (unsigned long long)a->to_get, a->shut, a->eof,
+		       a->closed, a->half_close, a->close_first, c->doomed, c->t.mss);
 	}
 }
 
@@ -89,10 +89,11 @@ static bool one(unsigned long seed)
 static bool covered(const struct base_counters *sum)
 {
 	static const enum counter must[] = {
-		CNT_tcp_predicted, CNT_tcp_recovery, CNT_tcp_rto, CNT_tcp_tlp, CNT_tcp_undo,
-		CNT_tcp_ecn_cwr, CNT_tcp_probe_window, CNT_tcp_cookie_ok, CNT_tcp_tfo_in,
-		CNT_tcp_tfo_bad, CNT_tcp_pmtu, CNT_tcp_black_hole, CNT_tcp_no_block,
-		CNT_tcp_dsack_in, CNT_tcp_rst_in, CNT_tcp_old, CNT_wire_tcp_csum,
+		CNT_tcp_predicted, CNT_tcp_recovery, CNT_tcp_rto,          CNT_tcp_tlp,
+		CNT_tcp_undo,      CNT_tcp_ecn_cwr,  CNT_tcp_probe_window, CNT_tcp_cookie_ok,
+		CNT_tcp_tfo_in,    CNT_tcp_tfo_bad,  CNT_tcp_pmtu,         CNT_tcp_black_hole,
+		CNT_tcp_no_block,  CNT_tcp_dsack_in, CNT_tcp_rst_in,       CNT_tcp_old,
+		CNT_wire_tcp_csum,
 	};
 	bool ok = true;
 
@@ -114,7 +115,8 @@ int main(int argc, char **argv)
 	if (!args_read(&a, argc, argv))
 		return usage(argv[0]);
 	sim.verbose = a.verbose;
-	while ((a.seconds ? seconds_now() - start < (double)a.seconds : done < a.runs) && failed < 10) {
+	while ((a.seconds ? seconds_now() - start < (double)a.seconds : done < a.runs) &&
+	       failed < 10) {
 		failed += !one(a.seed + done);
 		done++;
 		for (unsigned h = 0; h < 2; h++)

@@ -13,10 +13,10 @@
 #include "stack/tcp/tcp_int.h"
 #include "tests/sim/sim.h"
 
-#define RATE_BPS 1250000 /* bytes a second */
-#define MSS 1460
-#define SECONDS_ONE 20
-#define SECONDS_TWO 60
+#define RATE_BPS          1250000 /* bytes a second */
+#define MSS               1460
+#define SECONDS_ONE       20
+#define SECONDS_TWO       60
 #define SECOND_FLOW_AFTER 3
 
 static struct sim sim;
@@ -58,10 +58,18 @@ static void flow_set(struct sim *s, unsigned i, const struct cell *c)
 {
 	struct sim_conn *tx = &s->host[SIM_CLIENT].conn[i], *rx = &s->host[SIM_SERVER].conn[i];
 
-	tx->app = (struct sim_app){ .to_send = UINT64_MAX, .key = 7, .peer_key = 9,
-				    .write_max = 65536, .read_max = 1 << 20, .abort_at = UINT64_MAX };
-	rx->app = (struct sim_app){ .to_get = UINT64_MAX, .key = 9, .peer_key = 7,
-				    .write_max = 1, .read_max = 1 << 20, .abort_at = UINT64_MAX };
+	tx->app = (struct sim_app){ .to_send = UINT64_MAX,
+				    .key = 7,
+				    .peer_key = 9,
+				    .write_max = 65536,
+				    .read_max = 1 << 20,
+				    .abort_at = UINT64_MAX };
+	rx->app = (struct sim_app){ .to_get = UINT64_MAX,
+				    .key = 9,
+				    .peer_key = 7,
+				    .write_max = 1,
+				    .read_max = 1 << 20,
+				    .abort_at = UINT64_MAX };
 	tx->path_mss = rx->path_mss = MSS;
 	tx->start_at = s->now + ztime_sec(i * SECOND_FLOW_AFTER);
 	tcp_init(&tx->t, &s->host[SIM_CLIENT].env);
@@ -103,7 +111,8 @@ static void cell_run(const struct cell *c, uint64_t share[2])
 	sim_clear(s);
 }
 
-static const unsigned losses[] = { 0, 10, 100, 300 }, delays[] = { 5, 25, 100 }, buffers[] = { 10, 50, 250 };
+static const unsigned losses[] = { 0, 10, 100, 300 }, delays[] = { 5, 25, 100 },
+		      buffers[] = { 10, 50, 250 };
 
 static void goodput(const struct cc_ops *cc, bool ecn)
 {
@@ -117,8 +126,8 @@ static void goodput(const struct cc_ops *cc, bool ecn)
 		put("%2u.%02u %%   ", losses[l] / 100, losses[l] % 100);
 		for (size_t d = 0; d < BASE_ARRAY_SIZE(delays); d++)
 			for (size_t b = 0; b < BASE_ARRAY_SIZE(buffers); b++) {
-				struct cell c = { losses[l], delays[d], buffers[b], SECONDS_ONE, 1,
-						  ecn, { cc, cc } };
+				struct cell c = { losses[l], delays[d], buffers[b], SECONDS_ONE,
+						  1,         ecn,       { cc, cc } };
 				uint64_t got[2], tenths;
 
 				cell_run(&c, got);
@@ -144,8 +153,8 @@ static void fairness(const struct cc_ops *first, const struct cc_ops *second)
 	    first->name, second->name);
 	for (size_t d = 0; d < BASE_ARRAY_SIZE(delays); d++)
 		for (size_t b = 0; b < BASE_ARRAY_SIZE(buffers); b++) {
-			struct cell c = { 0, delays[d], buffers[b], SECONDS_TWO, 2, false,
-					  { first, second } };
+			struct cell c = { 0, delays[d], buffers[b],       SECONDS_TWO,
+					  2, false,     { first, second } };
 			uint64_t got[2], sum;
 
 			cell_run(&c, got);

@@ -12,9 +12,9 @@
 #include "stack/tcp/tcp_int.h"
 #include "tests/sim/sim.h"
 
-#define BLOCKS_MAX 4000    /* of one kind on one host: far above what the largest buffers need */
+#define BLOCKS_MAX 4000 /* of one kind on one host: far above what the largest buffers need */
 #define EVENTS_MAX 200000
-#define TIME_MAX ztime_sec(4 * 3600)
+#define TIME_MAX   ztime_sec(4 * 3600)
 #define FAULTS_MAX 150
 
 void sim_fail(struct sim *s, const char *fmt, ...)
@@ -155,7 +155,9 @@ static void draw_fast_open(struct sim *s)
 	for (unsigned i = 0; i < s->nconn; i++) {
 		struct sim_conn *c = &s->host[SIM_CLIENT].conn[i];
 		struct wire_flow f = { { .b = { [10] = 0xff, 0xff, 10, 0, 0, 2 } },
-				       { .b = { [10] = 0xff, 0xff, 10, 0, 0, 1 } }, 80, 1 };
+				       { .b = { [10] = 0xff, 0xff, 10, 0, 0, 1 } },
+				       80,
+				       1 };
 		uint64_t mac = tcp_tfo_mac(&server->env, &f);
 		uint64_t kind = sim_range(&s->rng, 0, 2);
 
@@ -187,8 +189,8 @@ static void draw_run(struct sim *s, uint64_t seed)
 	draw_config(s, &s->host[SIM_CLIENT]);
 	draw_config(s, &s->host[SIM_SERVER]);
 	tcp_listen_init(&s->host[SIM_SERVER].listener, &s->host[SIM_SERVER].env, 3, 3);
-	s->host[SIM_SERVER].listener.cookies =
-		sim_chance(r, 2000) ? TCP_COOKIES_ALWAYS : TCP_COOKIES_AUTO;
+	s->host[SIM_SERVER].listener.cookies = sim_chance(r, 2000) ? TCP_COOKIES_ALWAYS
+								   : TCP_COOKIES_AUTO;
 	/* A SYN cookie is believed for two minutes: its ACK must come through within them. */
 	if (s->host[SIM_SERVER].listener.cookies == TCP_COOKIES_ALWAYS)
 		s->host[SIM_CLIENT].env.cfg.rto_max_us = 1000000;
@@ -239,7 +241,8 @@ static void run_due(struct sim *s, struct sim_host *h, struct sim_conn *c)
 			sim_connect(h, c);
 		return;
 	}
-	if (tcp_deadline(&c->t) <= s->now || c->app.write_at == s->now || c->app.read_at == s->now) {
+	if (tcp_deadline(&c->t) <= s->now || c->app.write_at == s->now ||
+	    c->app.read_at == s->now) {
 		sim_host_flush(h, c);
 		sim_app_run(h, c);
 		sim_host_flush(h, c);
@@ -331,8 +334,7 @@ static void check_host(struct sim *s, struct sim_host *h)
 				 h->env.pool.used[k], k);
 	if (h->buf_refs)
 		sim_fail(s, "host %u has lost %u references", h->id, h->buf_refs);
-	if (h->id == SIM_SERVER &&
-	    (h->listener.n_syn || h->listener.n_ready || h->listener.n_tfo))
+	if (h->id == SIM_SERVER && (h->listener.n_syn || h->listener.n_ready || h->listener.n_tfo))
 		sim_fail(s, "the listener still counts %u %u %u", h->listener.n_syn,
 			 h->listener.n_ready, h->listener.n_tfo);
 }

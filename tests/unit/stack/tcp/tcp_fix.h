@@ -28,17 +28,17 @@
 
 struct seg {
 	uint32_t seq, ack, len;
-	uint8_t flags;    /* more than ACK; FIX_NOACK takes ACK off */
-	uint16_t wnd;     /* 0: 50000 */
+	uint8_t flags; /* more than ACK; FIX_NOACK takes ACK off */
+	uint16_t wnd;  /* 0: 50000 */
 	bool zero_wnd;
 	struct wire_tcp_sack sack[4]; /* relative, as ack */
 	uint32_t tsval, tsecr;
-	uint8_t opts;     /* more TCP_OPT_* */
+	uint8_t opts; /* more TCP_OPT_* */
 	uint16_t mss;
 	uint8_t wscale, ecn;
 	uint16_t urg;
 	bool noack;
-	bool any_len;     /* expect_tx(): do not compare the length */
+	bool any_len; /* expect_tx(): do not compare the length */
 };
 
 struct fix_opt {
@@ -60,14 +60,14 @@ struct fix {
 	struct wire_tcp out[FIX_OUT];
 	unsigned n_out, i_out;
 	int refs;
-	int blocks_left; /* -1: as many as asked for */
+	int blocks_left;  /* -1: as many as asked for */
 	enum counter why; /* of the last rx() */
 };
 
 #define SEG(...) ((struct seg){ __VA_ARGS__ })
-#define US(n) ((ztime_t)(n) * ZTIME_US)
-#define MS(n) ((ztime_t)(n) * ZTIME_MS)
-#define S(n) ((ztime_t)(n) * ZTIME_SEC)
+#define US(n)    ((ztime_t)(n)*ZTIME_US)
+#define MS(n)    ((ztime_t)(n)*ZTIME_MS)
+#define S(n)     ((ztime_t)(n)*ZTIME_SEC)
 
 void fix_init(struct fix *f, struct fix_opt o);
 void fix_connect(struct fix *f);
@@ -86,10 +86,10 @@ void fix_end(struct fix *f);
 struct wire_tcp *fix_next(struct fix *f, const char *file, int line);
 void fix_expect(struct fix *f, struct seg s, const char *file, int line);
 void fix_expect_none(struct fix *f, const char *file, int line);
-#define expect_tx(f, s) fix_expect(f, s, __FILE__, __LINE__)
-#define expect_none(f) fix_expect_none(f, __FILE__, __LINE__)
-#define next_tx(f) fix_next(f, __FILE__, __LINE__)
-#define drop_tx(f) ((f)->i_out = (f)->n_out)
+#define expect_tx(f, s)    fix_expect(f, s, __FILE__, __LINE__)
+#define expect_none(f)     fix_expect_none(f, __FILE__, __LINE__)
+#define next_tx(f)         fix_next(f, __FILE__, __LINE__)
+#define drop_tx(f)         ((f)->i_out = (f)->n_out)
 #define expect_state(f, s) cr_assert_str_eq(tcp_state_name(tcp_state(&(f)->t)), tcp_state_name(s))
 
 #endif
