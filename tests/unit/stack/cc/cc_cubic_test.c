@@ -1,7 +1,4 @@
-/*
- * cc_cubic_test.c - RFC 9438: the curve against its formula in floating point, the Reno-friendly
- * region, fast convergence
- */
+/* cc_cubic_test.c - RFC 9438: the curve against its formula, the Reno-friendly region */
 #include <criterion/criterion.h>
 #include <math.h>
 

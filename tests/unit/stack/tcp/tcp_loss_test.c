@@ -1,7 +1,4 @@
-/*
- * tcp_loss_test.c - detection by RACK, by RFC 6675 and by NewReno; recovery, PRR, undo, timeout,
- * tail loss probe
- */
+/* tcp_loss_test.c - RACK, RFC 6675, NewReno; PRR, undo, timeout, tail loss probe */
 #include "tests/unit/stack/tcp/tcp_fix.h"
 
 /* Ten segments out, ten milliseconds of round trip. */

@@ -1,7 +1,4 @@
-/*
- * tcp_output_test.c - what may be sent: windows, Nagle, cork, silly windows, GSO, pacing, FIN,
- * urgent, black holes
- */
+/* tcp_output_test.c - what may be sent: windows, Nagle, cork, GSO, pacing, FIN, path MTU */
 #include "tests/unit/stack/tcp/tcp_fix.h"
 
 Test(tcp_output, window__is_never_overrun)
