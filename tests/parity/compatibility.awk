@@ -50,14 +50,18 @@ $4 != "native" {
 		lifts[$4]++
 }
 
+function differ(key, mode) {
+	return count[key, mode, "differs"] + count[key, mode, "hangs"] + count[key, mode, "slow"]
+}
+
 function cell(key, mode,    n) {
 	n = runs[key, mode]
 	if (!n)
 		return "not run"
 	if (count[key, mode, "skipped"] == n)
 		return "skipped"
-	if (count[key, mode, "differs"] || count[key, mode, "hangs"])
-		return "**" (count[key, mode, "differs"] + count[key, mode, "hangs"]) " of " n " differ**"
+	if (differ(key, mode))
+		return "**" differ(key, mode) " of " n " differ**"
 	return "same"
 }
 
@@ -72,12 +76,12 @@ END {
 	print "Flavours: self (both ends in one process), pair (the peer connects), dial (the peer accepts), self6 and"
 	print "pair6 (IPv6), mapped (IPv4 to an IPv6 listener), half (the peer is not under `ztcp_run`), plain (the case"
 	print "makes its own connections).\n"
-	print "| mode | runs | same | skipped | differ | hang | runs with a lifted connection |"
+	print "| mode | runs | same | skipped | differ | hang or lose time | runs with a lifted connection |"
 	print "| --- | --- | --- | --- | --- | --- | --- |"
 	m = split(modes, mode, " ")
 	for (i = 1; i <= m; i++)
 		printf "| %s | %d | %d | %d | %d | %d | %d |\n", mode[i], total[mode[i]], sum[mode[i], "same"],
-			sum[mode[i], "skipped"], sum[mode[i], "differs"], sum[mode[i], "hangs"], lifts[mode[i]]
+			sum[mode[i], "skipped"], sum[mode[i], "differs"], sum[mode[i], "hangs"] + sum[mode[i], "slow"], lifts[mode[i]]
 	p = split(order, program, " ")
 	for (i = 1; i <= p; i++) {
 		if (!cases[program[i]])

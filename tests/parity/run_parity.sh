@@ -14,12 +14,14 @@
 #   --unlifted    also list the cases whose connection should have been lifted and was not
 #
 # A case prints a line for each call it makes. The native run is what is expected; a case agrees in
-# a mode if its output, its standard error and its exit status are the same. The folder kept by
+# a mode if its output, its standard error and its exit status are the same, and if it does not take
+# seconds longer: waits in the cases give up after 5 s, which would hide that a wake-up was lost. The folder kept by
 # --out has PROGRAM/CASE.MODE with the output and PROGRAM/CASE.MODE.explain with the paths.
 set -u
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 tree=$(cd "$here/../.." && pwd)
 build=${ZTCP_BUILD:-$tree/build/release}
+slow_ms=3500    # longer than the native run by this is too long
 lifted_least=90 # percent of the warm cases of a program that must have used the shm path
 
 modes=() programs=() regex=. seed=1 jobs=$(nproc) limit=20 out='' native=0 table='' unlifted=''
@@ -40,11 +42,12 @@ mode_env() {
 }
 
 # Lines of other processes than the case's own are marked "| " and set apart: their order is free.
-run_case() { # FILE COMMAND...
-	local file=$1 status
+run_case() { # FILE COMMAND...; leaves in $took the milliseconds
+	local file=$1 status start=${EPOCHREALTIME//[.,]/}
 	shift
 	{ timeout -k 1 "$limit" "$@" >"$file.raw" 2>"$file.err" </dev/null; } 2>/dev/null
 	status=$?
+	took=$(((${EPOCHREALTIME//[.,]/} - start) / 1000))
 	{
 		grep -av '^| ' "$file.raw"
 		grep -a '^| ' "$file.raw"
@@ -70,8 +73,9 @@ used_shm() { # EXPLAIN
 
 # One case in all modes; appends a line "PROGRAM CASE WARMTH MODE VERDICT LIFTED" for each.
 one_case() { # PROGRAM CASE WARMTH
-	local program=$1 case=$2 warmth=$3 base=$out/$1/$2 mode v lifted
+	local program=$1 case=$2 warmth=$3 base=$out/$1/$2 mode v lifted natively
 	run_case "$base.native" "$build/tests/bin/$program" "$case"
+	natively=$took
 	grep -qE '^(\| )?harness:|WRONG BYTE|TOO EARLY|^status (124|137|9[0-9])$' "$base.native" &&
 		echo "$program $case $warmth native broken no"
 	for mode in "${modes[@]}"; do
@@ -79,6 +83,7 @@ one_case() { # PROGRAM CASE WARMTH
 		run_case "$base.$mode" env ZTCP_EXPLAIN="$base.$mode.explain" $(mode_env "$mode") \
 			"$build/bin/ztcp_run" "$build/tests/bin/$program" "$case"
 		v=$(verdict "$base.native" "$base.$mode")
+		[ "$v" = same ] && [ "$took" -gt $((natively + slow_ms)) ] && v=slow
 		lifted=no
 		used_shm "$base.$mode.explain" && lifted=yes
 		echo "$program $case $warmth $mode $v $lifted"
@@ -165,7 +170,7 @@ show_difference() { # PROGRAM CASE MODE
 bad=0
 while read -r p c _ m v _; do
 	case $v in
-	differs | hangs)
+	differs | hangs | slow)
 		bad=$((bad + 1))
 		if [ "$native" -gt 0 ]; then echo "$p $c: two native runs differ"; else
 			echo "$p $c: $v in mode $m"
