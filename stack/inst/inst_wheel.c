@@ -7,6 +7,7 @@
 
 #define SLOT_BITS      6
 #define AHEAD_MAX_TICK (1u << 30)
+#define NEVER_TICK     UINT64_MAX
 
 static inline struct inst_timer *timer_of(const struct inst_wheel *w, uint32_t i)
 {
@@ -23,6 +24,7 @@ void inst_wheel_init(struct inst_wheel *w, void *first, size_t stride, ztime_t n
 {
 	w->tick = now <= 0 ? 0 : (uint64_t)now >> INST_WHEEL_SHIFT;
 	w->timers = first;
+	w->soonest = NEVER_TICK;
 	w->stride = stride;
 	memset(w->used, 0, sizeof(w->used));
 	memset(w->head, 0xff, sizeof(w->head));
@@ -33,6 +35,13 @@ static unsigned int level_of(uint64_t now, uint64_t when)
 	uint64_t differ = (now ^ when) | (INST_WHEEL_SLOTS - 1);
 
 	return (63u - (unsigned int)__builtin_clzll(differ)) / SLOT_BITS;
+}
+
+static uint64_t slot_tick(const struct inst_wheel *w, unsigned int level, unsigned int slot)
+{
+	uint64_t above = w->tick >> (level * SLOT_BITS) & ~(uint64_t)(INST_WHEEL_SLOTS - 1);
+
+	return (above | slot) << (level * SLOT_BITS);
 }
 
 static void wheel_put(struct inst_wheel *w, uint32_t i, uint64_t when)
@@ -51,6 +60,8 @@ static void wheel_put(struct inst_wheel *w, uint32_t i, uint64_t when)
 		timer_of(w, *head)->prev = i;
 	*head = i;
 	w->used[level] |= 1ull << slot;
+	if (slot_tick(w, level, slot) < w->soonest)
+		w->soonest = slot_tick(w, level, slot);
 }
 
 void inst_wheel_cancel(struct inst_wheel *w, uint32_t i)
@@ -100,23 +111,16 @@ ztime_t inst_wheel_armed(const struct inst_wheel *w, uint32_t i)
 	return t->slot ? (ztime_t)(tick_full(w, t) << INST_WHEEL_SHIFT) : ZTIME_NEVER;
 }
 
-static uint64_t slot_tick(const struct inst_wheel *w, unsigned int level, unsigned int slot)
-{
-	uint64_t above = w->tick >> (level * SLOT_BITS) & ~(uint64_t)(INST_WHEEL_SLOTS - 1);
-
-	return (above | slot) << (level * SLOT_BITS);
-}
-
 /*
  * The slot that comes first. Levels are in order but for one whose slot the hand has reached and
  * whose objects have not all moved down yet: its start has passed, so it is before all others.
- * Return: false when no slot is in use.
+ * Return: its tick, or NEVER_TICK when no slot is in use.
  */
-static bool wheel_next(const struct inst_wheel *w, unsigned int *level, unsigned int *slot,
-		       uint64_t *tick)
+static uint64_t wheel_next(const struct inst_wheel *w, unsigned int *level, unsigned int *slot)
 {
-	bool found = false;
+	uint64_t first = NEVER_TICK;
 
+	*level = *slot = 0;
 	for (unsigned int l = 0; l < INST_WHEEL_LEVELS; l++) {
 		unsigned int s;
 		uint64_t at;
@@ -125,47 +129,56 @@ static bool wheel_next(const struct inst_wheel *w, unsigned int *level, unsigned
 			continue;
 		s = (unsigned int)__builtin_ctzll(w->used[l]);
 		at = slot_tick(w, l, s);
-		if (found && at > *tick)
+		if (at > first)
 			continue;
 		*level = l;
 		*slot = s;
-		*tick = at;
-		found = true;
+		first = at;
 	}
-	return found;
+	return first;
+}
+
+/* One step at a due slot. Return: the object that fires, or INST_WHEEL_NONE when it moved down. */
+static uint32_t wheel_step(struct inst_wheel *w, unsigned int level, unsigned int slot,
+			   uint64_t tick)
+{
+	uint32_t i = w->head[level][slot];
+	uint64_t when;
+
+	if (tick > w->tick)
+		w->tick = tick;
+	when = tick_full(w, timer_of(w, i));
+	inst_wheel_cancel(w, i);
+	if (when <= w->tick)
+		return i;
+	wheel_put(w, i, when);
+	return INST_WHEEL_NONE;
 }
 
 uint32_t inst_wheel_fire(struct inst_wheel *w, ztime_t now, unsigned int *steps)
 {
 	uint64_t now_tick = now <= 0 ? 0 : (uint64_t)now >> INST_WHEEL_SHIFT;
 	unsigned int level, slot;
-	uint64_t tick;
 
-	while (*steps && wheel_next(w, &level, &slot, &tick) && tick <= now_tick) {
-		uint32_t i = w->head[level][slot];
-		uint64_t when;
+	while (*steps && now_tick >= w->soonest) {
+		uint64_t tick = wheel_next(w, &level, &slot);
+		uint32_t i;
 
+		w->soonest = tick;
+		if (tick > now_tick) {
+			/* With nothing left behind it the hand may jump. */
+			w->tick = now_tick;
+			break;
+		}
 		(*steps)--;
-		if (tick > w->tick)
-			w->tick = tick;
-		when = tick_full(w, timer_of(w, i));
-		inst_wheel_cancel(w, i);
-		if (when <= w->tick)
+		i = wheel_step(w, level, slot, tick);
+		if (i != INST_WHEEL_NONE)
 			return i;
-		wheel_put(w, i, when);
 	}
-	/* With nothing left behind it the hand may jump. */
-	if (*steps && now_tick > w->tick)
-		w->tick = now_tick;
 	return INST_WHEEL_NONE;
 }
 
 ztime_t inst_wheel_deadline(const struct inst_wheel *w)
 {
-	unsigned int level, slot;
-	uint64_t tick;
-
-	if (!wheel_next(w, &level, &slot, &tick))
-		return ZTIME_NEVER;
-	return (ztime_t)(tick << INST_WHEEL_SHIFT);
+	return w->soonest == NEVER_TICK ? ZTIME_NEVER : (ztime_t)(w->soonest << INST_WHEEL_SHIFT);
 }

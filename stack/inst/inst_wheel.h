@@ -33,8 +33,9 @@ struct inst_timer {
 };
 
 struct inst_wheel {
-	uint64_t tick; /* everything before has been fired */
-	char *timers;  /* of object 0 */
+	uint64_t tick;    /* everything before has been fired */
+	uint64_t soonest; /* nothing fires before; perhaps a little early, after a cancel */
+	char *timers;     /* of object 0 */
 	size_t stride;
 	uint64_t used[INST_WHEEL_LEVELS];
 	uint32_t head[INST_WHEEL_LEVELS][INST_WHEEL_SLOTS];
@@ -64,7 +65,9 @@ ztime_t inst_wheel_armed(const struct inst_wheel *w, uint32_t i);
  */
 uint32_t inst_wheel_fire(struct inst_wheel *w, ztime_t now, unsigned int *steps);
 
-/** inst_wheel_deadline() - Return: when inst_wheel_fire() has something to do, or ZTIME_NEVER. */
+/**
+ * inst_wheel_deadline() - Return: when inst_wheel_fire() may have something to do, or ZTIME_NEVER.
+ */
 ztime_t inst_wheel_deadline(const struct inst_wheel *w);
 
 #endif
