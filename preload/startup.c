@@ -21,6 +21,16 @@ static void before_fork(void)
 	/* while the parent still holds everything: a child may close before it is counted otherwise */
 	if (!call_is_foreign())
 		sock_share(1);
+	sock_fork_lock(true); /* in the order of locks */
+	ep_fork_lock(true);
+	shm_self_fork_lock(true);
+}
+
+static void after_fork_in_parent(void)
+{
+	shm_self_fork_lock(false);
+	ep_fork_lock(false);
+	sock_fork_lock(false);
 }
 
 static void after_fork_in_child(void)
@@ -71,7 +81,7 @@ __attribute__((constructor)) static void startup(void)
 	call_pid = (int)sys(SYS_getpid);    /* whose state this is */
 	thread_init();                      /* a key for the ends of threads */
 	conf_init();                        /* options, policy */
-	pthread_atfork(before_fork, NULL, after_fork_in_child);
+	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 	if (only && strcmp(only, "1") == 0)
 		leave_environment();
 }

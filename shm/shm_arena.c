@@ -9,11 +9,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
+#include <linux/magic.h>
 #include <linux/memfd.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 
 /* Address space, not memory: pages come as they are touched. Tried in this order. */
 static const uint64_t arena_sizes[] = {UINT64_C(1) << 30, UINT64_C(1) << 27, UINT64_C(1) << 24};
@@ -87,9 +89,13 @@ int shm_arena_map_peer(int fd, uint64_t bytes, const struct shm_head **head)
 	struct stat st;
 	const struct shm_head *h;
 	long seals = sys(SYS_fcntl, fd, F_GET_SEALS);
+	struct statfs fs;
 	long addr;
 
 	if (seals < 0 || (seals & ARENA_SEALS_PEER) != ARENA_SEALS_PEER)
+		return -EPROTO;
+	/* huge pages may be missing when they are touched */
+	if (sys(SYS_fstatfs, fd, &fs) < 0 || fs.f_type != TMPFS_MAGIC)
 		return -EPROTO;
 	if (sys(SYS_fstat, fd, &st) < 0 || st.st_size < 0 || (uint64_t)st.st_size != bytes ||
 	    bytes < sizeof(*h) || bytes > arena_sizes[0])

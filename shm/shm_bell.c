@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <linux/membarrier.h>
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 
 int shm_waker_open(struct shm_waker *w)
 {
@@ -106,8 +107,10 @@ void shm_waker_wake(struct shm_waker *w, uint32_t tid)
 void shm_waker_drain(struct shm_waker *w)
 {
 	uint64_t count;
+	struct iovec iov = {&count, sizeof(count)};
 
-	sys(SYS_read, w->efd, &count, sizeof(count));
+	/* peers hold the same description: its O_NONBLOCK is not ours alone */
+	sys(SYS_preadv2, w->efd, &iov, 1, -1, -1, RWF_NOWAIT);
 }
 
 void shm_bell_ring_own(void)

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 
 enum {
@@ -22,6 +24,8 @@ enum {
 	CHAN_PORTS = 64,    /* server ports under which it can be found */
 	CHAN_RANKS = 64,    /* processes that share one server port */
 	CHAN_BACKLOG = 64,
+	CHAN_BELLS = 64,    /* eventfds taken from one peer */
+	CHAN_BUDGET = 64,   /* messages handled in one call: a flood must not hold the program up */
 	CHAN_PENDING = 64,  /* messages read in passing while a bell was looked for */
 	CHAN_LISTENER = 1 << 16, /* epoll data: listeners above, peers below */
 };
@@ -145,6 +149,16 @@ unsigned shm_self_arena_of(const struct shm_conn *conn)
 struct shm_peer *shm_peer_self(void)
 {
 	return chan.state ? &chan.state->peer[PEER_SELF] : NULL;
+}
+
+void shm_self_fork_lock(bool lock)
+{
+	static bool taken;
+
+	if (lock)
+		taken = shm_lock(&chan.lock, (uint32_t)sys(SYS_gettid));
+	else
+		shm_unlock(&chan.lock, taken);
 }
 
 /* The parent's arena moves up; connections in it go on. The parent keeps its names and its mail. */
@@ -275,7 +289,11 @@ static int chan_send(struct shm_peer *peer, struct shm_msg *msg, int fd)
 
 int shm_chan_send(struct shm_peer *peer, struct shm_msg *msg, int fd)
 {
-	return chan_send(peer, msg, fd);
+	struct chan_guard g = chan_enter();
+	int err = chan_send(peer, msg, fd);
+
+	chan_leave(&g);
+	return err;
 }
 
 static int say_hello(struct shm_peer *peer)
@@ -291,6 +309,9 @@ static int say_hello(struct shm_peer *peer)
 
 static void peer_close(struct shm_peer *p)
 {
+	/* a forked child may hold the socket too: closing ours does not take it out */
+	if (p->sock >= 0 && !p->shared)
+		sys(SYS_epoll_ctl, chan.epoll, EPOLL_CTL_DEL, p->sock, 0);
 	shm_fd_close(p->sock);
 	p->sock = -1;
 	p->gone = true;
@@ -368,7 +389,6 @@ int shm_chan_find(uint16_t port, unsigned rank, struct shm_peer **peer)
 			return 0;
 		}
 	}
-	/* A name may be missing where a process has ended: look a little further. */
 	if (rank < CHAN_RANKS)
 		err = chan_connect(port, rank, peer);
 	chan_leave(&g);
@@ -407,13 +427,25 @@ static bool on_hello(struct shm_peer *p, const struct shm_msg *msg, int fd)
 	return true;
 }
 
+/* Something that a write cannot kill us by: no pipe, no socket, no terminal. */
+static bool is_eventfd(int fd)
+{
+	struct stat st;
+
+	return sys(SYS_fstat, fd, &st) == 0 && (st.st_mode & S_IFMT) == 0;
+}
+
 static bool on_bell(struct shm_peer *p, const struct shm_msg *msg, int fd)
 {
-	if (fd < 0 || msg->bell >= SHM_BELLS)
+	if (fd < 0 || msg->bell >= SHM_BELLS || !is_eventfd(fd) ||
+	    (p->bell_fd[msg->bell] < 0 && p->bells == CHAN_BELLS)) {
+		sys(SYS_close, fd);
 		return false;
+	}
 	fd = shm_fd_hide(fd);
 	if (fd < 0)
 		return false;
+	p->bells += p->bell_fd[msg->bell] < 0;
 	shm_fd_close(p->bell_fd[msg->bell]);
 	p->bell_fd[msg->bell] = fd;
 	p->rung[msg->bell] = 0;
@@ -433,7 +465,7 @@ static enum chan_got receive_one(struct shm_peer *p, struct shm_msg *msg)
 	struct msghdr mh = {.msg_iov = &iov,
 			    .msg_iovlen = 1,
 			    .msg_control = &control,
-			    .msg_controllen = sizeof(control)};
+			    .msg_controllen = CMSG_LEN(sizeof(int))}; /* room for one, not two */
 	long n = sys(SYS_recvmsg, p->sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	int fd;
 
@@ -470,6 +502,7 @@ static bool chan_poll(struct shm_msg *msg, struct shm_peer **from)
 {
 	struct chan_state *st = chan.state;
 	struct epoll_event ev;
+	unsigned budget = CHAN_BUDGET;
 
 	while (st->pending_count) {
 		unsigned i = st->pending_first++ % CHAN_PENDING;
@@ -480,7 +513,7 @@ static bool chan_poll(struct shm_msg *msg, struct shm_peer **from)
 		if (!(*from)->gone)
 			return true;
 	}
-	while (sys(SYS_epoll_pwait, chan.epoll, &ev, 1, 0, 0, 8) == 1) {
+	while (budget-- && sys(SYS_epoll_pwait, chan.epoll, &ev, 1, 0, 0, 8) == 1) {
 		struct shm_peer *p;
 
 		if (ev.data.u64 >= CHAN_LISTENER) {
@@ -531,20 +564,26 @@ void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd)
 	if (peer->self) {
 		peer->bell_fd[bell] = efd;
 		peer->told[bell / 64] |= bit;
-	} else if (chan_send(peer, &msg, efd) == 0) {
+	} else if (shm_chan_send(peer, &msg, efd) == 0) {
 		peer->told[bell / 64] |= bit;
+	} else {
+		peer->untold = true; /* it cannot ring us: we look for ourselves */
 	}
 }
 
 static void ring_one(struct shm_peer *peer, unsigned bell)
 {
 	uint32_t seq = atomic_load_explicit(&peer->head->bell[bell].seq, memory_order_acquire);
+	struct pollfd p = {.fd = peer->bell_fd[bell], .events = POLLOUT};
+	struct timespec zero = {0, 0};
 	uint64_t one = 1;
 
 	if (!(seq & 1) || peer->rung[bell] == seq || peer->bell_fd[bell] < 0)
 		return;
 	peer->rung[bell] = seq;
-	sys(SYS_write, peer->bell_fd[bell], &one, sizeof(one));
+	/* the peer owns it: a full one would block us */
+	if (sys(SYS_ppoll, &p, 1, &zero, 0, 8) == 1 && p.revents & POLLOUT)
+		sys(SYS_write, peer->bell_fd[bell], &one, sizeof(one));
 }
 
 /* Eventfds wait in the channel's socket until somebody needs one; other mail is kept for its turn. */
@@ -557,7 +596,9 @@ static void peer_fetch_bells(struct shm_peer *peer, unsigned bell)
 	if (peer->sock < 0 || peer->shared)
 		return;
 	g = chan_enter();
-	while (peer->bell_fd[bell] < 0 && got != GOT_NOTHING && st->pending_count < CHAN_PENDING) {
+	for (unsigned budget = CHAN_BUDGET; budget && peer->bell_fd[bell] < 0 && got != GOT_NOTHING &&
+					    st->pending_count < CHAN_PENDING;
+	     budget--) {
 		unsigned i = (st->pending_first + st->pending_count) % CHAN_PENDING;
 
 		got = receive_one(peer, &st->pending[i].msg);

@@ -22,10 +22,12 @@ struct shm_peer {
 	int sock;    /* hidden; -1: this process itself, or gone */
 	bool gone;   /* the process is dead or has closed the channel */
 	bool self;   /* this process, or the one it was forked from: both ends were in one program */
+	bool untold; /* a doorbell of ours did not reach it */
 	bool shared; /* inherited over fork: messages are read by the process that made the channel */
 	uint32_t refs;                /* connections that use it */
 	uint16_t port;                /* rendezvous it was found by, host order; 0 when it came to us */
 	uint16_t rank;
+	uint32_t bells;                /* eventfds received */
 	uint64_t told[SHM_BELLS / 64]; /* our bells whose eventfd it has been sent */
 	int bell_fd[SHM_BELLS];        /* its eventfds, -1 when not received */
 	uint32_t rung[SHM_BELLS];      /* seq of its bells for which we rang last */
@@ -43,6 +45,9 @@ int shm_self_open(void);
 
 /* Index of the arena that holds @conn. */
 unsigned shm_self_arena_of(const struct shm_conn *conn);
+
+/* Around fork, in the parent: no other thread is in the middle of a list. */
+void shm_self_fork_lock(bool lock);
 
 /* In the child after fork: a process of its own, whose inherited connections stay usable. */
 void shm_self_forked(void);

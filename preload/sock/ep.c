@@ -481,9 +481,12 @@ static int ep_gather(struct ep *e, int epfd, struct epoll_event *ev, int max)
 	if (n == max)
 		return n;
 	if (due && !e->kernel_last) {
+		uint32_t moves = e->moves;
+
 		n += ep_kernel(e, epfd, ev + n, max - n);
 		e->kernel_last = n == max;
-		return n == max ? n : n + ep_ours(e, ev + n, max - n);
+		/* one that has moved just now may be among the kernel's: it must not be reported twice */
+		return n == max || (n && moves != e->moves) ? n : n + ep_ours(e, ev + n, max - n);
 	}
 	n += ep_ours(e, ev + n, max - n);
 	if ((due || n >= EP_KERNEL_BATCH) && n < max)
@@ -639,10 +642,10 @@ int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t tim
 		n = ep_sleep(e, epfd, ev, max, deadline, mask);
 		if (n < 0)
 			return n;
-		/* one that moved meanwhile may be among the kernel's: it must not be reported twice */
-		if (n && moves != e->moves)
-			return n;
-		more = n < max ? ep_gather(e, epfd, ev + n, max - n) : 0;
+		if (!n)
+			more = ep_gather(e, epfd, ev, max);
+		else /* as in ep_gather(); and the kernel has been asked just now */
+			more = n < max && moves == e->moves ? ep_ours(e, ev + n, max - n) : 0;
 		if (n + more)
 			return n + more;
 		if (deadline && !ns_left(deadline))

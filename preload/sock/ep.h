@@ -62,6 +62,9 @@ void ep_attached(struct sock *s);
 /* A connection's last descriptor goes. */
 void ep_forget(struct sock *s);
 
+/* Around fork, in the parent, as sock_fork_lock(). */
+void ep_fork_lock(bool lock);
+
 /* In the child after fork. */
 void ep_forked(void);
 

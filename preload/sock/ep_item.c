@@ -196,3 +196,13 @@ void ep_inner_free(struct ep_inner *in)
 	mem.inner_free = in;
 	shm_unlock(&mem.lock, taken);
 }
+
+void ep_fork_lock(bool lock)
+{
+	static bool taken;
+
+	if (lock)
+		taken = shm_lock(&mem.lock, thread_tid());
+	else
+		shm_unlock(&mem.lock, taken);
+}

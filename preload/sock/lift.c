@@ -21,9 +21,11 @@
 
 enum {
 	LIFT_CALLS = 8,        /* see docs/performance.md for how this was chosen */
+	LIFT_RANKS = 16,       /* names tried under one port */
 	LIFT_FIND_TRIES = 6,   /* times no process was found, at doubling intervals */
 	LIFT_OFFER_PATIENCE = 64, /* calls between two looks for an answer grow up to this */
 	LIFT_UNSEEN_TRIES = 32,
+	LIFT_BUDGET = 64, /* messages answered in one call */
 	LIFT_WAIT_CALLS = 1 << 14, /* an accepted connection that nobody has offered by then stays */
 };
 
@@ -267,13 +269,15 @@ static void find(struct sock *s)
 		offer(s, peer);
 		return;
 	}
-	if (err == -EPERM && s->rank == 0) {
-		sock_settle(s, REASON_PEER_USER);
+	if (err == -EPERM && s->rank < LIFT_RANKS) { /* another user's: ours may sit behind */
+		s->rank++;
+		s->foreign = true;
+		again_after(s, 1);
 		return;
 	}
 	s->rank = 0;
 	if (++s->tries > LIFT_FIND_TRIES)
-		sock_settle(s, err == -ENOENT ? REASON_PEER_PLAIN : REASON_NO_CHANNEL);
+		sock_settle(s, s->foreign ? REASON_PEER_USER : err == -ENOENT ? REASON_PEER_PLAIN : REASON_NO_CHANNEL);
 	else
 		again_doubled(s);
 }
@@ -557,7 +561,7 @@ static void service(void)
 	struct shm_msg msg;
 	struct shm_peer *from;
 
-	while (shm_chan_poll(&msg, &from)) {
+	for (unsigned budget = LIFT_BUDGET; budget && shm_chan_poll(&msg, &from); budget--) {
 		if (msg.type == SHM_MSG_OFFER)
 			on_offer(&msg, from);
 		else if (msg.type == SHM_MSG_ACCEPT)

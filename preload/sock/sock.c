@@ -20,6 +20,7 @@ static _Atomic int table_highest = -1;
 
 enum {
 	POOL_MAX = 1 << 20, /* socks ever in use at once: as many as descriptors */
+	REAP_AT_ONCE = 16,  /* zombies looked at by one close */
 	HASH_SIZE = 4096,   /* accepted socks by peer */
 };
 
@@ -38,7 +39,7 @@ static struct {
 		struct shm_peer *peer;
 		bool rings;
 	} * zombie; /* closed connections whose peers may still read */
-	uint32_t zombies, zombie_max;
+	uint32_t zombies, zombie_max, reap_next;
 } pool;
 
 struct pool_guard {
@@ -336,7 +337,8 @@ void sock_reap(void)
 		return;
 	g = pool_enter();
 	tid = thread_tid();
-	for (uint32_t i = 0; i < pool.zombies;) {
+	for (uint32_t n = 0; n < REAP_AT_ONCE && pool.zombies; n++) {
+		uint32_t i = pool.reap_next++ % pool.zombies;
 		struct zombie *z = &pool.zombie[i];
 		struct shm_arena *arena = &shm_self.arena[shm_self_arena_of(z->conn)];
 		bool left = zombie_left(z);
@@ -349,8 +351,6 @@ void sock_reap(void)
 			shm_arena_conn_free(arena, z->conn, tid);
 			shm_peer_put(z->peer);
 			*z = pool.zombie[--pool.zombies];
-		} else {
-			i++;
 		}
 	}
 	pool_leave(&g);
@@ -497,9 +497,27 @@ static void share_one(struct sock *s, void *arg)
 	atomic_fetch_add(&s->row->refs, *(int *)arg);
 }
 
+static _Atomic bool has_forked;
+
+bool sock_has_forked(void)
+{
+	return atomic_load_explicit(&has_forked, memory_order_relaxed);
+}
+
 void sock_share(int sign)
 {
+	atomic_store(&has_forked, true);
 	sock_each(share_one, &sign);
+}
+
+void sock_fork_lock(bool lock)
+{
+	static bool taken;
+
+	if (lock)
+		taken = shm_lock(&pool.lock, thread_tid());
+	else
+		shm_unlock(&pool.lock, taken);
 }
 
 void sock_forked(void)

@@ -55,6 +55,7 @@ struct sock {
 	bool reset_told;       /* a killed peer's unread bytes: ECONNRESET was returned once */
 	_Atomic bool ended;    /* one of those threads does it */
 	bool hashed;
+	bool foreign;          /* another user's process was found where the peer's was sought */
 	_Atomic uint32_t users;    /* threads in a slow path of it */
 	_Atomic uint32_t tx_busy;  /* threads inside a kernel call that sends, before it is attached or lowered */
 	_Atomic uint32_t rx_busy;  /* the same for receiving */
@@ -142,6 +143,12 @@ static inline bool sock_nonblock(const struct sock *s)
 
 /* Give the blocks of closed connections back once their peers are done with them. */
 void sock_reap(void);
+
+/* Whether this process has forked, or was forked, since it had connections. */
+bool sock_has_forked(void);
+
+/* Around fork, in the parent: no other thread is in the middle of a list. */
+void sock_fork_lock(bool lock);
 
 /* In the child after fork. */
 void sock_forked(void);

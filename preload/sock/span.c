@@ -8,6 +8,8 @@
 #include <poll.h>
 #include <sys/uio.h>
 
+enum { SPAN_BORDERS = 8 }; /* crossed in one call: the peer does not keep us */
+
 struct span_guard {
 	uint64_t mask;
 	bool taken;
@@ -174,7 +176,7 @@ int span_cross(struct sock *s, uint64_t *limit)
 	const struct shm_ctl *peer = s->view.ctl;
 
 	*limit = UINT64_MAX;
-	for (;;) {
+	for (unsigned borders = 0; borders < SPAN_BORDERS; borders++) {
 		uint32_t span = atomic_load_explicit(&peer->span, memory_order_acquire);
 		uint32_t ack = atomic_load_explicit(&c->ctl.span_ack, memory_order_relaxed);
 		bool ring = c->rx.path == SHM_PATH_RING;
@@ -189,6 +191,9 @@ int span_cross(struct sock *s, uint64_t *limit)
 		border = atomic_load_explicit(ring ? &peer->lower : &peer->lift, memory_order_relaxed);
 		if (border < at)
 			return -EPROTO;
+		/* an honest sender lowers at its tail */
+		if (ring && border - at > atomic_load(&peer->tail) - at)
+			return -EPROTO;
 		if (border > at) {
 			*limit = border - at;
 			return 0;
@@ -200,6 +205,7 @@ int span_cross(struct sock *s, uint64_t *limit)
 		else
 			cross_to_ring(s, ack + 1, border);
 	}
+	return 0;
 }
 
 /* A sender's answer to a recall: what the peer has not read goes through the kernel instead. */
@@ -354,10 +360,18 @@ void span_break(struct sock *s)
 {
 	struct sockaddr none = {.sa_family = AF_UNSPEC};
 
-	if (s->broken)
-		return;
+	struct shm_conn *c = s->conn;
+	struct span_guard g = span_enter(&c->tx.lock);
+	bool rx = shm_lock(&c->rx.lock, thread_tid());
+	bool first = !s->broken;
+
 	s->broken = true;
 	s->pinned = true;
+	c->tx.path = c->rx.path = SHM_PATH_KERNEL; /* off the short ways */
+	shm_unlock(&c->rx.lock, rx);
+	span_leave(&c->tx.lock, &g);
+	if (!first)
+		return;
 	s->row->reason = REASON_PEER_NONSENSE;
 	sys(SYS_connect, s->fd, &none, sizeof(none)); /* RST: the kernel tells the other end */
 }

@@ -73,7 +73,9 @@ bool wait_ready(struct sock *s, short want)
 	if (s->broken || span_attention(s))
 		return true;
 	if (want & POLLIN) {
-		if (span_ahead(s) && !c->rx.frozen)
+		/* a border that lies ahead in the kernel's bytes is the kernel's to announce */
+		if (span_ahead(s) && !c->rx.frozen &&
+		    (c->rx.path == SHM_PATH_RING || s->view.ctl->lift == s->row->rx_off))
 			return true;
 		if (c->rx.path == SHM_PATH_RING && !c->rx.frozen && shm_ring_unread(c, s->view.ctl))
 			return true;

@@ -58,7 +58,8 @@ bool wait_unstall(struct sock *s);
  */
 static inline bool wait_deaf(const struct sock *s)
 {
-	return unlikely(s->peer->self) && (s->peer->shared || atomic_load(&s->row->refs) > 1);
+	return unlikely(s->peer->self || s->peer->untold || s->peer->gone) &&
+	       (!s->peer->self || sock_has_forked());
 }
 
 enum {
