@@ -2,8 +2,7 @@
 set(ztcp_test_bin ${CMAKE_BINARY_DIR}/tests/bin)
 set(ZTCP_FUZZ_SECONDS 30 CACHE STRING "how long ctest runs each fuzzer")
 
-# What the presets tsan and fuzz build: only what runs in them.
-add_custom_target(race_tests)
+# What the preset fuzz builds: only what runs in it.
 add_custom_target(fuzzers)
 
 # What every test finds in its environment. A leak or a race must never pass unseen.
@@ -23,17 +22,11 @@ function(ztcp_test_program name)
 	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${ztcp_test_bin})
 endfunction()
 
-# Programs that are not ours leak, and the library under test is loaded before the sanitizer's run-time.
-set(ztcp_test_foreign ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0)
-
 function(ztcp_test_add name)
 	cmake_parse_arguments(A "SERIAL" "TIMEOUT" "COMMAND;LABELS;ENVIRONMENT" ${ARGN})
 	ztcp_arguments_check(${name} "${A_UNPARSED_ARGUMENTS}")
 	if(NOT A_TIMEOUT)
 		set(A_TIMEOUT 120)
-	endif()
-	if(NOT "${A_LABELS}" MATCHES "unit|race|fuzz")
-		list(PREPEND A_ENVIRONMENT ${ztcp_test_foreign})
 	endif()
 	add_test(NAME ${name} COMMAND ${A_COMMAND} WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
 	set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77 LABELS "${A_LABELS}"
@@ -64,14 +57,25 @@ function(ztcp_race_test name)
 	cmake_parse_arguments(A "" "TIMEOUT" "SOURCES;LINK;ARGS" ${ARGN})
 	ztcp_arguments_check(${name} "${A_UNPARSED_ARGUMENTS}")
 	ztcp_test_program(${name} SOURCES ${A_SOURCES} LINK ${A_LINK})
-	add_dependencies(race_tests ${name})
 	ztcp_test_add(${name} COMMAND ${ztcp_test_launcher} $<TARGET_FILE:${name}> ${A_ARGS} LABELS race TIMEOUT ${A_TIMEOUT})
 endfunction()
 
 # ztcp_script_test(NAME COMMAND ... [LABELS ...] [TIMEOUT n] [SERIAL] [ENVIRONMENT ...]): exit status 0 passes, 77 skips.
-# SERIAL: nothing else runs beside it.
+# SERIAL: nothing else runs beside it. Scripts run programs that are not ours and may leak, and load the library before the
+# sanitizer's run-time.
 function(ztcp_script_test name)
-	ztcp_test_add(${name} ${ARGN})
+	cmake_parse_arguments(A "SERIAL" "TIMEOUT" "COMMAND;LABELS;ENVIRONMENT" ${ARGN})
+	ztcp_arguments_check(${name} "${A_UNPARSED_ARGUMENTS}")
+	set(serial "")
+	if(A_SERIAL)
+		set(serial SERIAL)
+	endif()
+	list(POP_FRONT A_COMMAND program)
+	if(TARGET ${program})
+		set(program $<TARGET_FILE:${program}>)
+	endif()
+	ztcp_test_add(${name} ${serial} COMMAND ${ztcp_test_launcher} ${program} ${A_COMMAND} LABELS ${A_LABELS}
+		TIMEOUT ${A_TIMEOUT} ENVIRONMENT ASAN_OPTIONS=detect_leaks=0:verify_asan_link_order=0 ${A_ENVIRONMENT})
 endfunction()
 
 # ztcp_fuzzer(NAME SOURCES ... [LINK ...] [CORPUS dir] [SECONDS n]): a libFuzzer target, built by the fuzz preset only; ctest
