@@ -15,18 +15,39 @@ static bool bad(const void *p)
 
 /* ---- in ---- */
 
+static __attribute__((noinline)) ssize_t recv_one(struct sock *s, enum io_call call, int fd, void *buf, size_t n,
+						  int flags)
+{
+	return io_recv(s, &(struct io_req){.fd = fd, .call = call, .flags = flags, .iov = ONE(buf, n), .iovs = 1});
+}
+
+static __attribute__((noinline)) ssize_t send_one(struct sock *s, enum io_call call, int fd, const void *buf,
+						  size_t n, int flags)
+{
+	return io_send(s, &(struct io_req){.fd = fd, .call = call, .flags = flags, .iov = ONE(buf, n), .iovs = 1});
+}
+
 EXPORT ssize_t read(int fd, void *buf, size_t n)
 {
 	struct sock *s = sock_of(fd);
+	ssize_t got;
 
-	return likely(!s) ? real.read(fd, buf, n) : io_read(s, fd, buf, n, 0, IO_READ);
+	if (likely(!s))
+		return real.read(fd, buf, n);
+	got = io_read(s, fd, buf, n);
+	return likely(got != IO_NOT_SIMPLE) ? got : recv_one(s, IO_READ, fd, buf, n, 0);
 }
 
 EXPORT ssize_t recv(int fd, void *buf, size_t n, int flags)
 {
 	struct sock *s = sock_of(fd);
+	ssize_t got = IO_NOT_SIMPLE;
 
-	return likely(!s) ? real.recv(fd, buf, n, flags) : io_read(s, fd, buf, n, flags, IO_RECV);
+	if (likely(!s))
+		return real.recv(fd, buf, n, flags);
+	if (!flags)
+		got = io_read(s, fd, buf, n);
+	return got != IO_NOT_SIMPLE ? got : recv_one(s, IO_RECV, fd, buf, n, flags);
 }
 
 EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from, socklen_t *len)
@@ -36,7 +57,7 @@ EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr 
 	if (likely(!s))
 		return real.recvfrom(fd, buf, n, flags, from, len);
 	if (!from)
-		return io_read(s, fd, buf, n, flags, IO_RECV);
+		return recv(fd, buf, n, flags);
 	return io_recv(s, &(struct io_req){.fd = fd,
 					   .call = IO_RECVFROM,
 					   .flags = flags,
@@ -150,15 +171,24 @@ EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t size, int flag
 EXPORT ssize_t write(int fd, const void *buf, size_t n)
 {
 	struct sock *s = sock_of(fd);
+	ssize_t sent;
 
-	return likely(!s) ? real.write(fd, buf, n) : io_write(s, fd, buf, n, 0, IO_WRITE);
+	if (likely(!s))
+		return real.write(fd, buf, n);
+	sent = io_write(s, fd, buf, n);
+	return likely(sent != IO_NOT_SIMPLE) ? sent : send_one(s, IO_WRITE, fd, buf, n, 0);
 }
 
 EXPORT ssize_t send(int fd, const void *buf, size_t n, int flags)
 {
 	struct sock *s = sock_of(fd);
+	ssize_t sent = IO_NOT_SIMPLE;
 
-	return likely(!s) ? real.send(fd, buf, n, flags) : io_write(s, fd, buf, n, flags, IO_SEND);
+	if (likely(!s))
+		return real.send(fd, buf, n, flags);
+	if (!(flags & ~(MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE)))
+		sent = io_write(s, fd, buf, n);
+	return sent != IO_NOT_SIMPLE ? sent : send_one(s, IO_SEND, fd, buf, n, flags);
 }
 
 EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to, socklen_t len)
@@ -168,7 +198,7 @@ EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct
 	if (likely(!s))
 		return real.sendto(fd, buf, n, flags, to, len);
 	if (!to)
-		return io_write(s, fd, buf, n, flags, IO_SEND);
+		return send(fd, buf, n, flags);
 	return io_send(s, &(struct io_req){.fd = fd,
 					   .call = IO_SENDTO,
 					   .flags = flags,

@@ -28,12 +28,22 @@ static bool bad_timespec(const struct timespec *ts)
 	return ts && (ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= NS_PER_S);
 }
 
+/* Whether all members are the kernel's. */
+static bool kernel_set(const struct pollfd *fds, nfds_t n)
+{
+	for (nfds_t i = 0; i < n; i++) {
+		if (unlikely(sock_of(fds[i].fd) || ep_of(fds[i].fd)))
+			return false;
+	}
+	return true;
+}
+
 EXPORT int poll(struct pollfd *fds, nfds_t n, int timeout)
 {
 	struct pollset_guard g;
 	int ret;
 
-	if ((uintptr_t)fds < 4096 || (uintptr_t)fds >> 47)
+	if ((uintptr_t)fds < 4096 || (uintptr_t)fds >> 47 || likely(kernel_set(fds, n)))
 		return real.poll(fds, n, timeout);
 	pollset_enter(&g, fds, n);
 	ret = likely(!g.lifted) ? real.poll(fds, n, timeout) : pollset_wait(fds, n, ns_of_ms(timeout), NULL);
@@ -46,7 +56,8 @@ EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 	struct pollset_guard g;
 	int ret;
 
-	if ((uintptr_t)fds < 4096 || (uintptr_t)fds >> 47 || bad_timespec(timeout))
+	if ((uintptr_t)fds < 4096 || (uintptr_t)fds >> 47 || bad_timespec(timeout) ||
+	    likely(kernel_set(fds, n)))
 		return real.ppoll(fds, n, timeout, mask);
 	pollset_enter(&g, fds, n);
 	ret = likely(!g.lifted) ? real.ppoll(fds, n, timeout, mask)

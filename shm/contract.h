@@ -92,8 +92,8 @@ struct shm_ctl {
 	_Atomic uint64_t base[2];                 /* sender: ring[i] serves offsets from base[i] on */
 	_Atomic uint32_t ring[2];                 /* sender: shm_ring_ref(); the one with the larger base <= offset */
 	_Atomic uint32_t span;                    /* sender */
+	_Atomic uint32_t flags_tx;                /* sender: SHM_TX_*; read together with span */
 	_Atomic uint32_t span_ack;                /* receiver: last span of the peer that it has crossed */
-	_Atomic uint32_t flags_tx;                /* sender: SHM_TX_* */
 	_Atomic uint32_t flags_rx;                /* receiver: SHM_RX_* */
 	_Atomic uint32_t bells;                   /* up to four bell numbers, a byte each; 0xff: all bells */
 
@@ -148,6 +148,10 @@ struct shm_msg {
 	struct shm_end local, remote; /* OFFER: as the offerer sees them */
 };
 
+_Static_assert(offsetof(struct shm_ctl, span) % 8 == 0 && offsetof(struct shm_ctl, ring) % 8 == 0,
+	       "pairs are read in one go");
+_Static_assert(offsetof(struct shm_pulse, asleep) == 0 && offsetof(struct shm_pulse, close_gen) == 4,
+	       "the pulse is read in one go");
 _Static_assert(offsetof(struct shm_ctl, lift) == SHM_LINE, "line 0 of a connection is full");
 _Static_assert(sizeof(struct shm_ctl) == 2 * SHM_LINE, "a connection's public part is two lines");
 _Static_assert(sizeof(struct shm_msg) == 80, "messages have one size");

@@ -21,8 +21,7 @@ struct shm_tx {
 	uint8_t path;       /* enum shm_path: where the next byte goes */
 	uint8_t slot;       /* ctl.ring[slot] is being filled */
 	uint8_t recalled;   /* [recall, tail) still has to go through the kernel, in order, before anything else */
-	uint32_t bells;     /* the peer's bells as last read */
-	uint32_t bells_gen; /* the peer's close_gen when they were */
+	uint64_t limit;     /* offset up to which the ring is known to have room */
 	uint64_t head_seen; /* the peer's head as last read: never later than the truth */
 	uint64_t recall;
 	uint64_t checked;   /* cycle counter when the kernel socket was last looked at */
@@ -36,8 +35,10 @@ struct shm_rx {
 	uint8_t path;     /* enum shm_path: where the next byte comes from */
 	uint8_t frozen;   /* recall asked for: read the ring no more */
 	uint8_t direct;   /* released: the kernel alone, for good */
-	uint32_t gen;     /* the peer's close_gen as last acted on */
-	uint64_t checked; /* cycle counter when the kernel socket was last looked at */
+	uint64_t checked;  /* cycle counter when the kernel socket was last looked at */
+	uint64_t rings;    /* the peer's ring[0..1] as last read: while they stay, so does what follows */
+	const char *ring;  /* the ring that serves all offsets from here on; NULL: not known */
+	uint64_t mask;
 };
 
 struct shm_conn {

@@ -51,7 +51,8 @@ static inline ssize_t shm_ring_room(struct shm_conn *c, const struct shm_ctl *pe
 	uint64_t from = c->tx.head_seen > base ? c->tx.head_seen : base;
 	uint64_t head;
 
-	if (__builtin_expect(size - (tail - from) >= want, 1))
+	c->tx.limit = from + size;
+	if (size - (tail - from) >= want)
 		return (ssize_t)(size - (tail - from));
 	head = atomic_load_explicit(&peer->head, memory_order_acquire); /* pairs with the reader's commit */
 	if (head > c->tx.head_seen) {
@@ -59,8 +60,25 @@ static inline ssize_t shm_ring_room(struct shm_conn *c, const struct shm_ctl *pe
 			return -EPROTO;
 		c->tx.head_seen = head;
 		from = head > base ? head : base;
+		c->tx.limit = from + size;
 	}
 	return (ssize_t)(size - (tail - from));
+}
+
+/**
+ * shm_ring_put() - publish @len bytes if that is simple: known room, no wrap
+ *
+ * Return: whether they are published; if not, shm_ring_write() knows why.
+ */
+static inline bool shm_ring_put(struct shm_conn *c, const void *buf, size_t len)
+{
+	uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
+	uint64_t pos = tail & c->tx.mask;
+
+	if (__builtin_expect(len > c->tx.limit - tail || pos + len > c->tx.mask + 1 || len > SHM_RING_PIECE, 0))
+		return false;
+	memcpy(c->tx.ring + pos, buf, len);
+	return shm_commit(&c->ctl.tail, tail, tail + len);
 }
 
 /* Copy into the ring at @at, wrapping. The caller has made sure of the room. */
@@ -154,6 +172,62 @@ static inline int shm_ring_peek(const struct shm_view *peer, uint64_t head, stru
 	run->ptr = peer->base + offset + pos;
 	run->len = limit - head < size - pos ? limit - head : size - pos;
 	return 1;
+}
+
+static inline uint64_t shm_ring_pair(const _Atomic uint32_t *first)
+{
+	return *(const volatile uint64_t *)first;
+}
+
+/* Remember the ring that serves the bytes at @head, if there are some and no other ring is announced. */
+static inline void shm_ring_learn(struct shm_conn *c, const struct shm_view *peer, uint64_t head)
+{
+	struct shm_run run;
+	uint64_t b0, b1, mask;
+	uint32_t ref;
+	unsigned slot;
+
+	c->rx.ring = NULL;
+	c->rx.rings = shm_ring_pair(peer->ctl->ring); /* before they are looked at */
+	if (shm_ring_peek(peer, head, &run) != 1)
+		return;
+	b0 = atomic_load_explicit(&peer->ctl->base[0], memory_order_relaxed);
+	b1 = atomic_load_explicit(&peer->ctl->base[1], memory_order_relaxed);
+	slot = b0 > head || (b1 <= head && b1 > b0);
+	ref = atomic_load_explicit(&peer->ctl->ring[slot], memory_order_relaxed);
+	mask = (UINT64_C(1) << (shm_ring_log2(ref) & 31)) - 1;
+	/* the words may have changed since the run was checked: then they do not lead to it */
+	if ((slot ? b0 : b1) > head && (slot ? b0 : b1) != UINT64_MAX)
+		return;
+	if (shm_ring_log2(ref) > SHM_RING_LOG2_MAX ||
+	    peer->base + shm_ring_offset(ref) + (head & mask) != run.ptr)
+		return;
+	c->rx.ring = peer->base + shm_ring_offset(ref);
+	c->rx.mask = mask;
+}
+
+/**
+ * shm_ring_get() - consume up to @len bytes if that is simple: the ring is known, the bytes do not wrap
+ *
+ * Return: bytes read; 0: none, or not simple.
+ */
+static inline size_t shm_ring_get(struct shm_conn *c, const struct shm_view *peer, void *buf, size_t len)
+{
+	uint64_t head = atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
+	uint64_t tail = atomic_load_explicit(&peer->ctl->tail, memory_order_acquire);
+	uint64_t n = tail - head;
+	uint64_t pos = head & c->rx.mask;
+
+	if (__builtin_expect(!c->rx.ring || shm_ring_pair(peer->ctl->ring) != c->rx.rings ||
+				     n > c->rx.mask + 1,
+			     0))
+		return 0;
+	if (n > len)
+		n = len;
+	if (__builtin_expect(pos + n > c->rx.mask + 1, 0))
+		return 0;
+	memcpy(buf, c->rx.ring + pos, n);
+	return shm_commit(&c->ctl.head, head, head + n) ? n : 0;
 }
 
 /**

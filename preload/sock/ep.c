@@ -29,7 +29,7 @@
 #include <string.h>
 
 enum {
-	EP_KERNEL_CYCLES = 1 << 15, /* about 12 us */
+	EP_KERNEL_CYCLES = 1 << 16, /* about 24 us */
 	EP_KERNEL_QUIET = 4,        /* empty answers in a row before the kernel is asked less often */
 	EP_KERNEL_BATCH = 8,        /* events beside which one system call does not count */
 	EP_SIDE_BATCH = 32,
@@ -202,8 +202,10 @@ static void side_harvest(struct ep *e)
 			continue;
 		ready_heard(it->s, (short)(ev[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)));
 		it->edge |= ev[i].events & ~(uint32_t)EPOLLOUT || it->s->conn->tx.path == SHM_PATH_KERNEL;
-		if (it->hot >= 0)
+		if (it->hot >= 0) {
 			e->hot[it->hot].look = true;
+			e->hot[it->hot].plain = 0;
+		}
 	}
 }
 
@@ -233,8 +235,11 @@ static void item_set(struct ep_item *it, const struct epoll_event *ev)
 	it->tail_seen = UINT64_MAX;
 	it->kernel_seen = 0;
 	it->out_seen = atomic_load(&it->s->full_gen) - 1;
-	if (it->hot >= 0)
+	if (it->hot >= 0) {
 		it->e->hot[it->hot].look = true;
+		it->e->hot[it->hot].plain = 0;
+		it->e->hot[it->hot].data = it->data;
+	}
 }
 
 /* Combinations that epoll_ctl(2) refuses. */
@@ -312,6 +317,13 @@ static int ctl_slow(struct ep *e, int epfd, int op, struct sock *s, int fd, stru
 	return ret;
 }
 
+/* The kernel's own members changed: they are asked with the next waits. */
+static int kernel_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
+{
+	e->kernel_quiet = 0;
+	return real.epoll_ctl(epfd, op, fd, ev);
+}
+
 int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
 {
 	struct sock *s = sock_of(fd);
@@ -322,7 +334,7 @@ int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
 		ep_own(e);
 	if ((!s && !ep_of(fd)) || op < EPOLL_CTL_ADD || op > EPOLL_CTL_MOD ||
 	    (op != EPOLL_CTL_DEL && ((uintptr_t)ev < 4096 || (uintptr_t)ev >> 47)))
-		return real.epoll_ctl(epfd, op, fd, ev);
+		return kernel_ctl(e, epfd, op, fd, ev);
 	if (!s || !s->conn || e->side < 0)
 		return ctl_slow(e, epfd, op, s, fd, ev);
 	taken = shm_lock(&e->lock, thread_tid());
@@ -333,14 +345,23 @@ int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
 
 /* ---- collecting ---- */
 
+static bool hot_unread(const struct ep_hot *h)
+{
+	return atomic_load_explicit(&h->peer->tail, memory_order_acquire) !=
+	       atomic_load_explicit(&h->conn->ctl.head, memory_order_relaxed);
+}
+
+/* Something else than bytes: a border, the end, a word from the kernel. */
+static bool hot_odd(const struct ep_hot *h)
+{
+	return h->look ||
+	       shm_ring_pair(&h->peer->span) != atomic_load_explicit(&h->conn->ctl.span_ack, memory_order_relaxed) ||
+	       h->sock->gen != atomic_load_explicit(&h->sock->pulse->close_gen, memory_order_relaxed);
+}
+
 static bool hot_changed(const struct ep_hot *h)
 {
-	const struct shm_conn *c = h->conn;
-	const struct shm_ctl *p = h->peer;
-
-	return h->look || atomic_load_explicit(&p->tail, memory_order_acquire) != c->ctl.head ||
-	       p->span != c->ctl.span_ack ||
-	       c->rx.gen != atomic_load_explicit(&h->pulse->close_gen, memory_order_relaxed);
+	return hot_unread(h) || hot_odd(h);
 }
 
 /* Whether an edge has passed since the item was last reported. */
@@ -376,14 +397,14 @@ static uint32_t item_bits(struct ep_hot *h)
 	const struct shm_conn *c = h->conn;
 	uint32_t bits;
 
-	if (likely(!h->look && c->rx.path == SHM_PATH_RING && h->peer->span == c->ctl.span_ack &&
-		   !span_attention(s) && !c->rx.frozen))
-		return it->events & (EPOLLIN | EPOLLRDNORM);
 	bits = (uint32_t)ready_now(s, (short)(it->events & 0x3fff));
 	if (it->events & EPOLLOUT && !(bits & EPOLLOUT))
 		wait_want_space(s, true);
 	h->look = it->events & EPOLLOUT || bits & (EPOLLPRI | EPOLLERR | EPOLLHUP) || s->kernel_bits ||
 		  (bits && c->rx.path == SHM_PATH_KERNEL);
+	h->plain = !h->look && !(it->events & (EPOLLET | EPOLLONESHOT)) && c->rx.path == SHM_PATH_RING && !c->rx.frozen
+			   ? it->events & (EPOLLIN | EPOLLRDNORM)
+			   : 0;
 	return bits;
 }
 
@@ -396,10 +417,18 @@ static int ep_collect(struct ep *e, struct epoll_event *ev, int max)
 
 	for (uint32_t k = 0; k < n && got < max; k++, i = i + 1 == n ? 0 : i + 1) {
 		struct ep_hot *h = &e->hot[i];
-		struct ep_item *it = h->item;
+		struct ep_item *it;
 		uint32_t bits;
 
-		if (likely(!hot_changed(h)) || it->disabled)
+		if (hot_unread(h) && likely(h->plain)) {
+			ev[got].events = h->plain;
+			ev[got++].data.u64 = h->data;
+			continue;
+		}
+		if (likely(!hot_changed(h)))
+			continue;
+		it = h->item;
+		if (it->disabled)
 			continue;
 		bits = item_bits(h) & it->events;
 		if (!bits)
@@ -625,6 +654,17 @@ int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t tim
 		ep_own(e);
 	if (max <= 0 || (uintptr_t)ev < 4096 || (uintptr_t)ev >> 47)
 		return kernel_wait(epfd, ev, max, timeout_ns, mask);
+	/* the short way: ours alone, when the kernel had its turn just now */
+	if (likely(!e->inner && e->kernel_quiet == EP_KERNEL_QUIET &&
+		   thread_cycles() - e->kernel_turn < EP_KERNEL_CYCLES)) {
+		n = ep_ours(e, ev, max);
+		if (likely(n && n < EP_KERNEL_BATCH))
+			return n;
+		if (n == max)
+			return n;
+		if (n)
+			return n + ep_kernel(e, epfd, ev + n, max - n);
+	}
 	n = ep_gather(e, epfd, ev, max);
 	if (n)
 		return n;

@@ -159,8 +159,9 @@ bool ep_hot_add(struct ep_item *it)
 		return false;
 	e->hot[e->hots] = (struct ep_hot){.peer = it->s->view.ctl,
 					  .conn = it->s->conn,
-					  .pulse = &it->s->peer->head->pulse,
+					  .sock = it->s,
 					  .item = it,
+					  .data = it->data,
 					  .look = true};
 	it->hot = (int)e->hots++;
 	return true;

@@ -30,9 +30,11 @@ struct ep_item {
 struct ep_hot {
 	const struct shm_ctl *peer;
 	struct shm_conn *conn;
-	const struct shm_pulse *pulse;
+	struct sock *sock;
 	struct ep_item *item;
-	bool look; /* the bits must be computed in full */
+	uint64_t data;  /* the item's */
+	uint32_t plain; /* what unread bytes mean where nothing else needs a look: EPOLLIN, level; 0: look */
+	bool look;      /* the bits must be computed in full */
 };
 
 struct ep {

@@ -242,7 +242,10 @@ static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, in
 	for (;;) {
 		uint64_t head = atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
 		struct io_place at = io_place(r, done);
-		ssize_t n = ring_copy(s, &at, head, UINT64_MAX, flags & MSG_TRUNC);
+		ssize_t n;
+
+		shm_ring_learn(c, &s->view, head); /* the next call has the short way */
+		n = ring_copy(s, &at, head, UINT64_MAX, flags & MSG_TRUNC);
 
 		if (n <= 0 || shm_commit(&c->ctl.head, head, head + (uint64_t)n))
 			return n;
@@ -383,6 +386,7 @@ static ssize_t recv_wait(struct sock *s, int flags, size_t done, uint64_t deadli
 
 	if (flags & MSG_DONTWAIT || sock_nonblock(s))
 		return done ? (ssize_t)done : io_fail(-EAGAIN);
+	s->streak++;
 	err = wait_for(s, POLLIN, deadline);
 	if (err == -EINTR && !deadline && wait_restarts())
 		return 0;
@@ -687,70 +691,86 @@ ssize_t io_send(struct sock *s, const struct io_req *r)
 
 /* ---- the two hot calls ---- */
 
-ssize_t io_read(struct sock *s, int fd, void *buf, size_t n, int flags, enum io_call call)
+/* Published; somebody is to be woken, or looked at. */
+static __attribute__((noinline)) void write_pulse(struct sock *s)
 {
-	struct shm_conn *c = s->conn;
-
-	if (likely(c && c->rx.path == SHM_PATH_RING && !flags && n && !chaos_on())) {
-		bool taken = shm_lock(&c->rx.lock, thread_tid());
-		ssize_t got = 0;
-
-		if (likely(sock_of(fd) == s && s->conn == c && c->rx.path == SHM_PATH_RING && !c->rx.frozen))
-			got = shm_ring_read(c, &s->view, buf, n);
-		if (unlikely(got > 0 && (size_t)got < n)) { /* the ring wraps, or changes */
-			ssize_t more = shm_ring_read(c, &s->view, (char *)buf + got, n - (size_t)got);
-
-			got += more > 0 ? more : 0;
-		}
-		shm_unlock(&c->rx.lock, taken);
-		if (likely(got > 0)) {
-			recv_consumed(s);
-			return got;
-		}
-		if (got == 0 && sock_nonblock(s) && !span_ahead(s) && !span_attention(s) && !end_is_near(s)) {
-			errno = EAGAIN;
-			return -1;
-		}
+	send_published(s);
+	if (span_attention(s)) {
+		sock_get(s);
+		span_attend(s);
+		sock_put(s);
 	}
-	return io_recv(s, &(struct io_req){.fd = fd,
-					   .call = call,
-					   .flags = flags,
-					   .iov = &(struct iovec){buf, n},
-					   .iovs = 1});
 }
 
-ssize_t io_write(struct sock *s, int fd, const void *buf, size_t n, int flags, enum io_call call)
+/* The lock, if nobody has it and the sock is what it was. */
+static inline bool hot_enter(const struct sock *s, int fd, const struct shm_conn *c, _Atomic uint32_t *lock)
+{
+	uint32_t free = 0;
+
+	if (unlikely(!atomic_compare_exchange_strong_explicit(lock, &free, thread_tid(), memory_order_acquire,
+							      memory_order_relaxed)))
+		return false;
+	if (likely(atomic_load_explicit(&sock_table[fd], memory_order_relaxed) == s && s->conn == c))
+		return true;
+	shm_unlock(lock, true);
+	return false;
+}
+
+/* Nothing there, nothing announced, the kernel asked not long ago. */
+static inline bool read_is_vain(const struct sock *s, const struct shm_conn *c)
+{
+	const struct shm_ctl *peer = s->view.ctl;
+
+	return sock_nonblock(s) &&
+	       /* neither a border nor the end */
+	       shm_ring_pair(&peer->span) == atomic_load_explicit(&c->ctl.span_ack, memory_order_relaxed) &&
+	       s->gen == atomic_load_explicit(&s->pulse->close_gen, memory_order_relaxed) && !s->kernel_bits &&
+	       c->rx.path == SHM_PATH_RING && !c->rx.frozen && thread_cycles() - c->rx.checked < IO_CHECK_CYCLES;
+}
+
+ssize_t io_read(struct sock *s, int fd, void *buf, size_t n)
 {
 	struct shm_conn *c = s->conn;
+	size_t got = 0;
 
-	if (likely(c && c->tx.path == SHM_PATH_RING && !(flags & ~(MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE)) &&
-		   n && !span_attention(s) && !chaos_on())) {
-		bool taken = shm_lock(&c->tx.lock, thread_tid());
-		ssize_t sent = 0;
-
-		if (likely(sock_of(fd) == s && s->conn == c && c->tx.path == SHM_PATH_RING &&
-			   shm_ring_room(c, s->view.ctl, n) >= (ssize_t)n))
-			sent = shm_ring_write(c, s->view.ctl, buf, n);
-		shm_unlock(&c->tx.lock, taken);
-		if (likely(sent == (ssize_t)n)) {
-			send_published(s);
-			send_check(s);
-			return sent;
-		}
-		if (sent > 0) { /* a large one goes out in pieces */
-			send_published(s);
-			n -= (size_t)sent;
-			ssize_t more = io_send(s, &(struct io_req){.fd = fd,
-								   .call = call,
-								   .flags = flags,
-								   .iov = &(struct iovec){(char *)buf + sent, n},
-								   .iovs = 1});
-			return more > 0 ? sent + more : sent;
-		}
+	if (unlikely(!c || chaos_on() || !n))
+		return IO_NOT_SIMPLE;
+	if (atomic_load_explicit(&s->view.ctl->tail, memory_order_acquire) ==
+	    atomic_load_explicit(&c->ctl.head, memory_order_relaxed)) {
+		if (!read_is_vain(s, c))
+			return IO_NOT_SIMPLE;
+		errno = EAGAIN;
+		return -1;
 	}
-	return io_send(s, &(struct io_req){.fd = fd,
-					   .call = call,
-					   .flags = flags,
-					   .iov = &(struct iovec){(void *)buf, n},
-					   .iovs = 1});
+	if (unlikely(!hot_enter(s, fd, c, &c->rx.lock)))
+		return IO_NOT_SIMPLE;
+	if (likely(c->rx.path == SHM_PATH_RING && !c->rx.frozen))
+		got = shm_ring_get(c, &s->view, buf, n);
+	shm_unlock(&c->rx.lock, true);
+	if (unlikely(!got))
+		return IO_NOT_SIMPLE;
+	recv_consumed(s);
+	return (ssize_t)got;
+}
+
+ssize_t io_write(struct sock *s, int fd, const void *buf, size_t n)
+{
+	struct shm_conn *c = s->conn;
+	bool done = false;
+
+	if (unlikely(!c || chaos_on() || !n) || unlikely(!hot_enter(s, fd, c, &c->tx.lock)))
+		return IO_NOT_SIMPLE;
+	if (likely(c->tx.path == SHM_PATH_RING)) {
+		done = shm_ring_put(c, buf, n);
+		if (!done && shm_ring_room(c, s->view.ctl, n) >= (ssize_t)n)
+			done = shm_ring_put(c, buf, n);
+	}
+	shm_unlock(&c->tx.lock, true);
+	if (unlikely(!done))
+		return IO_NOT_SIMPLE;
+	s->streak = 0;
+	if (unlikely(span_pulse(s)))
+		write_pulse(s);
+	send_check(s);
+	return (ssize_t)n;
 }

@@ -44,9 +44,14 @@ struct io_req {
 ssize_t io_recv(struct sock *s, const struct io_req *r);
 ssize_t io_send(struct sock *s, const struct io_req *r);
 
-/* One buffer, no flags: read() and write() of an attached connection go through these alone. */
-ssize_t io_read(struct sock *s, int fd, void *buf, size_t n, int flags, enum io_call call);
-ssize_t io_write(struct sock *s, int fd, const void *buf, size_t n, int flags, enum io_call call);
+enum { IO_NOT_SIMPLE = -4097 };
+
+/*
+ * One buffer, no flags, on a ring, no wrap, nobody else inside: nearly every read() and write() of an attached
+ * connection ends here. Return: as read(2) and write(2), or IO_NOT_SIMPLE: nothing was done.
+ */
+ssize_t io_read(struct sock *s, int fd, void *buf, size_t n);
+ssize_t io_write(struct sock *s, int fd, const void *buf, size_t n);
 
 /* sendfile(2) to and splice(2) from and to a followed connection. */
 ssize_t io_sendfile(struct sock *s, int out, int in, off64_t *off, size_t n);

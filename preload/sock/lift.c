@@ -137,7 +137,8 @@ static bool attach(struct sock *s, struct shm_conn *c, struct shm_peer *peer, co
 	shm_peer_get(peer);
 	row->conn = (uint32_t)(((char *)c - (char *)shm_self.arena[0].head) / SHM_LINE);
 	row->pid = shm_self.arena[0].head->pid;
-	c->rx.gen = atomic_load(&peer->head->pulse.close_gen) - 1;
+	s->pulse = &peer->head->pulse;
+	s->gen = atomic_load(&s->pulse->close_gen) - 1;
 	s->stage = SOCK_ATTACHED;
 	atomic_store_explicit(&c->ctl.state, SHM_CONN_ATTACHED, memory_order_release);
 	atomic_thread_fence(memory_order_seq_cst);

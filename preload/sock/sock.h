@@ -41,6 +41,9 @@ struct sock {
 	struct shm_conn *conn; /* set while attached */
 	struct shm_view view;  /* the peer's block, when conn is set */
 	struct shm_peer *peer;
+	const struct shm_pulse *pulse; /* the peer's, when conn is set */
+	uint32_t gen;                  /* its close_gen as last acted on */
+	uint32_t streak;               /* receives that had to wait since the last send */
 	struct shm_conn *own;  /* our block while an offer is out */
 	uint64_t peer_cookie;  /* SO_COOKIE of the other end, as the kernel confirmed it */
 	struct stats_row *row; /* NULL until connected */

@@ -102,6 +102,7 @@ bool span_lift(struct sock *s)
 
 		atomic_store_explicit(&c->ctl.tail, at, memory_order_relaxed);
 		c->tx.head_seen = at;
+		c->tx.limit = at;
 		if (!c->tx.ring && shm_ring_open(sock_arena(s), c, thread_tid())) {
 			c->tx.path = SHM_PATH_KERNEL;
 			s->row->reason = REASON_NO_MEMORY;
@@ -264,10 +265,9 @@ bool span_flush(struct sock *s)
 
 void span_attend(struct sock *s)
 {
-	struct shm_conn *c = s->conn;
 	const struct shm_ctl *peer = s->view.ctl;
 
-	c->rx.gen = atomic_load_explicit(&s->peer->head->pulse.close_gen, memory_order_acquire);
+	s->gen = atomic_load_explicit(&s->pulse->close_gen, memory_order_acquire);
 	if (atomic_load_explicit(&peer->flags_rx, memory_order_acquire) & SHM_RX_RECALL)
 		serve_recall(s);
 	/* A closed peer reads nothing more: only the kernel can say what becomes of our bytes. */

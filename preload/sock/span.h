@@ -34,10 +34,16 @@ static inline bool span_ahead(const struct sock *s)
 /* Look at what the peer has announced since last time: closed, recalled. Any time. */
 void span_attend(struct sock *s);
 
+/* After a publication: the peer sleeps, or has announced something. One load. */
+static inline bool span_pulse(const struct sock *s)
+{
+	return *(const volatile uint64_t *)s->pulse != (uint64_t)s->gen << 32;
+}
+
 /* Whether span_attend() has something to look at. */
 static inline bool span_attention(const struct sock *s)
 {
-	return s->conn->rx.gen != atomic_load_explicit(&s->peer->head->pulse.close_gen, memory_order_relaxed);
+	return s->gen != atomic_load_explicit(&s->pulse->close_gen, memory_order_relaxed);
 }
 
 /**

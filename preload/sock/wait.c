@@ -13,6 +13,8 @@
 #include <signal.h>
 
 enum {
+	SPIN_STREAM = 64,         /* receives without a send between */
+	SPIN_GATHER = 24,         /* pauses */
 	SPIN_PAUSES = 16,         /* pauses between two looks at the clock */
 	SPIN_SHIFT_MAX = 5,       /* the budget is halved at most this often */
 	SPIN_PUSHED_NS = 30000,   /* a gap like this means that somebody else ran */
@@ -146,6 +148,9 @@ static int spin_for(struct sock *s, short want)
 	do {
 		if (wait_ready(s, want))
 			return 0;
+		/* a stream that flows one way: let it gather, each look takes the line from the writer */
+		for (unsigned i = 0; s->streak > SPIN_STREAM && i < SPIN_GATHER; i++)
+			thread_pause();
 	} while (wait_spin_turn(&w));
 	return -EAGAIN;
 }
