@@ -34,7 +34,7 @@
 #include "stack/tcp/tcp.h"
 #include "stack/wire/wire_frame.h"
 
-#define INST_CONN_BYTES 384 /* of an idle connection, besides 10 to 19 in the flow table */
+#define INST_CONN_BYTES 384 /* of an idle connection, besides 12.2 in the flow table */
 
 struct inst;
 struct inst_conn;

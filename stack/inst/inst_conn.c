@@ -22,7 +22,7 @@ struct inst_conn *inst_conn_alloc(struct inst *in)
 		return NULL;
 	}
 	memset(c, 0, sizeof(*c));
-	c->ready_next = c->event_next = INST_NONE;
+	c->ready_next = c->flow.spare = INST_NONE;
 	c->listener = INST_LISTEN_NONE;
 	in->conns_used++;
 	return c;
@@ -86,20 +86,20 @@ void inst_conn_kick(struct inst *in, struct inst_conn *c)
 
 void inst_conn_event(struct inst *in, struct inst_conn *c, unsigned int events)
 {
-	c->events |= (uint16_t)events;
+	c->timer.spare |= (uint16_t)events;
 	if (c->flags & INST_C_EVENT)
 		return;
 	c->flags |= INST_C_EVENT;
-	c->event_next = INST_NONE;
+	c->flow.spare = INST_NONE;
 	list_push(&in->events, inst_index(in, c),
-		  in->events.tail == INST_NONE ? NULL : &in->conns[in->events.tail].event_next);
+		  in->events.tail == INST_NONE ? NULL : &in->conns[in->events.tail].flow.spare);
 }
 
 static struct inst_conn *event_pop(struct inst *in)
 {
 	struct inst_conn *c = &in->conns[in->events.head];
 
-	in->events.head = c->event_next;
+	in->events.head = c->flow.spare;
 	if (in->events.head == INST_NONE)
 		in->events.tail = INST_NONE;
 	c->flags &= (uint8_t)~INST_C_EVENT;
@@ -120,8 +120,8 @@ bool inst_event_take(struct inst *in, struct inst_event *ev)
 	if (in->events.head != INST_NONE) {
 		struct inst_conn *c = event_pop(in);
 
-		*ev = (struct inst_event){ .conn = c, .user = c->user, .events = c->events };
-		c->events = 0;
+		*ev = (struct inst_event){ .conn = c, .user = c->user, .events = c->timer.spare };
+		c->timer.spare = 0;
 		return true;
 	}
 	return false;
@@ -216,7 +216,7 @@ int inst_connect(struct inst *in, struct inst_conn *c, const struct wire_flow *f
 		err = tcp_connect(&c->tcb, &f, ip_hop_mss(&c->hop, &f.remote), now);
 	if (err)
 		return err;
-	c->flow = f;
+	inst_conn_flow_set(c, &f);
 	inst_conn_enter(in, c);
 	inst_conn_kick(in, c);
 	return 0;
@@ -234,7 +234,7 @@ int inst_adopt(struct inst *in, struct inst_conn *c, const struct wire_flow *flo
 	err = tcp_record_put(&c->tcb, rec, unread, nunread, unacked, nunacked, now);
 	if (err)
 		return err;
-	c->flow = *flow;
+	inst_conn_flow_set(c, flow);
 	inst_conn_enter(in, c);
 	inst_conn_kick(in, c);
 	inst_conn_settle(in, c, now);

@@ -3,16 +3,13 @@
 
 #include "stack/base/base_check.h"
 
+#define FULL_PERCENT 75
+
 BASE_BUILD_CHECK(sizeof(struct inst_flow_bucket) == 64);
 
 uint32_t inst_flow_buckets(uint32_t max)
 {
-	uint64_t want = (uint64_t)max * 10 / (INST_FLOW_WAYS * 7) + 1;
-	uint32_t n = 1;
-
-	while (n < want)
-		n *= 2;
-	return n;
+	return (uint32_t)((uint64_t)max * 100 / (INST_FLOW_WAYS * FULL_PERCENT)) + 1;
 }
 
 void inst_flow_init(struct inst_flow *f, struct inst_flow_bucket *buckets, uint32_t n,
@@ -20,7 +17,7 @@ void inst_flow_init(struct inst_flow *f, struct inst_flow_bucket *buckets, uint3
 {
 	*f = (struct inst_flow){
 		.buckets = buckets,
-		.mask = n - 1,
+		.n = n,
 		.key = *key,
 		.flows = (const char *)first,
 		.stride = stride,
@@ -80,6 +77,17 @@ uint64_t inst_flow_hash(const struct inst_flow *f, const struct wire_flow *flow)
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }
 
+/* Any number of buckets, without a division. */
+static inline uint32_t home_of(const struct inst_flow *f, uint64_t hash)
+{
+	return (uint32_t)((hash & 0xffffffffu) * f->n >> 32);
+}
+
+static inline uint32_t after(const struct inst_flow *f, uint32_t at)
+{
+	return at + 1 == f->n ? 0 : at + 1;
+}
+
 static inline uint32_t tag_of(uint64_t hash)
 {
 	return (uint32_t)(hash >> 32) | 1;
@@ -94,7 +102,7 @@ uint32_t inst_flow_find(const struct inst_flow *f, const struct wire_flow *flow,
 {
 	uint32_t tag = tag_of(hash);
 
-	for (uint32_t at = (uint32_t)hash & f->mask;; at = (at + 1) & f->mask) {
+	for (uint32_t at = home_of(f, hash);; at = after(f, at)) {
 		const struct inst_flow_bucket *b = &f->buckets[at];
 
 		for (int k = 0; k < INST_FLOW_WAYS; k++)
@@ -116,13 +124,13 @@ static int bucket_free_way(const struct inst_flow_bucket *b)
 void inst_flow_add(struct inst_flow *f, uint32_t i)
 {
 	uint64_t hash = inst_flow_hash(f, flow_of(f, i));
-	uint32_t at = (uint32_t)hash & f->mask;
+	uint32_t at = home_of(f, hash);
 	int k;
 
-	BASE_CHECK(f->count < (f->mask + 1ull) * INST_FLOW_WAYS);
+	BASE_CHECK(f->count < (uint64_t)f->n * INST_FLOW_WAYS);
 	while ((k = bucket_free_way(&f->buckets[at])) < 0) {
 		f->buckets[at].passed++;
-		at = (at + 1) & f->mask;
+		at = after(f, at);
 	}
 	f->buckets[at].tag[k] = tag_of(hash);
 	f->buckets[at].index[k] = i;
@@ -132,16 +140,16 @@ void inst_flow_add(struct inst_flow *f, uint32_t i)
 void inst_flow_remove(struct inst_flow *f, uint32_t i)
 {
 	uint64_t hash = inst_flow_hash(f, flow_of(f, i));
-	uint32_t home = (uint32_t)hash & f->mask, tag = tag_of(hash);
+	uint32_t home = home_of(f, hash), tag = tag_of(hash);
 
-	for (uint32_t at = home;; at = (at + 1) & f->mask) {
+	for (uint32_t at = home;; at = after(f, at)) {
 		struct inst_flow_bucket *b = &f->buckets[at];
 
 		for (int k = 0; k < INST_FLOW_WAYS; k++) {
 			if (b->tag[k] != tag || b->index[k] != i)
 				continue;
 			b->tag[k] = 0;
-			for (uint32_t p = home; p != at; p = (p + 1) & f->mask)
+			for (uint32_t p = home; p != at; p = after(f, p))
 				f->buckets[p].passed--;
 			f->count--;
 			return;

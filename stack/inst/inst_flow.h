@@ -31,14 +31,14 @@ struct inst_flow_bucket {
 
 struct inst_flow {
 	struct inst_flow_bucket *buckets;
-	uint32_t mask;
+	uint32_t n; /* buckets */
 	uint32_t count;
 	struct base_hash_key key;
 	const char *flows; /* of object 0 */
 	size_t stride;
 };
 
-/** inst_flow_buckets() - Return: buckets for @max flows, a power of two. */
+/** inst_flow_buckets() - Return: buckets for @max flows. */
 uint32_t inst_flow_buckets(uint32_t max);
 
 /**

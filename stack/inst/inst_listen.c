@@ -101,7 +101,7 @@ static enum counter child_open(struct inst *in, struct inst_listener *l, struct 
 			      old ? &old->tcb : NULL, now);
 	if (old)
 		inst_conn_leave(in, old);
-	c->flow = *flow;
+	inst_conn_flow_set(c, flow);
 	c->hop = *hop;
 	c->flags = INST_C_CHILD | INST_C_ORPHAN;
 	c->listener = (uint16_t)(l - in->listeners);
@@ -153,11 +153,11 @@ static void accept_push(struct inst *in, struct inst_listener *l, struct inst_co
 	uint32_t i = inst_index(in, c);
 
 	c->flags |= INST_C_QUEUED;
-	c->event_next = INST_NONE;
+	c->flow.spare = INST_NONE;
 	if (l->accept_tail == INST_NONE)
 		l->accept_head = i;
 	else
-		in->conns[l->accept_tail].event_next = i;
+		in->conns[l->accept_tail].flow.spare = i;
 	l->accept_tail = i;
 	in->listeners_told += !l->told;
 	l->told = true;
@@ -169,12 +169,12 @@ static void accept_unlink(struct inst *in, struct inst_listener *l, uint32_t i)
 
 	while (at != i) {
 		prev = at;
-		at = in->conns[at].event_next;
+		at = in->conns[at].flow.spare;
 	}
 	if (prev == INST_NONE)
-		l->accept_head = in->conns[i].event_next;
+		l->accept_head = in->conns[i].flow.spare;
 	else
-		in->conns[prev].event_next = in->conns[i].event_next;
+		in->conns[prev].flow.spare = in->conns[i].flow.spare;
 	if (l->accept_tail == i)
 		l->accept_tail = prev;
 }
@@ -183,7 +183,7 @@ void inst_listen_settle(struct inst *in, struct inst_conn *c, unsigned int event
 {
 	struct inst_listener *l = &in->listeners[c->listener];
 
-	c->events |= (uint16_t)events;
+	c->timer.spare |= (uint16_t)events;
 	if (l->closing && !(events & TCP_EV_CLOSED)) {
 		tcp_abort(&c->tcb, now);
 		inst_conn_kick(in, c);
@@ -245,7 +245,7 @@ struct inst_conn *inst_accept(struct inst *in, struct inst_listener *l, void *us
 	c->user = user;
 	listener_leave(l);
 	/* What happened while it waited. */
-	if (c->events)
+	if (c->timer.spare)
 		inst_conn_event(in, c, 0);
 	return c;
 }

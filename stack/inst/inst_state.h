@@ -27,22 +27,22 @@ enum inst_conn_flag {
 	INST_C_ORPHAN = 0x08, /* the application has let go, or never had it */
 	INST_C_CHILD = 0x10,  /* passive and not accepted: listener holds */
 	INST_C_DEAD = 0x40,   /* dropped; the slot waits for the lists to let go */
-	INST_C_QUEUED = 0x20, /* on its listener's accept queue (linked by event_next) */
+	INST_C_QUEUED = 0x20, /* on its listener's accept queue (linked like events) */
 };
 
 struct inst_conn {
 	struct tcb tcb;
-	struct wire_flow flow;
+	struct wire_flow flow; /* spare: next of the event list or the accept queue */
 	struct ip_hop hop;
-	struct inst_timer timer;
+	struct inst_timer timer; /* spare: TCP_EV_* to be told */
 	uint32_t ready_next;
-	uint32_t event_next;
 	uint16_t listener;
 	uint8_t flags;
 	uint8_t unused;
-	uint16_t events; /* TCP_EV_* to be told */
 	void *user;
 };
+
+BASE_BUILD_CHECK(sizeof(struct inst_conn) == INST_CONN_BYTES);
 
 struct inst_listener {
 	struct tcp_listener tcp;
@@ -98,6 +98,15 @@ struct inst {
 static inline uint32_t inst_index(const struct inst *in, const struct inst_conn *c)
 {
 	return (uint32_t)(c - in->conns);
+}
+
+/** inst_conn_flow_set() - name @c's connection; its place in lists stays. */
+static inline void inst_conn_flow_set(struct inst_conn *c, const struct wire_flow *flow)
+{
+	uint32_t spare = c->flow.spare;
+
+	c->flow = *flow;
+	c->flow.spare = spare;
 }
 
 /* inst_conn.c */

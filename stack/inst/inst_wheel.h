@@ -28,8 +28,9 @@
 
 struct inst_timer {
 	uint32_t next, prev;
-	uint32_t tick; /* low bits of the deadline */
-	uint16_t slot; /* level * 64 + slot + 1; 0: not armed */
+	uint32_t tick;  /* low bits of the deadline */
+	uint16_t slot;  /* level * 64 + slot + 1; 0: not armed */
+	uint16_t spare; /* the object's own: two bytes that padding would waste */
 };
 
 struct inst_wheel {

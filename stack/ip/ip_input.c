@@ -29,7 +29,7 @@ static bool group_ours(const struct ip *ip, const union wire_addr *dst)
 	return false;
 }
 
-static enum counter addresses_judge(const struct ip *ip, struct ip_packet *p)
+static enum counter addresses_judge_slow(struct ip *ip, struct ip_packet *p)
 {
 	/* Duplicate address detection asks from the unspecified address (RFC 4862 5.4.2). */
 	bool dad = p->proto == WIRE_PROTO_ICMP6 && wire_addr_is_any(&p->src) &&
@@ -37,12 +37,24 @@ static enum counter addresses_judge(const struct ip *ip, struct ip_packet *p)
 
 	if (!dad && source_martian(ip, &p->src))
 		return CNT_ip_martian_src;
-	if (ip_addr_local(ip, &p->dst))
+	if (ip_addr_local(ip, &p->dst)) {
+		ip->judged_gen = ip->gen;
+		ip->judged_src = p->src;
+		ip->judged_dst = p->dst;
 		return CNT_none;
+	}
 	if (!group_ours(ip, &p->dst))
 		return CNT_ip_martian_dst;
 	p->group = true;
 	return CNT_none;
+}
+
+static inline enum counter addresses_judge(struct ip *ip, struct ip_packet *p)
+{
+	if (BASE_LIKELY(ip->judged_gen == ip->gen && wire_addr_equal(&p->src, &ip->judged_src) &&
+			wire_addr_equal(&p->dst, &ip->judged_dst)))
+		return CNT_none;
+	return addresses_judge_slow(ip, p);
 }
 
 static enum counter tcp_found(const struct ip_packet *p, const struct wire_frame_in *frame,

@@ -91,6 +91,9 @@ struct ip {
 	struct base_counters *counters;
 	uint32_t gen; /* a hop with another is stale */
 	uint32_t naddrs, nroutes;
+	uint32_t
+		judged_gen; /* ends that were last found good, and when: most packets repeat them */
+	union wire_addr judged_src, judged_dst;
 	struct ip_addr_entry addrs[IP_ADDRS_MAX];
 	struct ip_route routes[IP_ROUTES_MAX]; /* longest prefix first */
 

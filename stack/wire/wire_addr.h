@@ -29,6 +29,7 @@ union wire_addr {
 struct wire_flow {
 	union wire_addr local, remote;
 	uint16_t lport, rport;
+	uint32_t spare; /* whoever keeps the flow may use it: no part of the connection's name */
 };
 
 #define WIRE_ADDR_V4_MARK 0xffff0000u /* word 2 of a mapped address, as loaded on little endian */
