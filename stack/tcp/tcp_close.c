@@ -209,6 +209,7 @@ void tcp_fin_in(struct tcb *t, ztime_t now)
 	t->flags |= TCP_F_FIN_RCVD;
 	t->todo |= TCP_DO_ACK;
 	t->events |= TCP_EV_EOF;
+	tcp_ooo_free(t); /* nothing can lie beyond a FIN */
 	switch ((enum tcp_state)t->state) {
 	case TCP_ST_ESTABLISHED: tcp_set_state(t, TCP_ST_CLOSE_WAIT); break;
 	case TCP_ST_FIN_WAIT_1: /* had our FIN been acknowledged, the state were FIN_WAIT_2 by now */

@@ -80,6 +80,7 @@ void tcp_mss_update(struct tcb *t)
 	if (tcp_is(t, TCP_F_TS))
 		m -= TCP_TS_OPT_LEN;
 	t->mss = (uint16_t)m;
+	t->cc.cwnd = BASE_MAX(t->cc.cwnd, m); /* never less than one segment, or nothing could go */
 }
 
 /* What the peer's SYN or SYN-ACK offers and we want too. */

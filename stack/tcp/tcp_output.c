@@ -125,12 +125,18 @@ static uint32_t burst_max(const struct tcb *t, uint32_t mss)
 static uint32_t new_len(struct tcb *t, uint32_t mss)
 {
 	uint32_t avail = t->snd_end - t->snd_nxt, peer = tcp_peer_room(t), cwnd = cwnd_room(t);
-	uint32_t len = BASE_MIN(BASE_MIN(avail, peer), BASE_MIN(cwnd, burst_max(t, mss)));
-	uint32_t tail = len % mss;
+	uint32_t room = BASE_MIN(peer, cwnd), burst, len, tail;
 
-	if (len < avail && cwnd < BASE_MIN(peer, avail))
+	/* Nearly always: a short rest that fits everywhere. Its tail is all of it, for Nagle to judge. */
+	if (BASE_LIKELY(avail <= room && avail < mss))
+		return short_ok(t) ? avail : 0;
+	burst = burst_max(t, mss);
+	len = BASE_MIN(avail, room);
+	if (len < avail && cwnd < peer)
 		t->flags |= TCP_F_CWND_LIMITED;
-	if (len == avail) /* the whole rest: its short tail is for Nagle to judge */
+	len = BASE_MIN(len, burst);
+	tail = len % mss;
+	if (len == avail)
 		return tail && !short_ok(t) ? len - tail : len;
 	/* RFC 9293 3.8.6.2.1: not a sliver of a window, unless it is half of the largest there ever was. */
 	if (len < mss && len == peer && (len >= t->max_wnd / 2 || t->todo & TCP_DO_FORCE))
@@ -217,27 +223,25 @@ static unsigned out_fresh(struct tcb *t, struct wire_tcp *out, unsigned max, zti
 
 	if (!t->sent && t->unsent)
 		idle_restart(t, now);
-	while (n < max && !pace_held(t, now)) {
-		uint32_t mss = segment_room(t), len = 0;
-		bool fin;
+	do {
+		uint32_t mss = segment_room(t), len;
 
-		if (t->unsent)
-			len = new_len(t, mss);
-		fin = tcp_fin_unsent(t) && !t->unsent && tcp_peer_room(t) && cwnd_room(t);
-		if ((!len && !fin) || !out_new(t, &out[n], len, mss, now))
+		if (BASE_UNLIKELY(n == max) || pace_held(t, now))
+			break;
+		len = t->unsent ? new_len(t, mss) : 0;
+		if (!len && (t->unsent || !tcp_peer_room(t) || !cwnd_room(t)))
+			break;
+		if (!out_new(t, &out[n], len, mss, now))
 			break;
 		n++;
-	}
-	if (n) {
-		t->quick = 0; /* we answer: ACKs can ride on answers from now on */
-		t->seen_ms = tcp_now_ms(now);
-		if (t->xmit_mode == TCP_XMIT_NONE || t->xmit_mode == TCP_XMIT_PERSIST)
-			tcp_xmit_arm(t, now);
-		else if (t->xmit_mode == TCP_XMIT_TLP)
-			tcp_xmit_arm(
-				t,
-				now); /* RFC 8985 7.2: the probe is timed from the last transmission */
-	}
+	} while (t->unsent || BASE_UNLIKELY(tcp_fin_unsent(t)));
+	if (!n)
+		return 0;
+	t->quick = 0; /* we answer: ACKs can ride on answers from now on */
+	t->seen_ms = tcp_now_ms(now);
+	/* RFC 8985 7.2: a loss probe is timed from the last transmission; RFC 6298 5.1: the RTO runs on. */
+	if (t->xmit_mode != TCP_XMIT_RTO && t->xmit_mode != TCP_XMIT_REO)
+		tcp_xmit_arm(t, now);
 	return n;
 }
 

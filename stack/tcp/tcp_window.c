@@ -20,8 +20,9 @@ uint8_t tcp_window_scale(uint32_t bytes)
 static uint32_t window_room(const struct tcb *t)
 {
 	uint32_t room = t->rcv_queued < t->rcvbuf ? t->rcvbuf - t->rcv_queued : 0;
+	uint32_t most = 65535u << t->rcv_wscale;
 
-	return BASE_MIN(room, 65535u << t->rcv_wscale);
+	return BASE_MIN(room, most);
 }
 
 static uint32_t window_step(const struct tcb *t)

@@ -61,6 +61,7 @@ struct sim_app {
 	uint16_t pause;    /* chance of a pause after a write or a read */
 	uint16_t more;     /* chance that a write says that more follows */
 	uint64_t abort_at; /* abort after so many bytes received; UINT64_MAX: never */
+	bool blind;        /* bytes may be forged: do not compare them */
 	bool close_first;  /* close without waiting for the peer's FIN */
 	bool half_close;   /* shut down sending as soon as all is sent */
 	bool connected, shut, closed, eof;
@@ -115,7 +116,10 @@ struct sim {
 	bool wrap; /* initial sequence numbers shortly before zero */
 	bool tfo;
 	bool verbose;
-	char why[160]; /* first broken property */
+	bool check;      /* look at every connection after every call */
+	bool hostile;    /* somebody forges segments */
+	uint32_t forged; /* forged segments still to come */
+	char why[160];   /* first broken property */
 };
 
 /* sim_rng.c is small enough to live here. */
@@ -159,6 +163,12 @@ void sim_rebase(struct tcb *t, uint32_t to);
 void sim_app_run(struct sim_host *h, struct sim_conn *c);
 ztime_t sim_app_wake(const struct sim_conn *c, ztime_t now);
 const uint8_t *sim_bytes(uint64_t key, uint64_t offset, uint32_t *len);
+
+/* sim_check.c */
+void sim_check_tcb(struct sim *s, const struct tcb *t);
+
+/* sim_forge.c */
+void sim_forge(struct sim *s);
 
 /* sim_world.c */
 void sim_fail(struct sim *s, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

@@ -74,6 +74,10 @@ static void do_write(struct sim_host *h, struct sim_conn *c)
 
 static bool check_bytes(struct sim_host *h, struct sim_app *a, const uint8_t *data, uint32_t len)
 {
+	if (a->blind) {
+		a->got += len;
+		return true;
+	}
 	while (len) {
 		uint32_t n = len;
 		const uint8_t *want = sim_bytes(a->peer_key, a->got, &n);
@@ -101,7 +105,8 @@ static void read_some(struct sim_host *h, struct sim_conn *c)
 		if (!tcp_recv_take(&c->t, &iov, s->now))
 			return;
 		check_bytes(h, a, iov.data, iov.len);
-		sim_pkt_put(s, iov.owner);
+		if (iov.owner)
+			sim_pkt_put(s, iov.owner);
 	} else if (tcp_recv_peek(&c->t, &iov, 1) == 1) {
 		n = BASE_MIN(iov.len, most);
 		check_bytes(h, a, iov.data, n);
@@ -117,7 +122,7 @@ static void do_read(struct sim_host *h, struct sim_conn *c)
 
 	while (tcp_readable(&c->t) && h->sim->now >= a->read_at && !h->sim->why[0])
 		read_some(h, c);
-	if (a->got > a->to_get)
+	if (a->got > a->to_get && !a->blind)
 		sim_fail(h->sim, "more bytes arrive than were sent");
 	if (tcp_eof(&c->t))
 		a->eof = true;

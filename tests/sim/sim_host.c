@@ -17,6 +17,13 @@ static const union wire_addr addrs[2] = {
 	{ .b = { [10] = 0xff, 0xff, 10, 0, 0, 2 } },
 };
 
+static struct wire_flow flow_of(const struct sim_host *h, uint16_t lport, uint16_t rport)
+{
+	return (struct wire_flow){
+		.local = addrs[h->id], .remote = addrs[!h->id], .lport = lport, .rport = rport
+	};
+}
+
 /* ---------------------------------------------------------------- environment */
 
 static void *block_more(void *ctx, enum tcp_mem kind)
@@ -161,6 +168,8 @@ void sim_host_flush(struct sim_host *h, struct sim_conn *c)
 		if (++rounds > 2000)
 			sim_fail(h->sim, "tcp_output() does not come to an end");
 	} while (n == OUT_MAX && rounds <= 2000);
+	if (h->sim->check)
+		sim_check_tcb(h->sim, &c->t);
 	if (c->t.todo & ~(TCP_DO_SEND | TCP_DO_FORCE) ||
 	    (c->t.todo && !tcp_is(&c->t, TCP_F_PACING)))
 		sim_fail(h->sim, "todo %02x is left after tcp_output()", c->t.todo);
@@ -207,8 +216,7 @@ void sim_connect(struct sim_host *h, struct sim_conn *c)
 	struct sim *s = h->sim;
 
 	c->used = true;
-	c->flow = (struct wire_flow){ addrs[h->id], addrs[!h->id],
-				      (uint16_t)(40000 + (c - h->conn)), SERVER_PORT };
+	c->flow = flow_of(h, (uint16_t)(40000 + (c - h->conn)), SERVER_PORT);
 	tcp_connect(&c->t, &c->flow, c->path_mss, s->now);
 	if (s->wrap)
 		sim_rebase(&c->t, (uint32_t)-sim_range(&s->rng, 1, 20000));
@@ -232,7 +240,7 @@ static struct sim_conn *conn_find(struct sim_host *h, const struct wire_tcp *seg
 
 static void reply(struct sim_host *h, const struct wire_tcp *seg, struct wire_tcp *out)
 {
-	struct wire_flow f = { addrs[h->id], addrs[!h->id], seg->dport, seg->sport };
+	struct wire_flow f = flow_of(h, seg->dport, seg->sport);
 
 	emit_all(h, out, &f);
 }
@@ -261,7 +269,7 @@ static void child_open(struct sim_host *h, struct wire_tcp *seg, const struct wi
 
 static void to_listener(struct sim_host *h, struct wire_tcp *seg)
 {
-	struct wire_flow f = { addrs[h->id], addrs[!h->id], seg->dport, seg->sport };
+	struct wire_flow f = flow_of(h, seg->dport, seg->sport);
 	struct wire_tcp out;
 	enum counter why = CNT_none;
 	/* An end whose connection is over has nobody left to listen. */

@@ -88,6 +88,8 @@ static void cell_run(const struct cell *c, uint64_t share[2])
 	s->events_max = UINT64_MAX;
 	s->faults = UINT32_MAX;
 	s->why[0] = 0;
+	s->check = s->hostile = false;
+	s->forged = 0;
 	s->nconn = c->flows;
 	s->mtu_at = ZTIME_NEVER;
 	for (uint8_t h = 0; h < 2; h++) {

@@ -154,10 +154,7 @@ static void draw_fast_open(struct sim *s)
 	server->listener.tfo_max = 3;
 	for (unsigned i = 0; i < s->nconn; i++) {
 		struct sim_conn *c = &s->host[SIM_CLIENT].conn[i];
-		struct wire_flow f = { { .b = { [10] = 0xff, 0xff, 10, 0, 0, 2 } },
-				       { .b = { [10] = 0xff, 0xff, 10, 0, 0, 1 } },
-				       80,
-				       1 };
+		struct wire_flow f = { .remote = { .b = { [10] = 0xff, 0xff, 10, 0, 0, 1 } } };
 		uint64_t mac = tcp_tfo_mac(&server->env, &f);
 		uint64_t kind = sim_range(&s->rng, 0, 2);
 
@@ -166,6 +163,19 @@ static void draw_fast_open(struct sim *s)
 		if (c->t.u.tfo)
 			sim_app_run(&s->host[SIM_CLIENT], c); /* queue before connect */
 	}
+}
+
+/* Somebody forges segments: only invariants and an end are asked for. */
+static void draw_hostile(struct sim *s)
+{
+	s->check = s->hostile = true;
+	s->end = s->now + ztime_sec(900);
+	s->forged = (uint32_t)sim_range(&s->rng, 1, 60);
+	for (unsigned h = 0; h < 2; h++)
+		for (unsigned i = 0; i < s->nconn; i++) {
+			s->host[h].conn[i].doomed = true;
+			s->host[h].conn[i].app.blind = true;
+		}
 }
 
 static void draw_run(struct sim *s, uint64_t seed)
@@ -181,6 +191,9 @@ static void draw_run(struct sim *s, uint64_t seed)
 	s->end = s->now + TIME_MAX;
 	s->faults = (uint32_t)sim_range(r, 0, FAULTS_MAX);
 	s->why[0] = 0;
+	s->check = seed % 8 == 0;
+	s->forged = 0;
+	s->hostile = false;
 	s->wrap = sim_chance(r, 5000);
 	s->tfo = sim_chance(r, 1000);
 	s->nconn = (unsigned)sim_range(r, 1, 2);
@@ -209,6 +222,8 @@ static void draw_run(struct sim *s, uint64_t seed)
 	}
 	if (s->tfo)
 		draw_fast_open(s);
+	if (sim_chance(r, 500))
+		draw_hostile(s);
 }
 
 /* ---------------------------------------------------------------- driving it */
@@ -271,6 +286,8 @@ void sim_loop(struct sim *s)
 	ztime_t at;
 
 	while (!s->why[0] && (at = next_deadline(s)) != ZTIME_NEVER) {
+		if (at > s->end && s->hostile)
+			return;
 		if (at > s->end) {
 			sim_fail(s, "still busy after %lld s", (long long)(TIME_MAX / ZTIME_SEC));
 			return;
@@ -285,6 +302,8 @@ void sim_loop(struct sim *s)
 
 			sim_host_receive(&s->host[p->dst], p);
 		}
+		if (s->forged && sim_chance(&s->rng, 2000))
+			sim_forge(s);
 		if (s->mtu_at <= s->now)
 			mtu_change(s);
 		for (unsigned h = 0; h < 2; h++)
@@ -363,6 +382,9 @@ bool sim_run(struct sim *s, uint64_t seed)
 {
 	draw_run(s, seed);
 	sim_loop(s);
+	/* Forged bytes can leave two ends that disagree for good, as two real hosts would: they are given up. */
+	if (s->hostile && !s->why[0])
+		sim_clear(s);
 	if (!s->why[0])
 		sim_check_end(s);
 	if (!s->why[0])
