@@ -590,6 +590,24 @@ CASE(spawn_echo, F_ANY, "posix_spawn with file actions: the connection becomes s
 	reap("child", pid);
 }
 
+CASE(spawn_cloexec_dup, F_ANY, "posix_spawn: a close-on-exec connection is passed by a file action")
+{
+	posix_spawn_file_actions_t fa;
+	char *argv[] = { (char *)"p", (char *)"--exec", (char *)"echo", (char *)"0", NULL };
+	pid_t pid;
+
+	fcntl(c->a.fd, F_SETFD, FD_CLOEXEC);
+	if (!c->b.far)
+		fcntl(c->b.fd, F_SETFD, FD_CLOEXEC);
+	posix_spawn_file_actions_init(&fa);
+	posix_spawn_file_actions_adddup2(&fa, c->a.fd, 0);
+	SHOW(posix_spawn(&pid, "/proc/self/exe", &fa, NULL, argv, environ));
+	SHOW(end_close(&c->a));
+	echoed(c, 2000);
+	SHOW(end_shutdown(&c->b, SHUT_WR));
+	reap("child", pid);
+}
+
 CASE(spawn_unrelated, F_ANY, "posix_spawnp of another program; the connection goes on")
 {
 	char *argv[] = { (char *)"true", NULL };

@@ -40,6 +40,26 @@ struct lane {
 	unsigned char buf[ROOM];
 };
 
+/* Where in the stream the @n bytes at @b belong that came instead of those at @off. */
+static void tell_origin(const struct lane *l, uint64_t off, const unsigned char *b, size_t n)
+{
+	const int64_t reach = 8 << 20;
+	unsigned char want[16];
+
+	n = n > sizeof(want) ? sizeof(want) : n;
+	for (int64_t d = -reach; d <= reach && n >= 8; d++) {
+		if ((int64_t)off + d < 0)
+			continue;
+		stress_fill(l->key, off + d, want, n);
+		if (!memcmp(want, b, n)) {
+			fprintf(stderr, "stress_integrity: there are the bytes of %+lld\n",
+				(long long)d);
+			return;
+		}
+	}
+	fprintf(stderr, "stress_integrity: what is there is not of this stream\n");
+}
+
 static void wrong(const struct lane *l, const char *what, int kind)
 {
 	fprintf(stderr,
@@ -264,6 +284,7 @@ static bool read_step(struct lane *l, int kind, size_t n)
 
 	if (bad >= 0) {
 		l->off += bad;
+		tell_origin(l, l->off, l->buf + bad, r - bad);
 		wrong(l, "wrong byte", kind);
 	}
 	l->off += r;
