@@ -122,7 +122,10 @@ enum counter tcp_ack(struct tcb *t, const struct wire_tcp *seg, ztime_t now)
 		.tsecr = seg->tsecr,
 	};
 
-	t->probes = 0; /* the peer lives */
+	if (BASE_UNLIKELY(t->probes)) { /* the peer lives */
+		t->probes = 0;
+		tcp_keep_arm(t, now);
+	}
 	if (BASE_UNLIKELY(seq_gt(seg->ack, t->snd_nxt))) {
 		t->todo |= TCP_DO_ACK;
 		return CNT_tcp_ack_future;

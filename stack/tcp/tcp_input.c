@@ -412,5 +412,7 @@ enum counter tcp_input(struct tcb *t, struct wire_tcp *seg, ztime_t now)
 	if (BASE_UNLIKELY(seg->flags & TCP_FIN) && t->rcv_nxt == fin_at &&
 	    !tcp_is(t, TCP_F_FIN_RCVD))
 		tcp_fin_in(t, now); /* eighth */
+	else if (BASE_UNLIKELY(seg->flags & TCP_FIN))
+		tcp_ooo_fin(t, fin_at);
 	return CNT_none;
 }

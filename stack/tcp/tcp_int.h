@@ -248,6 +248,7 @@ void tcp_trim_back(struct wire_tcp *seg, uint32_t n);
 
 enum counter tcp_text(struct tcb *t, struct wire_tcp *seg, ztime_t now); /* tcp_reass.c */
 void tcp_ooo_free(struct tcb *t);
+void tcp_ooo_fin(struct tcb *t, uint32_t at);
 unsigned tcp_ooo_blocks(const struct tcb *t, struct wire_tcp_sack *out, unsigned max);
 uint32_t tcp_ooo_bytes(const struct tcb *t);
 void tcp_ack_policy(struct tcb *t, const struct wire_tcp *seg, ztime_t now); /* tcp_window.c */

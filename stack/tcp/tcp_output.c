@@ -204,7 +204,7 @@ static unsigned out_new(struct tcb *t, struct wire_tcp *out, uint32_t len, uint3
 		out->flags |= TCP_FIN;
 		t->flags |= TCP_F_FIN_SENT;
 	}
-	if (!t->unsent)
+	if (!t->unsent && len)
 		out->flags |= TCP_PSH;
 	if (BASE_UNLIKELY(tcp_is(t, TCP_F_ECN)) && len) {
 		out->ecn = 2; /* ECT(0): on new data only (RFC 3168 6.1.4, 6.1.5) */
@@ -265,7 +265,7 @@ static unsigned out_again(struct tcb *t, struct tcp_sent *s, struct wire_tcp *ou
 		out->flags |= TCP_FIN;
 	if (out->len > mss)
 		out->gso_size = (uint16_t)mss;
-	if (seq_ge(s->end, t->snd_end))
+	if (got && seq_ge(s->end, t->snd_end))
 		out->flags |= TCP_PSH;
 	out_urgent(t, out);
 	if (t->loss && t->ca_state != TCP_CA_OPEN) {

@@ -236,6 +236,14 @@ static struct tcp_range *range_for(struct tcb *t, struct wire_tcp *seg)
 	return r;
 }
 
+/* @r is what was heard of last. */
+static void range_first(struct tcb *t, struct tcp_range *r)
+{
+	range_unlink(t, r);
+	r->next = t->ooo;
+	t->ooo = r;
+}
+
 static enum counter out_of_order(struct tcb *t, struct wire_tcp *seg)
 {
 	struct tcp_range *r;
@@ -244,8 +252,10 @@ static enum counter out_of_order(struct tcb *t, struct wire_tcp *seg)
 
 	t->todo |= TCP_DO_ACK; /* RFC 5681 4.2: at once, so that the sender learns of the hole */
 	r = range_for(t, seg);
-	if (!seg->len)
+	if (!seg->len) {
+		range_first(t, r); /* RFC 2883 4 (3): the block around the duplicate follows it */
 		return CNT_tcp_rcv_known;
+	}
 	fresh = !r;
 	if (fresh)
 		r = range_new(t, seg->seq);
@@ -271,12 +281,22 @@ static enum counter out_of_order(struct tcb *t, struct wire_tcp *seg)
 		return why;
 	}
 	r->fin = why == CNT_none && (seg->flags & TCP_FIN);
-	if (!fresh)
-		range_unlink(t, r);
-	r->next = t->ooo;
-	t->ooo = r;
+	if (fresh) {
+		r->next = t->ooo;
+		t->ooo = r;
+	}
+	range_first(t, r);
 	range_merge(t, r);
 	return why;
+}
+
+/* A FIN at @at that is not next: kept with the island it ends, if there is one; reported in any case. */
+void tcp_ooo_fin(struct tcb *t, uint32_t at)
+{
+	t->todo |= TCP_DO_ACK;
+	for (struct tcp_range *r = t->ooo; r; r = r->next)
+		if (r->right == at)
+			r->fin = true;
 }
 
 void tcp_ooo_free(struct tcb *t)

@@ -231,6 +231,22 @@ Test(tcp_input, eighth_fin__out_of_order_waits_for_the_hole)
 	fix_end(f);
 }
 
+Test(tcp_input, eighth_fin__alone_and_early_is_reported_and_kept_with_its_island)
+{
+	struct fix *f = fix_established();
+
+	rx(f, SEG(.seq = 200, .flags = TCP_FIN)); /* no island ends there: forgotten */
+	expect_tx(f, SEG(.ack = 0));
+	rx(f, SEG(.seq = 100, .len = 100));
+	drop_tx(f);
+	rx(f, SEG(.seq = 200, .flags = TCP_FIN));
+	expect_tx(f, SEG(.ack = 0, .sack = { { 100, 201 } }));
+	rx(f, SEG(.len = 100));
+	expect_tx(f, SEG(.ack = 201));
+	expect_state(f, TCP_ST_CLOSE_WAIT);
+	fix_end(f);
+}
+
 Test(tcp_input, syn_sent__refused)
 {
 	struct fix *f = malloc(sizeof(*f));

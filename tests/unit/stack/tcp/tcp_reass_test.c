@@ -103,6 +103,18 @@ Test(tcp_reass, memory__no_block_means_dropped_and_sent_again)
 	fix_end(f);
 }
 
+Test(tcp_reass, duplicate__the_island_around_it_follows)
+{
+	struct fix *f = fix_established();
+
+	rx(f, SEG(.seq = 100, .len = 100));
+	rx(f, SEG(.seq = 300, .len = 100));
+	drop_tx(f);
+	cr_assert_eq(rx(f, SEG(.seq = 120, .len = 30)), CNT_tcp_rcv_known);
+	expect_tx(f, SEG(.ack = 0, .sack = { { 120, 150 }, { 100, 200 }, { 300, 400 } }));
+	fix_end(f);
+}
+
 Test(tcp_reass, filling_a_hole__is_acknowledged_at_once)
 {
 	struct fix *f = fix_established();

@@ -138,6 +138,20 @@ Test(tcp_timer, keepalive__probes_then_resets)
 	fix_end(f);
 }
 
+Test(tcp_timer, keepalive__an_answer_starts_the_idle_time_anew)
+{
+	struct fix *f = fix_established();
+
+	tcp_opt_set(&f->t, TCP_OPT_SET_KEEPIDLE_S, 10, f->now);
+	tcp_opt_set(&f->t, TCP_OPT_SET_KEEPALIVE, 1, f->now); /* 75 s between probes */
+	tick(f, S(11));
+	expect_tx(f, SEG(.seq = (uint32_t)-1));
+	rx(f, SEG());
+	tick(f, S(11));
+	expect_tx(f, SEG(.seq = (uint32_t)-1));
+	fix_end(f);
+}
+
 Test(tcp_timer, user_timeout__bounds_unacknowledged_data)
 {
 	struct fix *f = fix_established();
