@@ -31,8 +31,13 @@ static void forget(int fd)
 
 static void remember_copy(int fd, int copy)
 {
-	if (copy < 0 || call_is_foreign())
+	if (copy < 0)
 		return;
+	if (call_is_foreign()) { /* a vfork child prepares an exec: the number is not in our table */
+		if (sock_of(fd) && sock_of(fd)->row)
+			span_release(sock_of(fd), REASON_PASSED, RELEASE_MS);
+		return;
+	}
 	forget(copy);
 	if (sock_of(fd))
 		sock_dup(sock_of(fd), copy);

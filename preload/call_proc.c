@@ -168,6 +168,16 @@ EXPORT int execle(const char *path, const char *arg, ...)
 	return execve(path, argv, envp);
 }
 
+/* The copy loses FD_CLOEXEC, and what the actions hold cannot be read back. */
+EXPORT int posix_spawn_file_actions_adddup2(posix_spawn_file_actions_t *acts, int fd, int to)
+{
+	int saved = errno;
+
+	pass(fd);
+	errno = saved;
+	return real.posix_spawn_file_actions_adddup2(acts, fd, to);
+}
+
 EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *acts,
 		       const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {

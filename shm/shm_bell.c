@@ -27,8 +27,10 @@ void shm_waker_close(struct shm_waker *w, uint32_t tid)
 		shm_waker_wake(w, tid);
 	}
 	for (unsigned a = 0; a < SHM_ARENAS; a++) {
-		if (w->bell[a] && shm_self.arena[a].head)
-			shm_arena_bell_free(&shm_self.arena[a], w->bell[a], tid);
+		if (!w->bell[a] || !shm_self.arena[a].head)
+			continue;
+		shm_peer_forget_bell(w->bell[a]);
+		shm_arena_bell_free(&shm_self.arena[a], w->bell[a], tid);
 	}
 	shm_fd_close(w->efd);
 	*w = (struct shm_waker){.efd = -1};

@@ -571,6 +571,15 @@ void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd)
 	}
 }
 
+void shm_peer_forget_bell(unsigned bell)
+{
+	struct chan_guard g = chan_enter();
+
+	for (unsigned i = 0; i < chan.peers; i++)
+		chan.state->peer[i].told[bell / 64] &= ~(UINT64_C(1) << bell % 64);
+	chan_leave(&g);
+}
+
 static void ring_one(struct shm_peer *peer, unsigned bell)
 {
 	uint32_t seq = atomic_load_explicit(&peer->head->bell[bell].seq, memory_order_acquire);
@@ -598,7 +607,7 @@ static void peer_fetch_bells(struct shm_peer *peer, unsigned bell)
 	g = chan_enter();
 	for (unsigned budget = CHAN_BUDGET; budget && peer->bell_fd[bell] < 0 && got != GOT_NOTHING &&
 					    st->pending_count < CHAN_PENDING;
-	     budget--) {
+	     budget--) { /* no peer has a bell 0: then all are fetched */
 		unsigned i = (st->pending_first + st->pending_count) % CHAN_PENDING;
 
 		got = receive_one(peer, &st->pending[i].msg);
@@ -617,6 +626,7 @@ static void peer_fetch_bells(struct shm_peer *peer, unsigned bell)
 void shm_peer_ring(struct shm_peer *peer, uint32_t bells)
 {
 	if ((bells & 0xff) == 0xff) {
+		peer_fetch_bells(peer, 0);
 		for (unsigned bell = 1; bell < SHM_BELLS - 1; bell++)
 			ring_one(peer, bell);
 		return;

@@ -107,6 +107,43 @@ static uint64_t io_deadline(uint32_t timeout_us)
 	return timeout_us ? thread_now() + timeout_us * UINT64_C(1000) : 0;
 }
 
+/*
+ * A call that may sleep keeps its sock. A signal handler may jump out of it, or the thread may be cancelled:
+ * the hold is then found by the thread's next such call, from a frame that lies above, or by its end.
+ */
+struct hold {
+	struct sock *outer;
+	void *frame;
+};
+
+static void hold_begin(struct sock *s, struct hold *h)
+{
+	struct thread *t = &thread_self;
+
+	if (t->held && (void *)h > t->held_frame) {
+		struct sock *left = t->held;
+
+		t->held = NULL;
+		sock_put(left);
+	}
+	h->outer = t->held;
+	h->frame = t->held_frame;
+	sock_get(s);
+	t->held = s;
+	t->held_frame = h;
+}
+
+static void hold_end(struct sock *s, const struct hold *h)
+{
+	struct thread *t = &thread_self;
+	int saved = errno;
+
+	t->held = h->outer;
+	t->held_frame = h->frame;
+	sock_put(s);
+	errno = saved;
+}
+
 /* ---- not attached ---- */
 
 static void io_kernel_leave(struct sock *s, _Atomic uint32_t *busy)
@@ -469,6 +506,7 @@ static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 
 ssize_t io_recv(struct sock *s, const struct io_req *r)
 {
+	struct hold h;
 	ssize_t n;
 
 	if (!s->row)
@@ -480,9 +518,9 @@ ssize_t io_recv(struct sock *s, const struct io_req *r)
 		while (!s->conn) /* attach() is about to set it */
 			sys(SYS_sched_yield);
 	}
-	sock_get(s);
+	hold_begin(s, &h);
 	n = sock_of(r->fd) == s ? io_recv_attached(s, r) : io_real(r);
-	sock_put(s);
+	hold_end(s, &h);
 	return n;
 }
 
@@ -676,6 +714,7 @@ static ssize_t io_send_attached(struct sock *s, const struct io_req *r)
 ssize_t io_send(struct sock *s, const struct io_req *r)
 {
 	ssize_t n = IO_MOVED_ON;
+	struct hold h;
 
 	if (!s->row)
 		return io_real(r);
@@ -683,9 +722,9 @@ ssize_t io_send(struct sock *s, const struct io_req *r)
 		n = io_send_kernel(s, r);
 	if (n != IO_MOVED_ON)
 		return n;
-	sock_get(s);
+	hold_begin(s, &h);
 	n = sock_of(r->fd) == s ? io_send_attached(s, r) : io_real(r);
-	sock_put(s);
+	hold_end(s, &h);
 	return n;
 }
 

@@ -144,8 +144,10 @@ static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, 
 		}
 		if (got != -EAGAIN)
 			return done ? (ssize_t)done : file_fail(got);
-		if (done && sock_nonblock(s))
+		if (done && sock_nonblock(s)) {
+			atomic_fetch_add(&s->full_gen, 1);
 			break;
+		}
 		if (sock_nonblock(s)) {
 			atomic_fetch_add(&s->full_gen, 1);
 			if (!wait_unstall(s))

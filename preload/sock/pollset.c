@@ -293,6 +293,7 @@ static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 	p->copy[p->n + 1] = (struct pollfd){.fd = shm_chan_fd(), .events = POLLIN};
 	if (w) {
 		watch_all(p, w);
+		thread_waker_mend(w);
 		shm_waker_sleep(w, thread_tid());
 	}
 	each_waker(p, shm_waker_sleep);

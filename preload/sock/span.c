@@ -209,6 +209,38 @@ int span_cross(struct sock *s, uint64_t *limit)
 	return 0;
 }
 
+/* Lowered before the recall came, the ring not read to its end, and nothing sent by the kernel since. */
+static bool may_retract(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	uint64_t lower = atomic_load(&c->ctl.lower);
+
+	return !c->tx.recalled && c->ctl.span && atomic_load(&s->view.ctl->span_ack) != c->ctl.span &&
+	       atomic_load(&s->row->tx_off) == lower && atomic_load(&s->view.ctl->head) < lower;
+}
+
+/* The ring ends earlier than announced. Under tx.lock. */
+static void retract(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	uint64_t lower = atomic_load(&c->ctl.lower);
+	uint64_t head = atomic_load_explicit(&s->view.ctl->head, memory_order_acquire);
+
+	if (head < atomic_load(&c->ctl.lift))
+		head = atomic_load(&c->ctl.lift);
+	c->tx.recall = head;
+	c->tx.recalled = true;
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
+	if (atomic_load(&s->tx_busy) || atomic_load(&s->row->tx_off) != lower || head >= lower) {
+		c->tx.recalled = false;
+		return;
+	}
+	s->row->tx_shm -= lower - head;
+	atomic_store(&s->row->tx_off, head);
+	atomic_store_explicit(&c->ctl.lower, head, memory_order_release);
+	s->pinned = true;
+}
+
 /* A sender's answer to a recall: what the peer has not read goes through the kernel instead. */
 static void serve_recall(struct sock *s)
 {
@@ -228,6 +260,8 @@ static void serve_recall(struct sock *s)
 			lower_at(s, head, REASON_PEER_LOWERED);
 			s->pinned = true;
 		}
+	} else if (may_retract(s)) {
+		retract(s);
 	}
 	span_leave(&c->tx.lock, &g);
 	if (s->broken)
@@ -285,7 +319,7 @@ static bool freeze(struct sock *s)
 
 	atomic_fetch_or(&c->ctl.flags_rx, SHM_RX_RECALL); /* a full fence; pairs with may_lift() */
 	err = span_cross(s, &limit);
-	if (!err && c->rx.path == SHM_PATH_RING && limit == UINT64_MAX)
+	if (!err && c->rx.path == SHM_PATH_RING)
 		c->rx.frozen = true;
 	else if (!err && c->rx.path == SHM_PATH_KERNEL && limit == UINT64_MAX)
 		c->rx.direct = true;

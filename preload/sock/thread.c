@@ -1,6 +1,8 @@
 /* thread.c - per-thread state: birth, fork, death */
 #include "preload/sock/thread.h"
 
+#include "preload/sock/sock.h"
+
 #include <pthread.h>
 #include <string.h>
 #include <sys/rseq.h>
@@ -14,9 +16,13 @@ static void thread_end(void *arg)
 {
 	struct thread *t = arg;
 
+	/* a thread that was cancelled in a blocking call leaves by here */
 	if (t->waker_open)
 		shm_waker_close(&t->waker, t->tid);
 	t->waker_open = false;
+	if (t->held)
+		sock_put(t->held);
+	t->held = NULL;
 }
 
 void thread_init(void)
@@ -39,11 +45,18 @@ struct shm_waker *thread_waker(void)
 	return &t->waker;
 }
 
+void thread_waker_mend(struct shm_waker *w)
+{
+	while (w->sleepers)
+		shm_waker_wake(w, thread_tid());
+}
+
 void thread_forked(void)
 {
 	struct thread *t = &thread_self;
 
 	t->tid = 0;
+	t->held = NULL;
 	if (t->waker_open) {
 		/* the bells stay the parent's; only our copy of the eventfd goes */
 		memset(t->waker.bell, 0, sizeof(t->waker.bell));

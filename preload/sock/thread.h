@@ -12,11 +12,15 @@
 #include <stdbool.h>
 #include <time.h>
 
+struct sock;
+
 struct thread {
 	uint32_t tid;
 	bool waker_open;
 	uint8_t spin_shift;      /* the spin budget is halved this often: it did not pay lately */
 	struct shm_waker waker; /* for blocking calls, poll and select */
+	struct sock *held;       /* sock whose slow path the thread is in */
+	void *held_frame;        /* and that call's stack frame */
 	uint64_t poll_turn;      /* cycles when poll() last asked the kernel */
 	uint64_t random;         /* ZTCP_CHAOS */
 };
@@ -32,6 +36,9 @@ static inline uint32_t thread_tid(void)
 
 /* The thread's waker, made on first use; NULL when there is no eventfd to be had. */
 struct shm_waker *thread_waker(void);
+
+/* The thread's waker is no longer asleep: a jump out of a signal handler left it so. */
+void thread_waker_mend(struct shm_waker *w);
 
 /* In the child after fork: the surviving thread is a new one. */
 void thread_forked(void);

@@ -9,7 +9,6 @@
 #include "preload/sock/thread.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 
 enum {
@@ -198,45 +197,12 @@ static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t u
 	return n;
 }
 
-struct sleeper {
-	struct sock *s;
-	struct shm_waker *w;
-	short want;
-};
-
-static void sleep_end(const struct sleeper *sl)
-{
-	shm_waker_wake(sl->w, thread_tid());
-	if (sl->want & POLLOUT)
-		wait_want_space(sl->s, false);
-}
-
-/* The thread ends here: the call that slept holds a use of the sock. */
-static void sleep_cancelled(void *arg)
-{
-	const struct sleeper *sl = arg;
-
-	sleep_end(sl);
-	sock_put(sl->s);
-}
-
-static long sleep_cancellable(struct sleeper *sl, uint64_t until)
-{
-	long n;
-
-	pthread_cleanup_push(sleep_cancelled, sl);
-	n = sleep_on(sl->s, sl->want, sl->w, until);
-	pthread_cleanup_pop(0);
-	return n;
-}
-
 static int sleep_for(struct sock *s, short want, uint64_t deadline)
 {
 	struct shm_waker *w = thread_waker();
 	uint64_t begun = thread_now();
 	uint64_t stall = want & POLLOUT ? begun + STALL_NS : 0;
 	uint64_t until = deadline;
-	struct sleeper sl;
 	long n = 1;
 
 	if (!w)
@@ -248,11 +214,13 @@ static int sleep_for(struct sock *s, short want, uint64_t deadline)
 	wait_watch(s, w);
 	if (want & POLLOUT)
 		wait_want_space(s, true);
-	sl = (struct sleeper){s, w, want};
+	thread_waker_mend(w);
 	shm_waker_sleep(w, thread_tid());
 	if (!wait_ready(s, want))
-		n = sleep_cancellable(&sl, until);
-	sleep_end(&sl);
+		n = sleep_on(s, want, w, until);
+	shm_waker_wake(w, thread_tid());
+	if (want & POLLOUT)
+		wait_want_space(s, false);
 	wait_spin_end(false, thread_now() - begun);
 	if (n == 0 && until != deadline)
 		return 0; /* time to look for a stall */
