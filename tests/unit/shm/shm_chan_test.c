@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -75,6 +76,16 @@ static void child_ends_well(pid_t pid)
 	cr_assert(WIFEXITED(st), "child died by signal %d", WTERMSIG(st));
 	cr_assert_eq(WEXITSTATUS(st), 0, "child failed at a line = %d modulo 250",
 		     WEXITSTATUS(st) - 1);
+}
+
+/* A child that does not outlive the test. */
+static pid_t split(void)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+	return pid;
 }
 
 /* Poll the channels until a message comes. */
@@ -146,7 +157,7 @@ static void offers(void)
 
 Test(shm_chan, shm_chan_send__an_offer_and_its_answer_name_blocks_that_both_can_read, .init = setup)
 {
-	pid_t pid = fork();
+	pid_t pid = split();
 	struct shm_msg msg;
 	struct shm_peer *from;
 	struct shm_conn *c;
@@ -184,7 +195,7 @@ static void rings(void)
 
 Test(shm_chan, shm_peer_ring__once_a_sleep_whoever_sleeps, .init = setup)
 {
-	pid_t pid = fork();
+	pid_t pid = split();
 	struct shm_waker w;
 	struct shm_msg msg;
 	struct shm_peer *from = NULL;
@@ -218,7 +229,7 @@ Test(shm_chan, shm_chan_find__ranks_are_processes_of_one_port, .init = setup)
 	pid_t pid[2];
 
 	for (unsigned i = 0; i < 2; i++) {
-		pid[i] = fork();
+		pid[i] = split();
 		if (!pid[i]) {
 			NEED(shm_self_open() == 0 && shm_chan_listen(port) == 0 &&
 			     shm_chan_listen(port) == 0);
@@ -253,7 +264,7 @@ Test(shm_chan, shm_self_forked__the_child_has_an_arena_of_its_own_and_no_name, .
 
 	cr_assert_eq(shm_self_open(), 0);
 	cr_assert_eq(shm_chan_listen(port), 0);
-	pid = fork();
+	pid = split();
 	if (!pid) {
 		struct shm_head *parent = shm_self.arena[0].head;
 		struct shm_peer *peer;
@@ -285,7 +296,7 @@ Test(shm_chan, shm_self_forked__the_child_has_an_arena_of_its_own_and_no_name, .
 Test(shm_chan, shm_chan_poll__a_dead_peer_whose_socket_a_child_inherited_is_forgotten,
      .init = setup, .timeout = 20)
 {
-	pid_t peer = fork(), heir;
+	pid_t peer = split(), heir;
 	struct shm_msg msg;
 	struct shm_peer *from;
 
@@ -299,7 +310,7 @@ Test(shm_chan, shm_chan_poll__a_dead_peer_whose_socket_a_child_inherited_is_forg
 	from = shm_peer_self() + 1;
 	while (!known(from))
 		;
-	heir = fork();
+	heir = split();
 	if (!heir) {
 		shm_self_forked();
 		pause();
@@ -456,7 +467,7 @@ Test(shm_chan, shm_chan_poll__each_kind_of_garbage_closes_that_channel, .init = 
 	for (enum raw_way way = 0; way < RAW_WAYS; way++) {
 		struct shm_msg msg;
 		struct shm_peer *from;
-		pid_t pid = fork();
+		pid_t pid = split();
 		int st = 0;
 
 		if (!pid) {
@@ -483,7 +494,7 @@ Test(shm_chan, shm_chan_poll__no_message_leaves_a_descriptor_behind, .init = set
 	struct shm_msg msg;
 	struct shm_peer *from;
 	long before;
-	pid_t pid = fork();
+	pid_t pid = split();
 
 	if (!pid) {
 		child_waits();
@@ -524,7 +535,7 @@ Test(shm_chan, shm_chan_poll__a_flood_does_not_keep_the_reader, .init = setup, .
 	pid_t pid[3];
 
 	for (unsigned i = 0; i < 3; i++) {
-		pid[i] = fork();
+		pid[i] = split();
 		if (!pid[i]) {
 			struct shm_msg m = { .type = SHM_MSG_BELL,
 					     .version = SHM_VERSION,
