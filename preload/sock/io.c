@@ -17,6 +17,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <poll.h>
 #include <string.h>
 
@@ -313,11 +314,7 @@ static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, 
 /* A peer that was killed with bytes of ours unread makes the kernel's TCP answer with a reset: say so, once. */
 static ssize_t end_of_stream(struct sock *s, ssize_t n)
 {
-	const struct shm_ctl *peer = s->view.ctl;
-	struct shm_conn *c = s->conn;
-
-	if (n || s->reset_told || !c->tx.ring || peer->flags_tx & SHM_TX_FIN ||
-	    atomic_load(&peer->head) >= atomic_load(&c->ctl.tail) || c->tx.recalled)
+	if (n || s->reset_told || !ready_reset(s))
 		return n;
 	s->reset_told = true;
 	return -ECONNRESET;
@@ -632,7 +629,31 @@ static ssize_t send_recalled(struct sock *s, int flags, size_t done)
 	return 0;
 }
 
-static ssize_t io_send_ring(struct sock *s, const struct io_req *r, int flags)
+/* A blocking send that does not fit at once is not torn by another thread's. */
+static void turn_take(struct sock *s)
+{
+	struct timespec look = {0, 10000000};
+	uint32_t me = thread_tid(), holder = 0;
+
+	while (!atomic_compare_exchange_strong(&s->writer, &holder, me)) {
+		if (holder == me) /* a signal handler, or a call that was jumped out of */
+			return;
+		if (sys(SYS_futex, &s->writer, FUTEX_WAIT_PRIVATE, holder, &look, 0, 0) == -ETIMEDOUT &&
+		    sys(SYS_tkill, holder, 0) == -ESRCH)
+			atomic_compare_exchange_strong(&s->writer, &holder, 0);
+		holder = 0;
+	}
+}
+
+static void turn_give(struct sock *s)
+{
+	if (atomic_load_explicit(&s->writer, memory_order_relaxed) != thread_tid())
+		return;
+	atomic_store(&s->writer, 0);
+	sys(SYS_futex, &s->writer, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+}
+
+static ssize_t send_ring(struct sock *s, const struct io_req *r, int flags)
 {
 	struct shm_conn *c = s->conn;
 	size_t total = io_total(r), done = 0;
@@ -677,6 +698,19 @@ static bool send_is_kernel(const struct io_req *r, int flags)
 	return flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN) || (r->msg && r->msg->msg_controllen) ||
 	       (r->addr && (io_bad_pointer(r->addr) || r->addr_len > sizeof(struct sockaddr_storage))) ||
 	       (r->call == IO_PWRITEV2 && r->flags & ~(RWF_NOWAIT | RWF_HIPRI | RWF_DSYNC | RWF_SYNC));
+}
+
+static ssize_t io_send_ring(struct sock *s, const struct io_req *r, int flags)
+{
+	bool blocks = !(flags & MSG_DONTWAIT) && !sock_nonblock(s);
+	ssize_t n;
+
+	if (blocks)
+		turn_take(s);
+	n = send_ring(s, r, flags);
+	if (blocks)
+		turn_give(s);
+	return n;
 }
 
 static ssize_t io_send_attached(struct sock *s, const struct io_req *r)
@@ -799,7 +833,7 @@ ssize_t io_write(struct sock *s, int fd, const void *buf, size_t n)
 
 	if (unlikely(!c || chaos_on() || !n) || unlikely(!hot_enter(s, fd, c, &c->tx.lock)))
 		return IO_NOT_SIMPLE;
-	if (likely(c->tx.path == SHM_PATH_RING)) {
+	if (likely(c->tx.path == SHM_PATH_RING && !atomic_load_explicit(&s->writer, memory_order_relaxed))) {
 		done = shm_ring_put(c, buf, n);
 		if (!done && shm_ring_room(c, s->view.ctl, n) >= (ssize_t)n)
 			done = shm_ring_put(c, buf, n);

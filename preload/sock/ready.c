@@ -43,6 +43,15 @@ short ready_ask(struct sock *s, short want)
 	return p.revents;
 }
 
+bool ready_reset(const struct sock *s)
+{
+	const struct shm_ctl *peer = s->view.ctl;
+	const struct shm_conn *c = s->conn;
+
+	return s->kernel_bits & POLLRDHUP && c->tx.ring && !(peer->flags_tx & SHM_TX_FIN) && !c->tx.recalled &&
+	       atomic_load(&peer->head) < atomic_load(&c->ctl.tail);
+}
+
 short ready_now(struct sock *s, short want)
 {
 	struct shm_conn *c = s->conn;
@@ -55,6 +64,8 @@ short ready_now(struct sock *s, short want)
 	bits = s->kernel_bits;
 	if (bits) {
 		bits |= POLLIN | POLLRDNORM;
+		if (ready_reset(s))
+			bits |= s->reset_told ? POLLHUP : POLLHUP | POLLERR;
 		kernel |= POLLIN; /* and an error, which only the kernel knows */
 	} else if (atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) & SHM_TX_FIN) {
 		kernel |= POLLIN; /* its FIN is on the way */

@@ -43,6 +43,7 @@ struct sock {
 	struct shm_peer *peer;
 	const struct shm_pulse *pulse; /* the peer's, when conn is set */
 	uint32_t gen;                  /* its close_gen as last acted on */
+	_Atomic uint32_t writer;       /* tid of a thread in the middle of a blocking send: others wait */
 	uint32_t streak;               /* receives that had to wait since the last send */
 	struct shm_conn *own;  /* our block while an offer is out */
 	uint64_t peer_cookie;  /* SO_COOKIE of the other end, as the kernel confirmed it */
