@@ -96,6 +96,9 @@ uint32_t zbuf_refs(const void *ptr);
  */
 size_t zbuf_size(const void *ptr);
 
+/** zbuf_left() - Return: bytes from @ptr to the end of its buffer or grain, 0 for none of ours. */
+size_t zbuf_left(const void *ptr);
+
 /**
  * zbuf_done_set() - run @done(@arg, buffer, bytes) at the last zbuf_free() of the buffer @ptr is
  * in; once.

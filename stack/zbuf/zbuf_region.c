@@ -277,6 +277,17 @@ size_t zbuf_size(const void *ptr)
 	return r ? (size_t)1 << r->shift : 0;
 }
 
+size_t zbuf_left(const void *ptr)
+{
+	struct zbuf_region *r = zbuf_region_find(ptr);
+	const char *end;
+
+	if (!r)
+		return 0;
+	end = zbuf_data(r, zbuf_desc(r, ptr)) + ((size_t)1 << r->shift);
+	return (size_t)((end < r->end ? end : r->end) - (const char *)ptr);
+}
+
 void zbuf_done_set(const void *ptr, zbuf_done_fn done, void *arg)
 {
 	struct zbuf_region *r = zbuf_region_find(ptr);

@@ -1,0 +1,172 @@
+/* ztcp_native.c - the native interface: one device, one instance, one pool */
+#include "stack/include/ztcp.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+
+#define BATCH 32
+
+struct ztcp {
+	struct dev *dev;
+	struct inst *in;
+	size_t inst_at, bytes;          /* within and of the mapping */
+	unsigned int unsent_at, unsent; /* frames the device has not taken yet */
+	struct wire_frame_out out[BATCH];
+};
+
+struct ztcp *ztcp_new(struct dev *dev, struct zbuf_mem_pool *pool, const struct inst_config *cfg,
+		      ztime_t now)
+{
+	struct inst_config c = *cfg;
+	size_t at = (sizeof(struct ztcp) + 63) & ~(size_t)63, size;
+	struct ztcp *z;
+
+	c.ip.mac = dev->mac;
+	c.ip.mtu = dev->mtu;
+	c.ip.offloads = dev->offloads;
+	zbuf_wire_ops(pool, &c.buf);
+	size = inst_size(&c);
+	if (!size) {
+		errno = EINVAL;
+		return NULL;
+	}
+	/* Touched as connections come: a large limit costs address space only. */
+	z = mmap(NULL, at + size, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (z == MAP_FAILED)
+		return NULL;
+	z->dev = dev;
+	z->inst_at = at;
+	z->bytes = at + size;
+	z->in = inst_init((char *)z + at, &c, now);
+	return z;
+}
+
+void ztcp_free(struct ztcp *z)
+{
+	inst_fini(z->in);
+	munmap(z, z->bytes);
+}
+
+struct inst *ztcp_inst(struct ztcp *z)
+{
+	return z->in;
+}
+
+/*
+ * What a full device has left over goes first: no frame is built while one waits, so its payload
+ * stays good.
+ */
+static unsigned int flush(struct ztcp *z, ztime_t now)
+{
+	unsigned int sent = dev_send(z->dev, &z->out[z->unsent_at], z->unsent, now);
+
+	z->unsent_at += sent;
+	z->unsent -= sent;
+	return sent;
+}
+
+static unsigned int send_ready(struct ztcp *z, ztime_t now)
+{
+	unsigned int moved = flush(z, now);
+
+	while (!z->unsent && moved < 4 * BATCH) {
+		z->unsent_at = 0;
+		z->unsent = inst_output(z->in, z->out, BATCH, now);
+		if (!z->unsent)
+			break;
+		moved += flush(z, now);
+	}
+	return moved;
+}
+
+unsigned int ztcp_poll(struct ztcp *z, ztime_t now)
+{
+	struct wire_frame_in in[BATCH];
+	unsigned int moved = 0, n;
+
+	/* Input could free what waiting frames borrow. */
+	if (z->unsent && (moved = flush(z, now), z->unsent))
+		return moved;
+	n = dev_recv(z->dev, in, BATCH, now);
+	if (n)
+		inst_input(z->in, in, n, now);
+	return moved + n + send_ready(z, now);
+}
+
+ztime_t ztcp_deadline(const struct ztcp *z)
+{
+	return z->unsent ? 0 : ztime_min(inst_deadline(z->in), dev_deadline(z->dev));
+}
+
+bool ztcp_event(struct ztcp *z, struct inst_event *ev)
+{
+	return inst_event_take(z->in, ev);
+}
+
+struct inst_conn *ztcp_connect(struct ztcp *z, const union wire_addr *to, uint16_t port, void *user,
+			       ztime_t now)
+{
+	struct inst_conn *c = inst_conn_new(z->in, user);
+	struct wire_flow flow = { .rport = port };
+	int err;
+
+	if (!c) {
+		errno = ENOBUFS;
+		return NULL;
+	}
+	flow.remote = *to;
+	if (wire_addr_is_v4(to))
+		flow.local = wire_addr_v4(0);
+	err = inst_connect(z->in, c, &flow, now);
+	if (!err)
+		return c;
+	inst_close(z->in, c, now);
+	errno = -err;
+	return NULL;
+}
+
+int64_t ztcp_send_ref(struct ztcp *z, struct inst_conn *c, const void *data, uint32_t len,
+		      unsigned int flags, ztime_t now)
+{
+	const char *p = data;
+	int64_t sum = 0;
+
+	while (len) {
+		/*
+		 * A reference stands for one buffer or grain: a piece must not cross into the next.
+		 */
+		size_t size = zbuf_size(p), left;
+		struct wire_tcp_iov iov = { .data = (const uint8_t *)p };
+		int64_t n;
+
+		if (!size)
+			return sum ? sum : -EFAULT;
+		left = zbuf_left(p);
+		iov.len = len < left ? len : (uint32_t)left;
+		iov.owner = zbuf_get(p);
+		n = inst_send_iov(z->in, c, &iov, iov.len < len ? flags | TCP_SEND_MORE : flags,
+				  now);
+		if (n <= 0) {
+			zbuf_free(p);
+			return sum ? sum : n;
+		}
+		sum += n;
+		if (n < iov.len)
+			break;
+		p += n;
+		len -= (uint32_t)n;
+	}
+	return sum;
+}
+
+uint32_t ztcp_recv_ref(struct ztcp *z, struct inst_conn *c, const void **data, ztime_t now)
+{
+	struct wire_tcp_iov iov;
+
+	if (!tcp_recv_take(inst_conn_tcb(c), &iov, now))
+		return 0;
+	inst_conn_kick(z->in, c);
+	*data = iov.data;
+	return iov.len;
+}

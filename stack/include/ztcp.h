@@ -1,0 +1,83 @@
+/* ztcp.h - the native interface: TCP by calls, without descriptors, system calls or copies
+ *
+ * What it does: joins a device, an instance and a buffer pool into one object that its owner
+ * drives by ztcp_poll(). For reactors (SPDK and the like) and for programs written for it;
+ * unmodified programs use the preload library. Memory: ztcp_new() maps what the configuration asks
+ * for; the device and the pool stay the caller's. Buffers are those of zbuf.h: zbuf_malloc(),
+ * zbuf_free(), zbuf_done_set(), zbuf_region_add() for memory of other owners. Thread: all calls on
+ * one struct ztcp come from one thread at a time; buffers may be freed by any.
+ *
+ *     z = ztcp_new(dev, pool, &cfg, now);
+ *     for (;;) {
+ *             ztcp_poll(z, now);
+ *             while (ztcp_event(z, &ev))
+ *                     ... ztcp_send_ref(z, ev.conn, ...), ztcp_recv_ref(z, ev.conn, ...)
+ *             wait until ztcp_deadline(z) or dev_fd() is readable
+ *     }
+ */
+#ifndef ZTCP_ZTCP_H
+#define ZTCP_ZTCP_H
+
+#include "stack/dev/dev.h"
+#include "stack/inst/inst.h"
+#include "stack/zbuf/zbuf.h"
+
+struct ztcp;
+
+/**
+ * ztcp_new() - an instance on @dev
+ * @dev:  open; its address, MTU and offloads are taken over
+ * @pool: where received and copied bytes live
+ * @cfg:  from inst_config_defaults(); ip.mac, ip.mtu, ip.offloads and buf are set here
+ *
+ * Return: the object, or NULL and errno (EINVAL, ENOMEM).
+ */
+struct ztcp *ztcp_new(struct dev *dev, struct zbuf_mem_pool *pool, const struct inst_config *cfg,
+		      ztime_t now);
+
+/** ztcp_free() - drop all connections without a word, give back all buffers; @dev stays open. */
+void ztcp_free(struct ztcp *z);
+
+/**
+ * ztcp_inst() - the instance, for addresses, routes, options, listeners and everything not
+ * repeated here.
+ */
+struct inst *ztcp_inst(struct ztcp *z);
+
+/**
+ * ztcp_poll() - take what has arrived, run what is due, send what is ready; bounded work
+ *
+ * Return: frames moved; 0 means that nothing happens before ztcp_deadline() or the next frame.
+ */
+unsigned int ztcp_poll(struct ztcp *z, ztime_t now);
+
+/** ztcp_deadline() - Return: when ztcp_poll() must be called at the latest; 0: at once. */
+ztime_t ztcp_deadline(const struct ztcp *z);
+
+/** ztcp_event() - as inst_event_take(). */
+bool ztcp_event(struct ztcp *z, struct inst_event *ev);
+
+/** ztcp_connect() - open to @to and @port. Return: the connection, or NULL and errno. */
+struct inst_conn *ztcp_connect(struct ztcp *z, const union wire_addr *to, uint16_t port, void *user,
+			       ztime_t now);
+
+/**
+ * ztcp_send_ref() - send @len bytes without a copy
+ * @data: in a zbuf or in a registered region; for each piece taken a reference to its buffer is
+ *        got, and given back when its last byte has been acknowledged: then the buffer's done
+ * callback runs, once the caller has freed its own
+ *
+ * Return: bytes taken, or -errno as tcp_send().
+ */
+int64_t ztcp_send_ref(struct ztcp *z, struct inst_conn *c, const void *data, uint32_t len,
+		      unsigned int flags, ztime_t now);
+
+/**
+ * ztcp_recv_ref() - take the next received bytes without a copy
+ * @data: set to the bytes; the caller gives them back by zbuf_free(*data)
+ *
+ * Return: bytes, 0 when none are there.
+ */
+uint32_t ztcp_recv_ref(struct ztcp *z, struct inst_conn *c, const void **data, ztime_t now);
+
+#endif

@@ -1,0 +1,160 @@
+/*
+ * ztcp_native_test.c - two programs on the native interface: nothing is copied by them, everything
+ * comes back
+ */
+#include "stack/include/ztcp.h"
+
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "stack/dev/dev_wire.h"
+
+struct fix {
+	struct zbuf_mem_pool *pool;
+	struct dev *dev[2];
+	struct ztcp *z[2];
+	union wire_addr addr[2];
+	struct inst_listener *l;
+	struct inst_conn *child;
+	ztime_t now;
+	size_t got;
+	uint8_t sum;
+};
+
+static void take(struct fix *f)
+{
+	const void *data;
+	uint32_t n;
+
+	while (f->child && (n = ztcp_recv_ref(f->z[1], f->child, &data, f->now)) != 0) {
+		cr_expect_eq(zbuf_mem_pool(data), f->pool);
+		for (uint32_t i = 0; i < n; i++)
+			f->sum += ((const uint8_t *)data)[i];
+		f->got += n;
+		zbuf_free(data);
+	}
+}
+
+static void run(struct fix *f, ztime_t until)
+{
+	struct inst_event ev;
+
+	while (f->now < until) {
+		unsigned int moved = ztcp_poll(f->z[0], f->now) + ztcp_poll(f->z[1], f->now);
+		ztime_t at;
+
+		while (ztcp_event(f->z[0], &ev))
+			;
+		while (ztcp_event(f->z[1], &ev))
+			if (ev.events & INST_EV_ACCEPT)
+				f->child = inst_accept(ztcp_inst(f->z[1]), f->l, NULL);
+		take(f);
+		if (moved)
+			continue;
+		at = ztime_min(ztcp_deadline(f->z[0]), ztcp_deadline(f->z[1]));
+		f->now = at > until ? until : ztime_max(at, f->now + 1);
+	}
+}
+
+static void start(struct fix *f)
+{
+	struct dev_wire_config wire = { .mtu = 1500, .depth = 256, .delay = 1000 };
+	union wire_addr any = wire_addr_v4(0);
+	struct inst_config cfg;
+
+	memset(f, 0, sizeof(*f));
+	f->now = ZTIME_SEC;
+	f->pool = zbuf_mem_pool_new(64 << 20, ZBUF_PAGES_ANY);
+	cr_assert_eq(dev_wire_new(&wire, f->dev), 0);
+	inst_config_defaults(&cfg);
+	cfg.conns_max = 16;
+	for (int i = 0; i < 2; i++) {
+		f->z[i] = ztcp_new(f->dev[i], f->pool, &cfg, f->now);
+		cr_assert_not_null(f->z[i]);
+		f->addr[i] = wire_addr_v4(0x0a000001u + (uint32_t)i);
+		cr_assert_eq(ip_addr_add(inst_ip(ztcp_inst(f->z[i])), &f->addr[i], 24, f->now), 0);
+	}
+	cr_assert_eq(inst_listen(ztcp_inst(f->z[1]), &any, 7, 4, NULL, &f->l), 0);
+}
+
+static void end(struct fix *f)
+{
+	for (int i = 0; i < 2; i++) {
+		ztcp_free(f->z[i]);
+		dev_close(f->dev[i]);
+	}
+	cr_expect_eq(zbuf_mem_pool_free(f->pool), 0, "buffers are left");
+}
+
+static void count_done(void *arg, void *data, size_t len)
+{
+	(void)data;
+	(void)len;
+	(*(int *)arg)++;
+}
+
+Test(ztcp_native, ztcp_send_ref__done_runs_when_the_last_byte_is_acknowledged)
+{
+	struct inst_conn *c;
+	uint8_t sum = 0;
+	int done = 0;
+	char *buf;
+	struct fix f;
+
+	start(&f);
+	c = ztcp_connect(f.z[0], &f.addr[1], 7, NULL, f.now);
+	cr_assert_not_null(c);
+	run(&f, f.now + ztime_ms(1));
+	buf = zbuf_malloc(f.pool, 60000);
+	for (int i = 0; i < 60000; i++)
+		sum += (uint8_t)(buf[i] = (char)(i * 7));
+	zbuf_done_set(buf, count_done, &done);
+	cr_assert_eq(ztcp_send_ref(f.z[0], c, buf, 60000, 0, f.now), 60000);
+	zbuf_free(buf);
+	cr_expect_eq(done, 0);
+	ztcp_poll(f.z[0], f.now);
+	cr_expect_eq(done, 0, "sent is not acknowledged");
+	run(&f, f.now + ztime_ms(100));
+	cr_expect_eq(done, 1);
+	cr_expect(f.got == 60000 && f.sum == sum);
+	end(&f);
+}
+
+Test(ztcp_native, ztcp_send_ref__registered_memory_grain_by_grain)
+{
+	char *mem = aligned_alloc(4096, 64 << 10);
+	struct inst_conn *c;
+	struct fix f;
+	int done = 0;
+
+	start(&f);
+	memset(mem, 3, 64 << 10);
+	cr_assert_eq(zbuf_region_add(mem, 64 << 10, 4096, count_done, &done), 0);
+	c = ztcp_connect(f.z[0], &f.addr[1], 7, NULL, f.now);
+	run(&f, f.now + ztime_ms(1));
+	cr_assert_eq(ztcp_send_ref(f.z[0], c, mem + 100, 20000, 0, f.now), 20000);
+	cr_expect_eq(zbuf_region_remove(mem), -EBUSY);
+	run(&f, f.now + ztime_ms(100));
+	cr_expect_eq(f.got, 20000);
+	cr_expect_eq(done, 5, "%d grains", done);
+	cr_expect_eq(zbuf_region_remove(mem), 0);
+	cr_expect_eq(ztcp_send_ref(f.z[0], c, mem, 10, 0, f.now), -EFAULT);
+	free(mem);
+	end(&f);
+}
+
+Test(ztcp_native, ztcp_connect__errors)
+{
+	union wire_addr far = wire_addr_v4(0x08080808);
+	struct fix f;
+
+	start(&f);
+	errno = 0;
+	cr_expect_null(ztcp_connect(f.z[0], &far, 7, NULL, f.now));
+	cr_expect_eq(errno, ENETUNREACH);
+	run(&f, f.now + ztime_ms(1));
+	cr_expect_eq(inst_conn_count(ztcp_inst(f.z[0])), 0);
+	end(&f);
+}
