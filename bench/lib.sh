@@ -265,6 +265,13 @@ operations() {
 	awk -v r="$r" -v t="$SECS" 'BEGIN { printf "%d\n", r ? r * t + 1 : 20000 }'
 }
 
+# Nanoseconds that a cache line takes between the two cores and back, now.
+line_trip() {
+	local program=$TREE/build/release/tests/bin/micro_line ns
+	[ -x "$program" ] && [ "$S_CORE" != "$C_CORE" ] || return 0
+	ns=$(timeout 10 "$program" "$S_CORE" "$C_CORE") && echo "$ns" >>"$TMP/line"
+}
+
 psi() { awk '/^some/ { sub("avg10=", "", $2); print $2 }' /proc/pressure/cpu 2>/dev/null || echo -; }
 
 # Other work on the machine must have died down before a run whose figures are to be kept.
@@ -338,9 +345,13 @@ bench_main() {
 	ROUND=0
 	one_round
 	for ((ROUND = 1; ROUND <= PAIRS; ROUND++)); do
+		line_trip
 		one_round
 	done
+	line_trip
 	fact pressure "$before	$(psi)"
+	[ ! -s "$TMP/line" ] || fact line "$(sort -g "$TMP/line" |
+		awk '{ v[NR] = $1 } END { printf "%d\t%d\t%d\n", v[int((NR + 1) / 2)], v[1], v[NR] }')"
 	fact foreign "$(sort -g "$TMP/foreign" |
 		awk '{ v[NR] = $1 } END { printf "%.0f\t%.0f\n", v[int((NR + 1) / 2)], v[NR] }')"
 	for c in "${CFGS[@]}"; do

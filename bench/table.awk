@@ -97,6 +97,7 @@ BEGIN {
 	if (first == "" && $3 == "kernel") first = $2; next }
 /^#lifted/ { lifted[++nlifted] = $2 ": " $3 " at the server, " $4 " at the client"; next }
 /^#pressure/ { pressure = $2 " before, " $3 " after"; next }
+/^#line/ { trip = "; a cache line between the cores and back: " $2 " ns (" $3 " - " $4 ")"; next }
 /^#foreign/ { foreign = $2 " % in the middle, " $3 " % at most"; next }
 /^#/ { key = substr($1, 2); fact[key] = $2; next }
 { k = $1 SUBSEP $2 SUBSEP $3; val[k, ++n[k]] = $6 + 0 }
@@ -116,7 +117,7 @@ END {
 		for (i = 1; i <= ncase; i++) show_brief(i)
 		print "\n  kernel: the better of one core each and both on one core; ztcp: one core each"
 		for (i = 1; i <= nlifted; i++) print "  connections lifted to shared memory, " lifted[i]
-		print "  CPU pressure (some avg10): " pressure "; CPU used by others meanwhile: " foreign
+		print "  CPU pressure (some avg10): " pressure "; CPU used by others meanwhile: " foreign trip
 		exit
 	}
 	print fact["workload"] ": " fact["about"]
@@ -125,7 +126,7 @@ END {
 	print line
 	for (i = 1; i <= ncase; i++) show(i)
 	for (i = 1; i <= nlifted; i++) print "  connections lifted: " lifted[i]
-	print "  CPU pressure (some avg10): " pressure "; CPU used by others meanwhile: " foreign
+	print "  CPU pressure (some avg10): " pressure "; CPU used by others meanwhile: " foreign trip
 	print "  " fact["cpu"] ", " fact["memory"] ", " fact["virtual"] ", Linux " fact["kernel"] ", " \
 		fact["system"] "; ztcp " fact["version"]
 }
