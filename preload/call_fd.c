@@ -63,7 +63,8 @@ static int between_hidden(unsigned first, unsigned last, int flags)
 
 		if (ours < 0 || (unsigned)ours > last)
 			return real.close_range(first, last, flags);
-		if ((unsigned)ours > first && real.close_range(first, (unsigned)ours - 1, flags) < 0)
+		if ((unsigned)ours > first &&
+		    real.close_range(first, (unsigned)ours - 1, flags) < 0)
 			return -1;
 		first = (unsigned)ours + 1;
 	}
@@ -231,7 +232,8 @@ static int stream_close(void *cookie)
 
 static FILE *stream_open(int fd, const char *mode)
 {
-	const cookie_io_functions_t calls = {stream_read, stream_write, stream_seek, stream_close};
+	const cookie_io_functions_t calls = { stream_read, stream_write, stream_seek,
+					      stream_close };
 	FILE *f = fopencookie((void *)(intptr_t)fd, mode, calls);
 
 	if (f)

@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-#define ONE(buf, n) (&(struct iovec){(void *)(buf), (n)})
+#define ONE(buf, n) (&(struct iovec){ (void *)(buf), (n) })
 
 /* No program has memory there: the kernel is to say so. */
 static bool bad(const void *p)
@@ -15,16 +15,20 @@ static bool bad(const void *p)
 
 /* ---- in ---- */
 
-static __attribute__((noinline)) ssize_t recv_one(struct sock *s, enum io_call call, int fd, void *buf, size_t n,
-						  int flags)
+static __attribute__((noinline)) ssize_t recv_one(struct sock *s, enum io_call call, int fd,
+						  void *buf, size_t n, int flags)
 {
-	return io_recv(s, &(struct io_req){.fd = fd, .call = call, .flags = flags, .iov = ONE(buf, n), .iovs = 1});
+	return io_recv(
+		s, &(struct io_req){
+			   .fd = fd, .call = call, .flags = flags, .iov = ONE(buf, n), .iovs = 1 });
 }
 
-static __attribute__((noinline)) ssize_t send_one(struct sock *s, enum io_call call, int fd, const void *buf,
-						  size_t n, int flags)
+static __attribute__((noinline)) ssize_t send_one(struct sock *s, enum io_call call, int fd,
+						  const void *buf, size_t n, int flags)
 {
-	return io_send(s, &(struct io_req){.fd = fd, .call = call, .flags = flags, .iov = ONE(buf, n), .iovs = 1});
+	return io_send(
+		s, &(struct io_req){
+			   .fd = fd, .call = call, .flags = flags, .iov = ONE(buf, n), .iovs = 1 });
 }
 
 EXPORT ssize_t read(int fd, void *buf, size_t n)
@@ -50,7 +54,8 @@ EXPORT ssize_t recv(int fd, void *buf, size_t n, int flags)
 	return got != IO_NOT_SIMPLE ? got : recv_one(s, IO_RECV, fd, buf, n, flags);
 }
 
-EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from, socklen_t *len)
+EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from,
+			socklen_t *len)
 {
 	struct sock *s = sock_of(fd);
 
@@ -58,13 +63,13 @@ EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr 
 		return real.recvfrom(fd, buf, n, flags, from, len);
 	if (!from)
 		return recv(fd, buf, n, flags);
-	return io_recv(s, &(struct io_req){.fd = fd,
-					   .call = IO_RECVFROM,
-					   .flags = flags,
-					   .iov = ONE(buf, n),
-					   .iovs = 1,
-					   .addr = from,
-					   .addr_len_out = len});
+	return io_recv(s, &(struct io_req){ .fd = fd,
+					    .call = IO_RECVFROM,
+					    .flags = flags,
+					    .iov = ONE(buf, n),
+					    .iovs = 1,
+					    .addr = from,
+					    .addr_len_out = len });
 }
 
 EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
@@ -73,7 +78,7 @@ EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
 
 	if (likely(!s) || bad(iov) || n <= 0 || n > 1024)
 		return real.readv(fd, iov, n);
-	return io_recv(s, &(struct io_req){.fd = fd, .call = IO_READV, .iov = iov, .iovs = n});
+	return io_recv(s, &(struct io_req){ .fd = fd, .call = IO_READV, .iov = iov, .iovs = n });
 }
 
 EXPORT ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)
@@ -82,8 +87,12 @@ EXPORT ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t off, i
 
 	if (likely(!s) || off != -1 || bad(iov) || n <= 0 || n > 1024)
 		return real.preadv64v2(fd, iov, n, off, flags);
-	return io_recv(s, &(struct io_req){
-				  .fd = fd, .call = IO_PREADV2, .iov = iov, .iovs = n, .off = off, .flags = flags});
+	return io_recv(s, &(struct io_req){ .fd = fd,
+					    .call = IO_PREADV2,
+					    .iov = iov,
+					    .iovs = n,
+					    .off = off,
+					    .flags = flags });
 }
 
 EXPORT ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int flags)
@@ -95,14 +104,15 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	struct sock *s = sock_of(fd);
 
-	if (likely(!s) || bad(msg) || (msg->msg_iovlen && bad(msg->msg_iov)) || msg->msg_iovlen > 1024)
+	if (likely(!s) || bad(msg) || (msg->msg_iovlen && bad(msg->msg_iov)) ||
+	    msg->msg_iovlen > 1024)
 		return real.recvmsg(fd, msg, flags);
-	return io_recv(s, &(struct io_req){.fd = fd,
-					   .call = IO_RECVMSG,
-					   .flags = flags,
-					   .iov = msg->msg_iov,
-					   .iovs = (int)msg->msg_iovlen,
-					   .msg = msg});
+	return io_recv(s, &(struct io_req){ .fd = fd,
+					    .call = IO_RECVMSG,
+					    .flags = flags,
+					    .iov = msg->msg_iov,
+					    .iovs = (int)msg->msg_iovlen,
+					    .msg = msg });
 }
 
 /* recvmmsg(2) on a stream: message after message until one would wait, or the time is up. */
@@ -137,7 +147,8 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags, struct t
 			errno = EINVAL;
 			return -1;
 		}
-		until = thread_now() + (uint64_t)timeout->tv_sec * 1000000000u + (uint64_t)timeout->tv_nsec;
+		until = thread_now() + (uint64_t)timeout->tv_sec * 1000000000u +
+			(uint64_t)timeout->tv_nsec;
 	}
 	got = receive_many(fd, vec, n, flags, until);
 	if (timeout && got > 0) {
@@ -150,7 +161,8 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags, struct t
 
 EXPORT ssize_t __read_chk(int fd, void *buf, size_t n, size_t size)
 {
-	return likely(!sock_of(fd)) || n > size ? real.__read_chk(fd, buf, n, size) : read(fd, buf, n);
+	return likely(!sock_of(fd)) || n > size ? real.__read_chk(fd, buf, n, size)
+						: read(fd, buf, n);
 }
 
 EXPORT ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags)
@@ -159,11 +171,12 @@ EXPORT ssize_t __recv_chk(int fd, void *buf, size_t n, size_t size, int flags)
 						: recv(fd, buf, n, flags);
 }
 
-EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t size, int flags, struct sockaddr *from,
-			      socklen_t *len)
+EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t size, int flags,
+			      struct sockaddr *from, socklen_t *len)
 {
-	return likely(!sock_of(fd)) || n > size ? real.__recvfrom_chk(fd, buf, n, size, flags, from, len)
-						: recvfrom(fd, buf, n, flags, from, len);
+	return likely(!sock_of(fd)) || n > size
+		       ? real.__recvfrom_chk(fd, buf, n, size, flags, from, len)
+		       : recvfrom(fd, buf, n, flags, from, len);
 }
 
 /* ---- out ---- */
@@ -191,7 +204,8 @@ EXPORT ssize_t send(int fd, const void *buf, size_t n, int flags)
 	return sent != IO_NOT_SIMPLE ? sent : send_one(s, IO_SEND, fd, buf, n, flags);
 }
 
-EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to, socklen_t len)
+EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to,
+		      socklen_t len)
 {
 	struct sock *s = sock_of(fd);
 
@@ -199,13 +213,13 @@ EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct
 		return real.sendto(fd, buf, n, flags, to, len);
 	if (!to)
 		return send(fd, buf, n, flags);
-	return io_send(s, &(struct io_req){.fd = fd,
-					   .call = IO_SENDTO,
-					   .flags = flags,
-					   .iov = ONE(buf, n),
-					   .iovs = 1,
-					   .addr = (struct sockaddr *)to,
-					   .addr_len = len});
+	return io_send(s, &(struct io_req){ .fd = fd,
+					    .call = IO_SENDTO,
+					    .flags = flags,
+					    .iov = ONE(buf, n),
+					    .iovs = 1,
+					    .addr = (struct sockaddr *)to,
+					    .addr_len = len });
 }
 
 EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
@@ -214,7 +228,7 @@ EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
 
 	if (likely(!s) || bad(iov) || n <= 0 || n > 1024)
 		return real.writev(fd, iov, n);
-	return io_send(s, &(struct io_req){.fd = fd, .call = IO_WRITEV, .iov = iov, .iovs = n});
+	return io_send(s, &(struct io_req){ .fd = fd, .call = IO_WRITEV, .iov = iov, .iovs = n });
 }
 
 EXPORT ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t off, int flags)
@@ -223,8 +237,12 @@ EXPORT ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t off, 
 
 	if (likely(!s) || off != -1 || bad(iov) || n <= 0 || n > 1024)
 		return real.pwritev64v2(fd, iov, n, off, flags);
-	return io_send(s, &(struct io_req){
-				  .fd = fd, .call = IO_PWRITEV2, .iov = iov, .iovs = n, .off = off, .flags = flags});
+	return io_send(s, &(struct io_req){ .fd = fd,
+					    .call = IO_PWRITEV2,
+					    .iov = iov,
+					    .iovs = n,
+					    .off = off,
+					    .flags = flags });
 }
 
 EXPORT ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t off, int flags)
@@ -238,14 +256,15 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 
 	if (unlikely(!s && !bad(msg) && msg->msg_controllen))
 		call_passing(msg);
-	if (likely(!s) || bad(msg) || (msg->msg_iovlen && bad(msg->msg_iov)) || msg->msg_iovlen > 1024)
+	if (likely(!s) || bad(msg) || (msg->msg_iovlen && bad(msg->msg_iov)) ||
+	    msg->msg_iovlen > 1024)
 		return real.sendmsg(fd, msg, flags);
-	return io_send(s, &(struct io_req){.fd = fd,
-					   .call = IO_SENDMSG,
-					   .flags = flags,
-					   .iov = msg->msg_iov,
-					   .iovs = (int)msg->msg_iovlen,
-					   .msg = (struct msghdr *)msg});
+	return io_send(s, &(struct io_req){ .fd = fd,
+					    .call = IO_SENDMSG,
+					    .flags = flags,
+					    .iov = msg->msg_iov,
+					    .iovs = (int)msg->msg_iovlen,
+					    .msg = (struct msghdr *)msg });
 }
 
 EXPORT int sendmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags)
@@ -297,4 +316,5 @@ EXPORT ssize_t splice(int in, off64_t *in_off, int out, off64_t *out_off, size_t
 EXPORT ssize_t __read(int fd, void *buf, size_t n) __attribute__((alias("read")));
 EXPORT ssize_t __write(int fd, const void *buf, size_t n) __attribute__((alias("write")));
 EXPORT ssize_t __send(int fd, const void *buf, size_t n, int flags) __attribute__((alias("send")));
-EXPORT int __sendmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags) __attribute__((alias("sendmmsg")));
+EXPORT int __sendmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags)
+	__attribute__((alias("sendmmsg")));

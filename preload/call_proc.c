@@ -37,7 +37,8 @@ void call_passing(const struct msghdr *msg)
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
-		for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0); at += sizeof(int)) {
+		for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0);
+		     at += sizeof(int)) {
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(c) + at, sizeof(fd));
@@ -133,16 +134,16 @@ static size_t count_args(va_list ap)
 }
 
 /* The list becomes a vector on the stack: after vfork the heap is not ours. */
-#define ARGV_OF_LIST(argv, arg, ap) \
-	va_list ap; \
-	char **argv; \
-	va_start(ap, arg); \
+#define ARGV_OF_LIST(argv, arg, ap)                          \
+	va_list ap;                                          \
+	char **argv;                                         \
+	va_start(ap, arg);                                   \
 	argv = alloca((count_args(ap) + 1) * sizeof(*argv)); \
-	va_end(ap); \
-	va_start(ap, arg); \
-	argv[0] = (char *)arg; \
-	for (size_t i = 0; argv[i]; i++) \
-		argv[i + 1] = va_arg(ap, char *)
+	va_end(ap);                                          \
+	va_start(ap, arg);                                   \
+	argv[0] = (char *)arg;                               \
+	for (size_t i = 0; argv[i]; i++)                     \
+	argv[i + 1] = va_arg(ap, char *)
 
 EXPORT int execl(const char *path, const char *arg, ...)
 {
@@ -220,8 +221,8 @@ static long call_pselect6(const long *a)
 		size_t size;
 	} *sig = (const void *)a[5];
 
-	return pselect((int)a[0], (fd_set *)a[1], (fd_set *)a[2], (fd_set *)a[3], (const struct timespec *)a[4],
-		       sig ? sig->mask : NULL);
+	return pselect((int)a[0], (fd_set *)a[1], (fd_set *)a[2], (fd_set *)a[3],
+		       (const struct timespec *)a[4], sig ? sig->mask : NULL);
 }
 
 static void release_one(struct sock *s, void *arg)
@@ -253,8 +254,7 @@ EXPORT long syscall(long number, ...)
 		return (long)(call)
 #include "preload/call_syscall.def"
 #undef PASS
-	default:
-		return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+	default: return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 	}
 }
 

@@ -46,7 +46,8 @@ EXPORT int poll(struct pollfd *fds, nfds_t n, int timeout)
 	if ((uintptr_t)fds < 4096 || (uintptr_t)fds >> 47 || likely(kernel_set(fds, n)))
 		return real.poll(fds, n, timeout);
 	pollset_enter(&g, fds, n);
-	ret = likely(!g.lifted) ? real.poll(fds, n, timeout) : pollset_wait(fds, n, ns_of_ms(timeout), NULL);
+	ret = likely(!g.lifted) ? real.poll(fds, n, timeout)
+				: pollset_wait(fds, n, ns_of_ms(timeout), NULL);
 	pollset_leave(&g);
 	return ret;
 }
@@ -73,8 +74,8 @@ EXPORT int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t size)
 	return poll(fds, n, timeout);
 }
 
-EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
-		       size_t size)
+EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+		       const sigset_t *mask, size_t size)
 {
 	if (size / sizeof(*fds) < n)
 		return real.__ppoll_chk(fds, n, timeout, mask, size);
@@ -116,8 +117,9 @@ EXPORT int pselect(int n, fd_set *rd, fd_set *wr, fd_set *ex, const struct times
 	if (n <= 0 || bad_timespec(timeout))
 		return real.pselect(n, rd, wr, ex, timeout, mask);
 	pollset_select_enter(&g, n, rd, wr, ex);
-	ret = likely(!g.lifted) ? real.pselect(n, rd, wr, ex, timeout, mask)
-				: pollset_select(n, rd, wr, ex, ns_of_timespec(timeout), mask, &left);
+	ret = likely(!g.lifted)
+		      ? real.pselect(n, rd, wr, ex, timeout, mask)
+		      : pollset_select(n, rd, wr, ex, ns_of_timespec(timeout), mask, &left);
 	pollset_leave(&g);
 	return ret;
 }
@@ -155,7 +157,9 @@ EXPORT int epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout)
 	if (unlikely(e && ep_lifted(e)))
 		return ep_wait(e, epfd, ev, max, ns_of_ms(timeout), NULL);
 	n = real.epoll_wait(epfd, ev, max, timeout);
-	return likely(!e || !ep_joined(e)) || n <= 0 ? n : ep_resume(e, epfd, ev, n, max, ns_of_ms(timeout), NULL);
+	return likely(!e || !ep_joined(e)) || n <= 0
+		       ? n
+		       : ep_resume(e, epfd, ev, n, max, ns_of_ms(timeout), NULL);
 }
 
 EXPORT int epoll_pwait(int epfd, struct epoll_event *ev, int max, int timeout, const sigset_t *mask)
@@ -166,7 +170,9 @@ EXPORT int epoll_pwait(int epfd, struct epoll_event *ev, int max, int timeout, c
 	if (unlikely(e && ep_lifted(e)))
 		return ep_wait(e, epfd, ev, max, ns_of_ms(timeout), mask);
 	n = real.epoll_pwait(epfd, ev, max, timeout, mask);
-	return likely(!e || !ep_joined(e)) || n <= 0 ? n : ep_resume(e, epfd, ev, n, max, ns_of_ms(timeout), mask);
+	return likely(!e || !ep_joined(e)) || n <= 0
+		       ? n
+		       : ep_resume(e, epfd, ev, n, max, ns_of_ms(timeout), mask);
 }
 
 EXPORT int epoll_pwait2(int epfd, struct epoll_event *ev, int max, const struct timespec *timeout,

@@ -66,13 +66,14 @@ static void accepted(int fd, const struct sockaddr *remote)
 /* The kernel's answer goes to memory of ours first: the peer's address is wanted whether asked for or not. */
 static int accept_any(int listener, struct sockaddr *addr, socklen_t *len, int flags, bool four)
 {
-	struct sockaddr_storage sa = {.ss_family = AF_UNSPEC};
+	struct sockaddr_storage sa = { .ss_family = AF_UNSPEC };
 	socklen_t got = sizeof(sa), room = addr && len ? *len : 0;
 	struct sockaddr *p = (struct sockaddr *)&sa;
 	int fd;
 
 	if (addr && (!len || (int)room < 0)) /* the kernel's to refuse */
-		return four ? real.accept4(listener, addr, len, flags) : real.accept(listener, addr, len);
+		return four ? real.accept4(listener, addr, len, flags)
+			    : real.accept(listener, addr, len);
 	fd = four ? real.accept4(listener, p, &got, flags) : real.accept(listener, p, &got);
 	if (fd < 0)
 		return fd;
@@ -137,4 +138,5 @@ EXPORT int setsockopt(int fd, int level, int name, const void *val, socklen_t le
 	return ret;
 }
 
-EXPORT int __connect(int fd, const struct sockaddr *addr, socklen_t len) __attribute__((alias("connect")));
+EXPORT int __connect(int fd, const struct sockaddr *addr, socklen_t len)
+	__attribute__((alias("connect")));

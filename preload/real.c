@@ -8,17 +8,17 @@
 /* What a stub of a variable-argument function hands on: no call of libc takes more. */
 enum { VA_MAX = 6 };
 
-#define CALL(ret, name, params, args) \
-	static ret boot_##name params \
-	{ \
-		real_init(); \
+#define CALL(ret, name, params, args)  \
+	static ret boot_##name params  \
+	{                              \
+		real_init();           \
 		return real.name args; \
 	}
 #define CALL_VOID(ret, name, params, args) \
-	static ret boot_##name params \
-	{ \
-		real_init(); \
-		real.name args; \
+	static ret boot_##name params      \
+	{                                  \
+		real_init();               \
+		real.name args;            \
 	}
 #define CALL_VA(ret, name, params)
 #define CALL_ALIAS(ret, name, target)
@@ -82,7 +82,7 @@ static long missing(void)
 }
 
 struct real_calls real = {
-#define CALL(ret, name, params, args) .name = boot_##name,
+#define CALL(ret, name, params, args)      .name = boot_##name,
 #define CALL_VOID(ret, name, params, args) .name = boot_##name,
 #define CALL_VA(ret, name, params)
 #include "preload/calls.def"
@@ -110,9 +110,9 @@ static void *find(const char *name)
 void real_init(void)
 {
 	/* Two threads may both do this before the constructor; they write the same values. */
-#define CALL(ret, name, params, args) real.name = (ret(*) params)find(#name);
+#define CALL(ret, name, params, args)      real.name = (ret(*) params)find(#name);
 #define CALL_VOID(ret, name, params, args) real.name = (ret(*) params)find(#name);
-#define CALL_VA(ret, name, params) real.name = (ret(*) params)find(#name);
+#define CALL_VA(ret, name, params)         real.name = (ret(*) params)find(#name);
 #include "preload/calls.def"
 #undef CALL
 #undef CALL_VOID

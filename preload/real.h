@@ -21,9 +21,9 @@
 #include <time.h>
 
 struct real_calls {
-#define CALL(ret, name, params, args) ret(*name) params;
+#define CALL(ret, name, params, args)      ret(*name) params;
 #define CALL_VOID(ret, name, params, args) ret(*name) params;
-#define CALL_VA(ret, name, params) ret(*name) params;
+#define CALL_VA(ret, name, params)         ret(*name) params;
 #define CALL_ALIAS(ret, name, target)
 #include "preload/calls.def"
 #undef CALL

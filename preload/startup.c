@@ -77,10 +77,10 @@ __attribute__((constructor)) static void startup(void)
 {
 	const char *only = getenv("ZTCP_ONLY");
 
-	real_init();                        /* libc's functions, before anything may call one */
-	call_pid = (int)sys(SYS_getpid);    /* whose state this is */
-	thread_init();                      /* a key for the ends of threads */
-	conf_init();                        /* options, policy */
+	real_init();                     /* libc's functions, before anything may call one */
+	call_pid = (int)sys(SYS_getpid); /* whose state this is */
+	thread_init();                   /* a key for the ends of threads */
+	conf_init();                     /* options, policy */
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 	if (only && strcmp(only, "1") == 0)
 		leave_environment();

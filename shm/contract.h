@@ -29,11 +29,11 @@
 
 enum {
 	SHM_VERSION = 1,
-	SHM_BELLS = 256,	   /* bells in an arena; number 0 is never used */
-	SHM_RING_UNIT = 512,	   /* rings are aligned to this */
-	SHM_RING_LOG2_MIN = 9,	   /* smallest ring: 512 bytes */
-	SHM_RING_LOG2_MAX = 20,    /* largest ring: 1 MiB */
-	SHM_CONN_UNIT = SHM_LINE,  /* connection blocks are aligned to this */
+	SHM_BELLS = 256,          /* bells in an arena; number 0 is never used */
+	SHM_RING_UNIT = 512,      /* rings are aligned to this */
+	SHM_RING_LOG2_MIN = 9,    /* smallest ring: 512 bytes */
+	SHM_RING_LOG2_MAX = 20,   /* largest ring: 1 MiB */
+	SHM_CONN_UNIT = SHM_LINE, /* connection blocks are aligned to this */
 };
 
 #define SHM_MAGIC 0x7a7463702d73686dULL /* "ztcp-shm" */
@@ -41,8 +41,8 @@ enum {
 /* What every sender to this process looks at after each publication: read-mostly, one line. */
 struct shm_pulse {
 	_Alignas(SHM_LINE) _Atomic uint32_t asleep; /* bells whose owner sleeps in the kernel now */
-	_Atomic uint32_t close_gen;                 /* goes up whenever one of our connections changes state */
-	_Atomic uint32_t cpu;                       /* CPU on which a thread of ours last waited */
+	_Atomic uint32_t close_gen; /* goes up whenever one of our connections changes state */
+	_Atomic uint32_t cpu;       /* CPU on which a thread of ours last waited */
 };
 
 /* A doorbell: seq is odd while its owner sleeps. The eventfd itself travels over the channel's socket. */
@@ -53,10 +53,10 @@ struct shm_bell {
 /* Allocator state; only the owner's family of processes (fork) uses it, a peer has no reason to look. */
 struct shm_pool {
 	_Alignas(SHM_LINE) _Atomic uint32_t lock; /* tid of the holder */
-	uint32_t conn_free;                       /* offset / SHM_LINE of a free connection block, 0 = none */
-	uint64_t bump;                            /* first byte never handed out */
+	uint32_t conn_free; /* offset / SHM_LINE of a free connection block, 0 = none */
+	uint64_t bump;      /* first byte never handed out */
 	uint32_t ring_free[SHM_RING_LOG2_MAX + 1]; /* offset / SHM_RING_UNIT, 0 = none */
-	uint64_t bell_used[SHM_BELLS / 64];       /* bitmap of allocated bells */
+	uint64_t bell_used[SHM_BELLS / 64];        /* bitmap of allocated bells */
 };
 
 struct shm_head {
@@ -82,20 +82,23 @@ enum shm_tx_flag {
 };
 
 enum shm_rx_flag {
-	SHM_RX_RECALL = 1, /* the receiver stops at head for good: send [head, tail) through the kernel */
+	SHM_RX_RECALL =
+		1, /* the receiver stops at head for good: send [head, tail) through the kernel */
 };
 
 /* Line 0 is all that a peer touches per message; line 1 changes only when a path does. */
 struct shm_ctl {
-	_Alignas(SHM_LINE) _Atomic uint64_t tail; /* sender: offset up to which the ring holds bytes */
-	_Atomic uint64_t head;                    /* receiver: offset up to which it has consumed */
-	_Atomic uint64_t base[2];                 /* sender: ring[i] serves offsets from base[i] on */
-	_Atomic uint32_t ring[2];                 /* sender: shm_ring_ref(); the one with the larger base <= offset */
-	_Atomic uint32_t span;                    /* sender */
-	_Atomic uint32_t flags_tx;                /* sender: SHM_TX_*; read together with span */
-	_Atomic uint32_t span_ack;                /* receiver: last span of the peer that it has crossed */
-	_Atomic uint32_t flags_rx;                /* receiver: SHM_RX_* */
-	_Atomic uint32_t bells;                   /* up to four bell numbers, a byte each; 0xff: all bells */
+	_Alignas(SHM_LINE) _Atomic uint64_t
+		tail;             /* sender: offset up to which the ring holds bytes */
+	_Atomic uint64_t head;    /* receiver: offset up to which it has consumed */
+	_Atomic uint64_t base[2]; /* sender: ring[i] serves offsets from base[i] on */
+	_Atomic uint32_t
+		ring[2];       /* sender: shm_ring_ref(); the one with the larger base <= offset */
+	_Atomic uint32_t span; /* sender */
+	_Atomic uint32_t flags_tx; /* sender: SHM_TX_*; read together with span */
+	_Atomic uint32_t span_ack; /* receiver: last span of the peer that it has crossed */
+	_Atomic uint32_t flags_rx; /* receiver: SHM_RX_* */
+	_Atomic uint32_t bells;    /* up to four bell numbers, a byte each; 0xff: all bells */
 
 	_Alignas(SHM_LINE) _Atomic uint64_t lift; /* sender */
 	_Atomic uint64_t lower;                   /* sender */
@@ -139,18 +142,19 @@ struct shm_msg {
 	uint32_t type;
 	uint32_t version;
 	uint32_t pid;
-	uint32_t bell;     /* BELL: its number */
-	uint64_t bytes;    /* HELLO: size of the arena */
-	uint32_t offer;    /* OFFER, ACCEPT, REFUSE: the offerer's number for it */
-	uint32_t conn;     /* OFFER, ACCEPT: block of the sender, offset / SHM_CONN_UNIT */
-	uint64_t cookie;   /* OFFER, ACCEPT: SO_COOKIE of the sender's kernel socket */
-	uint32_t reason;   /* REFUSE: enum reason */
+	uint32_t bell;   /* BELL: its number */
+	uint64_t bytes;  /* HELLO: size of the arena */
+	uint32_t offer;  /* OFFER, ACCEPT, REFUSE: the offerer's number for it */
+	uint32_t conn;   /* OFFER, ACCEPT: block of the sender, offset / SHM_CONN_UNIT */
+	uint64_t cookie; /* OFFER, ACCEPT: SO_COOKIE of the sender's kernel socket */
+	uint32_t reason; /* REFUSE: enum reason */
 	struct shm_end local, remote; /* OFFER: as the offerer sees them */
 };
 
 _Static_assert(offsetof(struct shm_ctl, span) % 8 == 0 && offsetof(struct shm_ctl, ring) % 8 == 0,
 	       "pairs are read in one go");
-_Static_assert(offsetof(struct shm_pulse, asleep) == 0 && offsetof(struct shm_pulse, close_gen) == 4,
+_Static_assert(offsetof(struct shm_pulse, asleep) == 0 &&
+		       offsetof(struct shm_pulse, close_gen) == 4,
 	       "the pulse is read in one go");
 _Static_assert(offsetof(struct shm_ctl, lift) == SHM_LINE, "line 0 of a connection is full");
 _Static_assert(sizeof(struct shm_ctl) == 2 * SHM_LINE, "a connection's public part is two lines");

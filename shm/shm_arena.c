@@ -18,7 +18,7 @@
 #include <sys/vfs.h>
 
 /* Address space, not memory: pages come as they are touched. Tried in this order. */
-static const uint64_t arena_sizes[] = {UINT64_C(1) << 30, UINT64_C(1) << 27, UINT64_C(1) << 24};
+static const uint64_t arena_sizes[] = { UINT64_C(1) << 30, UINT64_C(1) << 27, UINT64_C(1) << 24 };
 
 enum {
 	ARENA_SIZES = sizeof(arena_sizes) / sizeof(arena_sizes[0]),
@@ -33,7 +33,7 @@ static void head_init(struct shm_head *head, uint64_t bytes)
 	head->pid = (uint32_t)sys(SYS_getpid);
 	head->bytes = bytes;
 	head->pool.bump = (sizeof(*head) + SHM_RING_UNIT - 1) / SHM_RING_UNIT * SHM_RING_UNIT;
-	head->pool.bell_used[0] = 1; /* 0 means none */
+	head->pool.bell_used[0] = 1;                                  /* 0 means none */
 	head->pool.bell_used[SHM_BELLS / 64 - 1] = UINT64_C(1) << 63; /* 0xff means all */
 }
 
@@ -80,7 +80,7 @@ int shm_arena_make(struct shm_arena *arena)
 		return (int)err;
 	}
 	head_init(head, bytes);
-	*arena = (struct shm_arena){.head = head, .bytes = bytes, .fd = (int)fd};
+	*arena = (struct shm_arena){ .head = head, .bytes = bytes, .fd = (int)fd };
 	return 0;
 }
 

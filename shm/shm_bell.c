@@ -16,7 +16,7 @@ int shm_waker_open(struct shm_waker *w)
 {
 	int fd = shm_fd_hide((int)sys(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
 
-	*w = (struct shm_waker){.efd = fd < 0 ? -1 : fd};
+	*w = (struct shm_waker){ .efd = fd < 0 ? -1 : fd };
 	return fd < 0 ? fd : 0;
 }
 
@@ -33,7 +33,7 @@ void shm_waker_close(struct shm_waker *w, uint32_t tid)
 		shm_arena_bell_free(&shm_self.arena[a], w->bell[a], tid);
 	}
 	shm_fd_close(w->efd);
-	*w = (struct shm_waker){.efd = -1};
+	*w = (struct shm_waker){ .efd = -1 };
 }
 
 unsigned shm_waker_bell(struct shm_waker *w, unsigned arena, uint32_t tid)
@@ -109,7 +109,7 @@ void shm_waker_wake(struct shm_waker *w, uint32_t tid)
 void shm_waker_drain(struct shm_waker *w)
 {
 	uint64_t count;
-	struct iovec iov = {&count, sizeof(count)};
+	struct iovec iov = { &count, sizeof(count) };
 
 	/* peers hold the same description: its O_NONBLOCK is not ours alone */
 	sys(SYS_preadv2, w->efd, &iov, 1, -1, -1, RWF_NOWAIT);

@@ -20,17 +20,17 @@
 #include <sys/un.h>
 
 enum {
-	CHAN_PEERS = 256,   /* processes that this one has channels with */
-	CHAN_PORTS = 64,    /* server ports under which it can be found */
-	CHAN_RANKS = 64,    /* processes that share one server port */
+	CHAN_PEERS = 256, /* processes that this one has channels with */
+	CHAN_PORTS = 64,  /* server ports under which it can be found */
+	CHAN_RANKS = 64,  /* processes that share one server port */
 	CHAN_BACKLOG = 64,
-	CHAN_BELLS = 64,    /* eventfds taken from one peer */
-	CHAN_BUDGET = 64,   /* messages handled in one call: a flood must not hold the program up */
-	CHAN_PENDING = 64,  /* messages read in passing while a bell was looked for */
+	CHAN_BELLS = 64,   /* eventfds taken from one peer */
+	CHAN_BUDGET = 64,  /* messages handled in one call: a flood must not hold the program up */
+	CHAN_PENDING = 64, /* messages read in passing while a bell was looked for */
 	CHAN_LISTENER = 1 << 16, /* epoll data: listeners above, peers below */
 };
 
-struct shm_self shm_self = {.arena[0] = {.fd = -1}};
+struct shm_self shm_self = { .arena[0] = { .fd = -1 } };
 
 /* Big and rarely used: mapped with the first channel. */
 struct chan_state {
@@ -52,7 +52,7 @@ static struct {
 		int fd;
 	} listener[CHAN_PORTS];
 	unsigned listeners;
-} chan = {.epoll = -1};
+} chan = { .epoll = -1 };
 
 /* Slot 0 is this process itself. */
 enum { PEER_SELF = 0 };
@@ -65,7 +65,7 @@ struct chan_guard {
 
 static struct chan_guard chan_enter(void)
 {
-	struct chan_guard g = {.tid = (uint32_t)sys(SYS_gettid)};
+	struct chan_guard g = { .tid = (uint32_t)sys(SYS_gettid) };
 	uint64_t all = ~UINT64_C(0);
 
 	sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, &g.mask, sizeof(all));
@@ -81,7 +81,7 @@ static void chan_leave(const struct chan_guard *g)
 
 static void peer_init(struct shm_peer *p)
 {
-	*p = (struct shm_peer){.sock = -1};
+	*p = (struct shm_peer){ .sock = -1 };
 	for (unsigned i = 0; i < SHM_BELLS; i++)
 		p->bell_fd[i] = -1;
 }
@@ -127,7 +127,7 @@ int shm_self_open(void)
 			if (shm_self.why) {
 				sys(SYS_munmap, arena.head, arena.bytes);
 				shm_fd_close(arena.fd);
-				shm_self.arena[0] = (struct shm_arena){.fd = -1};
+				shm_self.arena[0] = (struct shm_arena){ .fd = -1 };
 			}
 		}
 	}
@@ -140,7 +140,8 @@ unsigned shm_self_arena_of(const struct shm_conn *conn)
 	for (unsigned a = 1; a < SHM_ARENAS; a++) {
 		const char *base = (const char *)shm_self.arena[a].head;
 
-		if (base && (const char *)conn >= base && (const char *)conn < base + shm_self.arena[a].bytes)
+		if (base && (const char *)conn >= base &&
+		    (const char *)conn < base + shm_self.arena[a].bytes)
 			return a;
 	}
 	return 0;
@@ -170,7 +171,7 @@ void shm_self_forked(void)
 		return;
 	for (unsigned a = SHM_ARENAS - 1; a > 0; a--)
 		shm_self.arena[a] = shm_self.arena[a - 1];
-	shm_self.arena[0] = (struct shm_arena){.fd = -1};
+	shm_self.arena[0] = (struct shm_arena){ .fd = -1 };
 	for (unsigned i = 0; i < chan.listeners; i++)
 		shm_fd_close(chan.listener[i].fd);
 	chan.listeners = 0;
@@ -189,8 +190,8 @@ void shm_self_forked(void)
 
 static int chan_name(struct sockaddr_un *sa, uint16_t port, unsigned rank)
 {
-	int n = snprintf(sa->sun_path + 1, sizeof(sa->sun_path) - 1, "ztcp-shm%d/%u/%u/%u", SHM_VERSION,
-			 (unsigned)sys(SYS_geteuid), port, rank);
+	int n = snprintf(sa->sun_path + 1, sizeof(sa->sun_path) - 1, "ztcp-shm%d/%u/%u/%u",
+			 SHM_VERSION, (unsigned)sys(SYS_geteuid), port, rank);
 
 	sa->sun_family = AF_UNIX;
 	sa->sun_path[0] = '\0';
@@ -199,7 +200,7 @@ static int chan_name(struct sockaddr_un *sa, uint16_t port, unsigned rank)
 
 static int epoll_join(int fd, uint64_t data)
 {
-	struct epoll_event ev = {.events = EPOLLIN | EPOLLRDHUP, .data.u64 = data};
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP, .data.u64 = data };
 
 	return (int)sys(SYS_epoll_ctl, chan.epoll, EPOLL_CTL_ADD, fd, &ev);
 }
@@ -264,8 +265,8 @@ static int chan_send(struct shm_peer *peer, struct shm_msg *msg, int fd)
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct iovec iov = {msg, sizeof(*msg)};
-	struct msghdr mh = {.msg_iov = &iov, .msg_iovlen = 1};
+	struct iovec iov = { msg, sizeof(*msg) };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 	long n;
 
 	if (peer->gone || peer->sock < 0)
@@ -461,18 +462,19 @@ static enum chan_got receive_one(struct shm_peer *p, struct shm_msg *msg)
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int))];
 	} control;
-	struct iovec iov = {msg, sizeof(*msg)};
-	struct msghdr mh = {.msg_iov = &iov,
-			    .msg_iovlen = 1,
-			    .msg_control = &control,
-			    .msg_controllen = CMSG_LEN(sizeof(int))}; /* room for one, not two */
+	struct iovec iov = { msg, sizeof(*msg) };
+	struct msghdr mh = { .msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = &control,
+			     .msg_controllen = CMSG_LEN(sizeof(int)) }; /* room for one, not two */
 	long n = sys(SYS_recvmsg, p->sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	int fd;
 
 	if (n == -EAGAIN || n == -EINTR)
 		return GOT_NOTHING;
 	fd = n > 0 ? take_fd(&mh) : -1;
-	if (n != sizeof(*msg) || msg->version != SHM_VERSION || mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+	if (n != sizeof(*msg) || msg->version != SHM_VERSION ||
+	    mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
 		goto nonsense;
 	switch (msg->type) {
 	case SHM_MSG_HELLO:
@@ -489,8 +491,7 @@ static enum chan_got receive_one(struct shm_peer *p, struct shm_msg *msg)
 		if (fd < 0 && p->head)
 			return GOT_MESSAGE;
 		break;
-	default:
-		break;
+	default: break;
 	}
 nonsense:
 	if (fd >= 0)
@@ -522,15 +523,10 @@ static bool chan_poll(struct shm_msg *msg, struct shm_peer **from)
 		}
 		p = &chan.state->peer[ev.data.u64];
 		switch (receive_one(p, msg)) {
-		case GOT_MESSAGE:
-			*from = p;
-			return true;
-		case GOT_NONSENSE: /* or the end: read returned 0 */
-			peer_close(p);
-			break;
+		case GOT_MESSAGE: *from = p; return true;
+		case GOT_NONSENSE: /* or the end: read returned 0 */ peer_close(p); break;
 		case GOT_NOTHING:
-		case GOT_DONE:
-			break;
+		case GOT_DONE: break;
 		}
 	}
 	return false;
@@ -556,7 +552,7 @@ int shm_chan_fd(void)
 
 void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd)
 {
-	struct shm_msg msg = {.type = SHM_MSG_BELL, .bell = bell};
+	struct shm_msg msg = { .type = SHM_MSG_BELL, .bell = bell };
 	uint64_t bit = UINT64_C(1) << bell % 64;
 
 	if (peer->told[bell / 64] & bit)
@@ -583,8 +579,8 @@ void shm_peer_forget_bell(unsigned bell)
 static void ring_one(struct shm_peer *peer, unsigned bell)
 {
 	uint32_t seq = atomic_load_explicit(&peer->head->bell[bell].seq, memory_order_acquire);
-	struct pollfd p = {.fd = peer->bell_fd[bell], .events = POLLOUT};
-	struct timespec zero = {0, 0};
+	struct pollfd p = { .fd = peer->bell_fd[bell], .events = POLLOUT };
+	struct timespec zero = { 0, 0 };
 	uint64_t one = 1;
 
 	if (!(seq & 1) || peer->rung[bell] == seq || peer->bell_fd[bell] < 0)
@@ -605,8 +601,8 @@ static void peer_fetch_bells(struct shm_peer *peer, unsigned bell)
 	if (peer->sock < 0 || peer->shared)
 		return;
 	g = chan_enter();
-	for (unsigned budget = CHAN_BUDGET; budget && peer->bell_fd[bell] < 0 && got != GOT_NOTHING &&
-					    st->pending_count < CHAN_PENDING;
+	for (unsigned budget = CHAN_BUDGET; budget && peer->bell_fd[bell] < 0 &&
+					    got != GOT_NOTHING && st->pending_count < CHAN_PENDING;
 	     budget--) { /* no peer has a bell 0: then all are fetched */
 		unsigned i = (st->pending_first + st->pending_count) % CHAN_PENDING;
 
@@ -663,7 +659,8 @@ const struct shm_ctl *shm_peer_ctl(const struct shm_peer *peer, uint32_t conn)
 {
 	uint64_t at = (uint64_t)conn * SHM_CONN_UNIT;
 
-	if (!peer->head || at < sizeof(struct shm_head) || at + sizeof(struct shm_conn) > peer->bytes)
+	if (!peer->head || at < sizeof(struct shm_head) ||
+	    at + sizeof(struct shm_conn) > peer->bytes)
 		return NULL;
 	return (const struct shm_ctl *)((const char *)peer->head + at);
 }

@@ -19,13 +19,13 @@
 struct shm_peer {
 	const struct shm_head *head; /* its arena, read-only; NULL until its HELLO has come */
 	uint64_t bytes;
-	int sock;    /* hidden; -1: this process itself, or gone */
-	bool gone;   /* the process is dead or has closed the channel */
-	bool self;   /* this process, or the one it was forked from: both ends were in one program */
+	int sock;  /* hidden; -1: this process itself, or gone */
+	bool gone; /* the process is dead or has closed the channel */
+	bool self; /* this process, or the one it was forked from: both ends were in one program */
 	bool untold; /* a doorbell of ours did not reach it */
 	bool shared; /* inherited over fork: messages are read by the process that made the channel */
-	uint32_t refs;                /* connections that use it */
-	uint16_t port;                /* rendezvous it was found by, host order; 0 when it came to us */
+	uint32_t refs; /* connections that use it */
+	uint16_t port; /* rendezvous it was found by, host order; 0 when it came to us */
 	uint16_t rank;
 	uint32_t bells;                /* eventfds received */
 	uint64_t told[SHM_BELLS / 64]; /* our bells whose eventfd it has been sent */

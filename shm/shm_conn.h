@@ -18,15 +18,15 @@ enum shm_path {
 /* Private to the sender side; under tx.lock. */
 struct shm_tx {
 	_Alignas(SHM_LINE) _Atomic uint32_t lock;
-	uint8_t path;       /* enum shm_path: where the next byte goes */
-	uint8_t slot;       /* ctl.ring[slot] is being filled */
-	uint8_t recalled;   /* [recall, tail) still has to go through the kernel, in order, before anything else */
+	uint8_t path; /* enum shm_path: where the next byte goes */
+	uint8_t slot; /* ctl.ring[slot] is being filled */
+	uint8_t recalled; /* [recall, tail) still has to go through the kernel, in order, before anything else */
 	uint64_t limit;     /* offset up to which the ring is known to have room */
 	uint64_t head_seen; /* the peer's head as last read: never later than the truth */
 	uint64_t recall;
-	uint64_t checked;   /* cycle counter when the kernel socket was last looked at */
-	char *ring;         /* first byte of ctl.ring[slot] */
-	uint64_t mask;      /* its size less one */
+	uint64_t checked; /* cycle counter when the kernel socket was last looked at */
+	char *ring;       /* first byte of ctl.ring[slot] */
+	uint64_t mask;    /* its size less one */
 };
 
 /* Private to the receiver side; under rx.lock. */
@@ -35,9 +35,10 @@ struct shm_rx {
 	uint8_t path;     /* enum shm_path: where the next byte comes from */
 	uint8_t frozen;   /* recall asked for: read the ring no more */
 	uint8_t direct;   /* released: the kernel alone, for good */
-	uint64_t checked;  /* cycle counter when the kernel socket was last looked at */
-	uint64_t rings;    /* the peer's ring[0..1] as last read: while they stay, so does what follows */
-	const char *ring;  /* the ring that serves all offsets from here on; NULL: not known */
+	uint64_t checked; /* cycle counter when the kernel socket was last looked at */
+	uint64_t
+		rings; /* the peer's ring[0..1] as last read: while they stay, so does what follows */
+	const char *ring; /* the ring that serves all offsets from here on; NULL: not known */
 	uint64_t mask;
 };
 

@@ -28,7 +28,9 @@ bool shm_fd_hidden(int fd)
 {
 	if ((unsigned)fd >= FD_MAX)
 		return false;
-	return atomic_load_explicit(&hidden[fd / WORD_BITS], memory_order_relaxed) >> fd % WORD_BITS & 1;
+	return atomic_load_explicit(&hidden[fd / WORD_BITS], memory_order_relaxed) >>
+		       fd % WORD_BITS &
+	       1;
 }
 
 int shm_fd_next_hidden(int from)
@@ -51,7 +53,7 @@ int shm_fd_next_hidden(int from)
 /* Numbers from the soft limit up are out of the program's reach; using them takes the limit away a moment. */
 static int dup_above_limit(int fd, struct rlimit *soft)
 {
-	struct rlimit wide = {soft->rlim_max, soft->rlim_max};
+	struct rlimit wide = { soft->rlim_max, soft->rlim_max };
 	int high;
 
 	if (soft->rlim_cur >= soft->rlim_max || soft->rlim_cur >= FD_MAX - FD_ROOM)

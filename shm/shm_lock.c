@@ -28,8 +28,8 @@ bool shm_lock_wait(_Atomic uint32_t *lock, uint32_t tid)
 
 		if (!holder && lock_try(lock, 0, tid))
 			return true;
-		if (holder && i % LOCK_YIELDS_PER_CHECK == 0 && sys(SYS_tkill, holder, 0) == -ESRCH &&
-		    lock_try(lock, holder, tid))
+		if (holder && i % LOCK_YIELDS_PER_CHECK == 0 &&
+		    sys(SYS_tkill, holder, 0) == -ESRCH && lock_try(lock, holder, tid))
 			return true;
 		sys(SYS_sched_yield);
 	}

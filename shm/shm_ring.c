@@ -27,7 +27,8 @@ int shm_ring_open(struct shm_arena *arena, struct shm_conn *c, uint32_t tid)
 void shm_ring_close(struct shm_arena *arena, struct shm_conn *c, uint32_t tid)
 {
 	for (unsigned slot = 0; slot < 2; slot++) {
-		shm_arena_ring_free(arena, atomic_load_explicit(&c->ctl.ring[slot], memory_order_relaxed),
+		shm_arena_ring_free(arena,
+				    atomic_load_explicit(&c->ctl.ring[slot], memory_order_relaxed),
 				    tid);
 		atomic_store_explicit(&c->ctl.ring[slot], 0, memory_order_relaxed);
 	}
@@ -35,15 +36,17 @@ void shm_ring_close(struct shm_arena *arena, struct shm_conn *c, uint32_t tid)
 
 static unsigned grown_log2(const struct shm_conn *c, size_t want)
 {
-	unsigned log2 = shm_ring_log2(atomic_load_explicit(&c->ctl.ring[c->tx.slot], memory_order_relaxed)) + 2;
+	unsigned log2 = shm_ring_log2(atomic_load_explicit(&c->ctl.ring[c->tx.slot],
+							   memory_order_relaxed)) +
+			2;
 
 	while (log2 < SHM_RING_LOG2_GROW && (UINT64_C(1) << log2) < want)
 		log2++;
 	return log2 < SHM_RING_LOG2_GROW ? log2 : SHM_RING_LOG2_GROW;
 }
 
-bool shm_ring_grow(struct shm_arena *arena, struct shm_conn *c, const struct shm_ctl *peer, size_t want,
-		   uint32_t tid)
+bool shm_ring_grow(struct shm_arena *arena, struct shm_conn *c, const struct shm_ctl *peer,
+		   size_t want, uint32_t tid)
 {
 	unsigned other = !c->tx.slot;
 	unsigned log2 = grown_log2(c, want);
@@ -61,7 +64,8 @@ bool shm_ring_grow(struct shm_arena *arena, struct shm_conn *c, const struct shm
 	if (atomic_load_explicit(&c->ctl.tail, memory_order_relaxed) ==
 	    atomic_load_explicit(&c->ctl.base[c->tx.slot], memory_order_relaxed))
 		other = c->tx.slot;
-	shm_arena_ring_free(arena, atomic_load_explicit(&c->ctl.ring[other], memory_order_relaxed), tid);
+	shm_arena_ring_free(arena, atomic_load_explicit(&c->ctl.ring[other], memory_order_relaxed),
+			    tid);
 	ring_use(arena, c, other, ref);
 	return true;
 }

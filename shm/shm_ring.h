@@ -54,7 +54,8 @@ static inline ssize_t shm_ring_room(struct shm_conn *c, const struct shm_ctl *pe
 	c->tx.limit = from + size;
 	if (size - (tail - from) >= want)
 		return (ssize_t)(size - (tail - from));
-	head = atomic_load_explicit(&peer->head, memory_order_acquire); /* pairs with the reader's commit */
+	head = atomic_load_explicit(&peer->head,
+				    memory_order_acquire); /* pairs with the reader's commit */
 	if (head > c->tx.head_seen) {
 		if (head > tail)
 			return -EPROTO;
@@ -75,7 +76,9 @@ static inline bool shm_ring_put(struct shm_conn *c, const void *buf, size_t len)
 	uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
 	uint64_t pos = tail & c->tx.mask;
 
-	if (__builtin_expect(len > c->tx.limit - tail || pos + len > c->tx.mask + 1 || len > SHM_RING_PIECE, 0))
+	if (__builtin_expect(len > c->tx.limit - tail || pos + len > c->tx.mask + 1 ||
+				     len > SHM_RING_PIECE,
+			     0))
 		return false;
 	memcpy(c->tx.ring + pos, buf, len);
 	return shm_commit(&c->ctl.tail, tail, tail + len);
@@ -100,8 +103,8 @@ static inline void shm_ring_copy_in(struct shm_conn *c, uint64_t at, const void 
  *
  * Return: bytes written, 0 when the ring is full, -EPROTO on nonsense from the peer.
  */
-static inline ssize_t shm_ring_write(struct shm_conn *c, const struct shm_ctl *peer, const void *buf,
-				     size_t len)
+static inline ssize_t shm_ring_write(struct shm_conn *c, const struct shm_ctl *peer,
+				     const void *buf, size_t len)
 {
 	for (;;) {
 		uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
@@ -126,8 +129,8 @@ static inline ssize_t shm_ring_write(struct shm_conn *c, const struct shm_ctl *p
  * Return: true when there is room now; false while the reader has not crossed the last change, at the
  * largest size, or when the arena is full.
  */
-bool shm_ring_grow(struct shm_arena *arena, struct shm_conn *c, const struct shm_ctl *peer, size_t want,
-		   uint32_t tid);
+bool shm_ring_grow(struct shm_arena *arena, struct shm_conn *c, const struct shm_ctl *peer,
+		   size_t want, uint32_t tid);
 
 /* The first ring of a connection. Return: 0 or -ENOMEM. */
 int shm_ring_open(struct shm_arena *arena, struct shm_conn *c, uint32_t tid);
@@ -211,7 +214,8 @@ static inline void shm_ring_learn(struct shm_conn *c, const struct shm_view *pee
  *
  * Return: bytes read; 0: none, or not simple.
  */
-static inline size_t shm_ring_get(struct shm_conn *c, const struct shm_view *peer, void *buf, size_t len)
+static inline size_t shm_ring_get(struct shm_conn *c, const struct shm_view *peer, void *buf,
+				  size_t len)
 {
 	uint64_t head = atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
 	uint64_t tail = atomic_load_explicit(&peer->ctl->tail, memory_order_acquire);
@@ -235,7 +239,8 @@ static inline size_t shm_ring_get(struct shm_conn *c, const struct shm_view *pee
  *
  * Return: bytes read, 0 when the ring is empty, -EPROTO on nonsense from the peer.
  */
-static inline ssize_t shm_ring_read(struct shm_conn *c, const struct shm_view *peer, void *buf, size_t len)
+static inline ssize_t shm_ring_read(struct shm_conn *c, const struct shm_view *peer, void *buf,
+				    size_t len)
 {
 	for (;;) {
 		uint64_t head = atomic_load_explicit(&c->ctl.head, memory_order_relaxed);

@@ -13,7 +13,8 @@
 struct stats_head *stats_make(void)
 {
 	const uint64_t bytes = sizeof(struct stats_head) + STATS_ROWS * sizeof(struct stats_row);
-	int fd = shm_fd_hide((int)sys(SYS_memfd_create, "ztcp-stats", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+	int fd = shm_fd_hide(
+		(int)sys(SYS_memfd_create, "ztcp-stats", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 	struct stats_head *table;
 	long addr;
 
@@ -25,7 +26,8 @@ struct stats_head *stats_make(void)
 	if (addr < 0 && addr > -4096)
 		goto fail;
 	/* the kernel lets root and this user open it for writing through /proc: seal that too */
-	sys(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
+	sys(SYS_fcntl, fd, F_ADD_SEALS,
+	    F_SEAL_FUTURE_WRITE | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);
 	table = (struct stats_head *)addr;
 	table->magic = STATS_MAGIC;
 	table->version = STATS_VERSION;

@@ -43,18 +43,17 @@ static inline long sys6(long n, long a, long b, long c, long d, long e, long f)
 }
 
 /* sys(SYS_x, args...): up to six arguments, pointers or integers. */
-#define SYS_ARG(x) (long)(x)
-#define SYS_0(n) sys6(n, 0, 0, 0, 0, 0, 0)
-#define SYS_1(n, a) sys6(n, SYS_ARG(a), 0, 0, 0, 0, 0)
-#define SYS_2(n, a, b) sys6(n, SYS_ARG(a), SYS_ARG(b), 0, 0, 0, 0)
-#define SYS_3(n, a, b, c) sys6(n, SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), 0, 0, 0)
+#define SYS_ARG(x)           (long)(x)
+#define SYS_0(n)             sys6(n, 0, 0, 0, 0, 0, 0)
+#define SYS_1(n, a)          sys6(n, SYS_ARG(a), 0, 0, 0, 0, 0)
+#define SYS_2(n, a, b)       sys6(n, SYS_ARG(a), SYS_ARG(b), 0, 0, 0, 0)
+#define SYS_3(n, a, b, c)    sys6(n, SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), 0, 0, 0)
 #define SYS_4(n, a, b, c, d) sys6(n, SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), SYS_ARG(d), 0, 0)
 #define SYS_5(n, a, b, c, d, e) \
 	sys6(n, SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), SYS_ARG(d), SYS_ARG(e), 0)
 #define SYS_6(n, a, b, c, d, e, f) \
 	sys6(n, SYS_ARG(a), SYS_ARG(b), SYS_ARG(c), SYS_ARG(d), SYS_ARG(e), SYS_ARG(f))
 #define SYS_PICK(_0, _1, _2, _3, _4, _5, _6, name, ...) name
-#define sys(...) \
-	SYS_PICK(__VA_ARGS__, SYS_6, SYS_5, SYS_4, SYS_3, SYS_2, SYS_1, SYS_0)(__VA_ARGS__)
+#define sys(...)                                        SYS_PICK(__VA_ARGS__, SYS_6, SYS_5, SYS_4, SYS_3, SYS_2, SYS_1, SYS_0)(__VA_ARGS__)
 
 #endif

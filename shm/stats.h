@@ -40,23 +40,24 @@ struct stats_row {
 	uint8_t role;                       /* enum stats_role */
 	uint8_t tx_path, rx_path;           /* 0 kernel, 1 shm */
 	uint8_t spare[3];
-	_Atomic uint32_t flags;             /* STATS_* */
-	uint32_t ops;                       /* calls that moved bytes on the kernel path */
+	_Atomic uint32_t flags; /* STATS_* */
+	uint32_t ops;           /* calls that moved bytes on the kernel path */
 	uint32_t spare2[2];
-	uint32_t conn;                      /* offset / 64 in the arena, 0: none */
-	uint32_t pid;                       /* owner of that arena */
-	_Atomic uint64_t tx_off, rx_off;    /* stream offset where the current kernel span stands, or ended */
-	uint64_t tx_shm, rx_shm;            /* bytes of finished shm spans */
+	uint32_t conn; /* offset / 64 in the arena, 0: none */
+	uint32_t pid;  /* owner of that arena */
+	_Atomic uint64_t tx_off,
+		rx_off;          /* stream offset where the current kernel span stands, or ended */
+	uint64_t tx_shm, rx_shm; /* bytes of finished shm spans */
 	uint32_t lifts, lowers;
-	uint32_t rcvtimeo_us, sndtimeo_us;  /* SO_RCVTIMEO, SO_SNDTIMEO; 0: none */
+	uint32_t rcvtimeo_us, sndtimeo_us; /* SO_RCVTIMEO, SO_SNDTIMEO; 0: none */
 };
 
 struct stats_head {
 	uint64_t magic;
 	uint32_t version;
 	uint32_t pid;
-	uint32_t rows;            /* STATS_ROWS */
-	_Atomic uint32_t used;    /* rows ever used: none behind is */
+	uint32_t rows;         /* STATS_ROWS */
+	_Atomic uint32_t used; /* rows ever used: none behind is */
 	_Atomic uint32_t lock;
 	uint32_t free_hint;
 	uint64_t lifted, lowered; /* connections in all, dead ones included */

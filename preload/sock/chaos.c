@@ -8,7 +8,8 @@ enum { CHAOS_ODDS = 8 };
 
 static uint64_t chaos_next(void)
 {
-	uint64_t x = thread_self.random ? thread_self.random : conf.chaos * 0x9e3779b97f4a7c15u + thread_tid();
+	uint64_t x = thread_self.random ? thread_self.random
+					: conf.chaos * 0x9e3779b97f4a7c15u + thread_tid();
 
 	x ^= x << 13;
 	x ^= x >> 7;

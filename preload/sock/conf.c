@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct conf conf = {.spin_us = 50, .lift = -1};
+struct conf conf = { .spin_us = 50, .lift = -1 };
 
 static struct options_value conf_option(enum options_id id)
 {
@@ -18,7 +18,8 @@ static struct options_value conf_option(enum options_id id)
 
 	options_value_default(id, &v);
 	if (text && *text)
-		options_value_parse(id, text, &v); /* ztcp_run has said what is wrong with a bad one */
+		options_value_parse(id, text,
+				    &v); /* ztcp_run has said what is wrong with a bad one */
 	return v;
 }
 
@@ -40,7 +41,8 @@ static void conf_policy(const char *file)
 		char line[640], text[512];
 
 		policy_error_format(&err, text, sizeof(text));
-		snprintf(line, sizeof(line), "ztcp: %s; every connection stays on the kernel\n", text);
+		snprintf(line, sizeof(line), "ztcp: %s; every connection stays on the kernel\n",
+			 text);
 		conf_say(line);
 		conf.off = true;
 		return;

@@ -12,10 +12,10 @@
 struct conf {
 	enum options_path path;
 	uint32_t spin_us;
-	int32_t lift;       /* calls before a connection is lifted; -1: the default */
-	uint64_t chaos;     /* 0: never */
-	const char *explain; /* NULL: no; "1": stderr; else a file */
-	bool off;           /* no rule names this process: follow nothing */
+	int32_t lift;                /* calls before a connection is lifted; -1: the default */
+	uint64_t chaos;              /* 0: never */
+	const char *explain;         /* NULL: no; "1": stderr; else a file */
+	bool off;                    /* no rule names this process: follow nothing */
 	const struct policy *policy; /* NULL: everything may be lifted */
 	struct policy_self self;
 };

@@ -18,7 +18,7 @@
 #include <sys/ioctl.h>
 
 enum {
-	DIAG_TRIES = 3,       /* counters are read one after the other while bytes arrive */
+	DIAG_TRIES = 3,        /* counters are read one after the other while bytes arrive */
 	DIAG_URING_EVERY = 64, /* lifts between two looks for io_uring */
 	DIAG_ESTABLISHED = 1,
 };
@@ -29,8 +29,8 @@ static int diag_fd = -1;
 static int diag_open(void)
 {
 	if (diag_fd < 0)
-		diag_fd = shm_fd_hide(
-			(int)sys(SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG));
+		diag_fd = shm_fd_hide((int)sys(SYS_socket, AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC,
+					       NETLINK_SOCK_DIAG));
 	return diag_fd;
 }
 
@@ -43,7 +43,7 @@ void diag_forked(void)
 
 static bool end_is_v4(const struct shm_end *end)
 {
-	static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
+	static const uint8_t v4[12] = { [10] = 0xff, [11] = 0xff };
 
 	return memcmp(end->addr, v4, sizeof(v4)) == 0;
 }
@@ -55,10 +55,12 @@ static int diag_ask(uint8_t family, const struct shm_end *local, const struct sh
 		struct nlmsghdr h;
 		struct inet_diag_req_v2 r;
 	} req = {
-		.h = {.nlmsg_len = sizeof(req), .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST},
-		.r = {.sdiag_family = family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = ~0u},
+		.h = { .nlmsg_len = sizeof(req),
+		       .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+		       .nlmsg_flags = NLM_F_REQUEST },
+		.r = { .sdiag_family = family, .sdiag_protocol = IPPROTO_TCP, .idiag_states = ~0u },
 	};
-	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
+	struct sockaddr_nl kernel = { .nl_family = AF_NETLINK };
 	union {
 		struct nlmsghdr h;
 		char buf[1024];
@@ -186,8 +188,9 @@ static enum reason options_agree(const struct sock *s)
 		atomic_fetch_or(&s->row->flags, STATS_NONBLOCK);
 	else
 		atomic_fetch_and(&s->row->flags, ~(uint32_t)STATS_NONBLOCK);
-	if (diag_int(s->fd, SOL_SOCKET, SO_RCVLOWAT) != 1 || diag_int(s->fd, SOL_SOCKET, SO_ZEROCOPY) ||
-	    diag_int(s->fd, SOL_SOCKET, SO_TIMESTAMP) || diag_int(s->fd, SOL_SOCKET, SO_TIMESTAMPING) ||
+	if (diag_int(s->fd, SOL_SOCKET, SO_RCVLOWAT) != 1 ||
+	    diag_int(s->fd, SOL_SOCKET, SO_ZEROCOPY) || diag_int(s->fd, SOL_SOCKET, SO_TIMESTAMP) ||
+	    diag_int(s->fd, SOL_SOCKET, SO_TIMESTAMPING) ||
 	    diag_int(s->fd, SOL_SOCKET, SO_PEEK_OFF) > 0 || diag_int(s->fd, IPPROTO_TCP, TCP_INQ) ||
 	    diag_int(s->fd, IPPROTO_TCP, TCP_REPAIR))
 		return REASON_OPTION_SOCKET;
@@ -222,7 +225,8 @@ static bool uring_in(long dir, const char *buf, long n)
 		const struct dirent_head *d = (const struct dirent_head *)(buf + at);
 		char target[32];
 
-		if (sys(SYS_readlinkat, dir, d->name, target, sizeof(target)) == sizeof(wanted) - 1 &&
+		if (sys(SYS_readlinkat, dir, d->name, target, sizeof(target)) ==
+			    sizeof(wanted) - 1 &&
 		    memcmp(target, wanted, sizeof(wanted) - 1) == 0)
 			return true;
 		at += d->len;

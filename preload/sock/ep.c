@@ -30,8 +30,8 @@
 
 enum {
 	EP_KERNEL_CYCLES = 1 << 16, /* about 24 us */
-	EP_KERNEL_QUIET = 4,        /* empty answers in a row before the kernel is asked less often */
-	EP_KERNEL_BATCH = 8,        /* events beside which one system call does not count */
+	EP_KERNEL_QUIET = 4, /* empty answers in a row before the kernel is asked less often */
+	EP_KERNEL_BATCH = 8, /* events beside which one system call does not count */
 	EP_SIDE_BATCH = 32,
 	EP_SIDE_EVENTS = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
 };
@@ -114,14 +114,14 @@ struct shm_waker *ep_waker(struct ep *e)
 
 static int side_ctl(struct ep *e, int op, int fd, uint32_t events, void *data)
 {
-	struct epoll_event ev = {.events = events, .data.ptr = data};
+	struct epoll_event ev = { .events = events, .data.ptr = data };
 
 	return (int)sys(SYS_epoll_ctl, e->side, op, fd, &ev);
 }
 
 static int side_open(struct ep *e)
 {
-	struct epoll_event ev = {.events = EPOLLIN};
+	struct epoll_event ev = { .events = EPOLLIN };
 	int err;
 
 	if (e->side >= 0)
@@ -154,7 +154,7 @@ bool ep_item_lift(struct ep_item *it)
 		side_ctl(e, EPOLL_CTL_ADD, it->fd, EP_SIDE_EVENTS, it);
 		wait_watch(it->s, &e->waker);
 		/* a thread may be asleep on the set as it was, without us */
-		sys(SYS_write, e->waker.efd, &(uint64_t){1}, 8);
+		sys(SYS_write, e->waker.efd, &(uint64_t){ 1 }, 8);
 	}
 	return true;
 }
@@ -201,7 +201,8 @@ static void side_harvest(struct ep *e)
 		if (it->e != e)
 			continue;
 		ready_heard(it->s, (short)(ev[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)));
-		it->edge |= ev[i].events & ~(uint32_t)EPOLLOUT || it->s->conn->tx.path == SHM_PATH_KERNEL;
+		it->edge |= ev[i].events & ~(uint32_t)EPOLLOUT ||
+			    it->s->conn->tx.path == SHM_PATH_KERNEL;
 		if (it->hot >= 0) {
 			e->hot[it->hot].look = true;
 			e->hot[it->hot].plain = 0;
@@ -245,14 +246,15 @@ static void item_set(struct ep_item *it, const struct epoll_event *ev)
 /* Combinations that epoll_ctl(2) refuses. */
 static bool bad_events(int op, uint32_t events)
 {
-	const uint32_t exclusive_ok =
-		EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE;
+	const uint32_t exclusive_ok = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP |
+				      EPOLLET | EPOLLEXCLUSIVE;
 
 	return events & EPOLLEXCLUSIVE && (op != EPOLL_CTL_ADD || events & ~exclusive_ok);
 }
 
 /* A registration that the kernel has: the connection is not attached. */
-static int ctl_kernel(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev)
+static int ctl_kernel(struct ep *e, int epfd, int op, struct sock *s, int fd,
+		      struct epoll_event *ev)
 {
 	struct ep_item *it = item_find(e, s, fd);
 
@@ -296,7 +298,7 @@ static int ctl_attached(struct ep *e, int op, struct sock *s, int fd, struct epo
 	item_set(it, ev);
 	/* somebody may sleep on the set without having looked at the new bits */
 	if (e->waker.sleepers)
-		sys(SYS_write, e->waker.efd, &(uint64_t){1}, 8);
+		sys(SYS_write, e->waker.efd, &(uint64_t){ 1 }, 8);
 	return 0;
 }
 
@@ -355,8 +357,10 @@ static bool hot_unread(const struct ep_hot *h)
 static bool hot_odd(const struct ep_hot *h)
 {
 	return h->look ||
-	       shm_ring_pair(&h->peer->span) != atomic_load_explicit(&h->conn->ctl.span_ack, memory_order_relaxed) ||
-	       h->sock->gen != atomic_load_explicit(&h->sock->pulse->close_gen, memory_order_relaxed);
+	       shm_ring_pair(&h->peer->span) !=
+		       atomic_load_explicit(&h->conn->ctl.span_ack, memory_order_relaxed) ||
+	       h->sock->gen !=
+		       atomic_load_explicit(&h->sock->pulse->close_gen, memory_order_relaxed);
 }
 
 static bool hot_changed(const struct ep_hot *h)
@@ -400,9 +404,10 @@ static uint32_t item_bits(struct ep_hot *h)
 	bits = (uint32_t)ready_now(s, (short)(it->events & 0x3fff));
 	if (it->events & EPOLLOUT && !(bits & EPOLLOUT))
 		wait_want_space(s, true);
-	h->look = it->events & EPOLLOUT || bits & (EPOLLPRI | EPOLLERR | EPOLLHUP) || s->kernel_bits ||
-		  (bits && c->rx.path == SHM_PATH_KERNEL);
-	h->plain = !h->look && !(it->events & (EPOLLET | EPOLLONESHOT)) && c->rx.path == SHM_PATH_RING && !c->rx.frozen
+	h->look = it->events & EPOLLOUT || bits & (EPOLLPRI | EPOLLERR | EPOLLHUP) ||
+		  s->kernel_bits || (bits && c->rx.path == SHM_PATH_KERNEL);
+	h->plain = !h->look && !(it->events & (EPOLLET | EPOLLONESHOT)) &&
+				   c->rx.path == SHM_PATH_RING && !c->rx.frozen
 			   ? it->events & (EPOLLIN | EPOLLRDNORM)
 			   : 0;
 	return bits;
@@ -487,7 +492,9 @@ static int ep_kernel(struct ep *e, int epfd, struct epoll_event *ev, int max)
 
 	e->kernel_turn = thread_cycles();
 	n = n > 0 ? ep_translate(e, ev, (int)n) : 0;
-	e->kernel_quiet = n ? 0 : e->kernel_quiet < EP_KERNEL_QUIET ? e->kernel_quiet + 1 : EP_KERNEL_QUIET;
+	e->kernel_quiet = n                                   ? 0
+			  : e->kernel_quiet < EP_KERNEL_QUIET ? e->kernel_quiet + 1
+							      : EP_KERNEL_QUIET;
 	return (int)n;
 }
 
@@ -502,7 +509,8 @@ static int ep_ours(struct ep *e, struct epoll_event *ev, int max)
 
 static int ep_gather(struct ep *e, int epfd, struct epoll_event *ev, int max)
 {
-	bool due = e->kernel_quiet < EP_KERNEL_QUIET || thread_cycles() - e->kernel_turn > EP_KERNEL_CYCLES;
+	bool due = e->kernel_quiet < EP_KERNEL_QUIET ||
+		   thread_cycles() - e->kernel_turn > EP_KERNEL_CYCLES;
 	int n = 0;
 
 	if (unlikely(e->inner))
@@ -536,8 +544,9 @@ bool ep_ready(struct ep *e)
 		struct ep_hot *h = &e->hot[i];
 
 		if (hot_changed(h) && !h->item->disabled && item_bits(h) & h->item->events)
-			ready = !(h->item->events & EPOLLET) || h->item->tail_seen != h->peer->tail ||
-				h->item->edge || h->item->kernel_seen != h->item->s->kernel_bits;
+			ready = !(h->item->events & EPOLLET) ||
+				h->item->tail_seen != h->peer->tail || h->item->edge ||
+				h->item->kernel_seen != h->item->s->kernel_bits;
 	}
 	shm_unlock(&e->lock, taken);
 	return ready || (unlikely(e->inner) && ep_nest_ready(e));
@@ -554,11 +563,12 @@ static int64_t ns_left(uint64_t deadline)
 
 static int kernel_wait(int epfd, struct epoll_event *ev, int max, int64_t ns, const sigset_t *mask)
 {
-	struct timespec ts = {ns / 1000000000, ns % 1000000000};
+	struct timespec ts = { ns / 1000000000, ns % 1000000000 };
 	int n = real.epoll_pwait2(epfd, ev, max, ns < 0 ? NULL : &ts, mask);
 
 	if (n < 0 && errno == ENOSYS)
-		n = real.epoll_pwait(epfd, ev, max, ns < 0 ? -1 : (int)((ns + 999999) / 1000000), mask);
+		n = real.epoll_pwait(epfd, ev, max, ns < 0 ? -1 : (int)((ns + 999999) / 1000000),
+				     mask);
 	return n;
 }
 
@@ -570,8 +580,8 @@ static bool ep_unstall(struct ep *e)
 	for (uint32_t i = 0; i < e->hots; i++) {
 		struct ep_item *it = e->hot[i].item;
 
-		if (it->events & EPOLLOUT && !it->disabled && it->s->conn->tx.path == SHM_PATH_RING &&
-		    !ready_room(it->s)) {
+		if (it->events & EPOLLOUT && !it->disabled &&
+		    it->s->conn->tx.path == SHM_PATH_RING && !ready_room(it->s)) {
 			waiting = true;
 			wait_unstall(it->s);
 		}
@@ -602,7 +612,8 @@ static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint
 	if (!w.budget)
 		return 0;
 	do {
-		if (!ep_changed(e) && !(unlikely(e->inner) && ep_nest_ready(e)) && thread_cycles() - e->kernel_turn < EP_KERNEL_CYCLES / 2)
+		if (!ep_changed(e) && !(unlikely(e->inner) && ep_nest_ready(e)) &&
+		    thread_cycles() - e->kernel_turn < EP_KERNEL_CYCLES / 2)
 			continue;
 		n = ep_gather(e, epfd, ev, max);
 		if (n) {
@@ -644,7 +655,8 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 	return n;
 }
 
-int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t timeout_ns, const sigset_t *mask)
+int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t timeout_ns,
+	    const sigset_t *mask)
 {
 	uint64_t deadline = 0;
 	uint32_t moves;

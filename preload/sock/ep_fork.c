@@ -18,7 +18,8 @@ enum { FDINFO_MAX = 1 << 16 };
 /* Copy the registrations of @from to @to, our own entry aside. */
 static void copy_registrations(int from, int to, uint64_t magic)
 {
-	static char text[FDINFO_MAX]; /* one thread exists just after fork; later users hold e->lock */
+	static char
+		text[FDINFO_MAX]; /* one thread exists just after fork; later users hold e->lock */
 	char path[64];
 	long fd, n, used = 0;
 
@@ -26,7 +27,8 @@ static void copy_registrations(int from, int to, uint64_t magic)
 	fd = sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
 	if (fd < 0)
 		return;
-	while (used < FDINFO_MAX - 1 && (n = sys(SYS_read, fd, text + used, FDINFO_MAX - 1 - used)) > 0)
+	while (used < FDINFO_MAX - 1 &&
+	       (n = sys(SYS_read, fd, text + used, FDINFO_MAX - 1 - used)) > 0)
 		used += n;
 	sys(SYS_close, fd);
 	text[used] = '\0';
@@ -36,7 +38,8 @@ static void copy_registrations(int from, int to, uint64_t magic)
 		unsigned events;
 		int tfd;
 
-		if (sscanf(at, "tfd: %d events: %x data: %llx", &tfd, &events, &data) != 3 || data == magic)
+		if (sscanf(at, "tfd: %d events: %x data: %llx", &tfd, &events, &data) != 3 ||
+		    data == magic)
 			continue;
 		ev.events = events;
 		ev.data.u64 = data;
@@ -59,10 +62,10 @@ static void ep_part(struct ep *e)
 	shm_fd_close(e->side);
 	shm_fd_close(e->waker.efd);
 	e->side = -1;
-	e->waker = (struct shm_waker){.efd = -1};
+	e->waker = (struct shm_waker){ .efd = -1 };
 	e->hots = 0;
 	for (it = e->items; it; it = it->next) {
-		struct epoll_event ev = {.events = it->events, .data.u64 = it->data};
+		struct epoll_event ev = { .events = it->events, .data.u64 = it->data };
 
 		bool active = it->hot >= 0;
 

@@ -92,7 +92,9 @@ struct ep_item *ep_item_alloc(struct ep *e, struct sock *s, int fd)
 	shm_unlock(&mem.lock, taken);
 	if (!it)
 		return NULL;
-	*it = (struct ep_item){.e = e, .s = s, .fd = fd, .hot = -1, .next_of_sock = s->items, .next = e->items};
+	*it = (struct ep_item){
+		.e = e, .s = s, .fd = fd, .hot = -1, .next_of_sock = s->items, .next = e->items
+	};
 	s->items = it;
 	if (e->items)
 		e->items->prev = it;
@@ -157,12 +159,12 @@ bool ep_hot_add(struct ep_item *it)
 
 	if (e->hots == e->hot_max && !hot_grow(e))
 		return false;
-	e->hot[e->hots] = (struct ep_hot){.peer = it->s->view.ctl,
-					  .conn = it->s->conn,
-					  .sock = it->s,
-					  .item = it,
-					  .data = it->data,
-					  .look = true};
+	e->hot[e->hots] = (struct ep_hot){ .peer = it->s->view.ctl,
+					   .conn = it->s->conn,
+					   .sock = it->s,
+					   .item = it,
+					   .data = it->data,
+					   .look = true };
 	it->hot = (int)e->hots++;
 	return true;
 }

@@ -15,15 +15,15 @@ struct ep_item {
 	struct ep_item *next_of_sock;
 	struct ep_item *next, *prev; /* of the set; next also chains free items */
 	uint64_t data;
-	uint64_t tail_seen;  /* the peer's tail when last reported (edge) */
+	uint64_t tail_seen; /* the peer's tail when last reported (edge) */
 	int fd;
-	int hot;             /* place in the hot array, -1: not attached, or deleted by the program */
+	int hot; /* place in the hot array, -1: not attached, or deleted by the program */
 	uint32_t events;
-	uint32_t out_seen;   /* sock.full_gen when last reported writable */
+	uint32_t out_seen; /* sock.full_gen when last reported writable */
 	short kernel_seen;
-	bool disabled;       /* oneshot, reported */
-	bool edge;           /* the kernel has reported something since */
-	bool beside;         /* registered with the side; stays so when the program deletes it */
+	bool disabled; /* oneshot, reported */
+	bool edge;     /* the kernel has reported something since */
+	bool beside;   /* registered with the side; stays so when the program deletes it */
 };
 
 /* What a scan touches of an attached member. */
@@ -32,9 +32,10 @@ struct ep_hot {
 	struct shm_conn *conn;
 	struct sock *sock;
 	struct ep_item *item;
-	uint64_t data;  /* the item's */
-	uint32_t plain; /* what unread bytes mean where nothing else needs a look: EPOLLIN, level; 0: look */
-	bool look;      /* the bits must be computed in full */
+	uint64_t data; /* the item's */
+	uint32_t
+		plain; /* what unread bytes mean where nothing else needs a look: EPOLLIN, level; 0: look */
+	bool look; /* the bits must be computed in full */
 };
 
 struct ep {
@@ -44,11 +45,11 @@ struct ep {
 	uint32_t numbers;
 	struct ep_hot *hot;
 	uint32_t hots, hot_max;
-	uint32_t start; /* where the next scan begins: fairness */
-	uint64_t kernel_turn; /* cycles when the kernel's members were last asked */
-	uint32_t moves;       /* registrations that went to the side so far */
-	uint8_t kernel_quiet; /* how often in a row they had nothing */
-	bool kernel_last;     /* the last full answer had theirs first */
+	uint32_t start;         /* where the next scan begins: fairness */
+	uint64_t kernel_turn;   /* cycles when the kernel's members were last asked */
+	uint32_t moves;         /* registrations that went to the side so far */
+	uint8_t kernel_quiet;   /* how often in a row they had nothing */
+	bool kernel_last;       /* the last full answer had theirs first */
 	struct ep_inner *inner; /* epolls of ours that are members */
 	uint64_t magic;
 	struct ep_item *items;
@@ -59,13 +60,13 @@ struct ep {
 
 /* An epoll of ours that is a member of another. */
 struct ep_inner {
-	struct ep *e;      /* the inner one */
+	struct ep *e; /* the inner one */
 	int fd;
 	uint32_t events;
-	uint64_t data;     /* the program's */
-	uint64_t magic;    /* what the kernel knows it by */
-	uint64_t seen;     /* ep_sum() when last reported (edge) */
-	bool disabled;     /* oneshot, reported */
+	uint64_t data;  /* the program's */
+	uint64_t magic; /* what the kernel knows it by */
+	uint64_t seen;  /* ep_sum() when last reported (edge) */
+	bool disabled;  /* oneshot, reported */
 	struct ep_inner *next;
 };
 

@@ -42,7 +42,7 @@ static void inner_set(struct ep_inner *in, const struct epoll_event *ev)
 int ep_nest_ctl(struct ep *e, int epfd, int op, int fd, struct ep *inner, struct epoll_event *ev)
 {
 	struct ep_inner *in = inner_find(e, fd);
-	struct epoll_event ours = {0};
+	struct epoll_event ours = { 0 };
 	int ret;
 
 	if (!in && op == EPOLL_CTL_ADD) {
@@ -51,10 +51,10 @@ int ep_nest_ctl(struct ep *e, int epfd, int op, int fd, struct ep *inner, struct
 			errno = ENOMEM;
 			return -1;
 		}
-		*in = (struct ep_inner){.e = inner, .fd = fd, .next = e->inner};
+		*in = (struct ep_inner){ .e = inner, .fd = fd, .next = e->inner };
 		sys(SYS_getrandom, &in->magic, sizeof(in->magic), 0);
 		e->inner = in;
-		ours = (struct epoll_event){.events = ev->events, .data.u64 = in->magic};
+		ours = (struct epoll_event){ .events = ev->events, .data.u64 = in->magic };
 		ret = real.epoll_ctl(epfd, op, fd, &ours);
 		if (ret < 0)
 			inner_unlink(e, in);
@@ -68,7 +68,7 @@ int ep_nest_ctl(struct ep *e, int epfd, int op, int fd, struct ep *inner, struct
 			inner_unlink(e, in);
 		return ret;
 	}
-	ours = (struct epoll_event){.events = ev->events, .data.u64 = in->magic};
+	ours = (struct epoll_event){ .events = ev->events, .data.u64 = in->magic };
 	ret = real.epoll_ctl(epfd, op, fd, &ours);
 	if (ret == 0 && op == EPOLL_CTL_MOD)
 		inner_set(in, ev);
@@ -100,8 +100,8 @@ static uint64_t ep_sum(const struct ep *e)
 /* By its kernel members, now that our own entry in it is quiet. */
 static bool kernel_says(const struct ep_inner *in)
 {
-	struct pollfd p = {.fd = in->fd, .events = POLLIN};
-	struct timespec zero = {0, 0};
+	struct pollfd p = { .fd = in->fd, .events = POLLIN };
+	struct timespec zero = { 0, 0 };
 
 	return sys(SYS_ppoll, &p, 1, &zero, 0, 8) == 1 && p.revents & POLLIN;
 }

@@ -13,7 +13,7 @@
 
 static int end_print(char *buf, size_t size, const struct shm_end *end)
 {
-	static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
+	static const uint8_t v4[12] = { [10] = 0xff, [11] = 0xff };
 	char addr[INET6_ADDRSTRLEN] = "?";
 
 	if (memcmp(end->addr, v4, 12) == 0)
@@ -28,7 +28,8 @@ static void explain_write(const char *line, size_t len)
 	long fd = 2;
 
 	if (strcmp(conf.explain, "1") != 0)
-		fd = sys(SYS_openat, AT_FDCWD, conf.explain, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+		fd = sys(SYS_openat, AT_FDCWD, conf.explain,
+			 O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
 	if (fd < 0)
 		return;
 	sys(SYS_write, fd, line, len);
@@ -57,12 +58,14 @@ static void explain(const struct sock *s)
 		end_print(l, sizeof(l), &local);
 		end_print(p, sizeof(p), &remote);
 	}
-	n = snprintf(line, sizeof(line),
-		     "ztcp: %ld:%d path=%s reason=%s(%u) tx=%llu rx=%llu shm_tx=%llu shm_rx=%llu lifts=%u "
-		     "lowers=%u local=%s remote=%s\n",
-		     sys(SYS_getpid), s->fd, tx_shm || rx_shm || r->tx_path || r->rx_path ? "shm" : "kernel",
-		     reason_name(r->reason), r->reason, (unsigned long long)tx, (unsigned long long)rx,
-		     (unsigned long long)tx_shm, (unsigned long long)rx_shm, r->lifts, r->lowers, l, p);
+	n = snprintf(
+		line, sizeof(line),
+		"ztcp: %ld:%d path=%s reason=%s(%u) tx=%llu rx=%llu shm_tx=%llu shm_rx=%llu lifts=%u "
+		"lowers=%u local=%s remote=%s\n",
+		sys(SYS_getpid), s->fd,
+		tx_shm || rx_shm || r->tx_path || r->rx_path ? "shm" : "kernel",
+		reason_name(r->reason), r->reason, (unsigned long long)tx, (unsigned long long)rx,
+		(unsigned long long)tx_shm, (unsigned long long)rx_shm, r->lifts, r->lowers, l, p);
 	if (n > 0)
 		explain_write(line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
 }

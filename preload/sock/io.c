@@ -22,8 +22,9 @@
 #include <string.h>
 
 enum {
-	IO_CHECK_CYCLES = 1 << 23, /* how often a busy direction looks at the kernel socket: about 3 ms */
-	IO_MOVED_ON = -4096,       /* the direction has changed its path: begin again */
+	IO_CHECK_CYCLES =
+		1 << 23,     /* how often a busy direction looks at the kernel socket: about 3 ms */
+	IO_MOVED_ON = -4096, /* the direction has changed its path: begin again */
 };
 
 /* Addresses that no program has mapped: the kernel answers EFAULT for them, and so must we. */
@@ -35,7 +36,8 @@ static bool io_bad_pointer(const void *p)
 static bool io_bad_memory(const struct iovec *iov, int n)
 {
 	for (int i = 0; i < n; i++) {
-		if (iov[i].iov_len && (io_bad_pointer(iov[i].iov_base) || iov[i].iov_len > SSIZE_MAX))
+		if (iov[i].iov_len &&
+		    (io_bad_pointer(iov[i].iov_base) || iov[i].iov_len > SSIZE_MAX))
 			return true;
 	}
 	return false;
@@ -44,31 +46,22 @@ static bool io_bad_memory(const struct iovec *iov, int n)
 static ssize_t io_real(const struct io_req *r)
 {
 	switch (r->call) {
-	case IO_READ:
-		return real.read(r->fd, r->iov->iov_base, r->iov->iov_len);
-	case IO_READV:
-		return real.readv(r->fd, r->iov, r->iovs);
-	case IO_PREADV2:
-		return real.preadv64v2(r->fd, r->iov, r->iovs, r->off, r->flags);
-	case IO_RECV:
-		return real.recv(r->fd, r->iov->iov_base, r->iov->iov_len, r->flags);
+	case IO_READ: return real.read(r->fd, r->iov->iov_base, r->iov->iov_len);
+	case IO_READV: return real.readv(r->fd, r->iov, r->iovs);
+	case IO_PREADV2: return real.preadv64v2(r->fd, r->iov, r->iovs, r->off, r->flags);
+	case IO_RECV: return real.recv(r->fd, r->iov->iov_base, r->iov->iov_len, r->flags);
 	case IO_RECVFROM:
 		return real.recvfrom(r->fd, r->iov->iov_base, r->iov->iov_len, r->flags, r->addr,
 				     r->addr_len_out);
-	case IO_RECVMSG:
-		return real.recvmsg(r->fd, r->msg, r->flags);
-	case IO_WRITE:
-		return real.write(r->fd, r->iov->iov_base, r->iov->iov_len);
-	case IO_WRITEV:
-		return real.writev(r->fd, r->iov, r->iovs);
-	case IO_PWRITEV2:
-		return real.pwritev64v2(r->fd, r->iov, r->iovs, r->off, r->flags);
-	case IO_SEND:
-		return real.send(r->fd, r->iov->iov_base, r->iov->iov_len, r->flags);
+	case IO_RECVMSG: return real.recvmsg(r->fd, r->msg, r->flags);
+	case IO_WRITE: return real.write(r->fd, r->iov->iov_base, r->iov->iov_len);
+	case IO_WRITEV: return real.writev(r->fd, r->iov, r->iovs);
+	case IO_PWRITEV2: return real.pwritev64v2(r->fd, r->iov, r->iovs, r->off, r->flags);
+	case IO_SEND: return real.send(r->fd, r->iov->iov_base, r->iov->iov_len, r->flags);
 	case IO_SENDTO:
-		return real.sendto(r->fd, r->iov->iov_base, r->iov->iov_len, r->flags, r->addr, r->addr_len);
-	case IO_SENDMSG:
-		return real.sendmsg(r->fd, r->msg, r->flags);
+		return real.sendto(r->fd, r->iov->iov_base, r->iov->iov_len, r->flags, r->addr,
+				   r->addr_len);
+	case IO_SENDMSG: return real.sendmsg(r->fd, r->msg, r->flags);
 	}
 	errno = ENOSYS;
 	return -1;
@@ -170,7 +163,8 @@ static ssize_t io_recv_kernel(struct sock *s, const struct io_req *r)
 	if (s->stage == SOCK_SETTLED) {
 		n = io_real(r);
 		if (n > 0 && sock_of(r->fd) == s && !(io_flags(r) & (MSG_PEEK | MSG_ERRQUEUE)))
-			atomic_store_explicit(&row->rx_off, row->rx_off + (uint64_t)n, memory_order_relaxed);
+			atomic_store_explicit(&row->rx_off, row->rx_off + (uint64_t)n,
+					      memory_order_relaxed);
 		return n;
 	}
 	atomic_fetch_add(&s->rx_busy, 1); /* pairs with attach() */
@@ -193,7 +187,8 @@ static ssize_t io_send_kernel(struct sock *s, const struct io_req *r)
 	if (s->stage == SOCK_SETTLED) {
 		n = io_real(r);
 		if (n > 0 && sock_of(r->fd) == s)
-			atomic_store_explicit(&row->tx_off, row->tx_off + (uint64_t)n, memory_order_relaxed);
+			atomic_store_explicit(&row->tx_off, row->tx_off + (uint64_t)n,
+					      memory_order_relaxed);
 		return n;
 	}
 	atomic_fetch_add(&s->tx_busy, 1); /* pairs with tx_claim() */
@@ -219,7 +214,7 @@ struct io_place {
 
 static struct io_place io_place(const struct io_req *r, size_t done)
 {
-	struct io_place p = {r->iov, r->iovs, done};
+	struct io_place p = { r->iov, r->iovs, done };
 
 	while (p.left && p.off >= p.iov->iov_len) {
 		p.off -= p.iov->iov_len;
@@ -248,7 +243,8 @@ static bool io_piece(struct io_place *p, size_t max, struct iovec *piece)
 }
 
 /* Ring bytes from offset @from, at most @max, into memory (or nowhere: tcp(7), MSG_TRUNC). Consumes nothing. */
-static ssize_t ring_copy(struct sock *s, struct io_place *at, uint64_t from, uint64_t max, bool discard)
+static ssize_t ring_copy(struct sock *s, struct io_place *at, uint64_t from, uint64_t max,
+			 bool discard)
 {
 	size_t got = 0;
 
@@ -291,17 +287,19 @@ static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, in
 }
 
 /* The kernel part: never waits, never reads past a border, is no cancellation point. Return: as recv, -errno. */
-static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, int flags, uint64_t limit)
+static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, int flags,
+			   uint64_t limit)
 {
 	struct io_place at = io_place(r, done);
-	struct iovec piece = {0};
+	struct iovec piece = { 0 };
 	ssize_t n;
 
 	flags = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
 	if (r->call == IO_RECVMSG && !done && limit == UINT64_MAX) {
 		n = sys(SYS_recvmsg, s->fd, r->msg, flags);
 	} else if (r->call == IO_RECVFROM && !done && limit == UINT64_MAX) {
-		n = sys(SYS_recvfrom, s->fd, r->iov->iov_base, r->iov->iov_len, flags, r->addr, r->addr_len_out);
+		n = sys(SYS_recvfrom, s->fd, r->iov->iov_base, r->iov->iov_len, flags, r->addr,
+			r->addr_len_out);
 	} else {
 		io_piece(&at, limit < SSIZE_MAX ? (size_t)limit : SSIZE_MAX, &piece);
 		n = sys(SYS_recvfrom, s->fd, piece.iov_base, piece.iov_len, flags, 0, 0);
@@ -334,7 +332,8 @@ static bool end_is_near(struct sock *s)
 {
 	uint64_t now = thread_cycles();
 
-	if (s->kernel_bits || atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) & SHM_TX_FIN)
+	if (s->kernel_bits ||
+	    atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) & SHM_TX_FIN)
 		return true;
 	if (now - s->conn->rx.checked < IO_CHECK_CYCLES)
 		return false;
@@ -396,9 +395,11 @@ static ssize_t recv_once(struct sock *s, const struct io_req *r, size_t done, in
 
 static void recv_consumed(struct sock *s)
 {
-	if (unlikely(atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) & SHM_TX_WANT_SPACE) &&
+	if (unlikely(atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) &
+		     SHM_TX_WANT_SPACE) &&
 	    shm_peer_asleep(s->peer))
-		shm_peer_ring(s->peer, atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
+		shm_peer_ring(s->peer,
+			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
 }
 
 /* What recvmsg() and recvfrom() tell beside the bytes: for TCP, nothing. */
@@ -526,7 +527,8 @@ ssize_t io_recv(struct sock *s, const struct io_req *r)
 static void send_published(struct sock *s)
 {
 	if (unlikely(shm_peer_asleep(s->peer)))
-		shm_peer_ring(s->peer, atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
+		shm_peer_ring(s->peer,
+			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
 }
 
 /* From @done on, as much as fits. Under tx.lock. Return: bytes, -EAGAIN when full, -EPROTO. */
@@ -549,7 +551,8 @@ static ssize_t ring_send(struct sock *s, const struct iovec *iov, int iovs, size
 		while (left) {
 			ssize_t n = shm_ring_write(c, s->view.ctl, at, left);
 
-			if (n == 0 && shm_ring_grow(sock_arena(s), c, s->view.ctl, left, thread_tid()))
+			if (n == 0 &&
+			    shm_ring_grow(sock_arena(s), c, s->view.ctl, left, thread_tid()))
 				continue;
 			if (n <= 0)
 				return sent ? (ssize_t)sent : n ? n : -EAGAIN;
@@ -571,7 +574,8 @@ static ssize_t send_rest(struct sock *s, const struct io_req *r, size_t done, in
 	while (i < r->iovs && skip >= r->iov[i].iov_len)
 		skip -= r->iov[i++].iov_len;
 	while (i < r->iovs) {
-		n = real.send(s->fd, (const char *)r->iov[i].iov_base + skip, r->iov[i].iov_len - skip, flags);
+		n = real.send(s->fd, (const char *)r->iov[i].iov_base + skip,
+			      r->iov[i].iov_len - skip, flags);
 		if (n < 0)
 			return done ? (ssize_t)done : -1;
 		atomic_fetch_add(&s->row->tx_off, (uint64_t)n);
@@ -618,7 +622,7 @@ static ssize_t send_wait(struct sock *s, int flags, size_t done, uint64_t deadli
 /* Bytes that were recalled go first. Return: 0 when none are left, else what the call answers. */
 static ssize_t send_recalled(struct sock *s, int flags, size_t done)
 {
-	struct pollfd p = {.fd = s->fd, .events = POLLOUT};
+	struct pollfd p = { .fd = s->fd, .events = POLLOUT };
 
 	while (!span_flush(s)) {
 		if (flags & MSG_DONTWAIT || sock_nonblock(s))
@@ -632,13 +636,14 @@ static ssize_t send_recalled(struct sock *s, int flags, size_t done)
 /* A blocking send that does not fit at once is not torn by another thread's. */
 static void turn_take(struct sock *s)
 {
-	struct timespec look = {0, 10000000};
+	struct timespec look = { 0, 10000000 };
 	uint32_t me = thread_tid(), holder = 0;
 
 	while (!atomic_compare_exchange_strong(&s->writer, &holder, me)) {
 		if (holder == me) /* a signal handler, or a call that was jumped out of */
 			return;
-		if (sys(SYS_futex, &s->writer, FUTEX_WAIT_PRIVATE, holder, &look, 0, 0) == -ETIMEDOUT &&
+		if (sys(SYS_futex, &s->writer, FUTEX_WAIT_PRIVATE, holder, &look, 0, 0) ==
+			    -ETIMEDOUT &&
 		    sys(SYS_tkill, holder, 0) == -ESRCH)
 			atomic_compare_exchange_strong(&s->writer, &holder, 0);
 		holder = 0;
@@ -695,9 +700,12 @@ static ssize_t send_ring(struct sock *s, const struct io_req *r, int flags)
 /* Calls that only the kernel serves, or that only it can refuse as it does. */
 static bool send_is_kernel(const struct io_req *r, int flags)
 {
-	return flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN) || (r->msg && r->msg->msg_controllen) ||
-	       (r->addr && (io_bad_pointer(r->addr) || r->addr_len > sizeof(struct sockaddr_storage))) ||
-	       (r->call == IO_PWRITEV2 && r->flags & ~(RWF_NOWAIT | RWF_HIPRI | RWF_DSYNC | RWF_SYNC));
+	return flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN) ||
+	       (r->msg && r->msg->msg_controllen) ||
+	       (r->addr &&
+		(io_bad_pointer(r->addr) || r->addr_len > sizeof(struct sockaddr_storage))) ||
+	       (r->call == IO_PWRITEV2 &&
+		r->flags & ~(RWF_NOWAIT | RWF_HIPRI | RWF_DSYNC | RWF_SYNC));
 }
 
 static ssize_t io_send_ring(struct sock *s, const struct io_req *r, int flags)
@@ -728,7 +736,8 @@ static ssize_t io_send_attached(struct sock *s, const struct io_req *r)
 			chaos(s);
 		if (send_is_kernel(r, flags))
 			span_lower(s, flags & MSG_OOB ? REASON_URGENT : REASON_OPTION_SOCKET);
-		else if (c->tx.path == SHM_PATH_KERNEL && !io_bad_memory(r->iov, r->iovs) && !c->tx.recalled)
+		else if (c->tx.path == SHM_PATH_KERNEL && !io_bad_memory(r->iov, r->iovs) &&
+			 !c->tx.recalled)
 			span_lift(s);
 		if (c->tx.path == SHM_PATH_RING) {
 			if (io_bad_memory(r->iov, r->iovs) || !io_total(r))
@@ -776,14 +785,16 @@ static __attribute__((noinline)) void write_pulse(struct sock *s)
 }
 
 /* The lock, if nobody has it and the sock is what it was. */
-static inline bool hot_enter(const struct sock *s, int fd, const struct shm_conn *c, _Atomic uint32_t *lock)
+static inline bool hot_enter(const struct sock *s, int fd, const struct shm_conn *c,
+			     _Atomic uint32_t *lock)
 {
 	uint32_t free = 0;
 
-	if (unlikely(!atomic_compare_exchange_strong_explicit(lock, &free, thread_tid(), memory_order_acquire,
-							      memory_order_relaxed)))
+	if (unlikely(!atomic_compare_exchange_strong_explicit(
+		    lock, &free, thread_tid(), memory_order_acquire, memory_order_relaxed)))
 		return false;
-	if (likely(atomic_load_explicit(&sock_table[fd], memory_order_relaxed) == s && s->conn == c))
+	if (likely(atomic_load_explicit(&sock_table[fd], memory_order_relaxed) == s &&
+		   s->conn == c))
 		return true;
 	shm_unlock(lock, true);
 	return false;
@@ -796,9 +807,11 @@ static inline bool read_is_vain(const struct sock *s, const struct shm_conn *c)
 
 	return sock_nonblock(s) &&
 	       /* neither a border nor the end */
-	       shm_ring_pair(&peer->span) == atomic_load_explicit(&c->ctl.span_ack, memory_order_relaxed) &&
-	       s->gen == atomic_load_explicit(&s->pulse->close_gen, memory_order_relaxed) && !s->kernel_bits &&
-	       c->rx.path == SHM_PATH_RING && !c->rx.frozen && thread_cycles() - c->rx.checked < IO_CHECK_CYCLES;
+	       shm_ring_pair(&peer->span) ==
+		       atomic_load_explicit(&c->ctl.span_ack, memory_order_relaxed) &&
+	       s->gen == atomic_load_explicit(&s->pulse->close_gen, memory_order_relaxed) &&
+	       !s->kernel_bits && c->rx.path == SHM_PATH_RING && !c->rx.frozen &&
+	       thread_cycles() - c->rx.checked < IO_CHECK_CYCLES;
 }
 
 ssize_t io_read(struct sock *s, int fd, void *buf, size_t n)
@@ -833,7 +846,8 @@ ssize_t io_write(struct sock *s, int fd, const void *buf, size_t n)
 
 	if (unlikely(!c || chaos_on() || !n) || unlikely(!hot_enter(s, fd, c, &c->tx.lock)))
 		return IO_NOT_SIMPLE;
-	if (likely(c->tx.path == SHM_PATH_RING && !atomic_load_explicit(&s->writer, memory_order_relaxed))) {
+	if (likely(c->tx.path == SHM_PATH_RING &&
+		   !atomic_load_explicit(&s->writer, memory_order_relaxed))) {
 		done = shm_ring_put(c, buf, n);
 		if (!done && shm_ring_room(c, s->view.ctl, n) >= (ssize_t)n)
 			done = shm_ring_put(c, buf, n);

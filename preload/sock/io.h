@@ -33,11 +33,11 @@ struct io_req {
 	int flags;               /* MSG_* or RWF_* */
 	const struct iovec *iov; /* the payload, for every kind of call */
 	int iovs;
-	struct msghdr *msg;       /* IO_RECVMSG, IO_SENDMSG */
-	struct sockaddr *addr;    /* IO_RECVFROM, IO_SENDTO; may be NULL */
-	socklen_t *addr_len_out;  /* IO_RECVFROM */
-	socklen_t addr_len;       /* IO_SENDTO */
-	off64_t off;              /* IO_PREADV2, IO_PWRITEV2 */
+	struct msghdr *msg;      /* IO_RECVMSG, IO_SENDMSG */
+	struct sockaddr *addr;   /* IO_RECVFROM, IO_SENDTO; may be NULL */
+	socklen_t *addr_len_out; /* IO_RECVFROM */
+	socklen_t addr_len;      /* IO_SENDTO */
+	off64_t off;             /* IO_PREADV2, IO_PWRITEV2 */
 };
 
 /* Return: bytes, or -1 with errno. */

@@ -74,7 +74,8 @@ static ssize_t file_to_ring(struct sock *s, int in, off64_t *off, size_t n)
 		n = FILE_PIECE;
 	if (n > c->tx.mask + 1 - pos)
 		n = c->tx.mask + 1 - pos;
-	got = off ? sys(SYS_pread64, in, c->tx.ring + pos, n, *off) : sys(SYS_read, in, c->tx.ring + pos, n);
+	got = off ? sys(SYS_pread64, in, c->tx.ring + pos, n, *off)
+		  : sys(SYS_read, in, c->tx.ring + pos, n);
 	if (got <= 0)
 		return got;
 	if (off)
@@ -100,7 +101,8 @@ static ssize_t sendfile_piece(struct sock *s, int out, int in, off64_t *off, siz
 	shm_unlock(&c->tx.lock, taken);
 	thread_signals_restore(mask);
 	if (got > 0 && shm_peer_asleep(s->peer))
-		shm_peer_ring(s->peer, atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
+		shm_peer_ring(s->peer,
+			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
 	return got;
 }
 
@@ -190,7 +192,8 @@ ssize_t io_splice_out(struct sock *s, int in, off64_t *in_off, int out, off64_t 
 			return file_fail(-EAGAIN);
 	}
 	atomic_fetch_add(&s->tx_busy, 1);
-	return counted(s, real.splice(in, in_off, out, out_off, n, flags), &s->row->tx_off, &s->tx_busy);
+	return counted(s, real.splice(in, in_off, out, out_off, n, flags), &s->row->tx_off,
+		       &s->tx_busy);
 }
 
 /* What the ring holds into the pipe. Under rx.lock. Return: bytes, 0: none, -errno. */
@@ -205,15 +208,15 @@ static ssize_t ring_to_pipe(struct sock *s, int out, size_t n, unsigned flags)
 
 	if (found <= 0)
 		return found;
-	iov = (struct iovec){(void *)run.ptr, run.len < n ? run.len : n};
+	iov = (struct iovec){ (void *)run.ptr, run.len < n ? run.len : n };
 	put = sys(SYS_pwritev2, out, &iov, 1, -1, -1, flags & SPLICE_F_NONBLOCK ? RWF_NOWAIT : 0);
 	if (put > 0)
 		shm_commit(&c->ctl.head, head, head + (uint64_t)put);
 	return put;
 }
 
-static ssize_t splice_attached(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off, size_t n,
-			       unsigned flags)
+static ssize_t splice_attached(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off,
+			       size_t n, unsigned flags)
 {
 	struct shm_conn *c = s->conn;
 	bool again = !sock_nonblock(s); /* SPLICE_F_NONBLOCK is about the pipe */
@@ -259,8 +262,8 @@ ssize_t io_splice_in(struct sock *s, int in, off64_t *in_off, int out, off64_t *
 	if (!s->conn) {
 		atomic_fetch_add(&s->rx_busy, 1);
 		if (!(atomic_load(&s->row->flags) & STATS_ATTACHED))
-			return counted(s, real.splice(in, in_off, out, out_off, n, flags), &s->row->rx_off,
-				       &s->rx_busy);
+			return counted(s, real.splice(in, in_off, out, out_off, n, flags),
+				       &s->row->rx_off, &s->rx_busy);
 		sock_leave(s, &s->rx_busy);
 		while (!s->conn)
 			sys(SYS_sched_yield);

@@ -20,13 +20,14 @@
 #include <string.h>
 
 enum {
-	LIFT_CALLS = 8,        /* see docs/performance.md for how this was chosen */
-	LIFT_RANKS = 16,       /* names tried under one port */
-	LIFT_FIND_TRIES = 6,   /* times no process was found, at doubling intervals */
+	LIFT_CALLS = 8,           /* see docs/performance.md for how this was chosen */
+	LIFT_RANKS = 16,          /* names tried under one port */
+	LIFT_FIND_TRIES = 6,      /* times no process was found, at doubling intervals */
 	LIFT_OFFER_PATIENCE = 64, /* calls between two looks for an answer grow up to this */
 	LIFT_UNSEEN_TRIES = 32,
 	LIFT_BUDGET = 64, /* messages answered in one call */
-	LIFT_WAIT_CALLS = 1 << 14, /* an accepted connection that nobody has offered by then stays */
+	LIFT_WAIT_CALLS =
+		1 << 14, /* an accepted connection that nobody has offered by then stays */
 };
 
 static _Atomic uint32_t lift_lock;
@@ -40,7 +41,8 @@ uint32_t lift_first_look(void)
 {
 	int least = conf.policy ? policy_threshold_min(conf.policy) : -1;
 
-	return least >= 0 && (uint32_t)least < lift_threshold() ? (uint32_t)least : lift_threshold();
+	return least >= 0 && (uint32_t)least < lift_threshold() ? (uint32_t)least
+								: lift_threshold();
 }
 
 static void again_after(struct sock *s, uint32_t calls)
@@ -57,20 +59,17 @@ static enum reason reason_of_errno(int err)
 {
 	switch (err) {
 	case -EMFILE:
-	case -ENFILE:
-		return REASON_NO_EVENTFD;
+	case -ENFILE: return REASON_NO_EVENTFD;
 	case -ENOMEM:
-	case -EFBIG:
-		return REASON_NO_MEMFD;
-	default:
-		return REASON_NO_MEMFD;
+	case -EFBIG: return REASON_NO_MEMFD;
+	default: return REASON_NO_MEMFD;
 	}
 }
 
 static bool is_loopback(const struct shm_end *end)
 {
-	static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
-	static const uint8_t one[16] = {[15] = 1};
+	static const uint8_t v4[12] = { [10] = 0xff, [11] = 0xff };
+	static const uint8_t one[16] = { [15] = 1 };
 
 	if (memcmp(end->addr, v4, 12) == 0)
 		return end->addr[12] == 127;
@@ -87,22 +86,22 @@ static bool is_here(const struct shm_end *local, const struct shm_end *remote)
 }
 
 /* @calls: set to what the deciding rule wants to see before a lift */
-static enum reason judge(const struct sock *s, const struct shm_end *local, const struct shm_end *remote,
-			 uint32_t *calls)
+static enum reason judge(const struct sock *s, const struct shm_end *local,
+			 const struct shm_end *remote, uint32_t *calls)
 {
 	struct policy_conn pc = {
 		.proc = &conf.self.proc,
 		.role = s->row->role == STATS_CONNECT ? POLICY_ROLE_CONNECT : POLICY_ROLE_LISTEN,
 	};
-	const struct shm_end *end[2] = {local, remote};
-	struct policy_addr *addr[2] = {&pc.local, &pc.remote};
+	const struct shm_end *end[2] = { local, remote };
+	struct policy_addr *addr[2] = { &pc.local, &pc.remote };
 	struct policy_answer a;
 
 	*calls = lift_threshold();
 	if (!conf.policy)
 		return REASON_NONE;
 	for (unsigned i = 0; i < 2; i++) {
-		static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
+		static const uint8_t v4[12] = { [10] = 0xff, [11] = 0xff };
 		bool four = memcmp(end[i]->addr, v4, 12) == 0;
 
 		addr[i]->family = four ? 4 : 6;
@@ -114,23 +113,25 @@ static enum reason judge(const struct sock *s, const struct shm_end *local, cons
 		*calls = (uint32_t)a.threshold;
 	else if (a.verdict == POLICY_DIRECT)
 		*calls = 0; /* as soon as it can be had */
-	return (a.verdict == POLICY_LIFT || a.verdict == POLICY_DIRECT) && a.paths & POLICY_PATH_SHM ? REASON_NONE
-												      : REASON_POLICY;
+	return (a.verdict == POLICY_LIFT || a.verdict == POLICY_DIRECT) && a.paths & POLICY_PATH_SHM
+		       ? REASON_NONE
+		       : REASON_POLICY;
 }
 
 /* Both ends read each other from now on. Nobody may be inside a kernel receive: it would sleep there. */
-static bool attach(struct sock *s, struct shm_conn *c, struct shm_peer *peer, const struct shm_ctl *ctl,
-		   uint64_t cookie)
+static bool attach(struct sock *s, struct shm_conn *c, struct shm_peer *peer,
+		   const struct shm_ctl *ctl, uint64_t cookie)
 {
 	struct stats_row *row = s->row;
 
 	atomic_fetch_or(&row->flags, STATS_ATTACHED);
-	atomic_thread_fence(memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
+	atomic_thread_fence(
+		memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
 	if (atomic_load(&s->rx_busy)) {
 		atomic_fetch_and(&row->flags, ~(uint32_t)STATS_ATTACHED);
 		return false;
 	}
-	s->view = (struct shm_view){ctl, (const char *)peer->head, peer->bytes};
+	s->view = (struct shm_view){ ctl, (const char *)peer->head, peer->bytes };
 	s->peer = peer;
 	s->peer_cookie = cookie;
 	s->own = NULL;
@@ -217,7 +218,7 @@ static bool attach_pair(struct sock *a, struct sock *b)
 
 static void offer(struct sock *s, struct shm_peer *peer)
 {
-	struct shm_msg msg = {.type = SHM_MSG_OFFER};
+	struct shm_msg msg = { .type = SHM_MSG_OFFER };
 	enum reason reason;
 
 	if (!peer->head) { /* its HELLO is on the way */
@@ -278,7 +279,9 @@ static void find(struct sock *s)
 	}
 	s->rank = 0;
 	if (++s->tries > LIFT_FIND_TRIES)
-		sock_settle(s, s->foreign ? REASON_PEER_USER : err == -ENOENT ? REASON_PEER_PLAIN : REASON_NO_CHANNEL);
+		sock_settle(s, s->foreign       ? REASON_PEER_USER
+			       : err == -ENOENT ? REASON_PEER_PLAIN
+						: REASON_NO_CHANNEL);
 	else
 		again_doubled(s);
 }
@@ -306,7 +309,8 @@ static enum reason prepare(struct sock *s, struct shm_end *local, struct shm_end
 		return REASON_PEER_REMOTE;
 	err = shm_self_open();
 	if (err)
-		return err == -EPERM || err == -ENOSYS ? REASON_NO_MEMBARRIER : reason_of_errno(err);
+		return err == -EPERM || err == -ENOSYS ? REASON_NO_MEMBARRIER
+						       : reason_of_errno(err);
 	if (!thread_waker())
 		return REASON_NO_EVENTFD;
 	return REASON_NONE;
@@ -358,9 +362,7 @@ static void step(struct sock *s)
 	if (s->row->reason == REASON_SHARED)
 		s->row->reason = REASON_WARMING;
 	switch ((enum sock_stage)s->stage) {
-	case SOCK_NEW:
-		begin(s);
-		break;
+	case SOCK_NEW: begin(s); break;
 	case SOCK_WAITING:
 		service();
 		if (s->stage != SOCK_WAITING)
@@ -384,15 +386,10 @@ static void step(struct sock *s)
 		}
 		again_after(s, s->row->ops < LIFT_OFFER_PATIENCE ? 1 : LIFT_OFFER_PATIENCE / 4);
 		break;
-	case SOCK_ASKED:
-		answer(s);
-		break;
-	case SOCK_ACCEPTED:
-		attach_accepted(s);
-		break;
+	case SOCK_ASKED: answer(s); break;
+	case SOCK_ACCEPTED: attach_accepted(s); break;
 	case SOCK_ATTACHED:
-	case SOCK_SETTLED:
-		break;
+	case SOCK_SETTLED: break;
 	}
 }
 
@@ -415,13 +412,14 @@ void lift_step(struct sock *s)
 
 static void refuse(struct shm_peer *from, uint32_t offer_number, enum reason reason)
 {
-	struct shm_msg msg = {.type = SHM_MSG_REFUSE, .offer = offer_number, .reason = reason};
+	struct shm_msg msg = { .type = SHM_MSG_REFUSE, .offer = offer_number, .reason = reason };
 
 	shm_chan_send(from, &msg, -1);
 }
 
 /* Whether the kernel agrees that the socket behind @end belongs to this user and has this cookie. */
-static enum reason verify(const struct shm_end *end, const struct shm_end *peer_of_end, uint64_t cookie)
+static enum reason verify(const struct shm_end *end, const struct shm_end *peer_of_end,
+			  uint64_t cookie)
 {
 	struct diag_owner owner;
 	int err = diag_owner(end, peer_of_end, &owner);
@@ -437,7 +435,7 @@ static enum reason verify(const struct shm_end *end, const struct shm_end *peer_
 static void answer(struct sock *s)
 {
 	const struct shm_ctl *theirs = shm_peer_ctl(s->peer, s->theirs);
-	struct shm_msg ans = {.type = SHM_MSG_ACCEPT, .offer = s->asked};
+	struct shm_msg ans = { .type = SHM_MSG_ACCEPT, .offer = s->asked };
 	struct shm_peer *from = s->peer;
 	enum reason reason = theirs && !from->gone ? check_end(s) : REASON_CLOSED_EARLY;
 
@@ -459,7 +457,9 @@ static void answer(struct sock *s)
 		if (s->stage == SOCK_ASKED)
 			s->stage = SOCK_WAITING;
 	} else if (shm_chan_send(from, &ans, -1) < 0) {
-		sock_settle(s, REASON_NO_CHANNEL); /* attached to a block that will stay silent: harmless */
+		sock_settle(
+			s,
+			REASON_NO_CHANNEL); /* attached to a block that will stay silent: harmless */
 	}
 }
 
@@ -470,7 +470,7 @@ static void on_offer(const struct shm_msg *m, struct shm_peer *from)
 
 	if (s)
 		reason = s->stage == SOCK_SETTLED ? (enum reason)s->row->reason
-			 : may_attach(s)	  ? verify(&m->local, &m->remote, m->cookie)
+			 : may_attach(s)          ? verify(&m->local, &m->remote, m->cookie)
 						  : REASON_PEER_SHARED;
 	if (reason == REASON_NONE) {
 		s->peer = from;
@@ -491,7 +491,8 @@ static struct sock *offered(uint32_t number, const struct shm_peer *from)
 {
 	struct sock *s = sock_at(number >> 8);
 
-	if (s && s->stage == SOCK_OFFERED && s->peer == from && (s->offer & 0xff) == (number & 0xff))
+	if (s && s->stage == SOCK_OFFERED && s->peer == from &&
+	    (s->offer & 0xff) == (number & 0xff))
 		return s;
 	if (s)
 		sock_put(s);
@@ -549,7 +550,8 @@ static void on_refuse(const struct shm_msg *m, struct shm_peer *from)
 		s->rank++; /* another process that serves the port, perhaps */
 		again_after(s, 1);
 	} else if (++s->tries > LIFT_FIND_TRIES) {
-		sock_settle(s, m->reason < REASON_COUNT ? (enum reason)m->reason : REASON_PEER_REFUSED);
+		sock_settle(s, m->reason < REASON_COUNT ? (enum reason)m->reason
+							: REASON_PEER_REFUSED);
 	} else {
 		again_doubled(s);
 	}

@@ -30,14 +30,13 @@ static bool kernel_only(int level, int name)
 		case SO_OOBINLINE:
 		case SO_ATTACH_FILTER:
 		case SO_ATTACH_BPF:
-		case SO_MAX_PACING_RATE:
-			return true;
-		default:
-			return false;
+		case SO_MAX_PACING_RATE: return true;
+		default: return false;
 		}
 	}
 	if (level == IPPROTO_TCP)
-		return name == TCP_ULP || name == TCP_REPAIR || name == TCP_INQ || name == TCP_MD5SIG;
+		return name == TCP_ULP || name == TCP_REPAIR || name == TCP_INQ ||
+		       name == TCP_MD5SIG;
 	return false;
 }
 
@@ -74,7 +73,8 @@ void opt_tcp_info(struct sock *s, void *val, socklen_t len)
 	struct stats_row *r = s->row;
 	uint64_t tx, rx;
 
-	if (!s->conn || len < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(ti->tcpi_bytes_received))
+	if (!s->conn ||
+	    len < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(ti->tcpi_bytes_received))
 		return;
 	tx = r->tx_shm + (r->tx_path ? s->conn->ctl.tail - r->tx_off : 0);
 	rx = r->rx_shm + (r->rx_path ? s->conn->ctl.head - r->rx_off : 0);

@@ -18,9 +18,9 @@
 #include <sys/mman.h>
 
 enum {
-	POLL_STACK = 256,            /* larger sets are copied to mapped memory */
-	POLL_EXTRA = 2,              /* doorbell and channels */
-	SPIN_WORTH_NS = 200000,      /* shorter timeouts go straight to the kernel's exact timer */
+	POLL_STACK = 256,             /* larger sets are copied to mapped memory */
+	POLL_EXTRA = 2,               /* doorbell and channels */
+	SPIN_WORTH_NS = 200000,       /* shorter timeouts go straight to the kernel's exact timer */
 	POLL_KERNEL_CYCLES = 1 << 16, /* the kernel's members get a look this often in a spin */
 };
 
@@ -54,8 +54,8 @@ static bool guard_room(struct pollset_guard *g)
 
 	if (g->n < g->max)
 		return true;
-	addr = sys(SYS_mmap, 0, 4 * g->max * sizeof(*more), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-		   -1, 0);
+	addr = sys(SYS_mmap, 0, 4 * g->max * sizeof(*more), PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (addr < 0 && addr > -4096)
 		return false;
 	more = (struct sock **)addr;
@@ -176,7 +176,7 @@ static void copy_set(struct pollset *p)
 	for (nfds_t i = 0; i < p->n; i++) {
 		struct sock *s = p->fds[i].fd >= 0 ? attached(p->fds[i].fd) : NULL;
 
-		p->copy[i] = (struct pollfd){.fd = p->fds[i].fd, .events = p->fds[i].events};
+		p->copy[i] = (struct pollfd){ .fd = p->fds[i].fd, .events = p->fds[i].events };
 		if (s) {
 			p->copy[i].events = kernel_part(s, p->fds[i].events);
 			p->only = s;
@@ -201,7 +201,9 @@ static int merge(struct pollset *p)
 			p->fds[i].revents = ready_now(s, p->fds[i].events);
 		} else if (p->fds[i].fd >= 0 && nested(p->fds[i].fd)) {
 			/* the kernel's answer may be our own bell */
-			p->fds[i].revents = ep_ready(nested(p->fds[i].fd)) ? POLLIN & p->fds[i].events : 0;
+			p->fds[i].revents = ep_ready(nested(p->fds[i].fd))
+						    ? POLLIN & p->fds[i].events
+						    : 0;
 		} else {
 			p->fds[i].revents = revents;
 		}
@@ -212,7 +214,7 @@ static int merge(struct pollset *p)
 
 static int ask_kernel(struct pollset *p)
 {
-	struct timespec zero = {0, 0};
+	struct timespec zero = { 0, 0 };
 	long n;
 
 	copy_set(p);
@@ -251,7 +253,8 @@ static bool unstall(struct pollset *p)
 	for (nfds_t i = 0; i < p->n; i++) {
 		struct sock *s = p->fds[i].fd >= 0 ? attached(p->fds[i].fd) : NULL;
 
-		if (s && p->fds[i].events & (POLLOUT | POLLWRNORM) && s->conn->tx.path == SHM_PATH_RING) {
+		if (s && p->fds[i].events & (POLLOUT | POLLWRNORM) &&
+		    s->conn->tx.path == SHM_PATH_RING) {
 			wait_unstall(s);
 			waiting = true;
 		}
@@ -285,12 +288,12 @@ static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 {
 	struct shm_waker *w = thread_waker();
 	uint64_t begun = thread_now();
-	struct timespec ts = {ns / 1000000000, ns % 1000000000};
+	struct timespec ts = { ns / 1000000000, ns % 1000000000 };
 	int n = 0, saved;
 
 	copy_set(p);
-	p->copy[p->n] = (struct pollfd){.fd = w ? w->efd : -1, .events = POLLIN};
-	p->copy[p->n + 1] = (struct pollfd){.fd = shm_chan_fd(), .events = POLLIN};
+	p->copy[p->n] = (struct pollfd){ .fd = w ? w->efd : -1, .events = POLLIN };
+	p->copy[p->n + 1] = (struct pollfd){ .fd = shm_chan_fd(), .events = POLLIN };
 	if (w) {
 		watch_all(p, w);
 		thread_waker_mend(w);
@@ -349,7 +352,9 @@ static int pollset_loop(struct pollset *p, int64_t timeout_ns, const sigset_t *m
 	for (;;) {
 		int64_t ns = timeout_ns;
 		/* ours alone may keep us busy: then the kernel is asked now and then */
-		int n = !p->mixed && thread_cycles() - thread_self.poll_turn < POLL_KERNEL_CYCLES ? look(p) : 0;
+		int n = !p->mixed && thread_cycles() - thread_self.poll_turn < POLL_KERNEL_CYCLES
+				? look(p)
+				: 0;
 
 		if (!n) {
 			n = ask_kernel(p);
@@ -381,12 +386,13 @@ static int pollset_loop(struct pollset *p, int64_t timeout_ns, const sigset_t *m
 int pollset_wait(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const sigset_t *mask)
 {
 	struct pollfd stack[POLL_STACK + POLL_EXTRA];
-	struct pollset p = {.fds = fds, .n = n, .copy = stack};
+	struct pollset p = { .fds = fds, .n = n, .copy = stack };
 	size_t bytes = (n + POLL_EXTRA) * sizeof(*p.copy);
 	int ret;
 
 	if (n > POLL_STACK) {
-		long addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		long addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 		if (addr < 0 && addr > -4096) {
 			errno = ENOMEM;
@@ -424,7 +430,8 @@ static void bit_put(fd_set *set, int fd, bool on)
 		*w &= ~(1UL << fd % WORD);
 }
 
-void pollset_select_enter(struct pollset_guard *g, int n, const fd_set *rd, const fd_set *wr, const fd_set *ex)
+void pollset_select_enter(struct pollset_guard *g, int n, const fd_set *rd, const fd_set *wr,
+			  const fd_set *ex)
 {
 	guard_begin(g);
 	for (int at = 0; at < n; at += WORD) {
@@ -442,16 +449,18 @@ void pollset_select_enter(struct pollset_guard *g, int n, const fd_set *rd, cons
 	}
 }
 
-static nfds_t to_poll(struct pollfd *fds, int n, const fd_set *rd, const fd_set *wr, const fd_set *ex)
+static nfds_t to_poll(struct pollfd *fds, int n, const fd_set *rd, const fd_set *wr,
+		      const fd_set *ex)
 {
 	nfds_t used = 0;
 
 	for (int fd = 0; fd < n; fd++) {
-		short ev = (short)((bit_get(rd, fd) ? POLLIN : 0) | (bit_get(wr, fd) ? POLLOUT : 0) |
+		short ev = (short)((bit_get(rd, fd) ? POLLIN : 0) |
+				   (bit_get(wr, fd) ? POLLOUT : 0) |
 				   (bit_get(ex, fd) ? POLLPRI : 0));
 
 		if (ev)
-			fds[used++] = (struct pollfd){.fd = fd, .events = ev};
+			fds[used++] = (struct pollfd){ .fd = fd, .events = ev };
 	}
 	return used;
 }
@@ -469,7 +478,8 @@ static int from_poll(const struct pollfd *fds, nfds_t used, fd_set *rd, fd_set *
 	}
 	for (nfds_t i = 0; i < used; i++) {
 		const struct pollfd *f = &fds[i];
-		bool in = f->events & POLLIN && f->revents & (POLLIN | POLLRDNORM | POLLHUP | POLLERR);
+		bool in = f->events & POLLIN &&
+			  f->revents & (POLLIN | POLLRDNORM | POLLHUP | POLLERR);
 		bool out = f->events & POLLOUT && f->revents & (POLLOUT | POLLWRNORM | POLLERR);
 		bool pri = f->events & POLLPRI && f->revents & POLLPRI;
 
@@ -484,8 +494,8 @@ static int from_poll(const struct pollfd *fds, nfds_t used, fd_set *rd, fd_set *
 	return count;
 }
 
-int pollset_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, int64_t timeout_ns, const sigset_t *mask,
-		   int64_t *left_ns)
+int pollset_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, int64_t timeout_ns,
+		   const sigset_t *mask, int64_t *left_ns)
 {
 	struct pollfd stack[POLL_STACK];
 	struct pollfd *fds = stack;
@@ -495,7 +505,8 @@ int pollset_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, int64_t timeout_ns
 	int ret;
 
 	if (n > POLL_STACK) {
-		long addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		long addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 		if (addr < 0 && addr > -4096) {
 			errno = ENOMEM;

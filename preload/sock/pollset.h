@@ -29,7 +29,8 @@ struct pollset_guard {
  * Afterwards @g->lifted tells whether the wait is pollset_wait()'s or the kernel's own.
  */
 void pollset_enter(struct pollset_guard *g, const struct pollfd *fds, nfds_t n);
-void pollset_select_enter(struct pollset_guard *g, int n, const fd_set *rd, const fd_set *wr, const fd_set *ex);
+void pollset_select_enter(struct pollset_guard *g, int n, const fd_set *rd, const fd_set *wr,
+			  const fd_set *ex);
 /* After the wait; keeps errno. */
 void pollset_leave(struct pollset_guard *g);
 
@@ -43,7 +44,7 @@ void pollset_leave(struct pollset_guard *g);
 int pollset_wait(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const sigset_t *mask);
 
 /* pselect(2) by way of pollset_wait(). @left_ns is set to what remains of the timeout. */
-int pollset_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, int64_t timeout_ns, const sigset_t *mask,
-		   int64_t *left_ns);
+int pollset_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, int64_t timeout_ns,
+		   const sigset_t *mask, int64_t *left_ns);
 
 #endif

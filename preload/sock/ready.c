@@ -20,7 +20,8 @@ bool ready_room(struct sock *s)
 	if (room < 0 || (uint64_t)room >= size / 3)
 		return true; /* nonsense is found by the send */
 	/* a larger ring may be had once the reader has crossed the last change */
-	return size < UINT64_C(1) << SHM_RING_LOG2_GROW && c->tx.head_seen >= c->ctl.base[c->tx.slot];
+	return size < UINT64_C(1) << SHM_RING_LOG2_GROW &&
+	       c->tx.head_seen >= c->ctl.base[c->tx.slot];
 }
 
 void ready_heard(struct sock *s, short revents)
@@ -34,8 +35,8 @@ void ready_heard(struct sock *s, short revents)
 
 short ready_ask(struct sock *s, short want)
 {
-	struct pollfd p = {.fd = s->fd, .events = (short)(want | POLLRDHUP)};
-	struct timespec zero = {0, 0};
+	struct pollfd p = { .fd = s->fd, .events = (short)(want | POLLRDHUP) };
+	struct timespec zero = { 0, 0 };
 
 	if (sys(SYS_ppoll, &p, 1, &zero, 0, 8) <= 0)
 		return 0;
@@ -48,8 +49,8 @@ bool ready_reset(const struct sock *s)
 	const struct shm_ctl *peer = s->view.ctl;
 	const struct shm_conn *c = s->conn;
 
-	return s->kernel_bits & POLLRDHUP && c->tx.ring && !(peer->flags_tx & SHM_TX_FIN) && !c->tx.recalled &&
-	       atomic_load(&peer->head) < atomic_load(&c->ctl.tail);
+	return s->kernel_bits & POLLRDHUP && c->tx.ring && !(peer->flags_tx & SHM_TX_FIN) &&
+	       !c->tx.recalled && atomic_load(&peer->head) < atomic_load(&c->ctl.tail);
 }
 
 short ready_now(struct sock *s, short want)
@@ -67,7 +68,8 @@ short ready_now(struct sock *s, short want)
 		if (ready_reset(s))
 			bits |= s->reset_told ? POLLHUP : POLLHUP | POLLERR;
 		kernel |= POLLIN; /* and an error, which only the kernel knows */
-	} else if (atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) & SHM_TX_FIN) {
+	} else if (atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) &
+		   SHM_TX_FIN) {
 		kernel |= POLLIN; /* its FIN is on the way */
 	}
 	if (span_ahead(s)) {

@@ -49,7 +49,7 @@ struct pool_guard {
 
 static struct pool_guard pool_enter(void)
 {
-	struct pool_guard g = {.mask = thread_signals_block()};
+	struct pool_guard g = { .mask = thread_signals_block() };
 
 	g.taken = shm_lock(&pool.lock, thread_tid());
 	return g;
@@ -118,7 +118,7 @@ static bool end_equal(const struct shm_end *a, const struct shm_end *b)
 
 bool sock_end(struct shm_end *end, const struct sockaddr *sa)
 {
-	static const uint8_t v4[12] = {[10] = 0xff, [11] = 0xff};
+	static const uint8_t v4[12] = { [10] = 0xff, [11] = 0xff };
 
 	memset(end, 0, sizeof(*end));
 	if (sa->sa_family == AF_INET) {
@@ -309,22 +309,24 @@ static void zombie_add(struct sock *s)
 		pool.zombie = map_anonymous(pool.zombie_max * sizeof(*z));
 	}
 	if (!pool.zombie || pool.zombies == pool.zombie_max) {
-		shm_peer_put(s->peer); /* the block is lost to us, which is better than given to two */
+		shm_peer_put(
+			s->peer); /* the block is lost to us, which is better than given to two */
 		return;
 	}
 	z = &pool.zombie[pool.zombies++];
-	*z = (struct zombie){.conn = s->conn,
-			     .peer_ctl = s->view.ctl,
-			     .peer_cookie = s->peer_cookie,
-			     .peer = s->peer,
-			     .rings = true};
+	*z = (struct zombie){ .conn = s->conn,
+			      .peer_ctl = s->view.ctl,
+			      .peer_cookie = s->peer_cookie,
+			      .peer = s->peer,
+			      .rings = true };
 }
 
 /* Whether the peer will never look at our block again. */
 static bool zombie_left(const struct zombie *z)
 {
 	return z->peer->gone ||
-	       atomic_load_explicit(&z->peer_ctl->state, memory_order_acquire) != SHM_CONN_ATTACHED ||
+	       atomic_load_explicit(&z->peer_ctl->state, memory_order_acquire) !=
+		       SHM_CONN_ATTACHED ||
 	       z->peer_ctl->cookie != z->peer_cookie;
 }
 
@@ -343,7 +345,8 @@ void sock_reap(void)
 		struct shm_arena *arena = &shm_self.arena[shm_self_arena_of(z->conn)];
 		bool left = zombie_left(z);
 
-		if (z->rings && (left || atomic_load(&z->peer_ctl->head) == atomic_load(&z->conn->ctl.tail))) {
+		if (z->rings &&
+		    (left || atomic_load(&z->peer_ctl->head) == atomic_load(&z->conn->ctl.tail))) {
 			shm_ring_close(arena, z->conn, tid);
 			z->rings = false;
 		}
@@ -411,8 +414,8 @@ static void sock_finish_if_last(struct sock *s)
 {
 	bool ended = false;
 
-	if (s->dead && !atomic_load(&s->users) && !atomic_load(&s->tx_busy) && !atomic_load(&s->rx_busy) &&
-	    atomic_compare_exchange_strong(&s->ended, &ended, true)) {
+	if (s->dead && !atomic_load(&s->users) && !atomic_load(&s->tx_busy) &&
+	    !atomic_load(&s->rx_busy) && atomic_compare_exchange_strong(&s->ended, &ended, true)) {
 		uint64_t mask = thread_signals_block();
 
 		sock_finish(s);

@@ -20,7 +20,7 @@
 #include <stdbool.h>
 #include <sys/socket.h>
 
-#define likely(x) __builtin_expect(!!(x), 1)
+#define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
 struct ep_item;
@@ -43,34 +43,35 @@ struct sock {
 	struct shm_peer *peer;
 	const struct shm_pulse *pulse; /* the peer's, when conn is set */
 	uint32_t gen;                  /* its close_gen as last acted on */
-	_Atomic uint32_t writer;       /* tid of a thread in the middle of a blocking send: others wait */
-	uint32_t streak;               /* receives that had to wait since the last send */
-	struct shm_conn *own;  /* our block while an offer is out */
-	uint64_t peer_cookie;  /* SO_COOKIE of the other end, as the kernel confirmed it */
-	struct stats_row *row; /* NULL until connected */
-	struct ep_item *items; /* registrations in epolls of ours */
-	int fd;                /* one of its numbers */
-	uint16_t numbers;      /* descriptors that name it in this process */
-	uint8_t stage;         /* enum sock_stage */
-	short kernel_bits;     /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
-	uint8_t pinned;        /* never lifted again */
-	uint8_t broken;        /* the peer's memory made no sense */
-	bool dead;             /* closed; ended when the last thread inside leaves */
-	bool reset_told;       /* a killed peer's unread bytes: ECONNRESET was returned once */
-	_Atomic bool ended;    /* one of those threads does it */
+	_Atomic uint32_t writer; /* tid of a thread in the middle of a blocking send: others wait */
+	uint32_t streak;         /* receives that had to wait since the last send */
+	struct shm_conn *own;    /* our block while an offer is out */
+	uint64_t peer_cookie;    /* SO_COOKIE of the other end, as the kernel confirmed it */
+	struct stats_row *row;   /* NULL until connected */
+	struct ep_item *items;   /* registrations in epolls of ours */
+	int fd;                  /* one of its numbers */
+	uint16_t numbers;        /* descriptors that name it in this process */
+	uint8_t stage;           /* enum sock_stage */
+	short kernel_bits;       /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
+	uint8_t pinned;          /* never lifted again */
+	uint8_t broken;          /* the peer's memory made no sense */
+	bool dead;               /* closed; ended when the last thread inside leaves */
+	bool reset_told;         /* a killed peer's unread bytes: ECONNRESET was returned once */
+	_Atomic bool ended;      /* one of those threads does it */
 	bool hashed;
-	bool foreign;          /* another user's process was found where the peer's was sought */
-	_Atomic uint32_t users;    /* threads in a slow path of it */
-	_Atomic uint32_t tx_busy;  /* threads inside a kernel call that sends, before it is attached or lowered */
+	bool foreign;           /* another user's process was found where the peer's was sought */
+	_Atomic uint32_t users; /* threads in a slow path of it */
+	_Atomic uint32_t
+		tx_busy; /* threads inside a kernel call that sends, before it is attached or lowered */
 	_Atomic uint32_t rx_busy;  /* the same for receiving */
 	_Atomic uint32_t full_gen; /* times a send found no room */
 	uint32_t next_try;         /* row->ops at which to look at lifting again */
-	uint8_t unseen;       /* times the kernel's counters disagreed with ours */
-	uint16_t rank, tries; /* of the process asked, and how often none was found */
-	uint32_t offer;       /* times this sock was offered: answers to older ones are stale */
-	uint32_t asked;       /* SOCK_ASKED: the peer's number for its offer */
-	uint32_t theirs;      /* SOCK_ASKED, SOCK_ACCEPTED: number of the peer's block */
-	uint32_t twin;        /* when both ends are ours: sock_index() of the other */
+	uint8_t unseen;            /* times the kernel's counters disagreed with ours */
+	uint16_t rank, tries;      /* of the process asked, and how often none was found */
+	uint32_t offer;      /* times this sock was offered: answers to older ones are stale */
+	uint32_t asked;      /* SOCK_ASKED: the peer's number for its offer */
+	uint32_t theirs;     /* SOCK_ASKED, SOCK_ACCEPTED: number of the peer's block */
+	uint32_t twin;       /* when both ends are ours: sock_index() of the other */
 	uint64_t full_since; /* ns; the receiver has not moved since */
 	uint64_t full_head;
 	struct shm_end remote;

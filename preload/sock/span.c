@@ -17,7 +17,7 @@ struct span_guard {
 
 static struct span_guard span_enter(_Atomic uint32_t *lock)
 {
-	struct span_guard g = {.mask = thread_signals_block()};
+	struct span_guard g = { .mask = thread_signals_block() };
 
 	g.taken = shm_lock(lock, thread_tid());
 	return g;
@@ -50,17 +50,20 @@ void span_ring_peer(struct sock *s)
 {
 	atomic_thread_fence(memory_order_seq_cst);
 	if (shm_peer_asleep(s->peer))
-		shm_peer_ring(s->peer, atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
+		shm_peer_ring(s->peer,
+			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
 }
 
 static bool may_lift(const struct sock *s)
 {
 	const struct shm_conn *c = s->conn;
 
-	return c->tx.path == SHM_PATH_KERNEL && !s->pinned && !s->broken && !c->tx.recalled && !s->peer->gone &&
-	       !(c->ctl.flags_tx & SHM_TX_FIN) &&
-	       atomic_load_explicit(&s->view.ctl->state, memory_order_acquire) == SHM_CONN_ATTACHED &&
-	       !(atomic_load_explicit(&s->view.ctl->flags_rx, memory_order_relaxed) & SHM_RX_RECALL) &&
+	return c->tx.path == SHM_PATH_KERNEL && !s->pinned && !s->broken && !c->tx.recalled &&
+	       !s->peer->gone && !(c->ctl.flags_tx & SHM_TX_FIN) &&
+	       atomic_load_explicit(&s->view.ctl->state, memory_order_acquire) ==
+		       SHM_CONN_ATTACHED &&
+	       !(atomic_load_explicit(&s->view.ctl->flags_rx, memory_order_relaxed) &
+		 SHM_RX_RECALL) &&
 	       atomic_load_explicit(&s->view.ctl->span_ack, memory_order_acquire) == c->ctl.span;
 }
 
@@ -68,7 +71,8 @@ static bool may_lift(const struct sock *s)
 static bool tx_claim(struct sock *s)
 {
 	s->conn->tx.path = SHM_PATH_RING;
-	atomic_thread_fence(memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
+	atomic_thread_fence(
+		memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
 	if (atomic_load(&s->tx_busy) == 0)
 		return true;
 	s->conn->tx.path = SHM_PATH_KERNEL;
@@ -189,7 +193,8 @@ int span_cross(struct sock *s, uint64_t *limit)
 			return -EPROTO;
 		at = ring ? atomic_load_explicit(&c->ctl.head, memory_order_relaxed)
 			  : atomic_load_explicit(&s->row->rx_off, memory_order_relaxed);
-		border = atomic_load_explicit(ring ? &peer->lower : &peer->lift, memory_order_relaxed);
+		border = atomic_load_explicit(ring ? &peer->lower : &peer->lift,
+					      memory_order_relaxed);
 		if (border < at)
 			return -EPROTO;
 		/* an honest sender lowers at its tail */
@@ -215,7 +220,8 @@ static bool may_retract(struct sock *s)
 	struct shm_conn *c = s->conn;
 	uint64_t lower = atomic_load(&c->ctl.lower);
 
-	return !c->tx.recalled && c->ctl.span && atomic_load(&s->view.ctl->span_ack) != c->ctl.span &&
+	return !c->tx.recalled && c->ctl.span &&
+	       atomic_load(&s->view.ctl->span_ack) != c->ctl.span &&
 	       atomic_load(&s->row->tx_off) == lower && atomic_load(&s->view.ctl->head) < lower;
 }
 
@@ -230,7 +236,8 @@ static void retract(struct sock *s)
 		head = atomic_load(&c->ctl.lift);
 	c->tx.recall = head;
 	c->tx.recalled = true;
-	atomic_thread_fence(memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
+	atomic_thread_fence(
+		memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
 	if (atomic_load(&s->tx_busy) || atomic_load(&s->row->tx_off) != lower || head >= lower) {
 		c->tx.recalled = false;
 		return;
@@ -274,20 +281,23 @@ bool span_flush(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
 	struct span_guard g = span_enter(&c->tx.lock);
-	const struct shm_view own = {&c->ctl, (const char *)sock_arena(s)->head, sock_arena(s)->bytes};
+	const struct shm_view own = { &c->ctl, (const char *)sock_arena(s)->head,
+				      sock_arena(s)->bytes };
 
 	while (c->tx.recalled) {
 		struct shm_run run;
 		long n;
 
-		if (c->tx.recall == atomic_load(&c->ctl.tail) || shm_ring_peek(&own, c->tx.recall, &run) != 1) {
+		if (c->tx.recall == atomic_load(&c->ctl.tail) ||
+		    shm_ring_peek(&own, c->tx.recall, &run) != 1) {
 			c->tx.recalled = false;
 			break;
 		}
 		n = sys(SYS_sendto, s->fd, run.ptr, run.len, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
 		if (n <= 0) {
 			if (n != -EAGAIN && n != -EINTR)
-				c->tx.recalled = false; /* the connection is gone: so are the bytes */
+				c->tx.recalled =
+					false; /* the connection is gone: so are the bytes */
 			break;
 		}
 		c->tx.recall += (uint64_t)n;
@@ -378,7 +388,7 @@ void span_close(struct sock *s)
 	rx = shm_lock(&c->rx.lock, tid);
 	if (s->broken ||
 	    (c->rx.path == SHM_PATH_RING && shm_ring_unread(c, s->view.ctl) && !c->rx.frozen)) {
-		struct linger reset = {1, 0};
+		struct linger reset = { 1, 0 };
 
 		sys(SYS_setsockopt, s->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	}
@@ -392,7 +402,7 @@ void span_close(struct sock *s)
 
 void span_break(struct sock *s)
 {
-	struct sockaddr none = {.sa_family = AF_UNSPEC};
+	struct sockaddr none = { .sa_family = AF_UNSPEC };
 
 	struct shm_conn *c = s->conn;
 	struct span_guard g = span_enter(&c->tx.lock);

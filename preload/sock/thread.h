@@ -17,12 +17,12 @@ struct sock;
 struct thread {
 	uint32_t tid;
 	bool waker_open;
-	uint8_t spin_shift;      /* the spin budget is halved this often: it did not pay lately */
+	uint8_t spin_shift;     /* the spin budget is halved this often: it did not pay lately */
 	struct shm_waker waker; /* for blocking calls, poll and select */
-	struct sock *held;       /* sock whose slow path the thread is in */
-	void *held_frame;        /* and that call's stack frame */
-	uint64_t poll_turn;      /* cycles when poll() last asked the kernel */
-	uint64_t random;         /* ZTCP_CHAOS */
+	struct sock *held;      /* sock whose slow path the thread is in */
+	void *held_frame;       /* and that call's stack frame */
+	uint64_t poll_turn;     /* cycles when poll() last asked the kernel */
+	uint64_t random;        /* ZTCP_CHAOS */
 };
 
 extern __thread struct thread thread_self __attribute__((tls_model("initial-exec")));

@@ -12,11 +12,11 @@
 #include <signal.h>
 
 enum {
-	SPIN_STREAM = 64,         /* receives without a send between */
-	SPIN_GATHER = 24,         /* pauses */
-	SPIN_PAUSES = 16,         /* pauses between two looks at the clock */
-	SPIN_SHIFT_MAX = 5,       /* the budget is halved at most this often */
-	SPIN_PUSHED_NS = 30000,   /* a gap like this means that somebody else ran */
+	SPIN_STREAM = 64,             /* receives without a send between */
+	SPIN_GATHER = 24,             /* pauses */
+	SPIN_PAUSES = 16,             /* pauses between two looks at the clock */
+	SPIN_SHIFT_MAX = 5,           /* the budget is halved at most this often */
+	SPIN_PUSHED_NS = 30000,       /* a gap like this means that somebody else ran */
 	SPIN_SHORT_SLEEP_NS = 200000, /* a sleep that a longer spin would have avoided */
 	STALL_NS = WAIT_STALL_MS * 1000000,
 };
@@ -101,8 +101,10 @@ void wait_watch(struct sock *s, struct shm_waker *w)
 			i++;
 		if (i < 4 && (now >> 8 * i & 0xff) == bell)
 			return;
-		now = i < 4 ? now | bell << 8 * i : UINT32_C(0xff); /* more than four: ring them all */
-		if ((bells & 0xff) == 0xff || atomic_compare_exchange_strong(&c->ctl.bells, &bells, now))
+		now = i < 4 ? now | bell << 8 * i
+			    : UINT32_C(0xff); /* more than four: ring them all */
+		if ((bells & 0xff) == 0xff ||
+		    atomic_compare_exchange_strong(&c->ctl.bells, &bells, now))
 			return;
 	}
 }
@@ -170,9 +172,9 @@ static short kernel_events(const struct sock *s, short want)
 static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t until)
 {
 	struct pollfd p[3] = {
-		{.fd = s->fd, .events = kernel_events(s, want)},
-		{.fd = w->efd, .events = POLLIN},
-		{.fd = shm_chan_fd(), .events = POLLIN},
+		{ .fd = s->fd, .events = kernel_events(s, want) },
+		{ .fd = w->efd, .events = POLLIN },
+		{ .fd = shm_chan_fd(), .events = POLLIN },
 	};
 	struct timespec ts, *tp = NULL;
 	long n;
@@ -181,7 +183,7 @@ static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t u
 		uint64_t now = thread_now();
 		uint64_t left = until > now ? until - now : 0;
 
-		ts = (struct timespec){(time_t)(left / 1000000000), (long)(left % 1000000000)};
+		ts = (struct timespec){ (time_t)(left / 1000000000), (long)(left % 1000000000) };
 		tp = &ts;
 	}
 	n = real.ppoll(p, 3, tp, NULL);
@@ -209,7 +211,8 @@ static int sleep_for(struct sock *s, short want, uint64_t deadline)
 		return -EAGAIN;
 	if (wait_deaf(s))
 		stall = begun + WAIT_DEAF_MS * UINT64_C(1000000);
-	if (stall && (wait_deaf(s) || s->conn->tx.path == SHM_PATH_RING) && (!until || stall < until))
+	if (stall && (wait_deaf(s) || s->conn->tx.path == SHM_PATH_RING) &&
+	    (!until || stall < until))
 		until = stall;
 	wait_watch(s, w);
 	if (want & POLLOUT)
@@ -251,7 +254,8 @@ bool wait_restarts(void)
 	for (int sig = 1; sig < 65; sig++) {
 		if (sys(SYS_rt_sigaction, sig, 0, &sa, 8) < 0)
 			continue;
-		if (sa.handler != (void *)SIG_DFL && sa.handler != (void *)SIG_IGN && !(sa.flags & SA_RESTART))
+		if (sa.handler != (void *)SIG_DFL && sa.handler != (void *)SIG_IGN &&
+		    !(sa.flags & SA_RESTART))
 			return false;
 	}
 	return true;
