@@ -262,6 +262,7 @@ static void victim_start(struct foe *f, char **argv, bool quiet)
 	f->victim = fork();
 	if (!f->victim) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		signal(SIGPIPE, SIG_DFL); /* a broken pipe must be able to kill it */
 		dup2(p[1], 1);
 		setenv("ZTCP_LIFT", "1", 1);
 		execl(argv[1], argv[1], argv[2], text, quiet ? "quiet" : "busy", (char *)NULL);
