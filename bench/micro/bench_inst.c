@@ -23,7 +23,7 @@
 
 #define MESSAGE        64
 #define PORTS_A_CLIENT 60000 /* connections to one port of the server */
-#define FRAMES_A_TURN  8
+#define FRAMES_A_TURN  64
 #define FRAMES         64
 
 struct end {
@@ -53,7 +53,8 @@ static void end_init(struct end *e, uint32_t conns, uint8_t last)
 	inst_config_defaults(&cfg);
 	cfg.conns_max = conns + 1;
 	cfg.listeners_max = 1024;
-	cfg.pool_bytes = 1 << 20;
+	cfg.pool_bytes = (1 << 20) +
+			 (size_t)conns * 256; /* an answer under way on each at a time */
 	cfg.syn_max = 1 << 20;
 	cfg.key = (struct base_hash_key){ last, 77 };
 	cfg.ip.mac = (struct wire_mac){ { 2, 0, 0, 0, 0, last } };
