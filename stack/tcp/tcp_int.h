@@ -199,17 +199,22 @@ static inline bool tcp_synchronized(const struct tcb *t)
 /* States in which the peer may still send data. */
 static inline bool tcp_can_receive(const struct tcb *t)
 {
-	return t->state == TCP_ST_ESTABLISHED || t->state == TCP_ST_FIN_WAIT_1 ||
-	       t->state == TCP_ST_FIN_WAIT_2;
+	const uint32_t states = 1u << TCP_ST_ESTABLISHED | 1u << TCP_ST_FIN_WAIT_1 |
+				1u << TCP_ST_FIN_WAIT_2;
+
+	return states >> t->state & 1;
 }
 
 /* States in which queued data and our FIN may go out. */
 static inline bool tcp_can_transmit(const struct tcb *t)
 {
-	return t->state == TCP_ST_ESTABLISHED || t->state == TCP_ST_CLOSE_WAIT ||
-	       t->state == TCP_ST_FIN_WAIT_1 || t->state == TCP_ST_CLOSING ||
-	       t->state == TCP_ST_LAST_ACK ||
-	       (t->state == TCP_ST_SYN_RCVD && tcp_is(t, TCP_F_TFO_CHILD)); /* RFC 7413 4.2 */
+	const uint32_t states = 1u << TCP_ST_ESTABLISHED | 1u << TCP_ST_CLOSE_WAIT |
+				1u << TCP_ST_FIN_WAIT_1 | 1u << TCP_ST_CLOSING |
+				1u << TCP_ST_LAST_ACK;
+
+	if (BASE_LIKELY(states >> t->state & 1))
+		return true;
+	return t->state == TCP_ST_SYN_RCVD && tcp_is(t, TCP_F_TFO_CHILD); /* RFC 7413 4.2 */
 }
 
 static inline uint32_t tcp_fin_unsent(const struct tcb *t)

@@ -41,9 +41,9 @@ void tcp_begin(struct tcb *t, uint32_t iss, uint16_t path_mss, ztime_t now)
 	t->snd_una = iss;
 	t->snd_nxt = iss + 1;
 	t->snd_sml = t->snd_up = iss;
-	t->path_mss = path_mss;
+	t->path_mss = BASE_MAX(path_mss, cfg->mss_min);
 	t->peer_mss = 536; /* RFC 9293 3.7.1, until the peer says more */
-	t->rcv_mss = BASE_MIN(path_mss, 536);
+	t->rcv_mss = BASE_MIN(t->path_mss, 536);
 	t->rcv_wscale = cfg->window_scale
 				? tcp_window_scale(BASE_MAX(cfg->rcvbuf_max_bytes, t->rcvbuf))
 				: 0;
@@ -77,6 +77,7 @@ void tcp_mss_update(struct tcb *t)
 		m = BASE_MIN(m, t->user_mss);
 	if (t->probed_mss)
 		m = BASE_MIN(m, t->probed_mss);
+	m = BASE_MAX(m, t->env->cfg.mss_min); /* options alone take up to 40 bytes */
 	if (tcp_is(t, TCP_F_TS))
 		m -= TCP_TS_OPT_LEN;
 	t->mss = (uint16_t)m;

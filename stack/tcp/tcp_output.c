@@ -55,10 +55,13 @@ static uint32_t segment_room(const struct tcb *t)
 	uint32_t room = t->mss, n;
 	struct wire_tcp_sack sack[WIRE_TCP_SACK_MAX];
 
+	BASE_CHECK(room > 4 + 8 * WIRE_TCP_SACK_MAX); /* tcp_mss_update() */
 	if (BASE_LIKELY(!t->ooo && !tcp_is(t, TCP_F_DSACK)) || !tcp_is(t, TCP_F_SACK))
 		return room;
 	n = tcp_ooo_blocks(t, sack, tcp_is(t, TCP_F_TS) ? 3 : 4);
-	return room - 4 - 8 * n;
+	room -= 4 + 8 * n;
+	BASE_CHECK(room);
+	return room;
 }
 
 static void out_urgent(const struct tcb *t, struct wire_tcp *out)
@@ -130,6 +133,7 @@ static uint32_t new_len(struct tcb *t, uint32_t mss)
 	/* Nearly always: a short rest that fits everywhere. Its tail is all of it, for Nagle to judge. */
 	if (BASE_LIKELY(avail <= room && avail < mss))
 		return short_ok(t) ? avail : 0;
+	BASE_CHECK(mss);
 	burst = burst_max(t, mss);
 	len = BASE_MIN(avail, room);
 	if (len < avail && cwnd < peer)
@@ -177,43 +181,55 @@ static bool fin_fits(const struct tcb *t, const struct wire_tcp *out)
 	       tcp_peer_room(t) > out->len;
 }
 
-/* One segment of @len new bytes, with the FIN when it is its turn. Return: 1, or 0 when blocks are out. */
-static unsigned out_new(struct tcb *t, struct wire_tcp *out, uint32_t len, uint32_t mss,
-			ztime_t now)
+/* What a segment of new data carries besides, seldom: the FIN, ECN bits, the urgent pointer. Return: 1 for the FIN, else 0. */
+static uint32_t out_new_extra(struct tcb *t, struct tcp_sent *s, struct wire_tcp *out)
 {
-	struct tcp_sent *s = tcp_sent_add(t, t->snd_nxt, t->snd_nxt + len, t->unsent, 0, now);
-	uint32_t end;
-	bool fin;
+	bool fin = fin_fits(t, out);
 
-	if (BASE_UNLIKELY(!s))
-		return 0;
-	tcp_out_header(t, out, now);
-	len = tcp_gather(t, t->unsent, t->snd_nxt, len, out);
-	fin = fin_fits(t, out);
-	end = t->snd_nxt + len + fin;
-	t->pipe += end - s->end;
-	s->end = end;
-	if (len > mss)
-		out->gso_size = (uint16_t)mss;
-	if (len % mss)
-		t->snd_sml = t->snd_nxt + len;
-	t->unsent = tcp_chunk_after(t, t->unsent, t->snd_nxt + len);
-	t->snd_nxt = end;
-	if (BASE_UNLIKELY(fin)) {
+	if (fin) {
 		s->flags = TCP_SENT_FIN;
 		out->flags |= TCP_FIN;
 		t->flags |= TCP_F_FIN_SENT;
 	}
-	if (!t->unsent && len)
-		out->flags |= TCP_PSH;
-	if (BASE_UNLIKELY(tcp_is(t, TCP_F_ECN)) && len) {
+	if (tcp_is(t, TCP_F_ECN) && out->len) {
 		out->ecn = 2; /* ECT(0): on new data only (RFC 3168 6.1.4, 6.1.5) */
 		if (tcp_is(t, TCP_F_ECN_CWR))
 			out->flags |= TCP_CWR;
 		t->flags &= ~(uint32_t)TCP_F_ECN_CWR;
 	}
 	out_urgent(t, out);
-	out_account(t, s, len);
+	out_account(t, s, out->len);
+	return fin;
+}
+
+/* One segment of @len new bytes, with the FIN when it is its turn. Return: 1, or 0 when blocks are out. */
+static unsigned out_new(struct tcb *t, struct wire_tcp *out, uint32_t len, uint32_t mss,
+			ztime_t now)
+{
+	const uint32_t extra = TCP_F_FIN_QUEUED | TCP_F_ECN | TCP_F_URG_SND | TCP_F_PACING;
+	struct tcp_sent *s = tcp_sent_add(t, t->snd_nxt, t->snd_nxt + len, t->unsent, 0, now);
+	uint32_t end;
+
+	if (BASE_UNLIKELY(!s))
+		return 0;
+	tcp_out_header(t, out, now);
+	len = tcp_gather(t, t->unsent, t->snd_nxt, len, out);
+	end = t->snd_nxt + len;
+	if (BASE_UNLIKELY(t->flags & extra) || BASE_UNLIKELY(tcp_in_recovery(t)))
+		end += out_new_extra(t, s, out);
+	t->pipe += end - s->end;
+	s->end = end;
+	if (len < mss) {
+		t->snd_sml = t->snd_nxt + len;
+	} else if (len > mss) {
+		out->gso_size = (uint16_t)mss;
+		if (len % mss)
+			t->snd_sml = t->snd_nxt + len;
+	}
+	t->unsent = tcp_chunk_after(t, t->unsent, t->snd_nxt + len);
+	t->snd_nxt = end;
+	if (!t->unsent && len)
+		out->flags |= TCP_PSH;
 	return 1;
 }
 
@@ -393,27 +409,45 @@ static unsigned out_reset_ack(struct tcb *t, struct wire_tcp *out)
 
 /* ---------------------------------------------------------------- the whole */
 
+/* What is seldom to do: resets, handshake, probes. Return: segments; *@last: nothing may follow. */
+static unsigned out_seldom(struct tcb *t, struct wire_tcp *out, unsigned max, ztime_t now,
+			   bool *last)
+{
+	unsigned n = 0;
+
+	*last = t->todo & TCP_DO_RST;
+	if (*last)
+		return out_reset(t, out, now);
+	if (t->todo & TCP_DO_RST_ACK)
+		n = out_reset_ack(t, out);
+	if (n < max && t->todo & TCP_DO_SYN)
+		n += tcp_out_syn(t, out + n, now);
+	return n;
+}
+
 unsigned tcp_output(struct tcb *t, struct wire_tcp *out, unsigned max, ztime_t now)
 {
 	unsigned n = 0;
+	bool last;
 
 	if (BASE_UNLIKELY(now >= tcp_deadline(t)))
 		tcp_timer_run(t, now);
 	if (!t->todo)
 		return 0;
-	if (BASE_UNLIKELY(t->todo & TCP_DO_RST))
-		return out_reset(t, out, now);
-	if (BASE_UNLIKELY(t->todo & TCP_DO_RST_ACK))
-		n = out_reset_ack(t, out);
-	if (n < max && BASE_UNLIKELY(t->todo & TCP_DO_SYN))
-		n += tcp_out_syn(t, out + n, now);
+	if (BASE_UNLIKELY(t->todo & (TCP_DO_RST | TCP_DO_RST_ACK | TCP_DO_SYN))) {
+		n = out_seldom(t, out, max, now, &last);
+		if (last)
+			return n;
+	}
 	if (t->todo & (TCP_DO_SEND | TCP_DO_TLP)) {
 		if (tcp_can_transmit(t))
 			n += out_data(t, out + n, max - n, now);
 		else
 			t->todo &= (uint8_t) ~(TCP_DO_SEND | TCP_DO_FORCE | TCP_DO_TLP);
 	}
-	if (n < max && BASE_UNLIKELY(t->todo & TCP_DO_PROBE))
+	if (BASE_LIKELY(!(t->todo & (TCP_DO_PROBE | TCP_DO_ACK))))
+		return n;
+	if (n < max && t->todo & TCP_DO_PROBE)
 		n += out_probe(t, out + n, now);
 	if (n < max && t->todo & TCP_DO_ACK) {
 		tcp_out_header(t, out + n, now);

@@ -119,6 +119,7 @@ static void flight_insert(struct tcb *t, struct tcp_sent *s)
 	if (pos == s->by_time.prev)
 		return;
 	tcp_ring_remove(&t->flight, &s->by_time);
+	BASE_CHECK(t->flight);    /* @pos is still in it */
 	if (pos == &s->by_time) { /* the oldest of all */
 		base_list_insert(t->flight->prev, &s->by_time);
 		t->flight = &s->by_time;
