@@ -1,7 +1,4 @@
-/*
- * ip_ask.c - the two ways to ask and answer "who has": ARP (RFC 826, 5227) and neighbour discovery
- * (RFC 4861)
- */
+/* ip_ask.c - who has this address: ARP (RFC 826, 5227) and neighbour discovery (RFC 4861) */
 #include "stack/ip/ip_state.h"
 
 static const struct wire_mac mac_everybody = { { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff } };

@@ -1,7 +1,4 @@
-/*
- * ip_input.c - from a frame to what is in it: link, family, addresses, fragments, protocol, in
- * this order
- */
+/* ip_input.c - from a frame to what is in it: link, family, addresses, fragments, protocol */
 #include "stack/ip/ip_state.h"
 
 static bool source_martian(const struct ip *ip, const union wire_addr *src)

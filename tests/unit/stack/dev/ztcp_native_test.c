@@ -1,7 +1,4 @@
-/*
- * ztcp_native_test.c - two programs on the native interface: nothing is copied by them, everything
- * comes back
- */
+/* ztcp_native_test.c - two programs on the native interface copy nothing and leave nothing */
 #include "stack/include/ztcp.h"
 
 #include <criterion/criterion.h>

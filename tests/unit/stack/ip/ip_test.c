@@ -1,6 +1,4 @@
-/*
- * ip_test.c - one IP layer against hand-made frames: neighbours, routes, ICMP, martians, fragments
- */
+/* ip_test.c - one IP layer against hand-made frames */
 #include "stack/ip/ip.h"
 
 #include <criterion/criterion.h>

@@ -26,7 +26,9 @@ static size_t pool_out(struct zbuf_mem_pool *pool)
 Test(zbuf_pool, zbuf_malloc__gives_the_next_size_up_aligned_and_apart)
 {
 	static const size_t asks[] = { 1, 256, 257, 1024, 1500, 2048, 4096, 9000, 16384, 65536 };
-	static const size_t gets[] = { 256, 256, 1024, 1024, 2048, 2048, 4096, 16384, 16384, 65536 };
+	static const size_t gets[] = {
+		256, 256, 1024, 1024, 2048, 2048, 4096, 16384, 16384, 65536
+	};
 	struct zbuf_mem_pool *pool = pool_make(64 << 20);
 	char *got[10];
 

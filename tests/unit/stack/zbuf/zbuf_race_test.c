@@ -1,4 +1,4 @@
-/* zbuf_race_test.c - threads that allocate, share and free each other's buffers; a plain program for TSan */
+/* zbuf_race_test.c - threads that free each other's buffers; a plain program for TSan */
 #include "stack/zbuf/zbuf.h"
 
 #include <pthread.h>
