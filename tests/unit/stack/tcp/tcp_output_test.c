@@ -28,6 +28,20 @@ Test(tcp_output, silly_window__half_of_the_largest_is_enough)
 	fix_end(f);
 }
 
+Test(tcp_output, silly_window__a_sliver_is_used_when_nothing_better_comes)
+{
+	struct fix *f = fix_established();
+
+	rx(f, SEG(.wnd = 300));
+	fix_app_sends(f, FIX_MSS);
+	expect_none(f);
+	tick(f, MS(199));
+	expect_none(f);
+	tick(f, MS(2)); /* the override timer of RFC 9293 3.8.6.2.1 */
+	expect_tx(f, SEG(.seq = 0, .len = 300));
+	fix_end(f);
+}
+
 Test(tcp_output, nagle__one_short_segment_at_a_time)
 {
 	struct fix *f = fix_established();
