@@ -1,7 +1,9 @@
 #!/bin/bash
 # apps_inetd.sh - servers that fork and exec a program for every connection: our own, socat's, and inherited listeners
 . "$(dirname "$(readlink -f "$0")")/apps_lib.sh"
-need socat rsync
+# connections that a child gets by fork and exec stay on the kernel
+LIFTS=0
+need socat
 need_file "$PROGRAMS/apps_inetd"
 
 # talks HOW: cat and a shell at the other end; bytes unchanged, end of file seen, exit at the end

@@ -96,13 +96,13 @@ forwarding() {
 
 	free_port; local to=$PORT
 	free_port; local from=$PORT
-	spawn echoer "$PYTHON" "$APPS/apps_asyncio.py" server asyncio $to
+	spawn echoer "${S[@]}" "$PYTHON" "$APPS/apps_asyncio.py" server asyncio $to
 	echoer=$PID
 	wait_port $to $echoer || return
 	spawn forward "${C[@]}" "${target[@]}" -N -L "127.0.0.1:$from:127.0.0.1:$to"
 	forward=$PID
 	wait_port $from $forward || return
-	check "clients through the forwarded port" "$PYTHON" "$APPS/apps_asyncio.py" client $from
+	check "clients through the forwarded port" "${C[@]}" "$PYTHON" "$APPS/apps_asyncio.py" client $from
 	stop $forward TERM
 	stop $echoer TERM 0
 }
