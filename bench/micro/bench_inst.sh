@@ -31,7 +31,7 @@ each() { # CONNECTIONS REQUESTS
 counts=(1 1000 20000)
 idle=1000000
 [ "$mode" = soak ] && { counts=(1 1000 100000 1000000); idle=10000000; }
-failed=0 first=
+failed=0 first=''
 for n in "${counts[@]}"; do
 	cost=$(each "$n" $((n < 2000 ? 2000 : n))) || exit 1
 	: "${first:=$cost}"

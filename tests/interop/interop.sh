@@ -21,12 +21,12 @@ case $length in
 soak) bulk=$((1024 * 1024 * 1024)) ;;
 *) bulk=$((24 * 1024 * 1024)) ;;
 esac
-host_pid= helper_pid=
+host_pid='' helper_pid=''
 
 stop_all() {
 	[ -z "$host_pid" ] || { kill "$host_pid" && wait "$host_pid"; } 2>/dev/null
 	[ -z "$helper_pid" ] || { kill "$helper_pid" && wait "$helper_pid"; } 2>/dev/null
-	host_pid= helper_pid=
+	host_pid='' helper_pid=''
 }
 
 # Wait until FILE holds LINE.
