@@ -48,10 +48,10 @@ static struct {
 	struct chan_state *state;
 	unsigned peers; /* slots ever used */
 	struct {
-		uint16_t port;
+		uint16_t port; /* 0: free */
 		int fd;
+		uint32_t users;
 	} listener[CHAN_PORTS];
-	unsigned listeners;
 } chan = { .epoll = -1 };
 
 /* Slot 0 is this process itself. */
@@ -172,9 +172,11 @@ void shm_self_forked(void)
 	for (unsigned a = SHM_ARENAS - 1; a > 0; a--)
 		shm_self.arena[a] = shm_self.arena[a - 1];
 	shm_self.arena[0] = (struct shm_arena){ .fd = -1 };
-	for (unsigned i = 0; i < chan.listeners; i++)
-		shm_fd_close(chan.listener[i].fd);
-	chan.listeners = 0;
+	for (unsigned i = 0; i < CHAN_PORTS; i++) {
+		if (chan.listener[i].port)
+			shm_fd_close(chan.listener[i].fd);
+		chan.listener[i].port = 0;
+	}
 	shm_fd_close(chan.epoll);
 	chan.epoll = -1;
 	if (chan.state) {
@@ -205,7 +207,7 @@ static int epoll_join(int fd, uint64_t data)
 	return (int)sys(SYS_epoll_ctl, chan.epoll, EPOLL_CTL_ADD, fd, &ev);
 }
 
-static int listen_at(uint16_t port)
+static int listen_at(uint16_t port, unsigned slot)
 {
 	long fd = sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	struct sockaddr_un sa;
@@ -224,30 +226,53 @@ static int listen_at(uint16_t port)
 	fd = shm_fd_hide((int)fd);
 	if (fd < 0)
 		return (int)fd;
-	err = epoll_join((int)fd, CHAN_LISTENER + chan.listeners);
+	err = epoll_join((int)fd, CHAN_LISTENER + slot);
 	if (err) {
 		shm_fd_close((int)fd);
 		return (int)err;
 	}
-	chan.listener[chan.listeners].port = port;
-	chan.listener[chan.listeners++].fd = (int)fd;
+	chan.listener[slot].port = port;
+	chan.listener[slot].fd = (int)fd;
+	chan.listener[slot].users = 1;
 	return 0;
+}
+
+/* The place of a port, or of port 0: a free one. Return: CHAN_PORTS when there is none. */
+static unsigned listener_of(uint16_t port)
+{
+	unsigned i = 0;
+
+	while (i < CHAN_PORTS && chan.listener[i].port != port)
+		i++;
+	return i;
 }
 
 int shm_chan_listen(uint16_t port)
 {
-	struct chan_guard g;
-	int err = -ENOSPC;
+	struct chan_guard g = chan_enter();
+	unsigned i = listener_of(port);
+	int err = 0;
 
-	for (unsigned i = 0; i < chan.listeners; i++) {
-		if (chan.listener[i].port == port)
-			return 0;
-	}
-	g = chan_enter();
-	if (chan.listeners < CHAN_PORTS)
-		err = listen_at(port);
+	if (i < CHAN_PORTS)
+		chan.listener[i].users++;
+	else
+		err = listener_of(0) < CHAN_PORTS ? listen_at(port, listener_of(0)) : -ENOSPC;
 	chan_leave(&g);
 	return err;
+}
+
+void shm_chan_unlisten(uint16_t port)
+{
+	struct chan_guard g = chan_enter();
+	unsigned i = listener_of(port);
+
+	if (i < CHAN_PORTS && --chan.listener[i].users == 0) {
+		/* a forked child may hold it too */
+		sys(SYS_epoll_ctl, chan.epoll, EPOLL_CTL_DEL, chan.listener[i].fd, 0);
+		shm_fd_close(chan.listener[i].fd);
+		chan.listener[i].port = 0;
+	}
+	chan_leave(&g);
 }
 
 static bool same_user(int sock)

@@ -58,9 +58,12 @@ struct shm_peer *shm_peer_self(void);
 /**
  * shm_chan_listen() - be found by peers whose connections end at local port @port
  *
- * Return: 0 (again: no effect) or -errno.
+ * Once per connection; the name goes with the last shm_chan_unlisten().
+ *
+ * Return: 0 or -errno.
  */
 int shm_chan_listen(uint16_t port);
+void shm_chan_unlisten(uint16_t port);
 
 /**
  * shm_chan_find() - the @rank-th process that serves @port

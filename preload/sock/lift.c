@@ -333,6 +333,7 @@ static void begin(struct sock *s)
 			sock_settle(s, REASON_NO_CHANNEL);
 			return;
 		}
+		s->found_at = ntohs(local.port);
 		s->stage = SOCK_WAITING;
 		again_after(s, 1);
 		return;

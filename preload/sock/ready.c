@@ -48,9 +48,12 @@ bool ready_reset(const struct sock *s)
 {
 	const struct shm_ctl *peer = s->view.ctl;
 	const struct shm_conn *c = s->conn;
+	uint64_t read = atomic_load(&peer->head), lift = atomic_load(&c->ctl.lift);
 
+	if (read < lift) /* the peer has not crossed to this span, or nothing was in it */
+		read = lift;
 	return s->kernel_bits & POLLRDHUP && c->tx.ring && !(peer->flags_tx & SHM_TX_FIN) &&
-	       !c->tx.recalled && atomic_load(&peer->head) < atomic_load(&c->ctl.tail);
+	       !c->tx.recalled && read < atomic_load(&c->ctl.tail);
 }
 
 short ready_now(struct sock *s, short want)

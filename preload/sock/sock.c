@@ -396,15 +396,18 @@ static bool row_leave(struct stats_row *row)
 static void sock_finish(struct sock *s)
 {
 	int kept = s->fd;
-	bool last = row_leave(s->row);
+	bool last = row_leave(s->row), known;
 
 	if (s->row && last) {
 		explain_closed(s);
 		if (s->conn)
 			span_close(s);
 	}
+	if (s->found_at)
+		shm_chan_unlisten(s->found_at);
+	known = s->stage != SOCK_NEW && s->stage != SOCK_SETTLED;
 	sock_free(s, last);
-	if (pool.zombies)
+	if (pool.zombies || known)
 		lift_service(); /* which peers have died since */
 	if (shm_fd_hidden(kept))
 		shm_fd_close(kept);
@@ -487,6 +490,7 @@ static void forked_one(struct sock *s, void *arg)
 	atomic_store(&s->users, 0);
 	atomic_store(&s->tx_busy, 0);
 	atomic_store(&s->rx_busy, 0);
+	s->found_at = 0;
 	/* what was under way is the parent's business */
 	if (s->stage > SOCK_NEW && s->stage < SOCK_ATTACHED) {
 		s->stage = SOCK_NEW;

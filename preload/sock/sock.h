@@ -67,12 +67,14 @@ struct sock {
 	_Atomic uint32_t full_gen; /* times a send found no room */
 	uint32_t next_try;         /* row->ops at which to look at lifting again */
 	uint8_t unseen;            /* times the kernel's counters disagreed with ours */
-	uint16_t rank, tries;      /* of the process asked, and how often none was found */
-	uint32_t offer;      /* times this sock was offered: answers to older ones are stale */
-	uint32_t asked;      /* SOCK_ASKED: the peer's number for its offer */
-	uint32_t theirs;     /* SOCK_ASKED, SOCK_ACCEPTED: number of the peer's block */
-	uint32_t twin;       /* when both ends are ours: sock_index() of the other */
-	uint64_t full_since; /* ns; the receiver has not moved since */
+	uint16_t
+		found_at; /* port under which our process can be found because of this sock; 0: none */
+	uint16_t rank, tries; /* of the process asked, and how often none was found */
+	uint32_t offer;       /* times this sock was offered: answers to older ones are stale */
+	uint32_t asked;       /* SOCK_ASKED: the peer's number for its offer */
+	uint32_t theirs;      /* SOCK_ASKED, SOCK_ACCEPTED: number of the peer's block */
+	uint32_t twin;        /* when both ends are ours: sock_index() of the other */
+	uint64_t full_since;  /* ns; the receiver has not moved since */
 	uint64_t full_head;
 	struct shm_end remote;
 	struct sock *next; /* in the registry, or the free list */
