@@ -1,9 +1,8 @@
 #!/usr/bin/awk -f
-# compatibility.awk - write docs/compatibility.md from a list of cases and the results of run_parity.sh
-# usage: compatibility.awk ABOUTS RESULTS
+# compatibility.awk - write docs/compatibility.md from what run_parity.sh found
+# usage: compatibility.awk KNOWN ABOUTS JUDGED
 
 BEGIN {
-	FS = "\t"
 	title["par_io"] = "Calls that move bytes"
 	title["par_opt"] = "Options, ioctl, fcntl, urgent data"
 	title["par_dup"] = "Numbers: dup, close_range, reuse"
@@ -23,13 +22,21 @@ BEGIN {
 	modes = "default lift0 chaos kernel"
 }
 
-NR == FNR {
+FNR == 1 { file++; FS = file == 2 ? "\t" : " "; $0 = $0 }
+
+file == 1 {
+	if (!/^#/ && NF >= 4) {
+		why[FNR] = $0
+		sub(/^[^ \t]+[ \t]+[^ \t]+[ \t]+[^ \t]+[ \t]+/, "", why[FNR])
+	}
+	next
+}
+
+file == 2 {
 	split($1, n, ".")
 	about[n[1]] = $3
 	next
 }
-
-FNR == 1 { FS = " "; $0 = $0 }
 
 $4 != "native" {
 	split($2, n, ".")
@@ -41,6 +48,10 @@ $4 != "native" {
 	if (!((key, n[2]) in flavour)) {
 		flavour[key, n[2]] = 1
 		flavours[key] = flavours[key] (flavours[key] ? " " : "") n[2]
+	}
+	if ($7 && $5 != "same" && $5 != "skipped") {
+		known[key, $4] = $7
+		$5 = "known"
 	}
 	runs[key, $4]++
 	count[key, $4, $5]++
@@ -62,6 +73,13 @@ function cell(key, mode,    n) {
 		return "skipped"
 	if (differ(key, mode))
 		return "**" differ(key, mode) " of " n " differ**"
+	if (known[key, mode]) {
+		if (!(known[key, mode] in note)) {
+			note[known[key, mode]] = ++notes
+			text_of[notes] = why[known[key, mode]]
+		}
+		return "known: " note[known[key, mode]]
+	}
 	return "same"
 }
 
@@ -75,12 +93,12 @@ END {
 	print "possible, `ZTCP_LIFT=0`); chaos (lifted and lowered at random, `ZTCP_CHAOS`); kernel (`ZTCP_PATH=kernel`)."
 	print "Flavours: self (both ends in one process), pair (the peer connects), dial (the peer accepts), self6 and"
 	print "pair6 (IPv6), mapped (IPv4 to an IPv6 listener), half (the peer is not under `ztcp_run`), plain (the case"
-	print "makes its own connections).\n"
-	print "| mode | runs | same | skipped | differ | hang or lose time | runs with a lifted connection |"
-	print "| --- | --- | --- | --- | --- | --- | --- |"
+	print "makes its own connections). *known* refers to the list at the end.\n"
+	print "| mode | runs | same | known | skipped | differ | hang or lose time | runs with a lifted connection |"
+	print "| --- | --- | --- | --- | --- | --- | --- | --- |"
 	m = split(modes, mode, " ")
 	for (i = 1; i <= m; i++)
-		printf "| %s | %d | %d | %d | %d | %d | %d |\n", mode[i], total[mode[i]], sum[mode[i], "same"],
+		printf "| %s | %d | %d | %d | %d | %d | %d | %d |\n", mode[i], total[mode[i]], sum[mode[i], "same"], sum[mode[i], "known"],
 			sum[mode[i], "skipped"], sum[mode[i], "differs"], sum[mode[i], "hangs"] + sum[mode[i], "slow"], lifts[mode[i]]
 	p = split(order, program, " ")
 	for (i = 1; i <= p; i++) {
@@ -98,4 +116,8 @@ END {
 				cell(key, "default"), cell(key, "lift0"), cell(key, "chaos"), cell(key, "kernel")
 		}
 	}
+	if (notes)
+		print "\n## Known differences\n"
+	for (i = 1; i <= notes; i++)
+		print i ". " text_of[i]
 }

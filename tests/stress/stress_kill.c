@@ -274,19 +274,16 @@ static int meet(int l, int dials)
 	return stress_connect(note->written);
 }
 
-static void one_round(uint64_t *rnd)
+static void one_round(int l, uint16_t port, uint64_t *rnd)
 {
 	uint64_t key = stress_random(rnd) >> 1, off = 0;
 	int dials = round_no % 2, st;
-	uint16_t port = 0;
-	int l = stress_listen(&port);
 
 	way = round_no / 2 % WAYS;
 	memset(note, 0, sizeof(*note));
 	pid_t pid = start_victim(port, dials, key);
 	int fd = meet(l, dials);
 
-	close(l);
 	while (__atomic_load_n(&note->started, __ATOMIC_ACQUIRE) != 1)
 		usleep(50);
 	/* From at once to well after it was lifted. */
@@ -378,6 +375,8 @@ int main(int argc, char **argv)
 		stress_die("mmap");
 	signal(SIGPIPE, SIG_IGN);
 	uint64_t rnd = seed;
+	uint16_t port;
+	int l = stress_listen(&port);
 	long fds = 0, maps = 0, files = 0;
 
 	/* The first rounds may leave what is kept for later use; after them nothing may grow. */
@@ -388,7 +387,7 @@ int main(int argc, char **argv)
 			maps = mappings();
 			files = entries("/dev/shm");
 		}
-		one_round(&rnd);
+		one_round(l, port, &rnd);
 		if (verbose)
 			printf("round %u %s\n", round_no, way_name[way]);
 	}
