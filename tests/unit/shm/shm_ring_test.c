@@ -2,6 +2,7 @@
 #include "shm/shm_ring.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -352,4 +353,73 @@ Test(shm_ring, shm_ring_peek__no_field_leads_out_of_the_arena)
 		}
 		expect_harmless(&p, "random fields");
 	}
+}
+
+/* ---- the short ways ---- */
+
+Test(shm_ring, shm_ring_put__and_get_carry_what_is_simple_and_leave_the_rest)
+{
+	struct pair p = pair_at(0);
+	char out[600], in[600];
+
+	memset(out, 'q', sizeof(out));
+	cr_expect_not(shm_ring_put(p.tx, out, 10), "no room is known yet");
+	cr_assert_eq(put(&p, 10), 10);
+	cr_expect_eq(shm_ring_get(p.rx, &p.view, in, sizeof(in)), 0, "no ring is known yet");
+	shm_ring_learn(p.rx, &p.view, 0);
+	cr_expect_eq(shm_ring_get(p.rx, &p.view, in, 4), 4);
+	cr_expect_eq(shm_ring_get(p.rx, &p.view, in, sizeof(in)), 6);
+	cr_expect_eq(shm_ring_get(p.rx, &p.view, in, sizeof(in)), 0);
+	cr_expect(shm_ring_put(p.tx, out, 300));
+	cr_expect_not(shm_ring_put(p.tx, out, 300), "more than there is room for");
+	cr_expect_eq(shm_ring_get(p.rx, &p.view, in, sizeof(in)), 300);
+	cr_expect_eq(memcmp(in, out, 300), 0);
+	/* a ring that was replaced is not read any more */
+	cr_expect(shm_ring_put(p.tx, out, 100));
+	cr_assert(shm_ring_grow(&p.arena[0], p.tx, &p.rx->ctl, 4096, tid()));
+	cr_expect_eq(shm_ring_get(p.rx, &p.view, in, sizeof(in)), 0);
+	/* nonsense is left to those who can say so */
+	atomic_store(&p.tx->ctl.tail, UINT64_MAX / 2);
+	cr_expect_eq(shm_ring_get(p.rx, &p.view, in, sizeof(in)), 0);
+}
+
+struct toggle {
+	struct shm_ctl *ctl;
+	uint32_t ref[2];
+	_Atomic bool stop;
+};
+
+static void *toggles(void *arg)
+{
+	struct toggle *t = arg;
+
+	for (unsigned i = 0; !t->stop; i++) {
+		atomic_store(&t->ctl->ring[0], t->ref[i & 1]);
+		for (unsigned k = 0; k < (i >> 1) % 8; k++)
+			__asm__ volatile("" ::: "memory");
+	}
+	return NULL;
+}
+
+/* Both references lead to the same byte, but one of them is of a ring that goes on behind the arena. */
+Test(shm_ring, shm_ring_learn__believes_no_ring_that_changed_after_it_was_checked, .timeout = 30)
+{
+	struct pair p = pair_at(5);
+	struct toggle t = { .ctl = &p.tx->ctl };
+	uint64_t last = p.arena[0].bytes - 512;
+	pthread_t thread;
+
+	t.ref[0] = shm_ring_ref(last, 9);
+	t.ref[1] = shm_ring_ref(last, 20);
+	cr_assert_eq(put(&p, 50), 50);
+	cr_assert_eq(pthread_create(&thread, NULL, toggles, &t), 0);
+	for (unsigned i = 0; i < 20000000; i++) {
+		shm_ring_learn(p.rx, &p.view, 5);
+		if (!p.rx->rx.ring)
+			continue;
+		cr_assert_leq((uint64_t)(p.rx->rx.ring - p.view.base) + p.rx->rx.mask + 1,
+			      p.view.bytes, "the ring ends outside the arena");
+	}
+	t.stop = true;
+	pthread_join(thread, NULL);
 }
