@@ -202,7 +202,8 @@ static inline void shm_ring_learn(struct shm_conn *c, const struct shm_view *pee
 	/* the words may have changed since the run was checked: then they do not lead to it */
 	if ((slot ? b0 : b1) > head && (slot ? b0 : b1) != UINT64_MAX)
 		return;
-	if (shm_ring_log2(ref) > SHM_RING_LOG2_MAX || shm_ring_offset(ref) + mask + 1 > peer->bytes ||
+	if (shm_ring_log2(ref) > SHM_RING_LOG2_MAX ||
+	    shm_ring_offset(ref) + mask + 1 > peer->bytes ||
 	    peer->base + shm_ring_offset(ref) + (head & mask) != run.ptr)
 		return;
 	c->rx.ring = peer->base + shm_ring_offset(ref);

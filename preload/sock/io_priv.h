@@ -1,0 +1,109 @@
+/* io_priv.h - what the files of io share
+ *
+ * Private to io*.c: requests as the kernel sees them, the way through the kernel, and what keeps a sock while
+ * a call sleeps.
+ */
+#ifndef SOCK_IO_PRIV_H
+#define SOCK_IO_PRIV_H
+
+#include "preload/sock/io.h"
+#include "preload/sock/thread.h"
+
+#include <errno.h>
+#include <limits.h>
+
+enum {
+	IO_CHECK_CYCLES =
+		1 << 23,     /* how often a busy direction looks at the kernel socket: about 3 ms */
+	IO_MOVED_ON = -4096, /* the direction has changed its path: begin again */
+};
+
+/* Addresses that no program has mapped: the kernel answers EFAULT for them, and so must we. */
+static inline bool io_bad_pointer(const void *p)
+{
+	return (uintptr_t)p < 4096 || (uintptr_t)p >> 47;
+}
+
+static inline bool io_bad_memory(const struct iovec *iov, int n)
+{
+	for (int i = 0; i < n; i++) {
+		if (iov[i].iov_len &&
+		    (io_bad_pointer(iov[i].iov_base) || iov[i].iov_len > SSIZE_MAX))
+			return true;
+	}
+	return false;
+}
+
+static inline bool io_is_message(enum io_call call)
+{
+	return call != IO_READ && call != IO_READV && call != IO_PREADV2 && call != IO_WRITE &&
+	       call != IO_WRITEV && call != IO_PWRITEV2;
+}
+
+/* MSG_* flags of a request; the plain calls have none. */
+static inline int io_flags(const struct io_req *r)
+{
+	if (r->call == IO_PREADV2 || r->call == IO_PWRITEV2)
+		return r->flags & RWF_NOWAIT ? MSG_DONTWAIT : 0;
+	return io_is_message(r->call) ? r->flags : 0;
+}
+
+static inline size_t io_total(const struct io_req *r)
+{
+	size_t total = 0;
+
+	for (int i = 0; i < r->iovs; i++)
+		total += r->iov[i].iov_len;
+	return total;
+}
+
+static inline ssize_t io_fail(int err)
+{
+	errno = -err;
+	return -1;
+}
+
+static inline uint64_t io_deadline(uint32_t timeout_us)
+{
+	return timeout_us ? thread_now() + timeout_us * UINT64_C(1000) : 0;
+}
+
+/* The libc function that was called, with its own arguments. */
+ssize_t io_real(const struct io_req *r);
+
+/*
+ * The way through the kernel of a connection that is not attached (receive), or whose sending is not lifted.
+ * Return: as io_real(), or IO_MOVED_ON.
+ */
+ssize_t io_recv_kernel(struct sock *s, const struct io_req *r);
+ssize_t io_send_kernel(struct sock *s, const struct io_req *r);
+
+/*
+ * A call that may sleep keeps its sock. A signal handler may jump out of it, or the thread may be cancelled:
+ * the hold is then found by the thread's next such call, from a frame that lies above, or by its end.
+ */
+struct io_hold {
+	struct sock *outer;
+	void *frame;
+};
+
+void io_hold_begin(struct sock *s, struct io_hold *h);
+void io_hold_end(struct sock *s, const struct io_hold *h); /* keeps errno */
+
+/* The lock, if nobody has it and the sock is what it was. */
+static inline bool io_hot_enter(const struct sock *s, int fd, const struct shm_conn *c,
+			     _Atomic uint32_t *lock)
+{
+	uint32_t free = 0;
+
+	if (unlikely(!atomic_compare_exchange_strong_explicit(
+		    lock, &free, thread_tid(), memory_order_acquire, memory_order_relaxed)))
+		return false;
+	if (likely(atomic_load_explicit(&sock_table[fd], memory_order_relaxed) == s &&
+		   s->conn == c))
+		return true;
+	shm_unlock(lock, true);
+	return false;
+}
+
+#endif

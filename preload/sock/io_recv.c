@@ -1,0 +1,373 @@
+/* io_recv.c - receiving on an attached connection
+ *
+ * The direction is either on the peer's ring or in the kernel. A call takes its lock, moves what is there,
+ * across borders as far as they lie behind bytes that are there, and lets go of the lock to wait.
+ */
+#include "preload/sock/io.h"
+
+#include "preload/sock/chaos.h"
+#include "preload/sock/io_priv.h"
+#include "preload/sock/ready.h"
+#include "preload/sock/span.h"
+#include "preload/sock/wait.h"
+
+#include <poll.h>
+#include <string.h>
+
+/* A cursor over the request's memory. */
+struct io_place {
+	const struct iovec *iov;
+	int left;   /* entries from iov on */
+	size_t off; /* into the first */
+};
+
+static struct io_place io_place(const struct io_req *r, size_t done)
+{
+	struct io_place p = { r->iov, r->iovs, done };
+
+	while (p.left && p.off >= p.iov->iov_len) {
+		p.off -= p.iov->iov_len;
+		p.iov++;
+		p.left--;
+	}
+	return p;
+}
+
+/* The next piece of memory, at most @max bytes of it; false at the end. */
+static bool io_piece(struct io_place *p, size_t max, struct iovec *piece)
+{
+	while (p->left && p->off == p->iov->iov_len) {
+		p->off = 0;
+		p->iov++;
+		p->left--;
+	}
+	if (!p->left)
+		return false;
+	piece->iov_base = (char *)p->iov->iov_base + p->off;
+	piece->iov_len = p->iov->iov_len - p->off;
+	if (piece->iov_len > max)
+		piece->iov_len = max;
+	p->off += piece->iov_len;
+	return true;
+}
+
+/* Ring bytes from offset @from, at most @max, into memory (or nowhere: tcp(7), MSG_TRUNC). Consumes nothing. */
+static ssize_t ring_copy(struct sock *s, struct io_place *at, uint64_t from, uint64_t max,
+			 bool discard)
+{
+	size_t got = 0;
+
+	while (got < max) {
+		struct shm_run run;
+		struct iovec piece;
+		int found = shm_ring_peek(&s->view, from + got, &run);
+
+		if (found < 0)
+			return found;
+		if (!found)
+			break;
+		if (run.len > max - got)
+			run.len = max - got;
+		if (!io_piece(at, run.len, &piece))
+			break;
+		if (!discard)
+			memcpy(piece.iov_base, run.ptr, piece.iov_len);
+		got += piece.iov_len;
+	}
+	return (ssize_t)got;
+}
+
+/* Under rx.lock. Return: bytes, 0 when there are none, -EPROTO. */
+static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, int flags)
+{
+	struct shm_conn *c = s->conn;
+
+	for (;;) {
+		uint64_t head = atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
+		struct io_place at = io_place(r, done);
+		ssize_t n;
+
+		shm_ring_learn(c, &s->view, head); /* the next call has the short way */
+		n = ring_copy(s, &at, head, UINT64_MAX, flags & MSG_TRUNC);
+
+		if (n <= 0 || shm_commit(&c->ctl.head, head, head + (uint64_t)n))
+			return n;
+	}
+}
+
+/* The kernel part: never waits, never reads past a border, is no cancellation point. Return: as recv, -errno. */
+static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, int flags,
+			   uint64_t limit)
+{
+	struct io_place at = io_place(r, done);
+	struct iovec piece = { 0 };
+	ssize_t n;
+
+	flags = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
+	if (r->call == IO_RECVMSG && !done && limit == UINT64_MAX) {
+		n = sys(SYS_recvmsg, s->fd, r->msg, flags);
+	} else if (r->call == IO_RECVFROM && !done && limit == UINT64_MAX) {
+		n = sys(SYS_recvfrom, s->fd, r->iov->iov_base, r->iov->iov_len, flags, r->addr,
+			r->addr_len_out);
+	} else {
+		io_piece(&at, limit < SSIZE_MAX ? (size_t)limit : SSIZE_MAX, &piece);
+		n = sys(SYS_recvfrom, s->fd, piece.iov_base, piece.iov_len, flags, 0, 0);
+	}
+	if (n > 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
+		atomic_fetch_add(&s->row->rx_off, (uint64_t)n);
+	return n;
+}
+
+/* A peer that was killed with bytes of ours unread makes the kernel's TCP answer with a reset: say so, once. */
+static ssize_t end_of_stream(struct sock *s, ssize_t n)
+{
+	if (n || s->reset_told || !ready_reset(s))
+		return n;
+	s->reset_told = true;
+	return -ECONNRESET;
+}
+
+/* The kernel knows whether the ring will ever hold more. Under rx.lock. */
+static ssize_t ring_end(struct sock *s, const struct io_req *r, size_t done, int flags)
+{
+	if (!(s->kernel_bits & POLLRDHUP))
+		ready_ask(s, POLLIN);
+	if (!s->kernel_bits || shm_ring_unread(s->conn, s->view.ctl) || span_ahead(s))
+		return -EAGAIN;
+	return end_of_stream(s, kernel_recv(s, r, done, flags, UINT64_MAX));
+}
+
+static bool end_is_near(struct sock *s)
+{
+	uint64_t now = thread_cycles();
+
+	if (s->kernel_bits ||
+	    atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) & SHM_TX_FIN)
+		return true;
+	if (now - s->conn->rx.checked < IO_CHECK_CYCLES)
+		return false;
+	s->conn->rx.checked = now;
+	return true;
+}
+
+/* MSG_PEEK sees over a border: bytes on both sides of it lie in the socket, as far as the program knows. */
+static ssize_t peek(struct sock *s, const struct io_req *r, int flags, uint64_t limit)
+{
+	struct shm_conn *c = s->conn;
+	struct io_place at = io_place(r, 0);
+	bool ring = c->rx.path == SHM_PATH_RING;
+	uint64_t here = ring ? c->ctl.head : atomic_load(&s->row->rx_off);
+	ssize_t n, more = 0;
+
+	if (ring)
+		n = ring_copy(s, &at, here, limit, flags & MSG_TRUNC);
+	else
+		n = kernel_recv(s, r, 0, flags, limit);
+	if (n <= 0 || (uint64_t)n < limit)
+		return n;
+	/* all up to the border: go on behind it */
+	at = io_place(r, (size_t)n);
+	if (ring)
+		more = kernel_recv(s, r, (size_t)n, flags, UINT64_MAX);
+	else
+		more = ring_copy(s, &at, here + limit, UINT64_MAX, flags & MSG_TRUNC);
+	return more > 0 ? n + more : n;
+}
+
+/* One look at whatever path the direction has. Return: bytes, 0 at the end, -EAGAIN, -errno. */
+static ssize_t recv_once(struct sock *s, const struct io_req *r, size_t done, int flags)
+{
+	struct shm_conn *c = s->conn;
+	uint64_t limit;
+	ssize_t n;
+
+	if (s->broken)
+		return -ECONNRESET;
+	for (;;) {
+		if (span_cross(s, &limit) < 0)
+			return -EPROTO;
+		if (c->rx.frozen)
+			return -EAGAIN;
+		if (flags & MSG_PEEK)
+			n = peek(s, r, flags, limit);
+		else if (c->rx.path == SHM_PATH_KERNEL)
+			n = end_of_stream(s, kernel_recv(s, r, done, flags, limit));
+		else
+			n = ring_recv(s, r, done, flags);
+		if (n || c->rx.path == SHM_PATH_KERNEL)
+			return n;
+		if (span_ahead(s))
+			continue;
+		return end_is_near(s) ? ring_end(s, r, done, flags) : -EAGAIN;
+	}
+}
+
+static void recv_consumed(struct sock *s)
+{
+	if (unlikely(atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) &
+		     SHM_TX_WANT_SPACE) &&
+	    shm_peer_asleep(s->peer))
+		shm_peer_ring(s->peer,
+			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
+}
+
+/* What recvmsg() and recvfrom() tell beside the bytes: for TCP, nothing. */
+static void recv_answer(const struct io_req *r)
+{
+	if (r->msg) {
+		r->msg->msg_namelen = 0;
+		r->msg->msg_controllen = 0;
+		r->msg->msg_flags = 0;
+	}
+	if (r->addr && r->addr_len_out)
+		*r->addr_len_out = 0;
+}
+
+/* After -EAGAIN: wait as the call asks. Return: 0 to go on, else what the call answers. */
+static ssize_t recv_wait(struct sock *s, int flags, size_t done, uint64_t deadline)
+{
+	int err;
+
+	if (flags & MSG_DONTWAIT || sock_nonblock(s))
+		return done ? (ssize_t)done : io_fail(-EAGAIN);
+	s->streak++;
+	err = wait_for(s, POLLIN, deadline);
+	if (err == -EINTR && !deadline && wait_restarts())
+		return 0;
+	if (err)
+		return done ? (ssize_t)done : io_fail(err);
+	return 0;
+}
+
+/* recv(fd, buf, 0, 0): waits until there is something, and takes nothing. Read(fd, buf, 0) does not wait. */
+static ssize_t recv_nothing(struct sock *s, const struct io_req *r, int flags, uint64_t deadline)
+{
+	if (!io_is_message(r->call))
+		return 0;
+	while (!(ready_now(s, POLLIN) & (POLLIN | POLLHUP | POLLERR))) {
+		ssize_t n = recv_wait(s, flags, 0, deadline);
+
+		if (n)
+			return n;
+	}
+	return 0;
+}
+
+/* Calls that run in the kernel alone, on a connection whose other calls do not. */
+static bool recv_is_kernel(const struct sock *s, const struct io_req *r, int flags)
+{
+	return flags & (MSG_OOB | MSG_ERRQUEUE) || s->conn->rx.direct ||
+	       (r->call == IO_PREADV2 && r->flags & ~(RWF_NOWAIT | RWF_HIPRI)) ||
+	       (!(flags & MSG_TRUNC) && io_bad_memory(r->iov, r->iovs));
+}
+
+static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
+{
+	struct shm_conn *c = s->conn;
+	int flags = io_flags(r);
+	size_t total = io_total(r), done = 0;
+	uint64_t deadline = io_deadline(s->row->rcvtimeo_us);
+	bool more = false; /* there may be bytes behind a border */
+
+	if (recv_is_kernel(s, r, flags))
+		return io_real(r);
+	if (!total)
+		return recv_nothing(s, r, flags, deadline);
+	if (unlikely(chaos_on()))
+		chaos(s);
+	for (;;) {
+		bool taken = shm_lock(&c->rx.lock, thread_tid());
+		ssize_t n = s->conn == c ? recv_once(s, r, done, flags) : -EBADF;
+		bool ring = c->rx.path == SHM_PATH_RING;
+
+		shm_unlock(&c->rx.lock, taken);
+		if (unlikely(span_attention(s)))
+			span_attend(s);
+		if (n > 0) {
+			recv_consumed(s);
+			done = flags & MSG_PEEK ? (size_t)n : done + (size_t)n;
+			if (ring && done == (size_t)n)
+				recv_answer(r);
+			more = !ring && !(flags & MSG_PEEK) && (span_ahead(s) || r->iovs > 1);
+			if (done == total || !(flags & MSG_WAITALL || more))
+				return (ssize_t)done;
+			if (!(flags & MSG_PEEK))
+				continue;
+			n = -EAGAIN;
+		}
+		if (n == 0 || (done && more && !(flags & MSG_WAITALL)))
+			return (ssize_t)done;
+		if (n == -EPROTO) {
+			span_break(s);
+			n = -ECONNRESET;
+		}
+		if (n != -EAGAIN && n != -EINTR)
+			return done ? (ssize_t)done : io_fail((int)n);
+		if (c->rx.direct)
+			return done ? (ssize_t)done : io_real(r);
+		n = recv_wait(s, flags, done, deadline);
+		if (n)
+			return n;
+	}
+}
+
+ssize_t io_recv(struct sock *s, const struct io_req *r)
+{
+	struct io_hold h;
+	ssize_t n;
+
+	if (!s->row)
+		return io_real(r);
+	if (!s->conn) {
+		n = io_recv_kernel(s, r);
+		if (n != IO_MOVED_ON)
+			return n;
+		while (!s->conn) /* attach() is about to set it */
+			sys(SYS_sched_yield);
+	}
+	io_hold_begin(s, &h);
+	n = sock_of(r->fd) == s ? io_recv_attached(s, r) : io_real(r);
+	io_hold_end(s, &h);
+	return n;
+}
+
+/* ---- the short way ---- */
+
+/* Nothing there, nothing announced, the kernel asked not long ago. */
+static inline bool read_is_vain(const struct sock *s, const struct shm_conn *c)
+{
+	const struct shm_ctl *peer = s->view.ctl;
+
+	return sock_nonblock(s) &&
+	       /* neither a border nor the end */
+	       shm_ring_pair(&peer->span) ==
+		       atomic_load_explicit(&c->ctl.span_ack, memory_order_relaxed) &&
+	       s->gen == atomic_load_explicit(&s->pulse->close_gen, memory_order_relaxed) &&
+	       !s->kernel_bits && c->rx.path == SHM_PATH_RING && !c->rx.frozen &&
+	       thread_cycles() - c->rx.checked < IO_CHECK_CYCLES;
+}
+
+ssize_t io_read(struct sock *s, int fd, void *buf, size_t n)
+{
+	struct shm_conn *c = s->conn;
+	size_t got = 0;
+
+	if (unlikely(!c || chaos_on() || !n))
+		return IO_NOT_SIMPLE;
+	if (atomic_load_explicit(&s->view.ctl->tail, memory_order_acquire) ==
+	    atomic_load_explicit(&c->ctl.head, memory_order_relaxed)) {
+		if (!read_is_vain(s, c))
+			return IO_NOT_SIMPLE;
+		errno = EAGAIN;
+		return -1;
+	}
+	if (unlikely(!io_hot_enter(s, fd, c, &c->rx.lock)))
+		return IO_NOT_SIMPLE;
+	if (likely(c->rx.path == SHM_PATH_RING && !c->rx.frozen))
+		got = shm_ring_get(c, &s->view, buf, n);
+	shm_unlock(&c->rx.lock, true);
+	if (unlikely(!got))
+		return IO_NOT_SIMPLE;
+	recv_consumed(s);
+	return (ssize_t)got;
+}

@@ -1,0 +1,301 @@
+/* io_send.c - sending on an attached connection
+ *
+ * The direction is either on our ring or in the kernel; each send that finds it in the kernel tries to lift
+ * it. What does not fit waits for the peer, or, where the peer has stopped reading, for the kernel's buffers.
+ */
+#include "preload/sock/io.h"
+
+#include "preload/real.h"
+#include "preload/sock/chaos.h"
+#include "preload/sock/io_priv.h"
+#include "preload/sock/ready.h"
+#include "preload/sock/span.h"
+#include "preload/sock/wait.h"
+
+#include <linux/futex.h>
+#include <poll.h>
+
+static void send_published(struct sock *s)
+{
+	if (unlikely(shm_peer_asleep(s->peer)))
+		shm_peer_ring(s->peer,
+			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
+}
+
+/* From @done on, as much as fits. Under tx.lock. Return: bytes, -EAGAIN when full, -EPROTO. */
+static ssize_t ring_send(struct sock *s, const struct iovec *iov, int iovs, size_t done)
+{
+	struct shm_conn *c = s->conn;
+	size_t skip = done, sent = 0;
+
+	for (int i = 0; i < iovs; i++) {
+		const char *at = iov[i].iov_base;
+		size_t left = iov[i].iov_len;
+
+		if (skip >= left) {
+			skip -= left;
+			continue;
+		}
+		at += skip;
+		left -= skip;
+		skip = 0;
+		while (left) {
+			ssize_t n = shm_ring_write(c, s->view.ctl, at, left);
+
+			if (n == 0 &&
+			    shm_ring_grow(sock_arena(s), c, s->view.ctl, left, thread_tid()))
+				continue;
+			if (n <= 0)
+				return sent ? (ssize_t)sent : n ? n : -EAGAIN;
+			sent += (size_t)n;
+			at += n;
+			left -= (size_t)n;
+		}
+	}
+	return (ssize_t)sent;
+}
+
+/* The rest of a request through the kernel, after its first @done bytes went through the ring. */
+static ssize_t send_rest(struct sock *s, const struct io_req *r, size_t done, int flags)
+{
+	size_t skip = done;
+	ssize_t n;
+	int i = 0;
+
+	while (i < r->iovs && skip >= r->iov[i].iov_len)
+		skip -= r->iov[i++].iov_len;
+	while (i < r->iovs) {
+		n = real.send(s->fd, (const char *)r->iov[i].iov_base + skip,
+			      r->iov[i].iov_len - skip, flags);
+		if (n < 0)
+			return done ? (ssize_t)done : -1;
+		atomic_fetch_add(&s->row->tx_off, (uint64_t)n);
+		done += (size_t)n;
+		skip += (size_t)n;
+		if (skip < r->iov[i].iov_len)
+			break;
+		skip = 0;
+		i++;
+	}
+	return (ssize_t)done;
+}
+
+/* A direction on its ring looks at the kernel socket now and then: a killed peer says nothing else. */
+static void send_check(struct sock *s)
+{
+	uint64_t now = thread_cycles();
+
+	if (unlikely(now - s->conn->tx.checked >= IO_CHECK_CYCLES)) {
+		s->conn->tx.checked = now;
+		ready_ask(s, 0);
+	}
+}
+
+/* Nothing fits. Return: 0 to go on, else what the call answers. */
+static ssize_t send_wait(struct sock *s, int flags, size_t done, uint64_t deadline)
+{
+	int err;
+
+	if (flags & MSG_DONTWAIT || sock_nonblock(s)) {
+		atomic_fetch_add(&s->full_gen, 1);
+		if (wait_unstall(s))
+			return 0;
+		return done ? (ssize_t)done : io_fail(-EAGAIN);
+	}
+	err = wait_for(s, POLLOUT, deadline);
+	if (err == -EINTR && !deadline && wait_restarts())
+		return 0;
+	if (err)
+		return done ? (ssize_t)done : io_fail(err);
+	return 0;
+}
+
+/* Bytes that were recalled go first. Return: 0 when none are left, else what the call answers. */
+static ssize_t send_recalled(struct sock *s, int flags, size_t done)
+{
+	struct pollfd p = { .fd = s->fd, .events = POLLOUT };
+
+	while (!span_flush(s)) {
+		if (flags & MSG_DONTWAIT || sock_nonblock(s))
+			return done ? (ssize_t)done : io_fail(-EAGAIN);
+		if (sys(SYS_ppoll, &p, 1, 0, 0, 8) == -EINTR && !wait_restarts())
+			return done ? (ssize_t)done : io_fail(-EINTR);
+	}
+	return 0;
+}
+
+/* A blocking send that does not fit at once is not torn by another thread's. */
+static void turn_take(struct sock *s)
+{
+	struct timespec look = { 0, 10000000 };
+	uint32_t me = thread_tid(), holder = 0;
+
+	while (!atomic_compare_exchange_strong(&s->writer, &holder, me)) {
+		if (holder == me) /* a signal handler, or a call that was jumped out of */
+			return;
+		if (sys(SYS_futex, &s->writer, FUTEX_WAIT_PRIVATE, holder, &look, 0, 0) ==
+			    -ETIMEDOUT &&
+		    sys(SYS_tkill, holder, 0) == -ESRCH)
+			atomic_compare_exchange_strong(&s->writer, &holder, 0);
+		holder = 0;
+	}
+}
+
+static void turn_give(struct sock *s)
+{
+	if (atomic_load_explicit(&s->writer, memory_order_relaxed) != thread_tid())
+		return;
+	atomic_store(&s->writer, 0);
+	sys(SYS_futex, &s->writer, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+}
+
+static ssize_t send_ring(struct sock *s, const struct io_req *r, int flags)
+{
+	struct shm_conn *c = s->conn;
+	size_t total = io_total(r), done = 0;
+	uint64_t deadline = io_deadline(s->row->sndtimeo_us);
+
+	for (;;) {
+		bool taken = shm_lock(&c->tx.lock, thread_tid());
+		bool ring = c->tx.path == SHM_PATH_RING;
+		ssize_t n = s->conn != c ? -EBADF : ring ? ring_send(s, r->iov, r->iovs, done) : 0;
+
+		shm_unlock(&c->tx.lock, taken);
+		if (n > 0) {
+			send_published(s);
+			done += (size_t)n;
+		}
+		if (done == total) {
+			send_check(s);
+			return (ssize_t)done;
+		}
+		if (n == -EPROTO) {
+			span_break(s);
+			return io_fail(-ECONNRESET);
+		}
+		if (n == -EBADF)
+			return done ? (ssize_t)done : io_fail(-EBADF);
+		if (c->tx.path != SHM_PATH_RING) {
+			if (!done)
+				return IO_MOVED_ON;
+			n = send_recalled(s, flags, done);
+			return n ? n : send_rest(s, r, done, flags);
+		}
+		send_check(s);
+		n = send_wait(s, flags, done, deadline);
+		if (n)
+			return n;
+	}
+}
+
+/* Calls that only the kernel serves, or that only it can refuse as it does. */
+static bool send_is_kernel(const struct io_req *r, int flags)
+{
+	return flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN) ||
+	       (r->msg && r->msg->msg_controllen) ||
+	       (r->addr &&
+		(io_bad_pointer(r->addr) || r->addr_len > sizeof(struct sockaddr_storage))) ||
+	       (r->call == IO_PWRITEV2 &&
+		r->flags & ~(RWF_NOWAIT | RWF_HIPRI | RWF_DSYNC | RWF_SYNC));
+}
+
+static ssize_t io_send_ring(struct sock *s, const struct io_req *r, int flags)
+{
+	bool blocks = !(flags & MSG_DONTWAIT) && !sock_nonblock(s);
+	ssize_t n;
+
+	if (blocks)
+		turn_take(s);
+	n = send_ring(s, r, flags);
+	if (blocks)
+		turn_give(s);
+	return n;
+}
+
+static ssize_t io_send_attached(struct sock *s, const struct io_req *r)
+{
+	struct shm_conn *c = s->conn;
+	int flags = io_flags(r);
+	ssize_t n;
+
+	for (;;) {
+		if (s->broken)
+			return io_fail(-ECONNRESET);
+		if (unlikely(span_attention(s)))
+			span_attend(s);
+		if (unlikely(chaos_on()))
+			chaos(s);
+		if (flags & MSG_OOB) /* the receiver's count is one byte behind from now on */
+			s->pinned = true;
+		if (send_is_kernel(r, flags))
+			span_lower(s, flags & MSG_OOB ? REASON_URGENT : REASON_OPTION_SOCKET);
+		else if (c->tx.path == SHM_PATH_KERNEL && !io_bad_memory(r->iov, r->iovs) &&
+			 !c->tx.recalled)
+			span_lift(s);
+		if (c->tx.path == SHM_PATH_RING) {
+			if (io_bad_memory(r->iov, r->iovs) || !io_total(r))
+				return io_real(r);
+			n = io_send_ring(s, r, flags);
+		} else {
+			n = c->tx.recalled ? send_recalled(s, flags, 0) : 0;
+			if (n)
+				return n;
+			n = io_send_kernel(s, r);
+		}
+		if (n != IO_MOVED_ON)
+			return n;
+	}
+}
+
+ssize_t io_send(struct sock *s, const struct io_req *r)
+{
+	ssize_t n = IO_MOVED_ON;
+	struct io_hold h;
+
+	if (!s->row)
+		return io_real(r);
+	if (!s->conn)
+		n = io_send_kernel(s, r);
+	if (n != IO_MOVED_ON)
+		return n;
+	io_hold_begin(s, &h);
+	n = sock_of(r->fd) == s ? io_send_attached(s, r) : io_real(r);
+	io_hold_end(s, &h);
+	return n;
+}
+
+/* ---- the short way ---- */
+
+/* Published; somebody is to be woken, or looked at. */
+static __attribute__((noinline)) void write_pulse(struct sock *s)
+{
+	send_published(s);
+	if (span_attention(s)) {
+		sock_get(s);
+		span_attend(s);
+		sock_put(s);
+	}
+}
+
+ssize_t io_write(struct sock *s, int fd, const void *buf, size_t n)
+{
+	struct shm_conn *c = s->conn;
+	bool done = false;
+
+	if (unlikely(!c || chaos_on() || !n) || unlikely(!io_hot_enter(s, fd, c, &c->tx.lock)))
+		return IO_NOT_SIMPLE;
+	if (likely(c->tx.path == SHM_PATH_RING &&
+		   !atomic_load_explicit(&s->writer, memory_order_relaxed))) {
+		done = shm_ring_put(c, buf, n);
+		if (!done && shm_ring_room(c, s->view.ctl, n) >= (ssize_t)n)
+			done = shm_ring_put(c, buf, n);
+	}
+	shm_unlock(&c->tx.lock, true);
+	if (unlikely(!done))
+		return IO_NOT_SIMPLE;
+	s->streak = 0;
+	if (unlikely(span_pulse(s)))
+		write_pulse(s);
+	send_check(s);
+	return (ssize_t)n;
+}
