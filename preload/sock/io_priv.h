@@ -92,7 +92,7 @@ void io_hold_end(struct sock *s, const struct io_hold *h); /* keeps errno */
 
 /* The lock, if nobody has it and the sock is what it was. */
 static inline bool io_hot_enter(const struct sock *s, int fd, const struct shm_conn *c,
-			     _Atomic uint32_t *lock)
+				_Atomic uint32_t *lock)
 {
 	uint32_t free = 0;
 
