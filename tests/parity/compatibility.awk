@@ -33,8 +33,8 @@ file == 1 {
 }
 
 file == 2 {
-	split($1, n, ".")
-	about[n[1]] = $3
+	split($2, n, ".")
+	about[$1, n[1]] = $4
 	next
 }
 
@@ -74,11 +74,12 @@ function cell(key, mode,    n) {
 	if (differ(key, mode))
 		return "**" differ(key, mode) " of " n " differ**"
 	if (known[key, mode]) {
-		if (!(known[key, mode] in note)) {
-			note[known[key, mode]] = ++notes
-			text_of[notes] = why[known[key, mode]]
+		reason = why[known[key, mode]]
+		if (!(reason in note)) {
+			note[reason] = ++notes
+			text_of[notes] = reason
 		}
-		return "known: " note[known[key, mode]]
+		return "known: " note[reason]
 	}
 	return "same"
 }
@@ -110,7 +111,7 @@ END {
 		for (j = 1; j <= cases[program[i]]; j++) {
 			c = name[program[i], j]
 			key = program[i] SUBSEP c
-			text = about[c]
+			text = about[key]
 			gsub(/\|/, "\\|", text)
 			printf "| `%s`: %s | %s | %s | %s | %s | %s |\n", c, text, flavours[key],
 				cell(key, "default"), cell(key, "lift0"), cell(key, "chaos"), cell(key, "kernel")

@@ -235,7 +235,7 @@ if [ "$native" -eq 0 ]; then
 fi
 
 if [ -n "$table" ]; then
-	cat "$out"/*/list >"$out/abouts"
+	for p in "${programs[@]}"; do sed "s/^/$p\t/" "$out/$p/list"; done >"$out/abouts"
 	"$here/compatibility.awk" "$here/known_differences.txt" "$out/abouts" "$out/judged" >"$tree/docs/compatibility.md.new" &&
 		mv "$tree/docs/compatibility.md.new" "$tree/docs/compatibility.md"
 fi
