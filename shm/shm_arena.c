@@ -40,7 +40,7 @@ static void head_init(struct shm_head *head, uint64_t bytes)
 static int arena_map(int fd, uint64_t bytes, struct shm_head **head)
 {
 	long addr;
-	long err = sys(SYS_ftruncate, fd, bytes);
+	long err = shm_fd_size(fd, bytes);
 
 	if (err < 0)
 		return (int)err;

@@ -9,12 +9,71 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/membarrier.h>
+#include <stdbool.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/uio.h>
 
+/* A bell and its eventfd are never parted: peers keep the eventfd that they were sent with a number. What
+ * closed wakers leave is given as a whole to the next one.
+ */
+static struct {
+	_Atomic uint32_t lock;
+	unsigned count;
+	struct shm_waker waker[SHM_BELLS];
+} spare;
+
+static bool spare_take(struct shm_waker *w, uint32_t tid)
+{
+	bool taken = shm_lock(&spare.lock, tid);
+	bool found = spare.count > 0;
+
+	if (found)
+		*w = spare.waker[--spare.count];
+	shm_unlock(&spare.lock, taken);
+	if (found)
+		shm_waker_drain(w);
+	return found;
+}
+
+static bool spare_keep(const struct shm_waker *w, uint32_t tid)
+{
+	bool taken = shm_lock(&spare.lock, tid);
+	bool kept = spare.count < SHM_BELLS;
+
+	if (kept) {
+		struct shm_waker *to = &spare.waker[spare.count++];
+
+		*to = (struct shm_waker){ .efd = w->efd };
+		memcpy(to->bell, w->bell, sizeof(to->bell));
+	}
+	shm_unlock(&spare.lock, taken);
+	return kept;
+}
+
+void shm_bell_forked(void)
+{
+	atomic_store(&spare.lock, 0);
+	while (spare.count)
+		shm_fd_close(spare.waker[--spare.count].efd);
+}
+
+static bool has_bell(const struct shm_waker *w)
+{
+	for (unsigned a = 0; a < SHM_ARENAS; a++) {
+		if (w->bell[a])
+			return true;
+	}
+	return false;
+}
+
 int shm_waker_open(struct shm_waker *w)
 {
-	int fd = shm_fd_hide((int)sys(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
+	int fd;
+
+	if (spare_take(w, (uint32_t)sys(SYS_gettid)))
+		return 0;
+	fd = shm_fd_hide((int)sys(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
 
 	*w = (struct shm_waker){ .efd = fd < 0 ? -1 : fd };
 	return fd < 0 ? fd : 0;
@@ -25,6 +84,10 @@ void shm_waker_close(struct shm_waker *w, uint32_t tid)
 	if (w->sleepers) { /* its thread was cancelled in its sleep */
 		w->sleepers = 1;
 		shm_waker_wake(w, tid);
+	}
+	if (w->efd >= 0 && has_bell(w) && spare_keep(w, tid)) {
+		*w = (struct shm_waker){ .efd = -1 };
+		return;
 	}
 	for (unsigned a = 0; a < SHM_ARENAS; a++) {
 		if (!w->bell[a] || !shm_self.arena[a].head)

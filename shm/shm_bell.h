@@ -25,6 +25,9 @@ struct shm_waker {
 int shm_waker_open(struct shm_waker *w);
 void shm_waker_close(struct shm_waker *w, uint32_t tid);
 
+/* In the child after fork: what closed wakers left is the parent's. */
+void shm_bell_forked(void);
+
 /* The waker's bell in an arena, made when there is none. Return: its number, 0 when there are no more. */
 unsigned shm_waker_bell(struct shm_waker *w, unsigned arena, uint32_t tid);
 

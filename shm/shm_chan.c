@@ -167,6 +167,7 @@ void shm_self_forked(void)
 {
 	shm_self.why = 0;
 	atomic_store(&chan.lock, 0);
+	shm_bell_forked();
 	if (!shm_self.arena[0].head)
 		return;
 	for (unsigned a = SHM_ARENAS - 1; a > 0; a--)

@@ -27,6 +27,8 @@ struct shm_tx {
 	uint64_t checked; /* cycle counter when the kernel socket was last looked at */
 	char *ring;       /* first byte of ctl.ring[slot] */
 	uint64_t mask;    /* its size less one */
+	_Atomic uint64_t
+		resv; /* writers have taken the ring up to here; the tail, but inside a write */
 };
 
 /* Private to the receiver side; under rx.lock. */

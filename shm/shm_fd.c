@@ -12,6 +12,7 @@
 enum {
 	FD_MAX = 1 << 20,
 	WORD_BITS = 64,
+	FD_LEAST = 256,
 	FD_ROOM = 512, /* how far below the limit we start when there is nothing above it */
 };
 
@@ -70,6 +71,9 @@ static int dup_below_limit(int fd, struct rlimit *soft)
 	long limit = soft->rlim_cur < FD_MAX ? (long)soft->rlim_cur : FD_MAX;
 	long from = limit > 2 * FD_ROOM ? limit - FD_ROOM : limit * 3 / 4;
 
+	if (limit < FD_LEAST) /* the program needs them all */
+		return -EMFILE;
+
 	return (int)sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, from);
 }
 
@@ -93,6 +97,15 @@ int shm_fd_hide(int fd)
 	if (high >= 0)
 		hidden_set(high);
 	return high;
+}
+
+int shm_fd_size(int fd, uint64_t bytes)
+{
+	struct rlimit limit;
+
+	if (sys(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, &limit) == 0 && limit.rlim_cur < bytes)
+		return -EFBIG;
+	return (int)sys(SYS_ftruncate, fd, bytes);
 }
 
 void shm_fd_close(int fd)

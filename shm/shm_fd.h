@@ -7,6 +7,7 @@
 #define SHM_FD_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /**
  * shm_fd_hide() - move a descriptor of ours to a high number, close-on-exec
@@ -18,6 +19,9 @@
  * Return: the new descriptor, or -errno.
  */
 int shm_fd_hide(int fd);
+
+/* ftruncate() of a memfd; a file size limit (RLIMIT_FSIZE) is an error, not a signal. Return: 0 or -errno. */
+int shm_fd_size(int fd, uint64_t bytes);
 
 /* Close a hidden descriptor; negative ones are ignored. */
 void shm_fd_close(int fd);

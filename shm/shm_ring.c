@@ -3,7 +3,8 @@
 
 static void ring_use(struct shm_arena *arena, struct shm_conn *c, unsigned slot, uint32_t ref)
 {
-	uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
+	/* a write that we interrupted goes on in the old ring */
+	uint64_t tail = atomic_load_explicit(&c->tx.resv, memory_order_relaxed);
 
 	atomic_store_explicit(&c->ctl.base[slot], tail, memory_order_relaxed);
 	atomic_store_explicit(&c->ctl.ring[slot], ref, memory_order_release);
@@ -61,7 +62,7 @@ bool shm_ring_grow(struct shm_arena *arena, struct shm_conn *c, const struct shm
 	if (!ref)
 		return false;
 	/* nothing is in the current one yet: two rings from one offset on could not be told apart */
-	if (atomic_load_explicit(&c->ctl.tail, memory_order_relaxed) ==
+	if (atomic_load_explicit(&c->tx.resv, memory_order_relaxed) ==
 	    atomic_load_explicit(&c->ctl.base[c->tx.slot], memory_order_relaxed))
 		other = c->tx.slot;
 	shm_arena_ring_free(arena, atomic_load_explicit(&c->ctl.ring[other], memory_order_relaxed),

@@ -45,7 +45,7 @@ static inline uint64_t shm_ring_unread(const struct shm_conn *c, const struct sh
  */
 static inline ssize_t shm_ring_room(struct shm_conn *c, const struct shm_ctl *peer, size_t want)
 {
-	uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
+	uint64_t tail = atomic_load_explicit(&c->tx.resv, memory_order_relaxed);
 	uint64_t base = atomic_load_explicit(&c->ctl.base[c->tx.slot], memory_order_relaxed);
 	uint64_t size = c->tx.mask + 1;
 	uint64_t from = c->tx.head_seen > base ? c->tx.head_seen : base;
@@ -57,13 +57,29 @@ static inline ssize_t shm_ring_room(struct shm_conn *c, const struct shm_ctl *pe
 	head = atomic_load_explicit(&peer->head,
 				    memory_order_acquire); /* pairs with the reader's commit */
 	if (head > c->tx.head_seen) {
-		if (head > tail)
+		if (head > atomic_load_explicit(&c->ctl.tail, memory_order_relaxed))
 			return -EPROTO;
 		c->tx.head_seen = head;
 		from = head > base ? head : base;
 		c->tx.limit = from + size;
 	}
 	return (ssize_t)(size - (tail - from));
+}
+
+/*
+ * Make what was written visible, with what handlers have written on top of it meanwhile. Release: the bytes
+ * before the offset that covers them; pairs with shm_ring_read().
+ */
+static inline void shm_ring_publish(struct shm_conn *c)
+{
+	uint64_t end;
+
+	do {
+		end = atomic_load_explicit(&c->tx.resv, memory_order_relaxed);
+		atomic_store_explicit(&c->ctl.tail, end, memory_order_release);
+		atomic_signal_fence(memory_order_seq_cst);
+	} while (__builtin_expect(atomic_load_explicit(&c->tx.resv, memory_order_relaxed) != end,
+				  0));
 }
 
 /**
@@ -73,15 +89,19 @@ static inline ssize_t shm_ring_room(struct shm_conn *c, const struct shm_ctl *pe
  */
 static inline bool shm_ring_put(struct shm_conn *c, const void *buf, size_t len)
 {
-	uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
+	uint64_t tail = atomic_load_explicit(&c->tx.resv, memory_order_relaxed);
 	uint64_t pos = tail & c->tx.mask;
 
-	if (__builtin_expect(len > c->tx.limit - tail || pos + len > c->tx.mask + 1 ||
+	if (__builtin_expect(tail != atomic_load_explicit(&c->ctl.tail, memory_order_relaxed) ||
+				     len > c->tx.limit - tail || pos + len > c->tx.mask + 1 ||
 				     len > SHM_RING_PIECE,
 			     0))
 		return false;
+	if (!shm_commit(&c->tx.resv, tail, tail + len))
+		return false;
 	memcpy(c->tx.ring + pos, buf, len);
-	return shm_commit(&c->ctl.tail, tail, tail + len);
+	shm_ring_publish(c);
+	return true;
 }
 
 /* Copy into the ring at @at, wrapping. The caller has made sure of the room. */
@@ -107,7 +127,9 @@ static inline ssize_t shm_ring_write(struct shm_conn *c, const struct shm_ctl *p
 				     const void *buf, size_t len)
 {
 	for (;;) {
-		uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
+		uint64_t at = atomic_load_explicit(&c->tx.resv, memory_order_relaxed);
+		/* a handler on top of a write: what it interrupted goes on and publishes for both */
+		bool nested = at != atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
 		ssize_t room = shm_ring_room(c, peer, len < SHM_RING_PIECE ? len : SHM_RING_PIECE);
 		size_t n = len < SHM_RING_PIECE ? len : SHM_RING_PIECE;
 
@@ -115,10 +137,12 @@ static inline ssize_t shm_ring_write(struct shm_conn *c, const struct shm_ctl *p
 			return room;
 		if (n > (size_t)room)
 			n = (size_t)room;
-		shm_ring_copy_in(c, tail, buf, n);
-		/* release: the bytes before the offset that covers them; pairs with shm_ring_read() */
-		if (__builtin_expect(shm_commit(&c->ctl.tail, tail, tail + n), 1))
-			return (ssize_t)n;
+		if (__builtin_expect(!shm_commit(&c->tx.resv, at, at + n), 0))
+			continue;
+		shm_ring_copy_in(c, at, buf, n);
+		if (!nested)
+			shm_ring_publish(c);
+		return (ssize_t)n;
 	}
 }
 

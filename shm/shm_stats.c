@@ -20,7 +20,7 @@ struct stats_head *stats_make(void)
 
 	if (fd < 0)
 		return NULL;
-	if (sys(SYS_ftruncate, fd, bytes) < 0)
+	if (shm_fd_size(fd, bytes) < 0)
 		goto fail;
 	addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
 	if (addr < 0 && addr > -4096)

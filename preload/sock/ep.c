@@ -539,14 +539,19 @@ bool ep_ready(struct ep *e)
 	if (unlikely(e->inherited))
 		ep_own(e);
 	taken = shm_lock(&e->lock, thread_tid());
-	/* report nothing, consume no edge: only level members are asked */
+	/* report nothing, consume no edge */
 	for (uint32_t i = 0; i < e->hots && !ready; i++) {
 		struct ep_hot *h = &e->hot[i];
+		const struct ep_item *it = h->item;
+		uint32_t bits;
 
-		if (hot_changed(h) && !h->item->disabled && item_bits(h) & h->item->events)
-			ready = !(h->item->events & EPOLLET) ||
-				h->item->tail_seen != h->peer->tail || h->item->edge ||
-				h->item->kernel_seen != h->item->s->kernel_bits;
+		if (!hot_changed(h) || it->disabled)
+			continue;
+		bits = item_bits(h) & it->events;
+		if (bits)
+			ready = !(it->events & EPOLLET) || it->tail_seen != h->peer->tail ||
+				it->edge || it->kernel_seen != it->s->kernel_bits ||
+				(bits & EPOLLOUT && atomic_load(&it->s->full_gen) != it->out_seen);
 	}
 	shm_unlock(&e->lock, taken);
 	return ready || (unlikely(e->inner) && ep_nest_ready(e));

@@ -80,7 +80,8 @@ static ssize_t file_to_ring(struct sock *s, int in, off64_t *off, size_t n)
 		return got;
 	if (off)
 		*off += got;
-	shm_commit(&c->ctl.tail, tail, tail + (uint64_t)got);
+	if (shm_commit(&c->tx.resv, tail, tail + (uint64_t)got))
+		shm_ring_publish(c);
 	return got;
 }
 

@@ -95,6 +95,27 @@ static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, in
 	}
 }
 
+/*
+ * How much of what the kernel holds lies before the next border. The peer may lift, lower and write to the
+ * kernel again while we are on our way there; but it announces a border before it writes what lies behind
+ * it, so a look at the borders after a look at the kernel is enough. Under rx.lock.
+ *
+ * Return: bytes, 0 at the end, -errno.
+ */
+static ssize_t kernel_safe(struct sock *s)
+{
+	uint64_t limit;
+	ssize_t n = sys(SYS_recvfrom, s->fd, 0, INT_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT, 0, 0);
+
+	if (n <= 0)
+		return n;
+	if (span_cross(s, &limit) < 0)
+		return -EPROTO;
+	if (s->conn->rx.path != SHM_PATH_KERNEL)
+		return -ESTALE;
+	return limit < (uint64_t)n ? (ssize_t)limit : n;
+}
+
 /* The kernel part: never waits, never reads past a border, is no cancellation point. Return: as recv, -errno. */
 static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, int flags,
 			   uint64_t limit)
@@ -104,16 +125,15 @@ static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, 
 	ssize_t n;
 
 	flags = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
-	if (r->call == IO_RECVMSG && !done && limit == UINT64_MAX) {
-		n = sys(SYS_recvmsg, s->fd, r->msg, flags);
-	} else if (r->call == IO_RECVFROM && !done && limit == UINT64_MAX) {
-		n = sys(SYS_recvfrom, s->fd, r->iov->iov_base, r->iov->iov_len, flags, r->addr,
-			r->addr_len_out);
-	} else {
-		io_piece(&at, limit < SSIZE_MAX ? (size_t)limit : SSIZE_MAX, &piece);
-		n = sys(SYS_recvfrom, s->fd, piece.iov_base, piece.iov_len, flags, 0, 0);
+	if (!(flags & MSG_PEEK) && limit == UINT64_MAX) {
+		n = kernel_safe(s);
+		if (n <= 0)
+			return n;
+		limit = (uint64_t)n;
 	}
-	if (n > 0 && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
+	io_piece(&at, limit < SSIZE_MAX ? (size_t)limit : SSIZE_MAX, &piece);
+	n = sys(SYS_recvfrom, s->fd, piece.iov_base, piece.iov_len, flags, 0, 0);
+	if (n > 0 && !(flags & MSG_PEEK))
 		atomic_fetch_add(&s->row->rx_off, (uint64_t)n);
 	return n;
 }
@@ -163,7 +183,15 @@ static ssize_t peek(struct sock *s, const struct io_req *r, int flags, uint64_t 
 		n = ring_copy(s, &at, here, limit, flags & MSG_TRUNC);
 	else
 		n = kernel_recv(s, r, 0, flags, limit);
-	if (n <= 0 || (uint64_t)n < limit)
+	if (!ring && n > 0 && limit == UINT64_MAX && span_ahead(s)) { /* as in kernel_safe() */
+		uint64_t border = atomic_load(&s->view.ctl->lift);
+
+		if (border - here <= (uint64_t)n) {
+			limit = border - here;
+			n = (ssize_t)limit;
+		}
+	}
+	if (n < 0 || (n == 0 && limit) || (uint64_t)n < limit)
 		return n;
 	/* all up to the border: go on behind it */
 	at = io_place(r, (size_t)n);
@@ -194,6 +222,8 @@ static ssize_t recv_once(struct sock *s, const struct io_req *r, size_t done, in
 			n = end_of_stream(s, kernel_recv(s, r, done, flags, limit));
 		else
 			n = ring_recv(s, r, done, flags);
+		if (n == -ESTALE) /* crossed meanwhile */
+			continue;
 		if (n || c->rx.path == SHM_PATH_KERNEL)
 			return n;
 		if (span_ahead(s))
@@ -286,7 +316,7 @@ static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 		if (n > 0) {
 			recv_consumed(s);
 			done = flags & MSG_PEEK ? (size_t)n : done + (size_t)n;
-			if (ring && done == (size_t)n)
+			if (done == (size_t)n)
 				recv_answer(r);
 			more = !ring && !(flags & MSG_PEEK) && (span_ahead(s) || r->iovs > 1);
 			if (done == total || !(flags & MSG_WAITALL || more))

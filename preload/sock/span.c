@@ -107,6 +107,7 @@ bool span_lift(struct sock *s)
 		atomic_store_explicit(&c->ctl.tail, at, memory_order_relaxed);
 		c->tx.head_seen = at;
 		c->tx.limit = at;
+		atomic_store_explicit(&c->tx.resv, at, memory_order_relaxed);
 		if (!c->tx.ring && shm_ring_open(sock_arena(s), c, thread_tid())) {
 			c->tx.path = SHM_PATH_KERNEL;
 			s->row->reason = REASON_NO_MEMORY;
@@ -189,6 +190,12 @@ int span_cross(struct sock *s, uint64_t *limit)
 
 		if (span == ack)
 			return 0;
+		if (peer->cookie != s->peer_cookie && !ring) {
+			/* an end that never joined has given its block to another connection */
+			s->pinned = true;
+			c->rx.direct = true;
+			return 0;
+		}
 		if (span - ack > (ring ? 1u : 2u))
 			return -EPROTO;
 		at = ring ? atomic_load_explicit(&c->ctl.head, memory_order_relaxed)

@@ -3,8 +3,11 @@
 
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 /* A sender and a receiver, each with an arena of its own, as in two processes. */
@@ -36,6 +39,7 @@ static struct pair pair_at(uint64_t offset)
 	p.rx = shm_arena_conn_alloc(&p.arena[1], tid());
 	cr_assert(p.tx && p.rx);
 	atomic_store(&p.tx->ctl.tail, offset);
+	atomic_store(&p.tx->tx.resv, offset);
 	atomic_store(&p.rx->ctl.head, offset);
 	p.tx->tx.head_seen = offset;
 	cr_assert_eq(shm_ring_open(&p.arena[0], p.tx, tid()), 0);
@@ -246,6 +250,91 @@ Test(shm_ring, shm_commit__a_nested_reader_takes_bytes_once)
 	cr_expect_not(shm_commit(&p.rx->ctl.head, head, head + 20));
 	cr_expect_eq(atomic_load(&p.rx->ctl.head), 5);
 	get_all(&p);
+}
+
+enum { RECORD = 512, RECORDS = 200000, MARGIN = 16 * RECORD };
+
+static struct pair signalled;
+static uint32_t signalled_tid;
+
+/* As a write() of the library does it; the room was looked at before. */
+static void record_write(char what)
+{
+	char b[RECORD];
+	bool taken;
+
+	memset(b, what, sizeof(b));
+	taken = shm_lock(&signalled.tx->tx.lock, signalled_tid);
+	if (shm_ring_write(signalled.tx, &signalled.rx->ctl, b, sizeof(b)) != sizeof(b))
+		abort();
+	shm_unlock(&signalled.tx->tx.lock, taken);
+}
+
+static bool record_fits(void)
+{
+	return shm_ring_room(signalled.tx, &signalled.rx->ctl, MARGIN) >= MARGIN;
+}
+
+static void record_handler(int sig)
+{
+	(void)sig;
+	if (record_fits())
+		record_write('h');
+}
+
+static void *records_write(void *arg)
+{
+	struct itimerval often = { { 0, 50 }, { 0, 50 } }, never = { 0 };
+
+	sigset_t alarm_only;
+
+	signalled_tid = tid();
+	sigemptyset(&alarm_only);
+	sigaddset(&alarm_only, SIGALRM);
+	pthread_sigmask(SIG_UNBLOCK, &alarm_only, NULL);
+	setitimer(ITIMER_REAL, &often, NULL);
+	for (unsigned i = 0; i < RECORDS; i++) {
+		while (!record_fits())
+			sched_yield();
+		record_write('m');
+	}
+	setitimer(ITIMER_REAL, &never, NULL);
+	return arg;
+}
+
+Test(shm_ring, shm_ring_write__a_handler_on_top_of_it_spoils_no_record, .timeout = 60)
+{
+	pthread_t t;
+	sigset_t alarm_only;
+	char b[RECORD];
+	uint64_t from_handler = 0;
+
+	signalled = pair_at(0);
+	cr_assert(
+		shm_ring_grow(&signalled.arena[0], signalled.tx, &signalled.rx->ctl, 65536, tid()));
+	signal(SIGALRM, record_handler);
+	sigemptyset(&alarm_only);
+	sigaddset(&alarm_only, SIGALRM);
+	pthread_sigmask(SIG_BLOCK, &alarm_only, NULL);
+	cr_assert_eq(pthread_create(&t, NULL, records_write, NULL), 0);
+	for (uint64_t n = 0, got = 0; n < RECORDS + from_handler;) {
+		ssize_t r = shm_ring_read(signalled.rx, &signalled.view, b + got, RECORD - got);
+
+		cr_assert_geq(r, 0);
+		if (!r)
+			sched_yield();
+		got += (uint64_t)r;
+		if (got < RECORD)
+			continue;
+		got = 0;
+		n++;
+		from_handler += b[0] == 'h';
+		for (unsigned i = 1; i < RECORD; i++)
+			cr_assert_eq(b[i], b[0], "record %llu is spoiled at %u",
+				     (unsigned long long)n, i);
+	}
+	pthread_join(t, NULL);
+	cr_expect_gt(from_handler, 0, "no signal came");
 }
 
 /* ---- nonsense from the receiver ---- */
