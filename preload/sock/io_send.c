@@ -156,9 +156,14 @@ static ssize_t send_ring(struct sock *s, const struct io_req *r, int flags)
 	uint64_t deadline = io_deadline(s->row->sndtimeo_us);
 
 	for (;;) {
-		bool taken = shm_lock(&c->tx.lock, thread_tid());
-		bool ring = c->tx.path == SHM_PATH_RING;
-		ssize_t n = s->conn != c ? -EBADF : ring ? ring_send(s, r->iov, r->iovs, done) : 0;
+		bool taken, ring;
+		ssize_t n;
+
+		if (unlikely(span_attention(s)))
+			span_attend(s);
+		taken = shm_lock(&c->tx.lock, thread_tid());
+		ring = c->tx.path == SHM_PATH_RING;
+		n = s->conn != c ? -EBADF : ring ? ring_send(s, r->iov, r->iovs, done) : 0;
 
 		shm_unlock(&c->tx.lock, taken);
 		if (n > 0) {

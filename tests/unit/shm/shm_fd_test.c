@@ -56,7 +56,7 @@ Test(shm_fd, shm_fd_hide__above_the_soft_limit_when_there_is_room)
 
 Test(shm_fd, shm_fd_hide__below_the_limit_when_there_is_none_above)
 {
-	static const rlim_t at[] = { 40, 1024, 4096 };
+	static const rlim_t at[] = { 300, 1024, 4096 };
 
 	for (int i = 2; i >= 0; i--) { /* limits only go down */
 		int low, fd;
@@ -70,6 +70,15 @@ Test(shm_fd, shm_fd_hide__below_the_limit_when_there_is_none_above)
 		cr_expect_eq(lowest_free(), low);
 		shm_fd_close(fd);
 	}
+}
+
+Test(shm_fd, shm_fd_hide__a_small_limit_is_the_programs_alone)
+{
+	int fd = eventfd(0, 0);
+
+	limits_both(40);
+	cr_expect_eq(shm_fd_hide(fd), -EMFILE);
+	cr_expect_eq(lowest_free(), fd, "what it was given is closed");
 }
 
 Test(shm_fd, shm_fd_hide__no_room_closes_what_it_was_given)
