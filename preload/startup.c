@@ -12,6 +12,7 @@
 #include "preload/sock/thread.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -48,20 +49,22 @@ static void after_fork_in_child(void)
 static void leave_environment(void)
 {
 	const char *list = getenv("LD_PRELOAD");
+	size_t size, used = 0;
 	char *rest, *out;
 
 	if (!list)
 		return;
 	rest = strdup(list);
-	out = calloc(1, strlen(list) + 1);
+	size = strlen(list) + 1;
+	out = calloc(1, size);
 	if (rest && out) {
 		for (char *save = NULL, *item = strtok_r(rest, " :", &save); item;
 		     item = strtok_r(NULL, " :", &save)) {
 			if (strstr(item, "libztcp_preload.so"))
 				continue;
 			if (*out)
-				strcat(out, ":");
-			strcat(out, item);
+				used += (size_t)snprintf(out + used, size - used, ":");
+			used += (size_t)snprintf(out + used, size - used, "%s", item);
 		}
 		if (*out)
 			setenv("LD_PRELOAD", out, 1);

@@ -59,7 +59,7 @@ static const char *explain_copy(const char *text)
 
 	if (!text || strlen(text) >= sizeof(copy))
 		return "1";
-	return strcpy(copy, text);
+	return memcpy(copy, text, strlen(text) + 1);
 }
 
 void conf_init(void)
