@@ -26,7 +26,7 @@ function(ztcp_test_add name)
 	cmake_parse_arguments(A "SERIAL" "TIMEOUT" "COMMAND;LABELS;ENVIRONMENT" ${ARGN})
 	ztcp_arguments_check(${name} "${A_UNPARSED_ARGUMENTS}")
 	if(NOT A_TIMEOUT)
-		set(A_TIMEOUT 120)
+		set(A_TIMEOUT 300)
 	endif()
 	add_test(NAME ${name} COMMAND ${A_COMMAND} WORKING_DIRECTORY ${CMAKE_BINARY_DIR})
 	set_tests_properties(${name} PROPERTIES TIMEOUT ${A_TIMEOUT} SKIP_RETURN_CODE 77 LABELS "${A_LABELS}"

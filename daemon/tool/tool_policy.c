@@ -298,5 +298,5 @@ int tool_policy(int argc, char **argv)
 	if (!strcmp(what, "explain") && optind < argc)
 		return explain(argv[optind], argv + optind + 1);
 	return tool_usage(
-		"policy check [-j] [FILE], or policy explain [-j] [-v] FILE KEY=VALUE...");
+		"usage: ztcp policy check [-j] [FILE], or ztcp policy explain [-j] [-v] FILE KEY=VALUE...");
 }

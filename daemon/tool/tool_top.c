@@ -270,7 +270,7 @@ int tool_top(int argc, char **argv)
 			return TOOL_USAGE;
 	}
 	if (optind < argc)
-		return tool_usage("top [-b] [-d SECONDS] [-n FRAMES]");
+		return tool_usage("usage: ztcp top [-b] [-d SECONDS] [-n FRAMES]");
 	if (!screen)
 		return frames(false, delay_ms, count) ? TOOL_FAILED : TOOL_OK;
 	if (!initscr())

@@ -150,7 +150,7 @@ int tool_why(int argc, char **argv)
 		json = true;
 	}
 	if (argc - optind != 1 || !target_read(argv[optind], &pid, &fd))
-		return tool_usage("why [-j] PID:FD");
+		return tool_usage("usage: ztcp why [-j] PID:FD");
 	rc = tool_view_read(&v, &pid, 1);
 	c = rc ? NULL : conn_find(&v, fd);
 	if (c) {

@@ -1,4 +1,5 @@
 /* ztcp.c - the control tool: one command, several subcommands */
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -22,31 +23,52 @@ static const struct {
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))
 
-static int help(void)
+static bool is_help(const char *word)
+{
+	return !strcmp(word, "--help") || !strcmp(word, "-h");
+}
+
+/* @name: only this command; NULL: all of them. */
+static int help(const char *name)
 {
 	puts("usage:");
 	for (unsigned i = 0; i < COMMANDS; i++) {
 		char left[64];
 
+		if (name && strcmp(name, commands[i].name))
+			continue;
 		snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].usage);
 		printf("  ztcp %-44s %s\n", left, commands[i].doc);
 	}
-	puts("  ztcp --version\n  ztcp --help");
+	if (!name)
+		puts("  ztcp --version\n  ztcp --help");
 	return tool_end(TOOL_OK);
+}
+
+/* getopt names its complaints after argv[0]: "ztcp ss: invalid option". */
+static int run(unsigned which, int argc, char **argv)
+{
+	char label[32];
+
+	if (argc > 1 && is_help(argv[1]))
+		return help(argv[0]);
+	snprintf(label, sizeof(label), "ztcp %s", argv[0]);
+	argv[0] = label;
+	return tool_end(commands[which].run(argc, argv));
 }
 
 int main(int argc, char **argv)
 {
 	if (argc < 2)
 		return tool_usage("which command? see ztcp --help");
-	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help"))
-		return help();
+	if (is_help(argv[1]) || !strcmp(argv[1], "help"))
+		return help(NULL);
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
 		puts("ztcp " ZTCP_VERSION);
 		return tool_end(TOOL_OK);
 	}
 	for (unsigned i = 0; i < COMMANDS; i++)
 		if (!strcmp(argv[1], commands[i].name))
-			return tool_end(commands[i].run(argc - 1, argv + 1));
+			return run(i, argc - 1, argv + 1);
 	return tool_usage("unknown command '%s'; see ztcp --help", argv[1]);
 }

@@ -141,6 +141,7 @@ static bool attach(struct sock *s, struct shm_conn *c, struct shm_peer *peer,
 	s->pulse = &peer->head->pulse;
 	s->gen = atomic_load(&s->pulse->close_gen) - 1;
 	s->stage = SOCK_ATTACHED;
+	row->reason = REASON_WARMING; /* no longer for want of a peer */
 	atomic_store_explicit(&c->ctl.state, SHM_CONN_ATTACHED, memory_order_release);
 	atomic_thread_fence(memory_order_seq_cst);
 	s->conn = c;
@@ -278,10 +279,11 @@ static void find(struct sock *s)
 		return;
 	}
 	s->rank = 0;
+	s->row->reason = s->foreign       ? REASON_PEER_USER
+			 : err == -ENOENT ? REASON_PEER_PLAIN
+					  : REASON_NO_CHANNEL;
 	if (++s->tries > LIFT_FIND_TRIES)
-		sock_settle(s, s->foreign       ? REASON_PEER_USER
-			       : err == -ENOENT ? REASON_PEER_PLAIN
-						: REASON_NO_CHANNEL);
+		sock_settle(s, s->row->reason);
 	else
 		again_doubled(s);
 }
@@ -335,6 +337,7 @@ static void begin(struct sock *s)
 		}
 		s->found_at = ntohs(local.port);
 		s->stage = SOCK_WAITING;
+		s->row->reason = REASON_PEER_QUIET;
 		again_after(s, 1);
 		return;
 	}

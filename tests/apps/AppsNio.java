@@ -137,15 +137,15 @@ class AppsNio {
 	/** AsynchronousSocketChannel: its own pool of threads waits in epoll with one-shot registrations. */
 	static void asynchronous(int port, int seed) throws Exception {
 		try (AsynchronousSocketChannel c = AsynchronousSocketChannel.open()) {
-			c.connect(new InetSocketAddress("127.0.0.1", port)).get(20, TimeUnit.SECONDS);
+			c.connect(new InetSocketAddress("127.0.0.1", port)).get(60, TimeUnit.SECONDS);
 			for (int i = 0; i < 100; i++) {
 				byte[] want = bytes(seed + i, SIZES[i % 7]), got = new byte[want.length];
 				ByteBuffer out = ByteBuffer.wrap(want), in = ByteBuffer.wrap(got);
 				Future<Integer> read = c.read(in);
 
 				while (out.hasRemaining())
-					c.write(out).get(20, TimeUnit.SECONDS);
-				while (read.get(20, TimeUnit.SECONDS) >= 0 && in.hasRemaining())
+					c.write(out).get(60, TimeUnit.SECONDS);
+				while (read.get(60, TimeUnit.SECONDS) >= 0 && in.hasRemaining())
 					read = c.read(in);
 				expect(got, want, "asynchronous");
 			}
@@ -169,7 +169,7 @@ class AppsNio {
 		Thread.sleep(100);
 		s.close();
 		try {
-			reader.get(5, TimeUnit.SECONDS);
+			reader.get(60, TimeUnit.SECONDS);
 			throw new IllegalStateException("read of a closed socket returned");
 		} catch (ExecutionException e) {
 			if (!(e.getCause() instanceof SocketException))
@@ -194,7 +194,7 @@ class AppsNio {
 			}));
 		}
 		for (Future<?> job : jobs)
-			job.get(50, TimeUnit.SECONDS);
+			job.get(60, TimeUnit.SECONDS);
 		pool.shutdown();
 		closed(port);
 		System.out.println(jobs.size() + " clients ok");

@@ -106,7 +106,7 @@ curl_run() {
 	rc=${PIPESTATUS[0]}
 	same "exit code when the pipe closes" $rc 23
 	same "upload of a file" "$(output "${C[@]}" curl -sS -T "$D/www/big" "http://127.0.0.1:$up/x")" "$(sum "$D/www/big")"
-	same "chunked upload from a pipe" "$(timeout 30 "${C[@]}" curl -sS -T - "http://127.0.0.1:$up/x" < <(cat "$D/www/big"))" "$(sum "$D/www/big")"
+	same "chunked upload from a pipe" "$(timeout 60 "${C[@]}" curl -sS -T - "http://127.0.0.1:$up/x" < <(cat "$D/www/big"))" "$(sum "$D/www/big")"
 	"${C[@]}" curl -sS "http://127.0.0.1:1/" 2> /dev/null
 	same "exit code when nobody listens" $? 7
 	check "after the aborts" "${C[@]}" curl -sSf -o "$D/got/n40" "$u/n40"

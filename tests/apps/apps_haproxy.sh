@@ -33,9 +33,10 @@ front() {
 		stats socket $D/stats expose-fd listeners level admin
 	defaults
 		mode http
-		timeout connect 5s
-		timeout client 20s
-		timeout server 20s
+		timeout connect 60s
+		timeout client 60s
+		timeout server 60s
+		timeout check 60s
 		retries 3
 		option redispatch
 		retry-on conn-failure empty-response
@@ -81,14 +82,14 @@ haproxy_run() {
 		done
 	done
 	for f in ok f1000 f100000; do
-		output "${C[@]}" wrk -t1 -c32 -d1s "http://127.0.0.1:$port/$f" > "$D/wrk.log" || fail "wrk $f: exit $?"
+		output "${C[@]}" wrk -t1 -c32 -d1s --timeout 30s "http://127.0.0.1:$port/$f" > "$D/wrk.log" || fail "wrk $f: exit $?"
 		! grep -E 'Socket errors|Non-2xx' "$D/wrk.log" || fail "wrk $f"
 	done
-	rm -f "$D/enough"
+	rm -f "$D"/enough*
 	spawn keep "${C[@]}" "$PYTHON" "$APPS/apps_http.py" $port "$D/www" keep 4 "$D/enough"
 	n=$PID
 	spawn close "${C[@]}" "$PYTHON" "$APPS/apps_http.py" $port "$D/www" close 2 "$D/enough"
-	sleep 0.7
+	until_true 60 test -e "$D/enough.keep" -a -e "$D/enough.close" || fail "no answer under load"
 	kill -USR2 $proxy
 	sleep 1.2
 	front 1
@@ -100,7 +101,7 @@ haproxy_run() {
 	touch "$D/enough"
 	finish $PID "clients with a connection a request" || grep lost "$D/close.log" | head -n 5
 	finish $n "clients with kept connections" || grep lost "$D/keep.log" | head -n 5
-	until_true 10 ended $second || fail "the second back end does not end"
+	until_true 60 ended $second || fail "the second back end does not end"
 	stop $proxy TERM
 	stop $first QUIT 0
 }

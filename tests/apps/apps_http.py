@@ -3,7 +3,8 @@
 
     apps_http.py PORT FOLDER keep|close CLIENTS UNTIL [SECONDS]
 
-They run until the file UNTIL exists, SECONDS at most (60).  A request counts as lost when it is refused,
+They run until the file UNTIL exists, SECONDS at most (120); once the first answer has come they make a file
+UNTIL.keep or UNTIL.close.  A request counts as lost when it is refused,
 cut off, or answered wrongly.  One that a kept connection did not answer with a single byte, because
 the server had just closed it, is sent again on a new one, as RFC 9110 9.2.2 allows for GET; those are
 counted apart.  Exit 0 when none is lost.
@@ -17,7 +18,7 @@ import threading
 import time
 
 port, folder, mode, clients, until = int(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4]), sys.argv[5]
-deadline = time.monotonic() + (float(sys.argv[6]) if len(sys.argv) > 6 else 60)
+deadline = time.monotonic() + (float(sys.argv[6]) if len(sys.argv) > 6 else 120)
 files = {}
 for name in sorted(os.listdir(folder)):
     with open(os.path.join(folder, name), 'rb') as f:
@@ -37,7 +38,7 @@ class Client:
         self.used = 0
 
     def connect(self):
-        self.sock = socket.create_connection(('127.0.0.1', port), timeout=20)
+        self.sock = socket.create_connection(('127.0.0.1', port), timeout=60)
         self.used = 0
 
     def drop(self):
@@ -108,6 +109,8 @@ def work(seed):
             print(f'lost: {name}: {type(e).__name__} {e} (request {client.used} of its connection)')
         with lock:
             total += 1
+            if total == 1:
+                open(f'{until}.{mode}', 'w').close()
 
 
 threads = [threading.Thread(target=work, args=(i,)) for i in range(clients)]

@@ -37,7 +37,7 @@ def talk(sock, n):
 usage('before')
 socks = []
 for _ in range(count):
-    sock = socket.create_connection(('127.0.0.1', port), timeout=20)
+    sock = socket.create_connection(('127.0.0.1', port), timeout=60)
     sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     socks.append(sock)
 for sock in socks:

@@ -23,7 +23,7 @@ idle() {
 				side, 100 * (cpu["end"] - cpu["begin"]) / hz / t, (mem["begin"] - mem["before"]) / n
 		}' "$D/check.log"
 	"${C[@]}" redis-cli -h 127.0.0.1 -p $PORT SHUTDOWN NOSAVE > /dev/null 2>&1
-	until_true 10 ended $server || fail "SHUTDOWN does not end the server"
+	until_true 60 ended $server || fail "SHUTDOWN does not end the server"
 	# the clients exit first: their lines and the server's are both in the report
 	n=$(grep -c 'path=shm' "$D/explain")
 	[ ${#S[@]} = 0 ] || [ ${#C[@]} = 0 ] || [ "$n" -ge $CONNECTIONS ] || fail "$n of $CONNECTIONS connections were lifted"

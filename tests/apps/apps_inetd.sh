@@ -12,7 +12,7 @@ talks() {
 
 	for i in 1 2 3 4; do
 		data "$D/sent$i" $((i * 700001)) $i
-		(timeout 20 "${C[@]}" socat -t 20 - "TCP:127.0.0.1:$PORT" < "$D/sent$i" > "$D/got$i") &
+		(timeout 60 "${C[@]}" socat -t 60 - "TCP:127.0.0.1:$PORT" < "$D/sent$i" > "$D/got$i") &
 		pids+=($!)
 		PIDS+=("$!")
 	done
@@ -31,13 +31,13 @@ dialogue() {
 	PIDS+=("$pid")
 	for i in $(seq 1 60); do
 		echo "echo answer $((i * i)) | cat" >&"$in"
-		if ! read -r -t 10 line <&"$out" || [ "$line" != "answer $((i * i))" ]; then
+		if ! read -r -t 60 line <&"$out" || [ "$line" != "answer $((i * i))" ]; then
 			fail "$1: question $i: '${line-}'"
 			break
 		fi
 	done
 	echo "exit 0" >&"$in"
-	until_true 10 ended $pid || fail "$1: the client does not end"
+	until_true 60 ended $pid || fail "$1: the client does not end"
 	exec {in}>&-
 	wait $pid 2> /dev/null
 }

@@ -40,7 +40,7 @@ netty() {
 	output "${C[@]}" curl -sS -H Expect: --data-binary "@$D/sent" -o "$D/got" "http://127.0.0.1:$PORT/" || fail "curl: exit $?"
 	same "checksum of what came back" "$(sum "$D/got")" "$(sum "$D/sent")"
 	for path in / "/ -H Connection:close"; do
-		output "${C[@]}" wrk -t1 -c32 -d1s "http://127.0.0.1:$PORT"$path > "$D/wrk.log" || fail "wrk $path: exit $?"
+		output "${C[@]}" wrk -t1 -c32 -d1s --timeout 30s "http://127.0.0.1:$PORT"$path > "$D/wrk.log" || fail "wrk $path: exit $?"
 		! grep -E 'Socket errors|Non-2xx' "$D/wrk.log" || fail "wrk $path"
 		grep -q 'requests in' "$D/wrk.log" || fail "wrk $path: no request"
 	done

@@ -186,7 +186,7 @@ until_true() {
 
 # wait_port PORT PID: until the server listens; it is not disturbed by a connection
 wait_port() {
-	local end=$((SECONDS + 20))
+	local end=$((SECONDS + 60))
 
 	until listening "$1"; do
 		if ended "$2" || [ $SECONDS -ge $end ]; then
@@ -203,7 +203,7 @@ stop() {
 	local rc
 
 	kill "-${2:-TERM}" "$1" 2> /dev/null
-	if ! until_true 15 ended "$1"; then
+	if ! until_true 60 ended "$1"; then
 		fail "pid $1 ($(tr '\0' ' ' < /proc/"$1"/cmdline)) does not end on ${2:-TERM}"
 		kill -9 "$1"
 	fi

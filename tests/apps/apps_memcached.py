@@ -19,7 +19,7 @@ def expect(got, want, what):
 
 def work(ident):
     rng = random.Random(ident)
-    sock = socket.create_connection(('127.0.0.1', port), timeout=30)
+    sock = socket.create_connection(('127.0.0.1', port), timeout=60)
     f = sock.makefile('rb', buffering=65536)
     known = {}
     try:

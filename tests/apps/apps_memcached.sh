@@ -6,7 +6,7 @@ need memcached memcaslap
 slap() { # slap OPTIONS...: every operation done, no value missing, none wrong
 	local what
 
-	LIMIT=30 output "${C[@]}" memcaslap -s "127.0.0.1:$port" -F "$D/slap.cnf" -x 32000 -v 0.3 "$@" > "$D/slap.log" ||
+	output "${C[@]}" memcaslap -s "127.0.0.1:$port" -F "$D/slap.cnf" -x 32000 -v 0.3 "$@" > "$D/slap.log" ||
 		fail "memcaslap $*: exit $?"
 	for what in get_misses verify_misses verify_failed; do
 		same "memcaslap $*: $what" "$(sed -n "s/^$what: //p" "$D/slap.log")" 0

@@ -40,11 +40,12 @@ configure() {
 }
 
 load() { # load WRAPPED-COMMAND...: clients of both kinds, until $D/enough exists
-	rm -f "$D/enough"
+	rm -f "$D"/enough*
 	spawn keep "${C[@]}" "$PYTHON" "$APPS/apps_http.py" $port "$D/www" keep 4 "$D/enough"
 	keep=$PID
 	spawn close "${C[@]}" "$PYTHON" "$APPS/apps_http.py" $port "$D/www" close 2 "$D/enough"
 	close=$PID
+	until_true 60 test -e "$D/enough.keep" -a -e "$D/enough.close" || fail "no answer under load"
 }
 
 load_ends() { # load_ends WHAT
@@ -76,7 +77,7 @@ reloads() {
 		sleep 0.7
 		old=$(workers "$(master)")
 		kill -HUP "$(master)"
-		until_true 10 eval '[ "$(workers '"$(master)"')" != "'"$old"'" ]' || fail "reload $i: no new workers"
+		until_true 60 eval '[ "$(workers '"$(master)"')" != "'"$old"'" ]' || fail "reload $i: no new workers"
 	done
 	sleep 0.7
 	load_ends "reload"
@@ -88,16 +89,15 @@ upgrade() {
 
 	old=$(master)
 	load
-	sleep 0.7
 	kill -USR2 "$old"
-	until_true 10 new_master "$old" || { fail "no new master"; load_ends upgrade; return; }
+	until_true 60 new_master "$old" || { fail "no new master"; load_ends upgrade; return; }
 	PIDS+=("$(master)")
 	sleep 0.5
 	kill -WINCH "$old"
-	until_true 20 eval '[ "$(workers '"$old"' | wc -w)" = 1 ]' || fail "the old workers do not end"
+	until_true 60 eval '[ "$(workers '"$old"' | wc -w)" = 1 ]' || fail "the old workers do not end"
 	sleep 0.3
 	kill -QUIT "$old"
-	until_true 20 ended "$old" || fail "the old master does not end"
+	until_true 60 ended "$old" || fail "the old master does not end"
 	sleep 0.5
 	load_ends "$1"
 }
@@ -106,10 +106,10 @@ hammer() { # hammer PATH OPTIONS...: wrk; no socket error, no answer that is not
 	local path=$1 n
 
 	shift
-	output "${C[@]}" wrk -t1 -c32 -d1s "$@" "http://127.0.0.1:$port/$path" > "$D/wrk.log" || fail "wrk $path: exit $?"
+	output "${C[@]}" wrk -t1 -c32 -d1s --timeout 30s "$@" "http://127.0.0.1:$port/$path" > "$D/wrk.log" || fail "wrk $path: exit $?"
 	grep -E 'Socket errors|Non-2xx' "$D/wrk.log" > "$D/wrk.bad" && fail "wrk $* $path: $(tr -s ' ' < "$D/wrk.bad")"
 	n=$(sed -n 's/^ *\([0-9]*\) requests in.*/\1/p' "$D/wrk.log")
-	[ "${n:-0}" -gt 100 ] || fail "wrk $path: ${n:-0} requests"
+	[ "${n:-0}" -ge 32 ] || fail "wrk $path: ${n:-0} requests"
 }
 
 nginx_run() {
@@ -123,7 +123,7 @@ nginx_run() {
 	done
 	configure 1
 	check "nginx starts" "${S[@]}" /usr/sbin/nginx -c "$D/nginx.conf" -e "$D/error.log" || return
-	until_true 10 test -s "$D/nginx.pid"
+	until_true 60 test -s "$D/nginx.pid"
 	PIDS+=("$(master)")
 	wait_port $port "$(master)" || return
 	for way in "" copied/ proxied/; do

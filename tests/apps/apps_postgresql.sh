@@ -46,7 +46,7 @@ copies() { # 4 MB through COPY in both directions, unchanged
 	seq 1 40000 | awk '{ printf "%d\t", $1; for (i = 0; i < 10; i++) printf "%08x", $1 * 2654435761 % 4294967296; print "" }' > "$D/copy.in"
 	sql "CREATE TABLE copied (n int, t text)"
 	client psql -d postgres -Xqc "\\copy copied from stdin"
-	timeout 30 "${CLIENT[@]}" < "$D/copy.in" ||
+	timeout 60 "${CLIENT[@]}" < "$D/copy.in" ||
 		fail "COPY FROM: exit $?"
 	client psql -d postgres -Xqc "\\copy (SELECT * FROM copied ORDER BY n) to stdout"
 	output "${CLIENT[@]}" > "$D/copy.out" || fail "COPY TO: exit $?"
@@ -56,28 +56,38 @@ copies() { # 4 MB through COPY in both directions, unchanged
 cancels() { # a cancel request comes over a connection of its own
 	local sleeper
 
-	client psql -d postgres -XAtqc "SELECT count(*) FROM copied" -c "SELECT pg_sleep(60)"
+	client psql -d postgres -XAtqc "SELECT count(*) FROM copied" -c "SELECT pg_sleep(120)"
 	spawn sleeper "${CLIENT[@]}"
 	sleeper=$PID
-	until_true 10 eval '[ "$(sql "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '"'%pg_sleep(60)'"' AND state = '"'active'"' AND pid <> pg_backend_pid()")" = 1 ]' ||
+	until_true 60 eval '[ "$(sql "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '"'%pg_sleep(120)'"' AND state = '"'active'"' AND pid <> pg_backend_pid()")" = 1 ]' ||
 		fail "no sleeping query"
 	# psql sends it when it gets SIGINT
 	kill -INT "$(descendants $sleeper | tail -n 1)" 2> /dev/null
-	until_true 10 ended $sleeper || fail "cancel has no effect"
+	until_true 60 ended $sleeper || fail "cancel has no effect"
 	grep -q 'canceling statement due to user request' "$D/sleeper.log" || fail "cancel: $(cat "$D/sleeper.log")"
 }
 
 notifies() {
-	local i
+	local i psql in
 
+	mkfifo "$D/statements"
 	client psql -d postgres -XAtq
-	(for i in 1 2 3 4 5; do echo "SELECT count(*) FROM copied;"; done
-	 echo "LISTEN news;"; for i in 1 2 3; do echo "SELECT pg_sleep(0.3);"; done) |
-		timeout 20 "${CLIENT[@]}" > "$D/notified" 2>&1 &
-	PIDS+=("$!")
-	sleep 0.5
+	timeout 120 "${CLIENT[@]}" < "$D/statements" > "$D/notified" 2>&1 &
+	psql=$!
+	PIDS+=("$psql")
+	exec {in}> "$D/statements"
+	for i in 1 2 3 4 5; do echo "SELECT count(*) FROM copied;" >&"$in"; done
+	echo "LISTEN news; SELECT 'listening';" >&"$in"
+	until_true 60 grep -q listening "$D/notified" || fail "LISTEN: $(tail -n 3 "$D/notified")"
 	sql "NOTIFY news, 'hello'"
-	wait $!
+	# psql looks for news after each statement
+	for i in $(seq 1 200); do
+		echo "SELECT pg_sleep(0.1);" >&"$in"
+		sleep 0.1
+		grep -q Asynchronous "$D/notified" && break
+	done
+	exec {in}>&-
+	finish $psql "psql that listens"
 	grep -q 'Asynchronous notification "news" with payload "hello"' "$D/notified" || fail "NOTIFY: $(tail -n 3 "$D/notified")"
 }
 
@@ -94,7 +104,7 @@ postgresql() {
 		-c unix_socket_directories="$D/run" -c fsync=off -c shared_buffers=32MB
 	server=$PID
 	wait_port $port $server || return
-	until_true 20 sql "SELECT 1" > /dev/null
+	until_true 60 sql "SELECT 1" > /dev/null
 	check "pgbench -i" "${AS[@]}" "${C[@]}" "$B/pgbench" -h 127.0.0.1 -p "$port" -U postgres -i -q -s 2 postgres
 	bench -c 8 -j 2 -t 150
 	bench -c 4 -j 1 -t 200 -M prepared
@@ -105,16 +115,16 @@ postgresql() {
 	cancels
 	notifies
 	# a back end that is terminated: its client is told, the others go on
-	client psql -d postgres -XAtqc "SELECT count(*) FROM copied" -c "SELECT pg_sleep(30)"
+	client psql -d postgres -XAtqc "SELECT count(*) FROM copied" -c "SELECT pg_sleep(121)"
 	spawn victim "${CLIENT[@]}"
 	killed=$PID
-	until_true 10 eval '[ "$(sql "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE '"'%pg_sleep(30)'"' AND pid <> pg_backend_pid()")" = 1 ]' ||
+	until_true 60 eval '[ "$(sql "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE query LIKE '"'%pg_sleep(121)'"' AND pid <> pg_backend_pid()")" = 1 ]' ||
 		fail "nobody to terminate"
-	until_true 10 ended $killed || fail "the terminated back end's client does not notice"
+	until_true 60 ended $killed || fail "the terminated back end's client does not notice"
 	grep -qE 'terminating connection|server closed the connection' "$D/victim.log" || fail "terminate: $(cat "$D/victim.log")"
 	bench -c 2 -j 1 -t 50
 	kill -INT "$(head -n 1 "$D/data/postmaster.pid")"
-	until_true 20 ended $server || fail "the server does not end"
+	until_true 60 ended $server || fail "the server does not end"
 	! grep -E 'PANIC|was terminated by signal' "$D/server.log" || fail "a back end crashed"
 }
 

@@ -44,7 +44,7 @@ saved() { # BGSAVE while clients write: the snapshot is whole, the clients notic
 	spawn load "${C[@]}" redis-benchmark -h 127.0.0.1 -p "$port" -n 60000 -q -t set,get -r 5000 -d 100 -c 20
 	load=$PID
 	cli "$port" BGSAVE > /dev/null
-	until_true 30 field_is "$port" persistence rdb_bgsave_in_progress 0 || fail "BGSAVE does not end"
+	until_true 60 field_is "$port" persistence rdb_bgsave_in_progress 0 || fail "BGSAVE does not end"
 	same "BGSAVE" "$(field "$port" persistence rdb_last_bgsave_status)" ok
 	finish $load "redis-benchmark during BGSAVE"
 	check "the snapshot" redis-check-rdb "$D/master/dump.rdb"
@@ -57,16 +57,16 @@ replicated() {
 	replica=$PORT
 	start replica $replica --replicaof 127.0.0.1 "$port"
 	spawn load "${C[@]}" redis-benchmark -h 127.0.0.1 -p "$port" -n 40000 -q -t set,incr,lpush -r 2000 -d 200 -c 20
-	until_true 30 field_is $replica replication master_link_status up || fail "the replica does not come up"
+	until_true 60 field_is $replica replication master_link_status up || fail "the replica does not come up"
 	finish "$PID" "redis-benchmark during replication"
-	same "WAIT" "$(cli "$port" WAIT 1 10000)" 1
+	same "WAIT" "$(cli "$port" WAIT 1 40000)" 1
 	digest=$(cli "$port" DEBUG DIGEST)
-	until_true 10 eval '[ "$(cli '$replica' DEBUG DIGEST)" = "'"$digest"'" ]' || fail "the replica differs"
+	until_true 60 eval '[ "$(cli '$replica' DEBUG DIGEST)" = "'"$digest"'" ]' || fail "the replica differs"
 	# a link that is cut comes back and catches up
 	cli "$port" CLIENT KILL TYPE replica > /dev/null
 	benchmark "$port" 5000 -c 10 -r 1000
-	until_true 20 field_is $replica replication master_link_status up || fail "the replica does not come back"
-	same "WAIT" "$(cli "$port" WAIT 1 10000)" 1
+	until_true 60 field_is $replica replication master_link_status up || fail "the replica does not come back"
+	same "WAIT" "$(cli "$port" WAIT 1 40000)" 1
 	same "digest of the replica" "$(cli $replica DEBUG DIGEST)" "$(cli "$port" DEBUG DIGEST)"
 	cli $replica SHUTDOWN NOSAVE > /dev/null
 }
@@ -88,11 +88,11 @@ redis() {
 	replicated $port
 	# mass insertion through a pipe
 	seq 1 20000 | awk '{ v = "value " $1; printf "*3\r\n$3\r\nSET\r\n$%d\r\nm%s\r\n$%d\r\n%s\r\n", length($1) + 1, $1, length(v), v }' > "$D/mass"
-	timeout 30 "${C[@]}" redis-cli -h 127.0.0.1 -p $port --pipe < "$D/mass" > "$D/pipe.log" 2>&1
+	timeout 60 "${C[@]}" redis-cli -h 127.0.0.1 -p $port --pipe < "$D/mass" > "$D/pipe.log" 2>&1
 	grep -q 'errors: 0, replies: 20000' "$D/pipe.log" || fail "redis-cli --pipe: $(tail -n 1 "$D/pipe.log")"
 	same "one of the inserted values" "$(cli $port GET m19999)" "value 19999"
 	"${C[@]}" redis-cli -h 127.0.0.1 -p $port SHUTDOWN NOSAVE > /dev/null 2>&1
-	until_true 10 ended "$master" || fail "SHUTDOWN does not end the server"
+	until_true 60 ended "$master" || fail "SHUTDOWN does not end the server"
 	wait "$master"
 	same "exit code of the server" $? 0
 }

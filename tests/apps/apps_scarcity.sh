@@ -18,9 +18,9 @@ one() {
 	: > "$ZTCP_EXPLAIN"
 	spawn server-$case-$who $server "${S[@]}" "$PROGRAMS/apps_talk" server $PORT $CONNECTIONS
 	wait_port $PORT $PID || return
-	timeout -k 5 30 $client "${C[@]}" "$PROGRAMS/apps_talk" client $PORT $CONNECTIONS $how > "$D/client-$case-$who.log" 2>&1 ||
+	timeout -k 5 60 $client "${C[@]}" "$PROGRAMS/apps_talk" client $PORT $CONNECTIONS $how > "$D/client-$case-$who.log" 2>&1 ||
 		fail "$case, $who: client: exit $?"
-	finish $PID "$case, $who: server" 15
+	finish $PID "$case, $who: server"
 	account=account.$case.$who
 	cat "$D/client-$case-$who.log" "$D/server-$case-$who.log" > "$D/$account"
 	cat "$ZTCP_EXPLAIN" >> "$D/explain"

@@ -10,7 +10,7 @@ run() { # run WHAT OPTIONS...
 	output "${C[@]}" sockperf "$what" --tcp -i 127.0.0.1 -p $PORT "$@" > "$D/client.log" || { fail "sockperf $what $*: exit $?"; tail -n 5 "$D/client.log"; return; }
 	[ "$what" = throughput ] && n=$(sed -n 's/.*Total of \([0-9]*\) messages sent.*/\1/p' "$D/client.log") ||
 		n=$(sed -n 's/.*ReceivedMessages=\([0-9]*\)$/\1/p' "$D/client.log" | tail -n 1)
-	[ "${n:-0}" -gt 100 ] || fail "sockperf $what $*: ${n:-no} messages"
+	[ "${n:-0}" -gt 0 ] || fail "sockperf $what $*: ${n:-no} messages"
 	[ "$what" = throughput ] || grep -q '# dropped messages = 0; # duplicated messages = 0; # out-of-order messages = 0' "$D/client.log" ||
 		fail "sockperf $what $*: $(grep 'dropped messages' "$D/client.log")"
 }

@@ -63,9 +63,9 @@ ssh_run() {
 	"${C[@]}" "${target[@]}" 'exit 7' < /dev/null
 	same "exit code of a command" $? 7
 	data "$D/file" 20000000 5
-	timeout 30 "${C[@]}" "${target[@]}" sha256sum < "$D/file" > "$D/got" || fail "data to a command: exit $?"
+	timeout 60 "${C[@]}" "${target[@]}" sha256sum < "$D/file" > "$D/got" || fail "data to a command: exit $?"
 	same "checksum of data to a command" "$(cut -d' ' -f1 "$D/got")" "$(sum "$D/file")"
-	timeout 30 "${C[@]}" "${target[@]}" cat < "$D/file" > "$D/got" || fail "data there and back: exit $?"
+	timeout 60 "${C[@]}" "${target[@]}" cat < "$D/file" > "$D/got" || fail "data there and back: exit $?"
 	same "checksum of data there and back" "$(sum "$D/got")" "$(sum "$D/file")"
 	check "scp to" "${C[@]}" scp -q -F "$D/ssh_config" "$D/file" "host:$D/copied"
 	same "checksum of scp to" "$(sum "$D/copied")" "$(sum "$D/file")"
@@ -81,7 +81,7 @@ ssh_run() {
 		pids+=("$PID")
 	done
 	for i in 1 2 3 4 5 6; do
-		finish "${pids[i - 1]}" "parallel session $i" 20
+		finish "${pids[i - 1]}" "parallel session $i"
 		same "parallel session $i" "$(cut -d' ' -f1 "$D/par$i.log")" "$(head -c 2000000 "$D/file" | sha256sum | cut -d' ' -f1)"
 	done
 	forwarding
@@ -113,12 +113,12 @@ multiplexed() {
 
 	spawn master "${C[@]}" "${target[@]}" -M -N
 	master=$PID
-	until_true 10 test -S "$D/control" || { fail "no control socket"; return; }
-	same "a multiplexed command" "$(echo words | timeout 20 "${C[@]}" "${target[@]}" 'cat; echo more' | tr '\n' ' ')" "words more "
-	timeout 30 "${C[@]}" "${target[@]}" cat < "$D/file" > "$D/got" || fail "multiplexed data: exit $?"
+	until_true 60 test -S "$D/control" || { fail "no control socket"; return; }
+	same "a multiplexed command" "$(echo words | timeout 60 "${C[@]}" "${target[@]}" 'cat; echo more' | tr '\n' ' ')" "words more "
+	timeout 60 "${C[@]}" "${target[@]}" cat < "$D/file" > "$D/got" || fail "multiplexed data: exit $?"
 	same "checksum of multiplexed data" "$(sum "$D/got")" "$(sum "$D/file")"
 	check "end of the master" "${C[@]}" "${target[@]}" -O exit
-	until_true 10 ended $master || fail "the master does not end"
+	until_true 60 ended $master || fail "the master does not end"
 }
 
 matrix ssh_run

@@ -108,7 +108,7 @@ static void bulk(int fd, unsigned conn, size_t at)
 						      (out < BULK ? POLLOUT : 0)) };
 		ssize_t n;
 
-		if (poll(&p, 1, 10000) != 1)
+		if (poll(&p, 1, 60000) != 1)
 			die("poll");
 		if (p.revents & POLLOUT) {
 			size_t len = BULK - out < CHUNK ? BULK - out : CHUNK;

@@ -31,9 +31,17 @@ stop_all() {
 
 # Wait until FILE holds LINE.
 await() {
-	for _ in $(seq 500); do
+	for _ in $(seq 1200); do
 		grep -qs "$2" "$1" && return 0
-		sleep 0.01
+		sleep 0.05
+	done
+	return 1
+}
+
+listens() { # PORT: wait until the kernel has a listener there
+	for _ in $(seq 1200); do
+		[ -n "$(ss -Hltn "sport = :$1")" ] && return 0
+		sleep 0.05
 	done
 	return 1
 }
@@ -85,13 +93,13 @@ client() { # output file, options and command of the host
 fetch() { # URL-host BYTES [curl options]
 	local to=$1 bytes=$2
 	shift 2
-	curl -sS --max-time 60 "$@" "http://$to/$bytes" -o "$work/got" &&
+	curl -sS --max-time 120 "$@" "http://$to/$bytes" -o "$work/got" &&
 		cmp "$work/got" <("$host" pattern "$bytes")
 }
 
 post() { # URL-host BYTES
 	"$host" pattern "$2" >"$work/body" &&
-		[ "$(curl -sS --max-time 60 --data-binary @"$work/body" "http://$1/")" = ok ]
+		[ "$(curl -sS --max-time 120 --data-binary @"$work/body" "http://$1/")" = ok ]
 }
 
 sink() { # SECONDS: the kernel's slow reader
@@ -148,7 +156,7 @@ case_parallel() {
 	serve --loss 2000 || return 1
 	local pids=() p
 	for i in $(seq 16); do
-		curl -sS --max-time 60 "http://10.9.0.2/$((i * 50000))" -o "$work/p$i" & pids+=($!)
+		curl -sS --max-time 120 "http://10.9.0.2/$((i * 50000))" -o "$work/p$i" & pids+=($!)
 	done
 	for p in "${pids[@]}"; do wait "$p" || return 1; done
 	for i in $(seq 16); do cmp "$work/p$i" <("$host" pattern $((i * 50000))) || return 1; done
@@ -163,8 +171,7 @@ case_get_from_kernel() {
 	mkdir -p "$work/www" && "$host" pattern $bulk >"$work/www/bulk" || return 1
 	python3 -m http.server --directory "$work/www" 8000 >"$work/www.log" 2>&1 &
 	helper_pid=$!
-	sleep 1
-	client "$work/got" get 10.9.0.1 8000 /bulk && cmp "$work/got" "$work/www/bulk"
+	listens 8000 && client "$work/got" get 10.9.0.1 8000 /bulk && cmp "$work/got" "$work/www/bulk"
 	local rc=$?
 	kill $helper_pid; wait $helper_pid 2>/dev/null
 	helper_pid=
@@ -173,12 +180,12 @@ case_get_from_kernel() {
 case_refused() {
 	! client "$work/out" get 10.9.0.1 7999 / >"$work/log" && grep -q 'Connection refused' "$work/log"
 }
-echo_ask() { # ADDR BYTES: one ICMP echo; true when the same bytes come back within a second
-	python3 - "$1" "$2" <<-'EOF'
+echo_ask() { # ADDR BYTES SECONDS: one ICMP echo; true when the same bytes come back in that time
+	python3 - "$1" "$2" "$3" <<-'EOF'
 	import os, socket, struct, sys
 	v6 = ':' in sys.argv[1]
 	s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_RAW, 58 if v6 else 1)
-	s.settimeout(1)
+	s.settimeout(float(sys.argv[3]))
 	body = os.urandom(int(sys.argv[2]))
 	m = struct.pack('!BBHHH', 128 if v6 else 8, 0, 0, 77, 1) + body
 	if not v6:
@@ -197,10 +204,10 @@ echo_ask() { # ADDR BYTES: one ICMP echo; true when the same bytes come back wit
 	EOF
 }
 case_echo() {
-	serve && for n in 0 1 56 1400; do echo_ask 10.9.0.2 $n && echo_ask fd09::2 $n || return 1; done && served
+	serve && for n in 0 1 56 1400; do echo_ask 10.9.0.2 $n 30 && echo_ask fd09::2 $n 30 || return 1; done && served
 }
 case_echo_fragments() { # a reassembled one gets no answer and does no harm
-	serve && ! echo_ask 10.9.0.2 4000 && fetch 10.9.0.2 1000 && served
+	serve && ! echo_ask 10.9.0.2 4000 1 && fetch 10.9.0.2 1000 && served
 }
 case_syn_flood() {
 	serve || return 1

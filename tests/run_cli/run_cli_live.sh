@@ -30,7 +30,7 @@ pair() {
 	# shellcheck disable=SC2086
 	"$run" $1 python3 "$here/run_cli_live.py" listen >"$work/server.out" 2>"$work/server.err" &
 	server=$!
-	for _ in $(seq 200); do
+	for _ in $(seq 1200); do
 		port=$(head -1 "$work/server.out")
 		[ -n "$port" ] && break
 		sleep 0.05
@@ -39,7 +39,7 @@ pair() {
 	"$run" $2 python3 "$here/run_cli_live.py" connect "$port" 2000 ${3-} <"$work/in" >"$work/client.out" 2>"$work/client.err" &
 	client=$!
 	exec {input}>"$work/in"
-	read -r -t 30 _ client_fd <"$work/client.out" || fail "the client says nothing: $(cat "$work"/*.err)"
+	read -r -t 120 _ client_fd <"$work/client.out" || fail "the client says nothing: $(cat "$work"/*.err)"
 	read -r _ server_fd < <(sed -n 2p "$work/server.out")
 }
 server='' client='' input=''
@@ -54,7 +54,7 @@ trap cleanup EXIT
 
 # value KEY PID FD
 value() {
-	timeout 10 "$tool" why -j "$2:$3" | python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"
+	timeout 60 "$tool" why -j "$2:$3" | python3 -c 'import json, sys; print(json.load(sys.stdin)[sys.argv[1]])' "$1"
 }
 # is KEY PID FD WANT
 is() {

@@ -72,7 +72,7 @@ c = socket.create_connection(l.getsockname()[:2]); a, _ = l.accept()
 for i in range(500):
     c.sendall(b"x" * 100); a.recv(100)
 print(os.getpid(), c.fileno(), c.getsockname()[1], flush=True)
-time.sleep(60)
+time.sleep(120)
 ' >"$work/out" &
 read -r pid fd port <"$work/out"
 why=$("$build/bin/ztcp" why "$pid:$fd")

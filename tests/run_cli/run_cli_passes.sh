@@ -14,7 +14,7 @@ same "death by SIGKILL" 137 "$status"
 
 "$run" sh -c 'trap "exit 7" USR1; echo ready >"$0"; while :; do sleep 0.05; done' "$work/ready" &
 pid=$!
-for _ in $(seq 100); do [ -s "$work/ready" ] && break; sleep 0.05; done
+for _ in $(seq 1200); do [ -s "$work/ready" ] && break; sleep 0.05; done
 same "the process is the program" "sh" "$(cat /proc/$pid/comm)"
 kill -USR1 $pid
 wait $pid

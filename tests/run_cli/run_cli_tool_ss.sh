@@ -49,7 +49,7 @@ shows() {
 
 # list [PID]: what ztcp ss says, as lines "pid fd key value"
 list() {
-	timeout 10 "$tool" ss -j "$@" >"$work/json" || fail "$how: ztcp ss -j $* ends with status $?"
+	timeout 60 "$tool" ss -j "$@" >"$work/json" || fail "$how: ztcp ss -j $* ends with status $?"
 	python3 -c '
 import json, sys
 for c in json.load(sys.stdin):
@@ -91,7 +91,7 @@ assert d["reason_number"] == 2 and d["shm_sent"] == 1500 and d["followed"], d' |
 
 how=stopped
 begin stopped
-for _ in $(seq 100); do grep -q '^State:.T' "/proc/$pid/status" && break; sleep 0.02; done
+for _ in $(seq 3000); do grep -q '^State:.T' "/proc/$pid/status" && break; sleep 0.02; done
 grep -q '^State:.T' "/proc/$pid/status" || fail "the publisher does not stop"
 good_shown
 
@@ -180,9 +180,12 @@ usage() {
 usage "which command? see ztcp --help"
 usage "unknown command 'frob'; see ztcp --help" frob
 usage "'x': expected the id of a process" ss x
-usage "why [-j] PID:FD" why
-usage "why [-j] PID:FD" why 1:2:3
-usage "why [-j] PID:FD" why 1
+usage "usage: ztcp why [-j] PID:FD" why
+usage "usage: ztcp why [-j] PID:FD" why 1:2:3
+usage "usage: ztcp why [-j] PID:FD" why 1
+usage_error=$("$tool" ss -z 2>&1)
+[ $? -eq 2 ] && [ "$usage_error" = "ztcp ss: invalid option -- 'z'" ] || fail "ztcp ss -z says: $usage_error"
+[ "$("$tool" why --help)" = "$("$tool" --help | sed -n '1p; / ztcp why /p')" ] || fail "ztcp why --help: $("$tool" why --help)"
 "$tool" ss 2147483647 >/dev/null 2>"$work/err" && fail "ss of no process succeeds"
 grep -qx "ztcp: process 2147483647: there is none" "$work/err" || fail "ss of no process: $(cat "$work/err")"
 "$tool" --help >/dev/full 2>/dev/null && fail "--help onto a full device succeeds"

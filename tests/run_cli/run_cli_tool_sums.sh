@@ -80,7 +80,7 @@ PY
 # top: two frames, rates of a connection that grows.
 publish=$build/tests/bin/tool_publish
 begin growing
-"$tool" top -b -d 0.5 -n 2 >"$work/top" || fail "ztcp top -b fails"
+"$tool" top -b -d 1 -n 2 >"$work/top" || fail "ztcp top -b fails"
 [ "$(grep -c ' connections, ' "$work/top")" -eq 2 ] || fail "ztcp top -n 2: $(cat "$work/top")"
 awk -v pid="$pid" '$1 == pid && $3 + 0 > 0 && $5 == "shm" { ok++ } END { exit ok != 2 }' "$work/top" ||
 	fail "ztcp top shows no rate of $pid: $(cat "$work/top")"
@@ -100,12 +100,16 @@ for line in open(sys.argv[1]):
 PY
 
 # On a terminal, until q.
+drawn() {
+	for _ in $(seq 600); do grep -aq "connections, " "$work/typescript" && return; sleep 0.1; done
+}
 if command -v script >/dev/null; then
-	(sleep 2; printf q; sleep 3) 2>/dev/null | TERM=xterm timeout 15 script -qec "stty rows 20 cols 100; exec '$tool' top -d 0.3" \
+	: >"$work/typescript"
+	(drawn; printf q; sleep 3) 2>/dev/null | TERM=xterm timeout 120 script -fqec "stty rows 20 cols 100; exec '$tool' top -d 0.3" \
 		"$work/typescript" >/dev/null &
 	pid_of_script=$!
 	started+=("$pid_of_script")
-	for _ in $(seq 120); do kill -0 "$pid_of_script" 2>/dev/null || break; sleep 0.1; done
+	for _ in $(seq 1200); do kill -0 "$pid_of_script" 2>/dev/null || break; sleep 0.1; done
 	kill -0 "$pid_of_script" 2>/dev/null && fail "ztcp top does not end at q"
 	grep -aq "connections, " "$work/typescript" || fail "ztcp top draws nothing"
 fi
@@ -120,7 +124,7 @@ usage() {
 usage "-d: expected seconds from 0.1 to 3600, found 'x'" top -d x
 usage "-d: expected seconds from 0.1 to 3600, found 'nan'" top -d nan
 usage "-n: expected a number of frames, found '0'" top -n 0
-usage "top [-b] [-d SECONDS] [-n FRAMES]" top x
+usage "usage: ztcp top [-b] [-d SECONDS] [-n FRAMES]" top x
 usage "metrics: no argument belongs behind it, found '-j'" metrics -j
 usage "'0': expected the id of a process" stat 0
 

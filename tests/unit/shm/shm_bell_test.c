@@ -96,7 +96,7 @@ Test(shm_bell, shm_waker_bell__there_may_be_no_more, .init = setup)
 
 /* The flag belongs to the description, and peers hold it too: they may take it away. */
 Test(shm_bell, shm_waker_drain__never_waits_whatever_a_peer_did_to_the_eventfd, .init = setup,
-     .timeout = 5)
+     .timeout = 120)
 {
 	struct shm_waker w;
 	eventfd_t v = 0;

@@ -26,7 +26,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 5000 };
+enum { PATIENCE_MS = 60000 };
 
 static uint16_t port;
 static int go[2]; /* a byte from the parent lets the child go on */
@@ -294,7 +294,7 @@ Test(shm_chan, shm_self_forked__the_child_has_an_arena_of_its_own_and_no_name, .
  * must not keep the parent busy with a peer that is gone.
  */
 Test(shm_chan, shm_chan_poll__a_dead_peer_whose_socket_a_child_inherited_is_forgotten,
-     .init = setup, .timeout = 20)
+     .init = setup, .timeout = 120)
 {
 	pid_t peer = split(), heir;
 	struct shm_msg msg;
@@ -489,7 +489,7 @@ Test(shm_chan, shm_chan_poll__each_kind_of_garbage_closes_that_channel, .init = 
 	}
 }
 
-Test(shm_chan, shm_chan_poll__no_message_leaves_a_descriptor_behind, .init = setup, .timeout = 30)
+Test(shm_chan, shm_chan_poll__no_message_leaves_a_descriptor_behind, .init = setup, .timeout = 120)
 {
 	struct shm_msg msg;
 	struct shm_peer *from;
@@ -527,7 +527,7 @@ Test(shm_chan, shm_chan_poll__no_message_leaves_a_descriptor_behind, .init = set
 }
 
 /* A peer that talks without end gets its share and no more: the call that reads mail comes back. */
-Test(shm_chan, shm_chan_poll__a_flood_does_not_keep_the_reader, .init = setup, .timeout = 30)
+Test(shm_chan, shm_chan_poll__a_flood_does_not_keep_the_reader, .init = setup, .timeout = 120)
 {
 	struct shm_msg msg;
 	struct shm_peer *from;

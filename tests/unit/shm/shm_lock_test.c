@@ -64,7 +64,7 @@ static void handler(int sig)
 	shm_unlock(&handled->lock, taken);
 }
 
-Test(shm_lock, shm_lock__a_handler_on_the_holder_does_not_deadlock, .timeout = 5)
+Test(shm_lock, shm_lock__a_handler_on_the_holder_does_not_deadlock, .timeout = 120)
 {
 	bool taken;
 
@@ -77,7 +77,7 @@ Test(shm_lock, shm_lock__a_handler_on_the_holder_does_not_deadlock, .timeout = 5
 	shm_unlock(&handled->lock, taken);
 }
 
-Test(shm_lock, shm_lock__a_dead_holder_is_robbed, .timeout = 5)
+Test(shm_lock, shm_lock__a_dead_holder_is_robbed, .timeout = 120)
 {
 	struct shared *s = shared_map();
 	pid_t pid = fork();
@@ -92,7 +92,7 @@ Test(shm_lock, shm_lock__a_dead_holder_is_robbed, .timeout = 5)
 	cr_expect_eq(s->lock, tid());
 }
 
-Test(shm_lock, shm_lock__a_living_holder_is_waited_for, .timeout = 5)
+Test(shm_lock, shm_lock__a_living_holder_is_waited_for, .timeout = 60)
 {
 	struct shared *s = shared_map();
 	pid_t pid = fork();
@@ -127,7 +127,7 @@ static void *adds(void *arg)
 	return NULL;
 }
 
-Test(shm_lock, shm_lock__threads_of_two_processes_exclude_each_other, .timeout = 30)
+Test(shm_lock, shm_lock__threads_of_two_processes_exclude_each_other, .timeout = 120)
 {
 	struct shared *s = shared_map();
 	pthread_t t[2];

@@ -491,7 +491,7 @@ static void *toggles(void *arg)
 }
 
 /* Both references lead to the same byte, but one of them is of a ring that goes on behind the arena. */
-Test(shm_ring, shm_ring_learn__believes_no_ring_that_changed_after_it_was_checked, .timeout = 30)
+Test(shm_ring, shm_ring_learn__believes_no_ring_that_changed_after_it_was_checked, .timeout = 120)
 {
 	struct pair p = pair_at(5);
 	struct toggle t = { .ctl = &p.tx->ctl };

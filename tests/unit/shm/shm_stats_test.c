@@ -88,7 +88,7 @@ static void *takes(void *arg)
 	return NULL;
 }
 
-Test(shm_stats, stats_row_alloc__threads_get_rows_of_their_own, .timeout = 30)
+Test(shm_stats, stats_row_alloc__threads_get_rows_of_their_own, .timeout = 120)
 {
 	struct stats_head *t = stats_make();
 	pthread_t th[3];
