@@ -64,6 +64,7 @@ struct shm_head {
 	uint32_t version;
 	uint32_t pid; /* of the process that made the arena, in its own PID namespace */
 	uint64_t bytes;
+	_Atomic uint32_t forked; /* other processes may hold our ends of connections too */
 	struct shm_pulse pulse;
 	struct shm_pool pool;
 	struct shm_bell bell[SHM_BELLS];
@@ -130,6 +131,7 @@ enum shm_msg_type {
 	SHM_MSG_OFFER,     /* "is the other end of this connection yours?" */
 	SHM_MSG_ACCEPT,    /* "yes, here is my block" */
 	SHM_MSG_REFUSE,    /* "no", with a reason */
+	SHM_MSG_RING,      /* "ring this bell of yours": a forked child got no eventfd of it */
 };
 
 /* Address and port of one end, IPv4 as v4-mapped IPv6, network byte order. */
@@ -142,7 +144,7 @@ struct shm_msg {
 	uint32_t type;
 	uint32_t version;
 	uint32_t pid;
-	uint32_t bell;   /* BELL: its number */
+	uint32_t bell;   /* BELL, RING: its number */
 	uint64_t bytes;  /* HELLO: size of the arena */
 	uint32_t offer;  /* OFFER, ACCEPT, REFUSE: the offerer's number for it */
 	uint32_t conn;   /* OFFER, ACCEPT: block of the sender, offset / SHM_CONN_UNIT */

@@ -177,11 +177,3 @@ void shm_waker_drain(struct shm_waker *w)
 	/* peers hold the same description: its O_NONBLOCK is not ours alone */
 	sys(SYS_preadv2, w->efd, &iov, 1, -1, -1, RWF_NOWAIT);
 }
-
-void shm_bell_ring_own(void)
-{
-	struct shm_peer *me = shm_peer_self();
-
-	if (me && me->head && shm_peer_asleep(me))
-		shm_peer_ring(me, UINT32_C(0xff));
-}

@@ -38,7 +38,4 @@ void shm_waker_wake(struct shm_waker *w, uint32_t tid);
 /* Forget that the eventfd was rung. */
 void shm_waker_drain(struct shm_waker *w);
 
-/* Ring every sleeping bell of this process itself: something changed that its other threads wait for. */
-void shm_bell_ring_own(void);
-
 #endif

@@ -24,7 +24,6 @@ enum {
 	CHAN_PORTS = 64,  /* server ports under which it can be found */
 	CHAN_RANKS = 64,  /* processes that share one server port */
 	CHAN_BACKLOG = 64,
-	CHAN_BELLS = 64,   /* eventfds taken from one peer */
 	CHAN_BUDGET = 64,  /* messages handled in one call: a flood must not hold the program up */
 	CHAN_PENDING = 64, /* messages read in passing while a bell was looked for */
 	CHAN_LISTENER = 1 << 16, /* epoll data: listeners above, peers below */
@@ -152,14 +151,15 @@ struct shm_peer *shm_peer_self(void)
 	return chan.state ? &chan.state->peer[PEER_SELF] : NULL;
 }
 
-void shm_self_fork_lock(bool lock)
+/* Connections keep pointing at the old peers. Our bells have other eventfds than the parent's. */
+static void peers_forked(struct chan_state *old)
 {
-	static bool taken;
-
-	if (lock)
-		taken = shm_lock(&chan.lock, (uint32_t)sys(SYS_gettid));
-	else
-		shm_unlock(&chan.lock, taken);
+	for (unsigned i = 0; i < chan.peers; i++) {
+		old->peer[i].shared = true;
+		memset(old->peer[i].told, 0, sizeof(old->peer[i].told));
+	}
+	for (unsigned bell = 0; bell < SHM_BELLS; bell++)
+		old->peer[PEER_SELF].bell_fd[bell] = -1;
 }
 
 /* The parent's arena moves up; connections in it go on. The parent keeps its names and its mail. */
@@ -180,15 +180,10 @@ void shm_self_forked(void)
 	}
 	shm_fd_close(chan.epoll);
 	chan.epoll = -1;
-	if (chan.state) {
-		struct chan_state *old = chan.state;
-
-		for (unsigned i = 0; i < chan.peers; i++)
-			old->peer[i].shared = true;
-		/* connections keep pointing at the old peers; ours start afresh */
-		chan.state = NULL;
-		chan.peers = 0;
-	}
+	if (chan.state)
+		peers_forked(chan.state);
+	chan.state = NULL;
+	chan.peers = 0;
 }
 
 static int chan_name(struct sockaddr_un *sa, uint16_t port, unsigned rank)
@@ -464,24 +459,33 @@ static bool is_eventfd(int fd)
 
 static bool on_bell(struct shm_peer *p, const struct shm_msg *msg, int fd)
 {
-	if (fd < 0 || msg->bell >= SHM_BELLS || !is_eventfd(fd) ||
-	    (p->bell_fd[msg->bell] < 0 && p->bells == CHAN_BELLS)) {
+	if (fd < 0 || msg->bell >= SHM_BELLS || !is_eventfd(fd)) {
 		sys(SYS_close, fd);
 		return false;
 	}
 	fd = shm_fd_hide(fd);
 	if (fd < 0)
 		return false;
-	p->bells += p->bell_fd[msg->bell] < 0;
 	shm_fd_close(p->bell_fd[msg->bell]);
 	p->bell_fd[msg->bell] = fd;
 	p->rung[msg->bell] = 0;
 	return true;
 }
 
+static void ring_one(struct shm_peer *peer, unsigned bell);
+
+/* A forked child of the peer has no eventfd of this bell of ours. */
+static bool on_ring(const struct shm_msg *msg)
+{
+	if (msg->bell >= SHM_BELLS)
+		return false;
+	ring_one(&chan.state->peer[PEER_SELF], msg->bell);
+	return true;
+}
+
 enum chan_got { GOT_NOTHING, GOT_DONE, GOT_MESSAGE, GOT_NONSENSE };
 
-/* One message. HELLO and BELL are done with here. */
+/* One message. HELLO, BELL and RING are done with here. */
 static enum chan_got receive_one(struct shm_peer *p, struct shm_msg *msg)
 {
 	union {
@@ -511,6 +515,10 @@ static enum chan_got receive_one(struct shm_peer *p, struct shm_msg *msg)
 		if (on_bell(p, msg, fd))
 			return GOT_DONE;
 		return GOT_NONSENSE;
+	case SHM_MSG_RING:
+		if (fd < 0 && on_ring(msg))
+			return GOT_DONE;
+		break;
 	case SHM_MSG_OFFER:
 	case SHM_MSG_ACCEPT:
 	case SHM_MSG_REFUSE:
@@ -583,8 +591,9 @@ void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd)
 
 	if (peer->told[bell / 64] & bit)
 		return;
+	if (!peer->shared)
+		chan.state->peer[PEER_SELF].bell_fd[bell] = efd;
 	if (peer->self) {
-		peer->bell_fd[bell] = efd;
 		peer->told[bell / 64] |= bit;
 	} else if (shm_chan_send(peer, &msg, efd) == 0) {
 		peer->told[bell / 64] |= bit;
@@ -599,7 +608,18 @@ void shm_peer_forget_bell(unsigned bell)
 
 	for (unsigned i = 0; i < chan.peers; i++)
 		chan.state->peer[i].told[bell / 64] &= ~(UINT64_C(1) << bell % 64);
+	if (chan.state)
+		chan.state->peer[PEER_SELF].bell_fd[bell] = -1;
 	chan_leave(&g);
+}
+
+/* Eventfds that came after the fork went to the parent, who reads the mail; sending is open to both. */
+static void ring_by_mail(struct shm_peer *peer, unsigned bell, uint32_t seq)
+{
+	struct shm_msg msg = { .type = SHM_MSG_RING, .bell = bell };
+
+	if (peer->shared && shm_chan_send(peer, &msg, -1) == 0)
+		peer->rung[bell] = seq;
 }
 
 static void ring_one(struct shm_peer *peer, unsigned bell)
@@ -609,8 +629,12 @@ static void ring_one(struct shm_peer *peer, unsigned bell)
 	struct timespec zero = { 0, 0 };
 	uint64_t one = 1;
 
-	if (!(seq & 1) || peer->rung[bell] == seq || peer->bell_fd[bell] < 0)
+	if (!(seq & 1) || peer->rung[bell] == seq)
 		return;
+	if (peer->bell_fd[bell] < 0) {
+		ring_by_mail(peer, bell, seq);
+		return;
+	}
 	peer->rung[bell] = seq;
 	/* the peer owns it: a full one would block us */
 	if (sys(SYS_ppoll, &p, 1, &zero, 0, 8) == 1 && p.revents & POLLOUT)
@@ -618,15 +642,11 @@ static void ring_one(struct shm_peer *peer, unsigned bell)
 }
 
 /* Eventfds wait in the channel's socket until somebody needs one; other mail is kept for its turn. */
-static void peer_fetch_bells(struct shm_peer *peer, unsigned bell)
+static void fetch_bells(struct shm_peer *peer, unsigned bell)
 {
 	struct chan_state *st = chan.state;
-	struct chan_guard g;
 	enum chan_got got = GOT_DONE;
 
-	if (peer->sock < 0 || peer->shared)
-		return;
-	g = chan_enter();
 	for (unsigned budget = CHAN_BUDGET; budget && peer->bell_fd[bell] < 0 &&
 					    got != GOT_NOTHING && st->pending_count < CHAN_PENDING;
 	     budget--) { /* no peer has a bell 0: then all are fetched */
@@ -642,7 +662,42 @@ static void peer_fetch_bells(struct shm_peer *peer, unsigned bell)
 			st->pending_count++;
 		}
 	}
+}
+
+static void peer_fetch_bells(struct shm_peer *peer, unsigned bell)
+{
+	struct chan_guard g;
+
+	if (peer->sock < 0 || peer->shared)
+		return;
+	g = chan_enter();
+	fetch_bells(peer, bell);
 	chan_leave(&g);
+}
+
+/* From here on peers know that a bell told now may reach one of two processes. The child gets the earlier ones. */
+static void before_fork(void)
+{
+	for (unsigned a = 0; a < SHM_ARENAS; a++) {
+		if (shm_self.arena[a].head)
+			atomic_store(&shm_self.arena[a].head->forked, 1);
+	}
+	for (unsigned i = 1; i < chan.peers; i++) {
+		if (chan.state->peer[i].sock >= 0)
+			fetch_bells(&chan.state->peer[i], 0);
+	}
+}
+
+void shm_self_fork_lock(bool lock)
+{
+	static bool taken;
+
+	if (lock) {
+		taken = shm_lock(&chan.lock, (uint32_t)sys(SYS_gettid));
+		before_fork();
+	} else {
+		shm_unlock(&chan.lock, taken);
+	}
 }
 
 void shm_peer_ring(struct shm_peer *peer, uint32_t bells)

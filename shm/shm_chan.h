@@ -27,7 +27,6 @@ struct shm_peer {
 	uint32_t refs; /* connections that use it */
 	uint16_t port; /* rendezvous it was found by, host order; 0 when it came to us */
 	uint16_t rank;
-	uint32_t bells;                /* eventfds received */
 	uint64_t told[SHM_BELLS / 64]; /* our bells whose eventfd it has been sent */
 	int bell_fd[SHM_BELLS];        /* its eventfds, -1 when not received */
 	uint32_t rung[SHM_BELLS];      /* seq of its bells for which we rang last */

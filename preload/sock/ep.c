@@ -597,7 +597,7 @@ static bool ep_unstall(struct ep *e)
 static bool ep_deaf(const struct ep *e)
 {
 	for (uint32_t i = 0; i < e->hots; i++) {
-		if (wait_deaf(e->hot[i].item->s))
+		if (wait_deaf(e->hot[i].item->s, &e->waker))
 			return true;
 	}
 	return false;

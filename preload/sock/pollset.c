@@ -262,12 +262,12 @@ static bool unstall(struct pollset *p)
 	return waiting;
 }
 
-static bool deaf(const struct pollset *p)
+static bool deaf(const struct pollset *p, const struct shm_waker *w)
 {
 	for (nfds_t i = 0; i < p->n; i++) {
 		struct sock *s = p->fds[i].fd >= 0 ? attached(p->fds[i].fd) : NULL;
 
-		if (s && wait_deaf(s))
+		if (s && wait_deaf(s, w))
 			return true;
 	}
 	return false;
@@ -288,7 +288,7 @@ static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 {
 	struct shm_waker *w = thread_waker();
 	uint64_t begun = thread_now();
-	struct timespec ts = { ns / 1000000000, ns % 1000000000 };
+	struct timespec ts;
 	int n = 0, saved;
 
 	copy_set(p);
@@ -298,7 +298,10 @@ static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 		watch_all(p, w);
 		thread_waker_mend(w);
 		shm_waker_sleep(w, thread_tid());
+		if (deaf(p, w) && (ns < 0 || ns > WAIT_DEAF_MS * INT64_C(1000000)))
+			ns = WAIT_DEAF_MS * INT64_C(1000000);
 	}
+	ts = (struct timespec){ ns / 1000000000, ns % 1000000000 };
 	each_waker(p, shm_waker_sleep);
 	want_space(p, true);
 	if (!changed(p))
@@ -375,8 +378,6 @@ static int pollset_loop(struct pollset *p, int64_t timeout_ns, const sigset_t *m
 			return n;
 		if (unstall(p) && (ns < 0 || ns > WAIT_STALL_MS * INT64_C(1000000)))
 			ns = WAIT_STALL_MS * INT64_C(1000000);
-		if (deaf(p) && (ns < 0 || ns > WAIT_DEAF_MS * INT64_C(1000000)))
-			ns = WAIT_DEAF_MS * INT64_C(1000000);
 		n = sleep_once(p, ns, mask);
 		if (n < 0)
 			return n;

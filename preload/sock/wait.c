@@ -209,12 +209,12 @@ static int sleep_for(struct sock *s, short want, uint64_t deadline)
 
 	if (!w)
 		return -EAGAIN;
-	if (wait_deaf(s))
+	wait_watch(s, w);
+	if (wait_deaf(s, w))
 		stall = begun + WAIT_DEAF_MS * UINT64_C(1000000);
-	if (stall && (wait_deaf(s) || s->conn->tx.path == SHM_PATH_RING) &&
+	if (stall && (wait_deaf(s, w) || s->conn->tx.path == SHM_PATH_RING) &&
 	    (!until || stall < until))
 		until = stall;
-	wait_watch(s, w);
 	if (want & POLLOUT)
 		wait_want_space(s, true);
 	thread_waker_mend(w);

@@ -53,13 +53,21 @@ void wait_want_space(struct sock *s, bool want);
 bool wait_unstall(struct sock *s);
 
 /*
- * Both ends were in one process that has forked since: their doorbells may not be known to each other. Such
- * a wait looks again every WAIT_DEAF_MS.
+ * Whether the peer may be unable to ring @w: there are no more bells, it was not told this one, both ends were in
+ * one process that has forked since, or both sides are shared with forked processes. Such a wait looks again
+ * every WAIT_DEAF_MS. Asked after wait_watch().
  */
-static inline bool wait_deaf(const struct sock *s)
+static inline bool wait_deaf(const struct sock *s, const struct shm_waker *w)
 {
-	return unlikely(s->peer->self || s->peer->untold || s->peer->gone) &&
-	       (!s->peer->self || sock_has_forked());
+	const struct shm_peer *p = s->peer;
+
+	if (unlikely(!w->bell[shm_self_arena_of(s->conn)]))
+		return true;
+	if (likely(!p->self && !p->untold && !p->gone && !p->shared))
+		return false;
+	if (p->self)
+		return sock_has_forked();
+	return p->untold || p->gone || atomic_load(&p->head->forked);
 }
 
 enum {

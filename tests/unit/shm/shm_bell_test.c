@@ -109,21 +109,3 @@ Test(shm_bell, shm_waker_drain__never_waits_whatever_a_peer_did_to_the_eventfd, 
 	fcntl(w.efd, F_SETFL, O_NONBLOCK);
 	cr_expect_eq(eventfd_read(w.efd, &v), -1, "it was not drained");
 }
-
-Test(shm_bell, shm_bell_ring_own__wakes_sleepers_of_this_process, .init = setup)
-{
-	struct shm_waker w;
-	eventfd_t v = 0;
-	unsigned bell;
-
-	cr_assert_eq(shm_waker_open(&w), 0);
-	bell = shm_waker_bell(&w, 0, tid());
-	shm_peer_tell_bell(shm_peer_self(), bell, w.efd);
-	shm_bell_ring_own();
-	cr_expect_eq(eventfd_read(w.efd, &v), -1, "nobody sleeps: no signal");
-	shm_waker_sleep(&w, tid());
-	shm_bell_ring_own();
-	cr_expect_eq(eventfd_read(w.efd, &v), 0);
-	cr_expect_eq(v, 1);
-	shm_waker_wake(&w, tid());
-}

@@ -223,6 +223,64 @@ Test(shm_chan, shm_peer_ring__once_a_sleep_whoever_sleeps, .init = setup)
 	cr_expect_eq(shm_self.arena[0].head->pulse.asleep, 0);
 }
 
+/* Mail goes to the process that made the channel: what is told after its fork, its child does not get. */
+static void rings_from_a_fork(void)
+{
+	struct shm_peer *peer;
+	pid_t heir;
+	int st = 0;
+
+	child_waits();
+	peer = child_finds(0);
+	shm_self_fork_lock(true);
+	heir = split();
+	if (heir) {
+		shm_self_fork_lock(false);
+		NEED(waitpid(heir, &st, 0) == heir);
+		_exit(WEXITSTATUS(st));
+	}
+	shm_self_forked();
+	child_waits(); /* the other end's thread sleeps now */
+	NEED(peer->bell_fd[1] < 0);
+	NEED(shm_peer_asleep(peer));
+	shm_peer_ring(peer, 1);
+	shm_peer_ring(peer, 1);
+	_exit(0);
+}
+
+Test(shm_chan, shm_peer_ring__a_forked_child_rings_by_mail, .init = setup, .timeout = 20)
+{
+	pid_t pid = split();
+	struct shm_waker w;
+	struct shm_msg msg;
+	struct shm_peer *from = NULL;
+	struct pollfd p;
+	eventfd_t rung = 0;
+
+	if (!pid)
+		rings_from_a_fork();
+	listening();
+	cr_assert_eq(shm_waker_open(&w), 0);
+	cr_assert_eq(shm_waker_bell(&w, 0, tid()), 1);
+	from = shm_peer_self() + 1;
+	while (!known(from))
+		;
+	while (!atomic_load(&from->head->forked))
+		usleep(1000);
+	usleep(100000); /* the fork itself: an eventfd told earlier would be inherited */
+	shm_peer_tell_bell(from, 1, w.efd);
+	shm_waker_sleep(&w, tid());
+	let_go();
+	p = (struct pollfd){ .fd = shm_chan_fd(), .events = POLLIN };
+	for (int i = 0; eventfd_read(w.efd, &rung) < 0 && i < 100; i++) {
+		cr_assert_eq(poll(&p, 1, PATIENCE_MS), 1, "a sleeper sees the mail");
+		cr_expect_not(shm_chan_poll(&msg, &from));
+	}
+	cr_expect_eq(rung, 1, "one signal per sleep, not %llu", (unsigned long long)rung);
+	child_ends_well(pid);
+	shm_waker_wake(&w, tid());
+}
+
 Test(shm_chan, shm_chan_find__ranks_are_processes_of_one_port, .init = setup)
 {
 	struct shm_peer *peer;
@@ -409,6 +467,7 @@ enum raw_way {
 	RAW_BELL_RANGE,
 	RAW_BELL_PIPE,
 	RAW_BELL_FILE,
+	RAW_RING_RANGE,
 	RAW_OFFER_WITH_FD,
 	RAW_WAYS
 };
@@ -445,6 +504,11 @@ static void raw_garbage(int sock, enum raw_way way)
 	case RAW_BELL_BARE: m.type = SHM_MSG_BELL; break;
 	case RAW_BELL_RANGE:
 		m = (struct shm_msg){ .type = SHM_MSG_BELL,
+				      .version = SHM_VERSION,
+				      .bell = SHM_BELLS };
+		break;
+	case RAW_RING_RANGE:
+		m = (struct shm_msg){ .type = SHM_MSG_RING,
 				      .version = SHM_VERSION,
 				      .bell = SHM_BELLS };
 		break;
@@ -500,7 +564,7 @@ Test(shm_chan, shm_chan_poll__no_message_leaves_a_descriptor_behind, .init = set
 		child_waits();
 		for (unsigned i = 0; i < 50; i++) {
 			int sock = raw_connect(), fd[3];
-			struct shm_msg m = { .type = i % 6, .version = SHM_VERSION, .bell = 4 };
+			struct shm_msg m = { .type = i % 7, .version = SHM_VERSION, .bell = 4 };
 
 			raw_hello(sock);
 			for (unsigned k = 0; k < 3; k++)
