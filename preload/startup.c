@@ -39,7 +39,7 @@ static void after_fork_in_child(void)
 	call_pid = (int)sys(SYS_getpid);
 	thread_forked();   /* a new thread id, before any lock is taken */
 	shm_self_forked(); /* an arena of its own for what it will lift */
-	lift_forked();
+	lift_forked(); /* no session with ztcpd */
 	sock_forked(); /* a table of its own for what it will open */
 	diag_forked();
 	ep_forked(); /* sets that are shared with the parent become its own on first use */

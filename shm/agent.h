@@ -36,15 +36,16 @@ enum agent_flag {
 struct agent_msg {
 	uint32_t type;
 	uint32_t version;
-	uint64_t cookie; /* SO_COOKIE of the receiver's or sender's own TCP socket */
-	uint64_t secret; /* CLAIM; else 0 */
-	uint64_t chan;   /* PAIRED: SO_COOKIE of this process's end of the channel */
+	uint64_t cookie; /* SO_COOKIE of the process's own TCP socket */
+	uint64_t secret; /* CLAIM: what the socket was claimed with; else 0 */
+	uint64_t
+		chan; /* SO_COOKIE of the process's end of the channel; CLAIM with AGENT_FRESH: the gone one */
 	uint64_t
 		domain; /* PAIRED: whom the peer may share an arena with; 0: the process's own kind */
-	uint32_t number; /* CLAIM: the sender's number of the connection; PAIRED: the peer's */
+	uint32_t number; /* the process's own number of the connection, echoed by ztcpd */
+	uint32_t peer;   /* PAIRED: the other process's number of it */
 	uint32_t flags;  /* CLAIM: AGENT_* */
 	uint32_t reason; /* REFUSED: enum reason */
-	uint32_t spare;
 };
 
 _Static_assert(sizeof(struct agent_msg) == 56, "messages have one size");

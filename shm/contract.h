@@ -150,7 +150,8 @@ struct shm_msg {
 	uint32_t conn;   /* OFFER, ACCEPT: block of the sender, offset / SHM_CONN_UNIT */
 	uint64_t cookie; /* OFFER, ACCEPT: SO_COOKIE of the sender's kernel socket */
 	uint32_t reason; /* REFUSE: enum reason */
-	struct shm_end local, remote; /* OFFER: as the offerer sees them */
+	uint32_t to;     /* OFFER on a channel of ztcpd's: the receiver's number of its end */
+	struct shm_end local, remote; /* OFFER on any other: as the offerer sees them */
 };
 
 _Static_assert(offsetof(struct shm_ctl, span) % 8 == 0 && offsetof(struct shm_ctl, ring) % 8 == 0,
@@ -160,6 +161,6 @@ _Static_assert(offsetof(struct shm_pulse, asleep) == 0 &&
 	       "the pulse is read in one go");
 _Static_assert(offsetof(struct shm_ctl, lift) == SHM_LINE, "line 0 of a connection is full");
 _Static_assert(sizeof(struct shm_ctl) == 2 * SHM_LINE, "a connection's public part is two lines");
-_Static_assert(sizeof(struct shm_msg) == 80, "messages have one size");
+_Static_assert(sizeof(struct shm_msg) == 88, "messages have one size");
 
 #endif

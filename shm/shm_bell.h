@@ -12,7 +12,7 @@
 
 #include "shm/shm_arena.h"
 
-enum { SHM_ARENAS = 8 }; /* our own, and those inherited over fork */
+enum { SHM_ARENAS = 16 }; /* our own, those for strangers, and those inherited over fork */
 
 struct shm_waker {
 	_Atomic uint32_t lock;

@@ -27,6 +27,7 @@ enum {
 	CHAN_BUDGET = 64,  /* messages handled in one call: a flood must not hold the program up */
 	CHAN_PENDING = 64, /* messages read in passing while a bell was looked for */
 	CHAN_LISTENER = 1 << 16, /* epoll data: listeners above, peers below */
+	CHAN_WATCHED = 1 << 17,
 };
 
 struct shm_self shm_self = { .arena[0] = { .fd = -1 } };
@@ -173,6 +174,7 @@ void shm_self_forked(void)
 	for (unsigned a = SHM_ARENAS - 1; a > 0; a--)
 		shm_self.arena[a] = shm_self.arena[a - 1];
 	shm_self.arena[0] = (struct shm_arena){ .fd = -1 };
+	memset(shm_self.domain, 0, sizeof(shm_self.domain));
 	for (unsigned i = 0; i < CHAN_PORTS; i++) {
 		if (chan.listener[i].port)
 			shm_fd_close(chan.listener[i].fd);
@@ -323,10 +325,10 @@ static int say_hello(struct shm_peer *peer)
 	struct shm_msg hello = {
 		.type = SHM_MSG_HELLO,
 		.pid = (uint32_t)sys(SYS_getpid),
-		.bytes = shm_self.arena[0].bytes,
+		.bytes = shm_self.arena[peer->arena].bytes,
 	};
 
-	return chan_send(peer, &hello, shm_self.arena[0].fd);
+	return chan_send(peer, &hello, shm_self.arena[peer->arena].fd);
 }
 
 static void peer_close(struct shm_peer *p)
@@ -347,8 +349,8 @@ static void peer_close(struct shm_peer *p)
 	p->gone = true;
 }
 
-/* A slot for a channel over @fd, which is taken over. */
-static struct shm_peer *peer_open(int fd)
+/* A slot for a channel over @fd, which is taken over; the peer will read @arena. */
+static struct shm_peer *peer_open(int fd, unsigned arena)
 {
 	struct shm_peer *p = NULL;
 	unsigned i;
@@ -364,6 +366,7 @@ static struct shm_peer *peer_open(int fd)
 		return NULL;
 	}
 	peer_init(p);
+	p->arena = (uint8_t)arena;
 	p->sock = shm_fd_hide(fd);
 	if (p->sock < 0 || epoll_join(p->sock, (uint64_t)(p - chan.state->peer)) || say_hello(p)) {
 		peer_close(p);
@@ -388,7 +391,7 @@ static int chan_connect(uint16_t port, unsigned rank, struct shm_peer **peer)
 		sys(SYS_close, fd);
 		return (int)err;
 	}
-	p = peer_open((int)fd);
+	p = peer_open((int)fd, 0);
 	if (!p)
 		return -ENOMEM;
 	p->port = port;
@@ -405,7 +408,7 @@ int shm_chan_find(uint16_t port, unsigned rank, struct shm_peer **peer)
 	for (unsigned i = 1; i < chan.peers; i++) {
 		struct shm_peer *p = &chan.state->peer[i];
 
-		if (!p->gone && p->port == port && p->rank == rank) {
+		if (!p->gone && !p->chan && p->port == port && p->rank == rank) {
 			*peer = p;
 			chan_leave(&g);
 			return 0;
@@ -417,6 +420,129 @@ int shm_chan_find(uint16_t port, unsigned rank, struct shm_peer **peer)
 	return err == -ECONNREFUSED ? -ENOENT : err;
 }
 
+/* ---- channels handed out by ztcpd ---- */
+
+static bool is_channel(int fd, uint64_t chan)
+{
+	static const struct {
+		int name, want;
+	} must[] = { { SO_DOMAIN, AF_UNIX }, { SO_TYPE, SOCK_SEQPACKET } };
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	for (unsigned i = 0; i < 2; i++) {
+		int val = -1;
+		socklen_t size = sizeof(val);
+
+		if (sys(SYS_getsockopt, fd, SOL_SOCKET, must[i].name, &val, &size) < 0 ||
+		    val != must[i].want)
+			return false;
+	}
+	return sys(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 && cookie == chan;
+}
+
+/* The arena that peers of a domain read. Return: its index, or -errno. */
+static int domain_arena(uint64_t domain)
+{
+	unsigned free = 0;
+	int err;
+
+	for (unsigned a = 0; a < SHM_ARENAS; a++) {
+		if (shm_self.domain[a] == domain && (a == 0 || domain))
+			return (int)a;
+		if (!free && a && !shm_self.arena[a].head)
+			free = a;
+	}
+	if (!free)
+		return -ENOSPC;
+	err = shm_arena_make(&shm_self.arena[free]);
+	if (err)
+		return err;
+	shm_self.domain[free] = domain;
+	return (int)free;
+}
+
+static struct shm_peer *adopted(uint64_t chan_cookie)
+{
+	for (unsigned i = 1; i < chan.peers; i++) {
+		struct shm_peer *p = &chan.state->peer[i];
+
+		if (!p->gone && chan_cookie && p->chan == chan_cookie)
+			return p;
+	}
+	return NULL;
+}
+
+static int chan_adopt(int fd, uint64_t chan_cookie, uint64_t domain, struct shm_peer **peer)
+{
+	struct shm_peer *p = adopted(chan_cookie);
+	int arena;
+
+	if (fd >= 0 && (p || !is_channel(fd, chan_cookie))) {
+		sys(SYS_close, fd);
+		return -EPROTO;
+	}
+	if (!p && fd < 0)
+		return -ENOENT;
+	if (!p) {
+		arena = domain_arena(domain);
+		if (arena < 0) {
+			sys(SYS_close, fd);
+			return arena;
+		}
+		p = peer_open(fd, (unsigned)arena);
+		if (!p)
+			return -ENOMEM;
+		p->chan = chan_cookie;
+	}
+	*peer = p;
+	return 0;
+}
+
+int shm_chan_adopt(int fd, uint64_t chan_cookie, uint64_t domain, struct shm_peer **peer)
+{
+	struct chan_guard g = chan_enter();
+	int err = chan_adopt(fd, chan_cookie, domain, peer);
+
+	chan_leave(&g);
+	return err;
+}
+
+struct shm_peer *shm_chan_adopted(uint64_t chan_cookie)
+{
+	struct chan_guard g = chan_enter();
+	struct shm_peer *p = adopted(chan_cookie);
+
+	chan_leave(&g);
+	return p;
+}
+
+void shm_chan_orphan(void)
+{
+	struct chan_guard g = chan_enter();
+
+	for (unsigned i = 1; i < chan.peers; i++) {
+		struct shm_peer *p = &chan.state->peer[i];
+
+		if (p->gone || !p->chan)
+			continue;
+		p->stale = true;
+		if (!p->refs)
+			peer_close(p);
+	}
+	chan_leave(&g);
+}
+
+int shm_chan_watch(int fd, bool on)
+{
+	struct chan_guard g = chan_enter();
+	int err = on ? epoll_join(fd, CHAN_WATCHED)
+		     : (int)sys(SYS_epoll_ctl, chan.epoll, EPOLL_CTL_DEL, fd, 0);
+
+	chan_leave(&g);
+	return err;
+}
+
 static void accept_one(int listener)
 {
 	long fd = sys(SYS_accept4, listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -424,7 +550,7 @@ static void accept_one(int listener)
 	if (fd < 0)
 		return;
 	if (same_user((int)fd))
-		peer_open((int)fd);
+		peer_open((int)fd, 0);
 	else
 		sys(SYS_close, fd);
 }
@@ -551,6 +677,11 @@ static bool chan_poll(struct shm_msg *msg, struct shm_peer **from)
 	while (budget-- && sys(SYS_epoll_pwait, chan.epoll, &ev, 1, 0, 0, 8) == 1) {
 		struct shm_peer *p;
 
+		if (ev.data.u64 == CHAN_WATCHED) {
+			*msg = (struct shm_msg){ .type = SHM_MSG_WATCHED };
+			*from = NULL;
+			return true;
+		}
 		if (ev.data.u64 >= CHAN_LISTENER) {
 			accept_one(chan.listener[ev.data.u64 - CHAN_LISTENER].fd);
 			continue;
@@ -731,7 +862,7 @@ void shm_peer_put(struct shm_peer *peer)
 {
 	struct chan_guard g = chan_enter();
 
-	if (--peer->refs == 0 && peer->gone)
+	if (--peer->refs == 0 && (peer->gone || peer->stale))
 		peer_close(peer);
 	chan_leave(&g);
 }

@@ -4,6 +4,8 @@
  * arena's descriptor. It carries offers ("is the other end of this TCP connection yours?"), answers and
  * eventfds; no payload. It is found without a daemon by an abstract name made of user and server port, which
  * exists only in the network namespace of both; who sits behind it is asked of the kernel (SO_PEERCRED).
+ * With ztcpd the socket is handed out by it (shm_chan_adopt()); a stranger, of another user or namespace, is shown an
+ * arena of its own, never what this process writes for others.
  *
  * All calls take the process-wide channel lock themselves, with signals blocked, and never wait for a peer.
  * Peers stay mapped while connections refer to them.
@@ -16,6 +18,9 @@
 
 #include <stdbool.h>
 
+/* Not a message: what was given to shm_chan_watch() can be read. */
+enum { SHM_MSG_WATCHED = 1 << 16 };
+
 struct shm_peer {
 	const struct shm_head *head; /* its arena, read-only; NULL until its HELLO has come */
 	uint64_t bytes;
@@ -27,15 +32,22 @@ struct shm_peer {
 	uint32_t refs; /* connections that use it */
 	uint16_t port; /* rendezvous it was found by, host order; 0 when it came to us */
 	uint16_t rank;
+	uint8_t arena;                 /* which of ours it reads */
+	bool stale;                    /* of a ztcpd that is gone: closed with its last use */
+	uint64_t chan;                 /* SO_COOKIE of our socket when it came from ztcpd, else 0 */
 	uint64_t told[SHM_BELLS / 64]; /* our bells whose eventfd it has been sent */
 	int bell_fd[SHM_BELLS];        /* its eventfds, -1 when not received */
 	uint32_t rung[SHM_BELLS];      /* seq of its bells for which we rang last */
 };
 
-/* This process. Arena 0 is always its own; the others came over fork and serve connections made before. */
+/* This process. Arena 0 is always its own; the others are for strangers, or came over fork and serve
+ * connections made before.
+ */
 struct shm_self {
 	struct shm_arena arena[SHM_ARENAS];
-	int why; /* -errno when no arena can be made: nothing is ever lifted */
+	uint64_t domain
+		[SHM_ARENAS]; /* who may see it, as ztcpd says; 0: this user's, or inherited */
+	int why;              /* -errno when no arena can be made: nothing is ever lifted */
 };
 extern struct shm_self shm_self;
 
@@ -73,11 +85,31 @@ void shm_chan_unlisten(uint16_t port);
  */
 int shm_chan_find(uint16_t port, unsigned rank, struct shm_peer **peer);
 
+/**
+ * shm_chan_adopt() - the channel that ztcpd handed out
+ * @fd:     its socket, taken over; negative: it came earlier
+ * @chan:   SO_COOKIE that the socket must have, as the selector says
+ * @domain: who may share an arena with the peer; 0: this process's own kind
+ * @peer:   set on success; its arena may be still to come
+ *
+ * Return: 0, -ENOENT when the earlier one is gone, -EPROTO when @fd is something else, or -errno.
+ */
+int shm_chan_adopt(int fd, uint64_t chan, uint64_t domain, struct shm_peer **peer);
+
+/* The channel of ztcpd's with this cookie, or NULL. */
+struct shm_peer *shm_chan_adopted(uint64_t chan);
+
+/* The ztcpd that made the adopted channels is gone: each is closed when nothing uses it any more. */
+void shm_chan_orphan(void);
+
+/* Let shm_chan_poll() say SHM_MSG_WATCHED when @fd, a hidden one, can be read; or stop that. Return: 0 or -errno. */
+int shm_chan_watch(int fd, bool on);
+
 /* Send a message, with a descriptor unless @fd is negative. Return: 0 or -errno; never waits. */
 int shm_chan_send(struct shm_peer *peer, struct shm_msg *msg, int fd);
 
 /**
- * shm_chan_poll() - the next OFFER, ACCEPT or REFUSE from any peer
+ * shm_chan_poll() - the next OFFER, ACCEPT or REFUSE from any peer, or SHM_MSG_WATCHED from nobody
  * @msg:  filled when the answer is true; numbers in it are untrusted
  * @from: the sender
  *

@@ -48,6 +48,7 @@ static void conf_policy(const char *file)
 		return;
 	}
 	conf.policy = p;
+	conf.policy_own = file != NULL;
 	policy_self_read(&conf.self, policy_needs(p));
 	conf.off = !policy_process_may_lift(p, &conf.self.proc);
 }

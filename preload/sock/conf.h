@@ -17,6 +17,7 @@ struct conf {
 	const char *explain;         /* NULL: no; "1": stderr; else a file */
 	bool off;                    /* no rule names this process: follow nothing */
 	const struct policy *policy; /* NULL: everything may be lifted */
+	bool policy_own; /* named by ZTCP_POLICY: it holds beside the selector's rules */
 	struct policy_self self;
 };
 

@@ -2,13 +2,15 @@
  *
  * The connecting end offers, the accepting end answers; each asks the kernel who holds the other end before
  * it believes the other (DESIGN: both ends verified). An accepted connection makes its process findable
- * under its local port. Between the ends of one process nothing needs to be sent.
+ * under its local port. Between the ends of one process nothing needs to be sent. Where the two cannot find
+ * each other like that but the selector attests them, both ask ztcpd first (agent.h) and go on over its channel.
  *
- *   connecting: NEW -> FINDING -> OFFERED -> (ACCEPTED ->) ATTACHED | SETTLED
- *   accepting:  NEW -> WAITING -> (ASKED ->) ATTACHED | SETTLED
+ *   connecting: NEW -> (CLAIMED ->) FINDING -> OFFERED -> (ACCEPTED ->) ATTACHED | SETTLED
+ *   accepting:  NEW -> (CLAIMED ->) WAITING -> (ASKED ->) ATTACHED | SETTLED
  */
 #include "preload/sock/lift.h"
 
+#include "preload/sock/agent.h"
 #include "preload/sock/conf.h"
 #include "preload/sock/diag.h"
 #include "preload/sock/ep.h"
@@ -39,10 +41,15 @@ uint32_t lift_threshold(void)
 
 uint32_t lift_first_look(void)
 {
-	int least = conf.policy ? policy_threshold_min(conf.policy) : -1;
+	const int least[2] = { conf.policy ? policy_threshold_min(conf.policy) : -1,
+			       agent_threshold_min() };
+	uint32_t look = lift_threshold();
 
-	return least >= 0 && (uint32_t)least < lift_threshold() ? (uint32_t)least
-								: lift_threshold();
+	for (unsigned i = 0; i < 2; i++) {
+		if (least[i] >= 0 && (uint32_t)least[i] < look)
+			look = (uint32_t)least[i];
+	}
+	return look;
 }
 
 static void again_after(struct sock *s, uint32_t calls)
@@ -85,7 +92,18 @@ static bool is_here(const struct shm_end *local, const struct shm_end *remote)
 	       diag_owner(remote, local, &owner) == 0;
 }
 
-/* @calls: set to what the deciding rule wants to see before a lift */
+static enum reason judged(unsigned verdict, unsigned paths, int threshold, uint32_t *calls)
+{
+	if (threshold >= 0)
+		*calls = (uint32_t)threshold;
+	else if (verdict == POLICY_DIRECT)
+		*calls = 0; /* as soon as it can be had */
+	return (verdict == POLICY_LIFT || verdict == POLICY_DIRECT) && paths & POLICY_PATH_SHM
+		       ? REASON_NONE
+		       : REASON_POLICY;
+}
+
+/* By this process's own copy of the rules. */
 static enum reason judge(const struct sock *s, const struct shm_end *local,
 			 const struct shm_end *remote, uint32_t *calls)
 {
@@ -97,7 +115,6 @@ static enum reason judge(const struct sock *s, const struct shm_end *local,
 	struct policy_addr *addr[2] = { &pc.local, &pc.remote };
 	struct policy_answer a;
 
-	*calls = lift_threshold();
 	if (!conf.policy)
 		return REASON_NONE;
 	for (unsigned i = 0; i < 2; i++) {
@@ -109,13 +126,14 @@ static enum reason judge(const struct sock *s, const struct shm_end *local,
 		memcpy(addr[i]->ip, end[i]->addr + (four ? 12 : 0), four ? 4 : 16);
 	}
 	a = policy_match(conf.policy, &pc);
-	if (a.threshold >= 0)
-		*calls = (uint32_t)a.threshold;
-	else if (a.verdict == POLICY_DIRECT)
-		*calls = 0; /* as soon as it can be had */
-	return (a.verdict == POLICY_LIFT || a.verdict == POLICY_DIRECT) && a.paths & POLICY_PATH_SHM
-		       ? REASON_NONE
-		       : REASON_POLICY;
+	return judged(a.verdict, a.paths, a.threshold, calls);
+}
+
+static uint32_t conn_number(const struct shm_conn *c)
+{
+	const char *base = (const char *)shm_self.arena[shm_self_arena_of(c)].head;
+
+	return (uint32_t)(((const char *)c - base) / SHM_CONN_UNIT);
 }
 
 /* Both ends read each other from now on. Nobody may be inside a kernel receive: it would sleep there. */
@@ -136,8 +154,8 @@ static bool attach(struct sock *s, struct shm_conn *c, struct shm_peer *peer,
 	s->peer_cookie = cookie;
 	s->own = NULL;
 	shm_peer_get(peer);
-	row->conn = (uint32_t)(((char *)c - (char *)shm_self.arena[0].head) / SHM_LINE);
-	row->pid = shm_self.arena[0].head->pid;
+	row->conn = conn_number(c);
+	row->pid = shm_self.arena[shm_self_arena_of(c)].head->pid;
 	s->pulse = &peer->head->pulse;
 	s->gen = atomic_load(&s->pulse->close_gen) - 1;
 	s->stage = SOCK_ATTACHED;
@@ -149,9 +167,10 @@ static bool attach(struct sock *s, struct shm_conn *c, struct shm_peer *peer,
 	return true;
 }
 
-static struct shm_conn *conn_make(struct sock *s)
+/* In the arena that @peer reads. */
+static struct shm_conn *conn_make(struct sock *s, const struct shm_peer *peer)
 {
-	struct shm_conn *c = shm_arena_conn_alloc(&shm_self.arena[0], thread_tid());
+	struct shm_conn *c = shm_arena_conn_alloc(&shm_self.arena[peer->arena], thread_tid());
 
 	if (!c)
 		return NULL;
@@ -160,9 +179,18 @@ static struct shm_conn *conn_make(struct sock *s)
 	return c;
 }
 
-static uint32_t conn_number(const struct shm_conn *c)
+/* A block in an arena that @peer does not read is of no use. */
+static bool own_make(struct sock *s, const struct shm_peer *peer)
 {
-	return (uint32_t)(((const char *)c - (const char *)shm_self.arena[0].head) / SHM_CONN_UNIT);
+	struct shm_arena *of = s->own ? &shm_self.arena[shm_self_arena_of(s->own)] : NULL;
+
+	if (of && of != &shm_self.arena[peer->arena]) {
+		shm_arena_conn_free(of, s->own, thread_tid());
+		s->own = NULL;
+	}
+	if (!s->own)
+		s->own = conn_make(s, peer);
+	return s->own;
 }
 
 static bool may_attach(struct sock *s)
@@ -197,9 +225,7 @@ static bool attach_pair(struct sock *a, struct sock *b)
 
 	if (check_end(a) != REASON_NONE)
 		return false;
-	a->own = a->own ? a->own : conn_make(a);
-	b->own = b->own ? b->own : conn_make(b);
-	if (!a->own || !b->own) {
+	if (!own_make(a, self) || !own_make(b, self)) {
 		sock_settle(a, REASON_NO_MEMORY);
 		return false;
 	}
@@ -234,13 +260,13 @@ static void offer(struct sock *s, struct shm_peer *peer)
 			again_doubled(s);
 		return;
 	}
-	if (diag_ends(s->fd, &msg.local, &msg.remote) < 0) {
+	if (s->attested) {
+		msg.to = s->to;
+	} else if (diag_ends(s->fd, &msg.local, &msg.remote) < 0) {
 		sock_settle(s, REASON_CLOSED_EARLY);
 		return;
 	}
-	if (!s->own)
-		s->own = conn_make(s);
-	if (!s->own) {
+	if (!own_make(s, peer)) {
 		sock_settle(s, REASON_NO_MEMORY);
 		return;
 	}
@@ -288,26 +314,85 @@ static void find(struct sock *s)
 		again_doubled(s);
 }
 
+/* ---- either end, when ztcpd has to introduce them ---- */
+
+static void claim(struct sock *s)
+{
+	if (agent_claim(s) == 0) {
+		s->row->reason = REASON_INTRODUCING;
+		again_after(s, 1);
+	} else {
+		s->row->reason = REASON_NO_DAEMON; /* it may come back */
+		again_doubled(s);
+	}
+}
+
+static void find_introduced(struct sock *s)
+{
+	struct shm_peer *peer = shm_chan_adopted(s->chan);
+
+	if (peer)
+		offer(s, peer);
+	else
+		claim(s);
+}
+
+static void on_introduced(struct sock *s, enum reason reason)
+{
+	if (reason == REASON_NONE) {
+		s->row->reason = REASON_WARMING;
+		s->stage = s->row->role == STATS_ACCEPT ? SOCK_WAITING : SOCK_FINDING;
+		if (s->stage == SOCK_FINDING)
+			find_introduced(s);
+		else
+			again_after(s, 1);
+	} else if (reason == REASON_PEER_PLAIN || ++s->tries > LIFT_FIND_TRIES) {
+		sock_settle(s, reason);
+	} else {
+		s->row->reason = (uint16_t)reason;
+		agent_let_go(s);
+		again_doubled(s);
+	}
+}
+
+static void introductions(void)
+{
+	enum reason reason;
+	struct sock *s;
+
+	while ((s = agent_next(&reason))) {
+		on_introduced(s, reason);
+		sock_put(s);
+	}
+}
+
 /* ---- first step of either end ---- */
 
 static enum reason prepare(struct sock *s, struct shm_end *local, struct shm_end *remote)
 {
+	uint32_t calls = lift_threshold();
+	struct verdict_answer v;
 	enum reason reason;
-	uint32_t calls;
+	bool asked;
 	int err;
 
 	if (conf.path == OPTIONS_PATH_STACK)
 		return REASON_PEER_REMOTE;
 	if (diag_ends(s->fd, local, remote) < 0)
 		return REASON_CLOSED_EARLY;
-	reason = judge(s, local, remote, &calls);
+	asked = agent_verdict(s->fd, &v);
+	reason = asked ? judged(v.verdict, v.paths, v.threshold, &calls) : REASON_NONE;
+	/* a file of the user's own may forbid more, but allows nothing */
+	if (reason == REASON_NONE && (!asked || conf.policy_own))
+		reason = judge(s, local, remote, &calls);
 	if (reason != REASON_NONE)
 		return reason;
 	if (s->row->ops < calls) {
 		again_after(s, calls - s->row->ops);
 		return REASON_WARMING;
 	}
-	if (!is_here(local, remote))
+	s->attested = asked && v.flags & VERDICT_ATTESTED && agent_needed(&v, local, remote);
+	if (!s->attested && !is_here(local, remote))
 		return REASON_PEER_REMOTE;
 	err = shm_self_open();
 	if (err)
@@ -328,6 +413,10 @@ static void begin(struct sock *s)
 		return;
 	if (reason != REASON_NONE) {
 		sock_settle(s, reason);
+		return;
+	}
+	if (s->attested) {
+		claim(s);
 		return;
 	}
 	if (s->row->role == STATS_ACCEPT) {
@@ -356,6 +445,12 @@ static void answer(struct sock *s);
 static void attach_accepted(struct sock *s);
 static void service(void);
 
+/* Calls until the next look for an answer. */
+static uint32_t patience(const struct sock *s)
+{
+	return s->row->ops < LIFT_OFFER_PATIENCE ? 1 : s->row->ops / 8;
+}
+
 static void step(struct sock *s)
 {
 	if (atomic_load(&s->row->refs) != 1) {
@@ -373,12 +468,26 @@ static void step(struct sock *s)
 			break;
 		if (s->row->ops > LIFT_WAIT_CALLS)
 			sock_settle(s, REASON_PEER_PLAIN);
+		else if (s->attested && !shm_chan_adopted(s->chan))
+			claim(s);
 		else
-			again_after(s, s->row->ops < LIFT_OFFER_PATIENCE ? 1 : s->row->ops / 8);
+			again_after(s, patience(s));
 		break;
 	case SOCK_FINDING:
 		service(); /* a HELLO, perhaps */
-		find(s);
+		if (s->attested)
+			find_introduced(s);
+		else
+			find(s);
+		break;
+	case SOCK_CLAIMED:
+		service();
+		if (s->stage != SOCK_CLAIMED)
+			break;
+		if (agent_lost(s))
+			claim(s);
+		else
+			again_after(s, patience(s));
 		break;
 	case SOCK_OFFERED:
 		service();
@@ -443,9 +552,7 @@ static void answer(struct sock *s)
 	struct shm_peer *from = s->peer;
 	enum reason reason = theirs && !from->gone ? check_end(s) : REASON_CLOSED_EARLY;
 
-	if (reason == REASON_NONE && !s->own)
-		s->own = conn_make(s);
-	if (reason == REASON_NONE && s->own) {
+	if (reason == REASON_NONE && own_make(s, from)) {
 		ans.conn = conn_number(s->own);
 		ans.cookie = s->own->ctl.cookie;
 		if (!attach(s, s->own, from, theirs, s->peer_cookie))
@@ -467,15 +574,27 @@ static void answer(struct sock *s)
 	}
 }
 
+/* Whether ztcpd named this channel for the sock, and the selector this cookie for its other end. */
+static bool introduced(const struct sock *s, const struct shm_peer *peer, uint64_t cookie)
+{
+	return s->attested && s->stage != SOCK_CLAIMED && s->stage != SOCK_NEW &&
+	       s->chan == peer->chan && s->peer_cookie == cookie;
+}
+
 static void on_offer(const struct shm_msg *m, struct shm_peer *from)
 {
-	struct sock *s = sock_find(&m->local, m->remote.port);
+	struct sock *s = from->chan ? sock_at(m->to) : sock_find(&m->local, m->remote.port);
 	enum reason reason = REASON_PEER_REFUSED;
 
+	if (s && from->chan && !introduced(s, from, m->cookie)) {
+		sock_put(s);
+		s = NULL;
+	}
 	if (s)
 		reason = s->stage == SOCK_SETTLED ? (enum reason)s->row->reason
-			 : may_attach(s)          ? verify(&m->local, &m->remote, m->cookie)
-						  : REASON_PEER_SHARED;
+			 : !may_attach(s)         ? REASON_PEER_SHARED
+			 : s->attested            ? REASON_NONE
+						  : verify(&m->local, &m->remote, m->cookie);
 	if (reason == REASON_NONE) {
 		s->peer = from;
 		s->asked = m->offer;
@@ -529,7 +648,9 @@ static void on_accept(const struct shm_msg *m, struct shm_peer *from)
 
 	if (!s)
 		return;
-	if (diag_ends(s->fd, &local, &remote) == 0)
+	if (s->attested)
+		reason = introduced(s, from, m->cookie) ? REASON_NONE : REASON_UNVERIFIED;
+	else if (diag_ends(s->fd, &local, &remote) == 0)
 		reason = verify(&remote, &local, m->cookie);
 	if (reason != REASON_NONE) {
 		sock_settle(s, reason);
@@ -550,7 +671,7 @@ static void on_refuse(const struct shm_msg *m, struct shm_peer *from)
 		return;
 	s->peer = NULL;
 	s->stage = SOCK_FINDING;
-	if (m->reason == REASON_PEER_REFUSED) {
+	if (m->reason == REASON_PEER_REFUSED && !s->attested) {
 		s->rank++; /* another process that serves the port, perhaps */
 		again_after(s, 1);
 	} else if (++s->tries > LIFT_FIND_TRIES) {
@@ -573,6 +694,8 @@ static void service(void)
 			on_offer(&msg, from);
 		else if (msg.type == SHM_MSG_ACCEPT)
 			on_accept(&msg, from);
+		else if (msg.type == SHM_MSG_WATCHED)
+			introductions();
 		else
 			on_refuse(&msg, from);
 	}
@@ -594,4 +717,5 @@ void lift_service(void)
 void lift_forked(void)
 {
 	atomic_store(&lift_lock, 0);
+	agent_forked();
 }

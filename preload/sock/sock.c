@@ -371,7 +371,8 @@ static void sock_free(struct sock *s, bool last)
 			shm_peer_put(s->peer);
 		s->conn = NULL;
 	} else if (s->own) {
-		shm_arena_conn_free(&shm_self.arena[0], s->own, thread_tid());
+		shm_arena_conn_free(&shm_self.arena[shm_self_arena_of(s->own)], s->own,
+				    thread_tid());
 	}
 	s->own = NULL;
 	if (s->row && last)
@@ -496,6 +497,8 @@ static void forked_one(struct sock *s, void *arg)
 		s->stage = SOCK_NEW;
 		s->own = NULL;
 		s->peer = NULL;
+		s->attested = false;
+		s->chan = 0;
 	}
 }
 

@@ -32,6 +32,7 @@ enum sock_stage {
 	SOCK_FINDING,  /* connected: looking for the process of the other end */
 	SOCK_ASKED,    /* accepted: an offer came while threads were inside the socket */
 	SOCK_OFFERED,  /* an offer is out */
+	SOCK_CLAIMED,  /* ztcpd was asked for the process of the other end */
 	SOCK_ACCEPTED, /* the peer agreed; other threads were inside the socket at that moment */
 	SOCK_ATTACHED, /* each direction is lifted and lowered by its sender */
 	SOCK_SETTLED,  /* stays on the kernel; row->reason says why */
@@ -60,6 +61,8 @@ struct sock {
 	_Atomic bool ended;      /* one of those threads does it */
 	bool hashed;
 	bool foreign;           /* another user's process was found where the peer's was sought */
+	bool attested;          /* the other end is found by ztcpd (agent.h) */
+	uint64_t chan;          /* attested: the channel that ztcpd named, 0: none yet */
 	_Atomic uint32_t users; /* threads in a slow path of it */
 	_Atomic uint32_t
 		tx_busy; /* threads inside a kernel call that sends, before it is attached or lowered */
@@ -73,6 +76,7 @@ struct sock {
 	uint32_t offer;       /* times this sock was offered: answers to older ones are stale */
 	uint32_t asked;       /* SOCK_ASKED: the peer's number for its offer */
 	uint32_t theirs;      /* SOCK_ASKED, SOCK_ACCEPTED: number of the peer's block */
+	uint32_t to;          /* attested: the peer's number for its end */
 	uint32_t twin;        /* when both ends are ours: sock_index() of the other */
 	uint64_t full_since;  /* ns; the receiver has not moved since */
 	uint64_t full_head;

@@ -29,7 +29,7 @@ static uint32_t peer_cpu(const struct shm_peer *peer)
 void wait_spin_begin(struct wait_spin *w, const struct shm_peer *peer)
 {
 	int cpu = thread_cpu();
-	struct shm_head *own = shm_self.arena[0].head;
+	struct shm_head *own = shm_self.arena[peer ? peer->arena : 0].head;
 
 	w->start = w->last = thread_now();
 	w->budget = (uint64_t)conf.spin_us * 1000 >> thread_self.spin_shift;

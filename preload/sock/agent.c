@@ -1,0 +1,155 @@
+/* agent.c - asking the selector, claiming a socket, hearing whom ztcpd introduces
+ *
+ * Nobody's word is taken. That the other end is on this host, and who may be handed a channel for it, is the
+ * selector's record; that the descriptor which arrives is the channel that ztcpd made for this very socket is checked by
+ * its cookie, which the record names. So a false ztcpd can give nothing that is taken, and is told nothing but cookies.
+ */
+#include "preload/sock/agent.h"
+
+#include "preload/sock/diag.h"
+#include "preload/sock/thread.h"
+#include "shm/shm_agent.h"
+
+#include <errno.h>
+
+enum { AGENT_BUDGET = 32 }; /* messages about nobody of ours, read in one go */
+
+static uint32_t session; /* goes up when a session ends: claims made in it are void */
+static int threshold_min = -1;
+
+bool agent_verdict(int fd, struct verdict_answer *answer)
+{
+	socklen_t len = sizeof(*answer);
+
+	if (sys(SYS_getsockopt, fd, VERDICT_LEVEL, VERDICT_ANSWER, answer, &len) < 0 ||
+	    len != sizeof(*answer) || answer->version != VERDICT_VERSION)
+		return false;
+	if (answer->threshold >= 0 && (threshold_min < 0 || answer->threshold < threshold_min))
+		threshold_min = answer->threshold;
+	return true;
+}
+
+int agent_threshold_min(void)
+{
+	return threshold_min;
+}
+
+bool agent_needed(const struct verdict_answer *v, const struct shm_end *local,
+		  const struct shm_end *remote)
+{
+	struct diag_owner owner;
+
+	return diag_owner(remote, local, &owner) < 0 || owner.cookie != v->peer ||
+	       owner.uid != (uint32_t)sys(SYS_geteuid);
+}
+
+int agent_claim(struct sock *s)
+{
+	uint64_t secret = shm_agent_secret();
+	struct agent_msg msg = {
+		.type = AGENT_MSG_CLAIM,
+		.secret = secret,
+		.number = sock_index(s),
+		.flags = s->chan ? AGENT_FRESH : 0,
+		.chan = s->chan,
+	};
+	struct verdict_answer v;
+	int err;
+
+	s->stage = SOCK_CLAIMED;
+	agent_let_go(s);
+	if (!secret || !agent_verdict(s->fd, &v) || !(v.flags & VERDICT_ATTESTED) || !v.agent)
+		return -ENOENT;
+	err = shm_agent_open(v.agent);
+	if (err)
+		return err;
+	err = (int)sys(SYS_setsockopt, s->fd, VERDICT_LEVEL, VERDICT_CLAIM, &secret,
+		       sizeof(secret));
+	if (err)
+		return err;
+	msg.cookie = v.cookie;
+	err = shm_agent_send(&msg);
+	if (err)
+		return err;
+	s->row->cookie = v.cookie;
+	s->to = session;
+	return 0;
+}
+
+bool agent_lost(const struct sock *s)
+{
+	return s->to != session;
+}
+
+void agent_let_go(struct sock *s)
+{
+	s->to = session - 1;
+}
+
+/* The channel named is the one that ztcpd has entered for this socket; from now on it is the sock's. */
+static enum reason adopt(struct sock *s, const struct agent_msg *msg, int fd)
+{
+	struct verdict_answer v;
+	struct shm_peer *peer;
+	int err;
+
+	if (!agent_verdict(s->fd, &v) || !(v.flags & VERDICT_ATTESTED) || v.cookie != msg->cookie ||
+	    !msg->chan || v.chan != msg->chan) {
+		if (fd >= 0)
+			sys(SYS_close, fd);
+		return REASON_UNVERIFIED;
+	}
+	s->chan = msg->chan;
+	err = shm_chan_adopt(fd, msg->chan, msg->domain, &peer);
+	if (err)
+		return err == -ENOSPC || err == -ENOMEM ? REASON_NO_MEMORY : REASON_NO_CHANNEL;
+	s->to = msg->peer;
+	s->peer_cookie = v.peer;
+	return REASON_NONE;
+}
+
+/* The sock that a message is about, with sock_get(); NULL when it is closed or has gone on. */
+static struct sock *claimed(const struct agent_msg *msg)
+{
+	struct sock *s = sock_at(msg->number);
+
+	if (s && s->stage == SOCK_CLAIMED && s->row->cookie == msg->cookie)
+		return s;
+	if (s)
+		sock_put(s);
+	return NULL;
+}
+
+struct sock *agent_next(enum reason *reason)
+{
+	struct agent_msg msg;
+	int fd, got;
+
+	for (unsigned i = 0; i < AGENT_BUDGET; i++) {
+		struct sock *s;
+
+		got = shm_agent_receive(&msg, &fd);
+		if (got < 0)
+			session++;
+		if (got <= 0)
+			return NULL;
+		s = claimed(&msg);
+		if (s && msg.type == AGENT_MSG_PAIRED) {
+			*reason = adopt(s, &msg, fd);
+			return s;
+		}
+		if (fd >= 0)
+			sys(SYS_close, fd);
+		*reason = msg.reason && msg.reason < REASON_COUNT ? (enum reason)msg.reason
+								  : REASON_PEER_REFUSED;
+		if (s)
+			return s;
+	}
+	return NULL;
+}
+
+void agent_forked(void)
+{
+	shm_agent_forked();
+	session++;
+}
