@@ -40,6 +40,7 @@ struct chan_state {
 		struct shm_peer *from;
 	} pending[CHAN_PENDING];
 	unsigned pending_first, pending_count;
+	int stranger_fd[SHM_ARENAS][SHM_BELLS]; /* eventfd + 1 of our bells in strangers' arenas */
 };
 
 static struct {
@@ -601,11 +602,16 @@ static bool on_bell(struct shm_peer *p, const struct shm_msg *msg, int fd)
 static void ring_one(struct shm_peer *peer, unsigned bell);
 
 /* A forked child of the peer has no eventfd of this bell of ours. */
-static bool on_ring(const struct shm_msg *msg)
+static bool on_ring(const struct shm_peer *p, const struct shm_msg *msg)
 {
+	uint64_t one = 1;
+
 	if (msg->bell >= SHM_BELLS)
 		return false;
-	ring_one(&chan.state->peer[PEER_SELF], msg->bell);
+	if (p->arena)
+		sys(SYS_write, chan.state->stranger_fd[p->arena][msg->bell] - 1, &one, sizeof(one));
+	else
+		ring_one(&chan.state->peer[PEER_SELF], msg->bell);
 	return true;
 }
 
@@ -642,7 +648,7 @@ static enum chan_got receive_one(struct shm_peer *p, struct shm_msg *msg)
 			return GOT_DONE;
 		return GOT_NONSENSE;
 	case SHM_MSG_RING:
-		if (fd < 0 && on_ring(msg))
+		if (fd < 0 && on_ring(p, msg))
 			return GOT_DONE;
 		break;
 	case SHM_MSG_OFFER:
@@ -722,7 +728,9 @@ void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd)
 
 	if (peer->told[bell / 64] & bit)
 		return;
-	if (!peer->shared)
+	if (peer->arena && !peer->shared)
+		chan.state->stranger_fd[peer->arena][bell] = efd + 1;
+	else if (!peer->shared)
 		chan.state->peer[PEER_SELF].bell_fd[bell] = efd;
 	if (peer->self) {
 		peer->told[bell / 64] |= bit;
@@ -739,6 +747,8 @@ void shm_peer_forget_bell(unsigned bell)
 
 	for (unsigned i = 0; i < chan.peers; i++)
 		chan.state->peer[i].told[bell / 64] &= ~(UINT64_C(1) << bell % 64);
+	for (unsigned a = 0; chan.state && a < SHM_ARENAS; a++)
+		chan.state->stranger_fd[a][bell] = 0;
 	if (chan.state)
 		chan.state->peer[PEER_SELF].bell_fd[bell] = -1;
 	chan_leave(&g);
