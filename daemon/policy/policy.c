@@ -31,22 +31,54 @@ struct policy *policy_init(void *mem, size_t bytes)
 	return p;
 }
 
-size_t policy_copy(void *mem, size_t bytes, const struct policy *p)
+/* Bytes of a policy without its form, when there is room for nothing more. */
+static size_t exact_bytes(const struct policy *p)
 {
-	size_t need = sizeof(*p) + p->rules * sizeof(struct policy_rule) +
-		      p->vals * sizeof(struct policy_val) + (p->text + 7) / 8 * 8;
+	return sizeof(*p) + p->rules * sizeof(struct policy_rule) +
+	       p->vals * sizeof(struct policy_val) + (p->text + 7) / 8 * 8;
+}
+
+size_t policy_finish(void *mem, size_t bytes, const struct policy *p, void *scratch)
+{
+	size_t form = exact_bytes(p);
+	uint32_t lines = policy_form_build(p, NULL, 0, scratch);
+	size_t need = form + lines * sizeof(struct policy_line);
 	struct policy *q = mem;
 
-	if (!q || bytes < need)
-		return need;
+	if (!lines || !q || bytes < need)
+		return lines ? need : 0;
 	*q = *p;
 	q->rules_max = p->rules;
 	q->vals_max = p->vals;
 	q->text_max = (p->text + 7) / 8 * 8;
+	q->form = (uint32_t)form;
+	q->bytes = (uint32_t)need;
 	memcpy(policy_store_rules(q), policy_store_rules(p), p->rules * sizeof(struct policy_rule));
 	memcpy(policy_store_vals(q), policy_store_vals(p), p->vals * sizeof(struct policy_val));
+	memset(policy_store_text(q), 0, q->text_max);
 	memcpy(policy_store_text(q), policy_store_text(p), p->text);
+	policy_form_build(p, (struct policy_line *)((char *)q + form), lines, scratch);
 	return need;
+}
+
+size_t policy_bytes(const struct policy *p)
+{
+	return p->bytes;
+}
+
+const struct policy_line *policy_form(const struct policy *p)
+{
+	return p->form ? (const struct policy_line *)((const char *)p + p->form) : NULL;
+}
+
+unsigned policy_bpf_count(const struct policy *p)
+{
+	return p ? p->bpfs : 0;
+}
+
+const char *policy_bpf_name(const struct policy *p, unsigned i)
+{
+	return policy_text(p, p->bpf_name[i]);
 }
 
 unsigned policy_needs(const struct policy *p)

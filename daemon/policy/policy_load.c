@@ -268,27 +268,43 @@ static int include(void *arg, struct policy *p, const char *from, const char *pa
 	return file_parse(p, path, depth, err);
 }
 
+/* A policy in memory of its own: as large as it need be, and compiled. */
+static int finish(const char *file, const struct policy *p, struct policy **out,
+		  struct policy_error *err)
+{
+	size_t scratch_bytes = policy_finish_scratch(p);
+	void *scratch = policy_sys_map(scratch_bytes);
+	size_t need = scratch ? policy_finish(NULL, 0, p, scratch) : 0;
+	void *exact = need ? policy_sys_map(need) : NULL;
+	int rc = 0;
+
+	if (exact) {
+		policy_finish(exact, need, p, scratch);
+		*out = exact;
+	} else if (scratch && !need) {
+		rc = file_fail(err, file, -E2BIG);
+		text_set(err->expected, sizeof(err->expected),
+			 "rules whose ranges overlap less (64 MiB when compiled)");
+	} else {
+		rc = file_fail(err, file, -ENOMEM);
+	}
+	policy_sys_unmap(scratch, scratch_bytes);
+	return rc;
+}
+
 static int load_with(const char *file, unsigned rules, struct policy **out,
 		     struct policy_error *err)
 {
 	size_t bytes = policy_size(rules);
 	void *mem = policy_sys_map(bytes);
 	struct policy *p = policy_init(mem, bytes);
-	void *exact;
 	int rc;
 
 	if (!p)
 		return file_fail(err, file, -ENOMEM);
 	rc = file_parse(p, file, 0, err);
-	if (!rc) {
-		exact = policy_sys_map(policy_copy(NULL, 0, p));
-		if (exact) {
-			policy_copy(exact, policy_copy(NULL, 0, p), p);
-			*out = exact;
-		} else {
-			rc = file_fail(err, file, -ENOMEM);
-		}
-	}
+	if (!rc)
+		rc = finish(file, p, out, err);
 	policy_sys_unmap(mem, bytes);
 	return rc;
 }
@@ -307,5 +323,5 @@ int policy_load(const char *file, struct policy **out, struct policy_error *err)
 void policy_unload(struct policy *p)
 {
 	if (p)
-		policy_sys_unmap(p, policy_copy(NULL, 0, p));
+		policy_sys_unmap(p, policy_bytes(p));
 }

@@ -97,29 +97,6 @@ unsigned policy_rule_match(const struct policy *p, unsigned i, const struct poli
 	return POLICY_M_KINDS + 1;
 }
 
-struct policy_answer policy_match(const struct policy *p, const struct policy_conn *c)
-{
-	struct policy_answer a = {
-		.verdict = POLICY_LIFT, .paths = POLICY_PATH_ALL, .threshold = -1, .rule = -1
-	};
-
-	for (unsigned i = 0; i < policy_rules(p); i++) {
-		const struct policy_rule *r;
-
-		if (policy_rule_match(p, i, c) <= POLICY_M_KINDS)
-			continue;
-		r = policy_rule_get(p, i);
-		a.verdict = (enum policy_verdict)r->verdict;
-		a.paths = r->paths;
-		a.threshold = r->threshold;
-		a.rule = (int)i;
-		a.line = r->line;
-		a.file = policy_file_name(p, r->file);
-		break;
-	}
-	return a;
-}
-
 /* Do all matches on the process hold, whatever the connection is? */
 static bool rule_process_match(const struct policy *p, const struct policy_rule *r,
 			       const struct policy_proc *proc)
@@ -149,4 +126,101 @@ bool policy_process_may_lift(const struct policy *p, const struct policy_proc *p
 			return false; /* decides for every connection; no later rule is reached */
 	}
 	return true;
+}
+
+void policy_class_read(const struct policy *p, const struct policy_proc *proc,
+		       struct policy_class *out)
+{
+	memset(out, 0, sizeof(*out));
+	for (unsigned i = 0; i < policy_rules(p); i++) {
+		if (!rule_process_match(p, policy_rule_get(p, i), proc))
+			continue;
+		out->set[i / 64] |= 1ull << (i % 64);
+		out->summary |= 1u << (i / POLICY_CHUNK);
+	}
+}
+
+/* The compiled form is our own: it needs no check of its borders. */
+typedef const struct policy_line *policy_eval_form;
+
+static inline const struct policy_line *policy_eval_line(policy_eval_form form, uint32_t n)
+{
+	return &form[n];
+}
+
+#include "daemon/policy/policy_eval.h"
+
+static uint64_t bytes_be(const uint8_t *ip, unsigned n)
+{
+	uint64_t v = 0;
+
+	while (n--)
+		v = v << 8 | *ip++;
+	return v;
+}
+
+static struct policy_eval_end end_key(const struct policy_addr *a)
+{
+	return (struct policy_eval_end){
+		.hi = a->family == 6 ? bytes_be(a->ip, 8) : 0,
+		.lo = a->family == 6 ? bytes_be(a->ip + 8, 8) : bytes_be(a->ip, 4),
+		.port = a->port,
+		.family = a->family,
+	};
+}
+
+/* The answers of the eBPF matches that rules name, as a mask. */
+static uint32_t bpf_ask(const struct policy *p, const struct policy_conn *c)
+{
+	uint32_t mask = 0;
+
+	for (unsigned i = 0; c->bpf && i < policy_bpf_count(p); i++)
+		mask |= (uint32_t)c->bpf(c->bpf_arg, policy_bpf_name(p, i)) << i;
+	return mask;
+}
+
+/* Return: number of the first rule that matches, or -1. */
+static int first_match(const struct policy *p, const struct policy_class *cls,
+		       const struct policy_conn *c)
+{
+	const struct policy_line *form = policy_form(p);
+	const struct policy_form_head *head = (const struct policy_form_head *)form;
+	const struct policy_query q = {
+		.local = end_key(&c->local),
+		.remote = end_key(&c->remote),
+		.role = c->role == POLICY_ROLE_CONNECT,
+		.bpf = bpf_ask(p, c),
+	};
+	struct policy_ref ref[POLICY_REFS];
+	uint32_t chunks = policy_eval_refs(form, head, &q, ref) & cls->summary;
+	int rule = -1;
+
+	for (; rule < 0 && chunks; chunks &= chunks - 1) {
+		uint32_t chunk = policy_eval_lowest(chunks);
+
+		rule = policy_eval_in_chunk(form, head->sets, ref,
+					    cls->set + chunk * (POLICY_CHUNK / 64), chunk);
+	}
+	return rule;
+}
+
+struct policy_answer policy_match(const struct policy *p, const struct policy_class *cls,
+				  const struct policy_conn *c)
+{
+	struct policy_answer a = {
+		.verdict = POLICY_LIFT, .paths = POLICY_PATH_ALL, .threshold = -1, .rule = -1
+	};
+	const struct policy_rule *r;
+
+	if (p)
+		a.rule = first_match(p, cls, c);
+	if (a.rule < 0)
+		return a;
+	r = policy_rule_get(p, (unsigned)a.rule);
+	a.verdict = (enum policy_verdict)r->verdict;
+	a.paths = r->paths;
+	a.threshold = r->threshold;
+	a.line = r->line;
+	a.file = policy_file_name(p, r->file);
+	return a;
 }

@@ -291,11 +291,31 @@ static int key_program(struct parser *ps, struct draft *d, const char *value, co
 	return val_add_text(ps, d, at, POLICY_M_PROGRAM, value);
 }
 
+/* A rule refers to a name's number, so that the names in use are few enough for a mask of answers. */
+static int bpf_add(struct parser *ps, struct draft *d, const char *at, const char *name)
+{
+	struct policy *p = ps->p;
+	struct policy_val v = { .kind = POLICY_M_BPF };
+	int rc = 0;
+
+	while (v.lo < p->bpfs && strcmp(policy_text(p, p->bpf_name[v.lo]), name))
+		v.lo++;
+	v.hi = v.lo;
+	if (v.lo == POLICY_BPF_MAX)
+		return wrong(ps, at, "at most 8 different eBPF matches in a policy");
+	if (v.lo == p->bpfs) {
+		rc = text_add(ps, at, name, &p->bpf_name[v.lo]);
+		p->bpfs += !rc;
+	}
+	v.text = p->bpf_name[v.lo];
+	return rc ? rc : val_add(ps, d, at, &v);
+}
+
 static int key_bpf(struct parser *ps, struct draft *d, const char *value, const char *at)
 {
 	if (!policy_name_check(value))
 		return wrong(ps, at, "the name of an eBPF match");
-	return val_add_text(ps, d, at, POLICY_M_BPF, value);
+	return bpf_add(ps, d, at, value);
 }
 
 static int key_role(struct parser *ps, struct draft *d, const char *value, const char *at)
@@ -406,7 +426,7 @@ static int key_value_read(struct parser *ps, struct draft *d)
 		return wrong(
 			ps, ps->at,
 			"role=, path=, threshold=, user=, group=, program=, cgroup=, netns=, local=, remote=, "
-			"port= or bpf=");
+			"port=, local-port=, remote-port= or bpf=");
 	if (ps->at + len == ps->end || ps->at[len] != '=')
 		return wrong(ps, ps->at + len, "'='");
 	rc = key_allowed(ps, k, d);

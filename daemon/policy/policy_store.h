@@ -7,6 +7,7 @@
 #define ZTCP_POLICY_STORE_H
 
 #include "daemon/policy/policy.h"
+#include "daemon/policy/policy_form.h"
 
 /* Room per rule, on average; the text room also holds the files' names. */
 #define POLICY_STORE_VALUES 6u
@@ -22,6 +23,11 @@ struct policy {
 	uint32_t text;
 	uint32_t files;
 	uint32_t needs;
+	uint32_t bpfs;
+	uint32_t bytes; /* of the whole, form and all; 0: not finished */
+	uint32_t form;  /* where the compiled form begins, in bytes from here */
+	uint32_t spare;
+	uint32_t bpf_name[POLICY_BPF_MAX]; /* texts */
 	uint32_t file_name[POLICY_FILES_MAX];
 };
 
@@ -43,5 +49,17 @@ static inline char *policy_store_text(const struct policy *p)
 {
 	return (char *)(policy_store_vals(p) + p->vals_max);
 }
+
+/**
+ * policy_form_build() - compile; policy_form.c
+ * @p:       policy
+ * @out:     NULL to ask for the size
+ * @lines:   room there
+ * @scratch: policy_finish_scratch() bytes, aligned to 8
+ *
+ * Return: lines of the form, written if there was room; 0: it would be larger than POLICY_FORM_LINES_MAX.
+ */
+uint32_t policy_form_build(const struct policy *p, struct policy_line *out, uint32_t lines,
+			   void *scratch);
 
 #endif

@@ -250,6 +250,7 @@ static void answer_json(const struct policy *p, const struct question *q,
 static int explain(const char *file, char **words)
 {
 	static struct question q;
+	static struct policy_class cls;
 	struct policy_error err;
 	struct policy_answer a;
 	struct policy *p;
@@ -267,7 +268,8 @@ static int explain(const char *file, char **words)
 				*words);
 	if (policy_load(file, &p, &err))
 		return error_print(&err);
-	a = policy_match(p, &q.conn);
+	policy_class_read(p, &q.proc, &cls);
+	a = policy_match(p, &cls, &q.conn);
 	if (json) {
 		answer_json(p, &q, &a);
 	} else {

@@ -50,6 +50,7 @@ static void conf_policy(const char *file)
 	conf.policy = p;
 	conf.policy_own = file != NULL;
 	policy_self_read(&conf.self, policy_needs(p));
+	policy_class_read(p, &conf.self.proc, &conf.cls);
 	conf.off = !policy_process_may_lift(p, &conf.self.proc);
 }
 

@@ -19,6 +19,7 @@ struct conf {
 	const struct policy *policy; /* NULL: everything may be lifted */
 	bool policy_own; /* named by ZTCP_POLICY: it holds beside the selector's rules */
 	struct policy_self self;
+	struct policy_class cls; /* of this process; set if there is a policy */
 };
 
 extern struct conf conf;

@@ -125,7 +125,7 @@ static enum reason judge(const struct sock *s, const struct shm_end *local,
 		addr[i]->port = ntohs(end[i]->port);
 		memcpy(addr[i]->ip, end[i]->addr + (four ? 12 : 0), four ? 4 : 16);
 	}
-	a = policy_match(conf.policy, &pc);
+	a = policy_match(conf.policy, &conf.cls, &pc);
 	return judged(a.verdict, a.paths, a.threshold, calls);
 }
 

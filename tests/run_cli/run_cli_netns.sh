@@ -60,7 +60,7 @@ grep -q "reason=LIFTED" <<<"$inside" || fail "in blue, by another number: $insid
 echo "kernel net=blue" >/etc/netns/blue/ztcp/policy
 said=$(ip netns exec blue "$build/bin/ztcp_run" true 2>&1 | head -1)
 [ "$said" = "ztcp_run: /etc/ztcp/policy:1:8: expected role=, path=, threshold=, user=, group=, program=, cgroup=, netns=, \
-local=, remote=, port= or bpf=, found 'net=blue'; no connection is accelerated" ] || fail "a wrong policy: $said"
+local=, remote=, port=, local-port=, remote-port= or bpf=, found 'net=blue'; no connection is accelerated" ] || fail "a wrong policy: $said"
 
 # From outside, ztcp sees connections in another namespace with their addresses.
 echo lift >/etc/netns/blue/ztcp/policy

@@ -42,6 +42,27 @@ static inline const struct policy *fix_policy(const char *text)
 	return (const struct policy *)fix_mem;
 }
 
+static uint64_t fix_done[1 << 16], fix_scratch[1 << 16];
+
+/** fix_finished() - Return: the policy of @text, compiled. */
+static inline const struct policy *fix_finished(const char *text)
+{
+	const struct policy *p = fix_policy(text);
+
+	cr_assert_leq(policy_finish_scratch(p), sizeof(fix_scratch));
+	cr_assert_gt(policy_finish(fix_done, sizeof(fix_done), p, fix_scratch), 0);
+	return (const struct policy *)fix_done;
+}
+
+/** fix_match() - Return: the answer of a finished policy, or of none. */
+static inline struct policy_answer fix_match(const struct policy *p, const struct policy_conn *c)
+{
+	struct policy_class cls;
+
+	policy_class_read(p, c->proc, &cls);
+	return policy_match(p, &cls, c);
+}
+
 /** fix_error() - Return: the error line of @text, which must be wrong. */
 static inline const char *fix_error(const char *text)
 {

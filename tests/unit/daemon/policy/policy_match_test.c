@@ -32,13 +32,13 @@ static struct policy_conn conn(void)
 
 static struct policy_answer judge(const char *text, const struct policy_conn *c)
 {
-	return policy_match(fix_policy(text), c);
+	return fix_match(fix_finished(text), c);
 }
 
 Test(policy_match, policy_match__no_policy_lifts)
 {
 	struct policy_conn c = conn();
-	struct policy_answer a = policy_match(NULL, &c);
+	struct policy_answer a = fix_match(NULL, &c);
 
 	cr_assert_eq(a.verdict, POLICY_LIFT);
 	cr_assert_eq(a.paths, POLICY_PATH_ALL);
@@ -230,9 +230,9 @@ Test(policy_match, policy_process_may_lift__agrees_with_policy_match)
 
 		snprintf(text, sizeof(text), "%s%s%s", rules[i % n], rules[i / n % n],
 			 rules[i / n / n]);
-		p = fix_policy(text);
+		p = fix_finished(text);
 		for (c.role = POLICY_ROLE_LISTEN; c.role <= POLICY_ROLE_CONNECT; c.role++)
-			if (policy_match(p, &c).verdict != POLICY_KERNEL)
+			if (fix_match(p, &c).verdict != POLICY_KERNEL)
 				cr_assert(policy_process_may_lift(p, &proc), "%s", text);
 	}
 }

@@ -79,7 +79,7 @@ static const struct {
 	{ "lift port 1\n", "file:1:10: expected '=', found a blank" },
 	{ "lift prt=1\n",
 	  "file:1:6: expected role=, path=, threshold=, user=, group=, program=, cgroup=, netns=, "
-	  "local=, remote=, port= or bpf=, found 'prt=1'" },
+	  "local=, remote=, port=, local-port=, remote-port= or bpf=, found 'prt=1'" },
 	{ "lift port=\n", "file:1:11: expected a value, found the end of the line" },
 	{ "lift port=1,\n", "file:1:13: expected a value, found the end of the line" },
 	{ "lift port=1,,2\n", "file:1:13: expected a value, found ',2'" },
