@@ -376,7 +376,8 @@ static bool item_edge(struct ep_item *it, uint32_t bits)
 	uint32_t full = atomic_load_explicit(&s->full_gen, memory_order_relaxed);
 	bool edge = false;
 
-	if (bits & EPOLLIN && s->conn->rx.path == SHM_PATH_RING && tail != it->tail_seen)
+	/* on the ring, or there behind what the kernel still holds */
+	if (bits & EPOLLIN && tail != it->tail_seen)
 		edge = true;
 	if (it->edge)
 		edge = true;

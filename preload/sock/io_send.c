@@ -67,6 +67,8 @@ static ssize_t send_rest(struct sock *s, const struct io_req *r, size_t done, in
 	while (i < r->iovs) {
 		n = real.send(s->fd, (const char *)r->iov[i].iov_base + skip,
 			      r->iov[i].iov_len - skip, flags);
+		if (n < 0 && done && errno != EAGAIN && errno != EINTR)
+			s->send_error = errno; /* told once: by the next send */
 		if (n < 0)
 			return done ? (ssize_t)done : -1;
 		atomic_fetch_add(&s->row->tx_off, (uint64_t)n);
@@ -124,29 +126,44 @@ static ssize_t send_recalled(struct sock *s, int flags, size_t done)
 	return 0;
 }
 
-/* A blocking send that does not fit at once is not torn by another thread's. */
-static void turn_take(struct sock *s)
+/*
+ * A blocking send is not torn by another thread's, whatever its path: the rest of one may have to go through
+ * the kernel. The word holds the thread's id, and whether others wait.
+ */
+enum { TURN_AWAITED = 1u << 31 };
+
+static void turn_wait(struct sock *s, uint32_t holder)
 {
 	struct timespec look = { 0, 10000000 };
+
+	if (!(holder & TURN_AWAITED) &&
+	    !atomic_compare_exchange_strong(&s->writer, &holder, holder | TURN_AWAITED))
+		return;
+	holder |= TURN_AWAITED;
+	if (sys(SYS_futex, &s->writer, FUTEX_WAIT_PRIVATE, holder, &look, 0, 0) == -ETIMEDOUT &&
+	    sys(SYS_tkill, holder & ~TURN_AWAITED, 0) == -ESRCH)
+		atomic_compare_exchange_strong(&s->writer, &holder, 0);
+}
+
+/* Return: whether it is ours to give; not so in a signal handler, or after a jump out of a call. */
+static bool turn_take(struct sock *s)
+{
 	uint32_t me = thread_tid(), holder = 0;
 
 	while (!atomic_compare_exchange_strong(&s->writer, &holder, me)) {
-		if (holder == me) /* a signal handler, or a call that was jumped out of */
-			return;
-		if (sys(SYS_futex, &s->writer, FUTEX_WAIT_PRIVATE, holder, &look, 0, 0) ==
-			    -ETIMEDOUT &&
-		    sys(SYS_tkill, holder, 0) == -ESRCH)
-			atomic_compare_exchange_strong(&s->writer, &holder, 0);
+		if ((holder & ~TURN_AWAITED) == me)
+			return false;
+		turn_wait(s, holder);
+		me |= TURN_AWAITED; /* there may be others still */
 		holder = 0;
 	}
+	return true;
 }
 
 static void turn_give(struct sock *s)
 {
-	if (atomic_load_explicit(&s->writer, memory_order_relaxed) != thread_tid())
-		return;
-	atomic_store(&s->writer, 0);
-	sys(SYS_futex, &s->writer, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
+	if (atomic_exchange(&s->writer, 0) & TURN_AWAITED)
+		sys(SYS_futex, &s->writer, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
 }
 
 static ssize_t send_ring(struct sock *s, const struct io_req *r, int flags)
@@ -204,23 +221,31 @@ static bool send_is_kernel(const struct io_req *r, int flags)
 		r->flags & ~(RWF_NOWAIT | RWF_HIPRI | RWF_DSYNC | RWF_SYNC));
 }
 
-static ssize_t io_send_ring(struct sock *s, const struct io_req *r, int flags)
+/* On whatever path the direction is. Return: as io_send(), or IO_MOVED_ON. */
+static ssize_t send_somehow(struct sock *s, const struct io_req *r, int flags)
 {
-	bool blocks = !(flags & MSG_DONTWAIT) && !sock_nonblock(s);
 	ssize_t n;
 
-	if (blocks)
-		turn_take(s);
-	n = send_ring(s, r, flags);
-	if (blocks)
-		turn_give(s);
-	return n;
+	if (s->conn->tx.path == SHM_PATH_RING) {
+		if (io_bad_memory(r->iov, r->iovs) || !io_total(r))
+			return io_real(r);
+		return send_ring(s, r, flags);
+	}
+	if (unlikely(s->send_error)) {
+		int err = s->send_error;
+
+		s->send_error = 0;
+		return io_fail(-err);
+	}
+	n = s->conn->tx.recalled ? send_recalled(s, flags, 0) : 0;
+	return n ? n : io_send_kernel(s, r);
 }
 
 static ssize_t io_send_attached(struct sock *s, const struct io_req *r)
 {
 	struct shm_conn *c = s->conn;
 	int flags = io_flags(r);
+	bool blocks = !(flags & MSG_DONTWAIT) && !sock_nonblock(s), turn;
 	ssize_t n;
 
 	for (;;) {
@@ -237,16 +262,10 @@ static ssize_t io_send_attached(struct sock *s, const struct io_req *r)
 		else if (c->tx.path == SHM_PATH_KERNEL && !io_bad_memory(r->iov, r->iovs) &&
 			 !c->tx.recalled)
 			span_lift(s);
-		if (c->tx.path == SHM_PATH_RING) {
-			if (io_bad_memory(r->iov, r->iovs) || !io_total(r))
-				return io_real(r);
-			n = io_send_ring(s, r, flags);
-		} else {
-			n = c->tx.recalled ? send_recalled(s, flags, 0) : 0;
-			if (n)
-				return n;
-			n = io_send_kernel(s, r);
-		}
+		turn = blocks && turn_take(s);
+		n = send_somehow(s, r, flags);
+		if (turn)
+			turn_give(s);
 		if (n != IO_MOVED_ON)
 			return n;
 	}

@@ -161,8 +161,11 @@ static short kernel_part(struct sock *s, short events)
 	const struct shm_conn *c = s->conn;
 	short ev = events & (POLLPRI | POLLRDBAND);
 
-	if (events & (POLLIN | POLLRDNORM | POLLRDHUP) && !(s->kernel_bits & POLLRDHUP))
-		ev |= POLLIN | POLLRDHUP;
+	if (!(s->kernel_bits & POLLRDHUP)) {
+		ev |= POLLRDHUP; /* whatever was asked: a killed peer may mean an error */
+		if (events & (POLLIN | POLLRDNORM | POLLRDHUP))
+			ev |= POLLIN;
+	}
 	if (events & (POLLOUT | POLLWRNORM) && c->tx.path == SHM_PATH_KERNEL)
 		ev |= POLLOUT;
 	return ev;

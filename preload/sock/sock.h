@@ -53,6 +53,7 @@ struct sock {
 	int fd;                  /* one of its numbers */
 	uint16_t numbers;        /* descriptors that name it in this process */
 	uint8_t stage;           /* enum sock_stage */
+	int send_error;          /* the kernel's, for the rest of a send whose beginning had gone */
 	short kernel_bits;       /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
 	uint8_t pinned;          /* never lifted again */
 	uint8_t broken;          /* the peer's memory made no sense */

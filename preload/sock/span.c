@@ -383,6 +383,17 @@ void span_release(struct sock *s, enum reason reason, unsigned wait_ms)
 		sys(SYS_sched_yield);
 }
 
+/* Whether the ring holds bytes that nobody will read. Under rx.lock. */
+static bool left_unread(struct sock *s)
+{
+	const struct shm_conn *c = s->conn;
+	uint64_t limit;
+
+	/* a span that begins here may not have been looked at */
+	return span_cross(s, &limit) < 0 ||
+	       (c->rx.path == SHM_PATH_RING && !c->rx.frozen && shm_ring_unread(c, s->view.ctl));
+}
+
 void span_close(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
@@ -393,8 +404,7 @@ void span_close(struct sock *s)
 	span_attend(s);
 	tx = shm_lock(&c->tx.lock, tid);
 	rx = shm_lock(&c->rx.lock, tid);
-	if (s->broken ||
-	    (c->rx.path == SHM_PATH_RING && shm_ring_unread(c, s->view.ctl) && !c->rx.frozen)) {
+	if (s->broken || left_unread(s)) {
 		struct linger reset = { 1, 0 };
 
 		sys(SYS_setsockopt, s->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
