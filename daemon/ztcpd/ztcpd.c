@@ -1,0 +1,303 @@
+/* ztcpd.c - start, the loop, the end
+ *
+ * Order of the start: selector (adopted or loaded), namespaces with their policies and the name in each, then the
+ * name is told to the selector, privileges are given up, and readiness is said. A second ztcpd waits for nothing: it is
+ * refused by the lock on the pin folder's name.
+ */
+#include "daemon/ztcpd/ztcpd.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/file.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/policy/policy_load.h"
+
+#define ZTCPD_RUN "/run/ztcp"
+
+enum { EXIT_USAGE = 2, EVENTS = 64 };
+
+struct arguments {
+	const char *pin, *cgroup, *policy, *metrics;
+	int ready_fd;
+	bool detach;
+};
+
+void ztcpd_say(const char *format, ...)
+{
+	char line[1024];
+	va_list ap;
+
+	va_start(ap, format);
+	vsnprintf(line, sizeof(line), format, ap);
+	va_end(ap);
+	fprintf(stderr, "ztcpd: %s\n", line);
+}
+
+uint64_t ztcpd_now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
+}
+
+int source_add(struct ztcpd *d, struct source *src, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = src };
+
+	return epoll_ctl(d->epoll, EPOLL_CTL_ADD, src->fd, &ev) ? -errno : 0;
+}
+
+int source_events(struct ztcpd *d, struct source *src, uint32_t events)
+{
+	struct epoll_event ev = { .events = events, .data.ptr = src };
+
+	return epoll_ctl(d->epoll, EPOLL_CTL_MOD, src->fd, &ev) ? -errno : 0;
+}
+
+void source_drop(struct ztcpd *d, struct source *src)
+{
+	if (src->fd < 0)
+		return;
+	epoll_ctl(d->epoll, EPOLL_CTL_DEL, src->fd, NULL);
+	close(src->fd);
+	src->fd = -1;
+}
+
+static void signal_ready(struct ztcpd *d, struct source *src, uint32_t events)
+{
+	struct signalfd_siginfo info;
+
+	(void)events;
+	if (read(src->fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		d->stop = true;
+}
+
+static int signals_start(struct ztcpd *d, struct source *src)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, NULL))
+		return -errno;
+	*src = (struct source){ signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK), signal_ready };
+	return src->fd < 0 ? -errno : source_add(d, src, EPOLLIN);
+}
+
+static int sooner(int a, int b)
+{
+	return a < 0 ? b : b < 0 || a < b ? a : b;
+}
+
+static void loop(struct ztcpd *d)
+{
+	int wait = 0;
+
+	while (!d->stop) {
+		struct epoll_event ev[EVENTS];
+		int n = epoll_wait(d->epoll, ev, EVENTS, wait);
+
+		for (int i = 0; i < n; i++) {
+			struct source *src = ev[i].data.ptr;
+
+			/* one that was dropped earlier in this turn */
+			if (src->fd >= 0)
+				src->ready(d, src, ev[i].events);
+		}
+		wait = sooner(spaces_turn(d), sessions_turn(d));
+		wait = sooner(wait, metrics_turn(d));
+	}
+}
+
+static void report_say(const struct selector_report *r)
+{
+	for (unsigned i = 0; i < r->lacks; i++)
+		ztcpd_say("without %s: %s", selector_part_name(r->lack[i].part), r->lack[i].why);
+	if (r->adopted)
+		ztcpd_say("took up the selector that was pinned");
+}
+
+static int selector_start(struct ztcpd *d, const struct arguments *a)
+{
+	int err = selector_open(&d->sel, a->pin, a->cgroup, &d->report);
+
+	report_say(&d->report);
+	if (err)
+		ztcpd_say(
+			"no selector: %s; programs go by their own copy of the policy, and nobody is introduced",
+			strerror(-err));
+	return err;
+}
+
+/* Two daemons would take each other's place over and over. */
+static int only_one(void)
+{
+	int fd;
+
+	if (mkdir(ZTCPD_RUN, 0755) && errno != EEXIST)
+		return -errno;
+	fd = open(ZTCPD_RUN "/ztcpd.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB)) {
+		ztcpd_say(errno == EWOULDBLOCK ? "another ztcpd is running"
+					       : ZTCPD_RUN "/ztcpd.lock: %s",
+			  strerror(errno));
+		return -errno;
+	}
+	return 0; /* held until the process ends */
+}
+
+static int ready_say(int fd)
+{
+	notify_systemd("READY=1\nSTATUS=serving");
+	if (fd < 0)
+		return 0;
+	if (write(fd, "\n", 1) != 1) {
+		ztcpd_say("--ready-fd %d: %s", fd, strerror(errno));
+		return -errno;
+	}
+	close(fd);
+	return 0;
+}
+
+static int start(struct ztcpd *d, const struct arguments *a, struct source *signals)
+{
+	struct rlimit files = { 1 << 20, 1 << 20 };
+	int err;
+
+	if (setrlimit(RLIMIT_NOFILE, &files)) {
+		getrlimit(RLIMIT_NOFILE, &files);
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	d->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (d->epoll < 0 || getrandom(&d->agent, sizeof(d->agent), 0) != sizeof(d->agent))
+		return -errno;
+	err = only_one();
+	if (!err)
+		err = signals_start(d, signals);
+	if (!err)
+		err = selector_start(d, a);
+	if (!err)
+		err = sessions_start(d);
+	if (!err)
+		err = spaces_start(d);
+	if (!err)
+		err = selector_agent_set(d->sel, d->agent);
+	if (!err && a->metrics)
+		err = metrics_start(d, a->metrics);
+	if (!err)
+		err = caps_keep();
+	return err ? err : ready_say(a->ready_fd);
+}
+
+static int run(const struct arguments *a)
+{
+	struct ztcpd d = { .epoll = -1, .policy = a->policy };
+	struct source signals = { .fd = -1 };
+	int err = start(&d, a, &signals);
+
+	if (err)
+		ztcpd_say("cannot start: %s", strerror(-err));
+	else
+		loop(&d);
+	notify_systemd("STOPPING=1");
+	metrics_stop(&d);
+	spaces_stop(&d);
+	sessions_stop(&d);
+	selector_close(d.sel);
+	source_drop(&d, &signals);
+	if (d.epoll >= 0)
+		close(d.epoll);
+	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int detach(const struct arguments *a)
+{
+	int err = selector_detach(a->pin);
+
+	if (err)
+		ztcpd_say("detach: %s", strerror(-err));
+	return err ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+static int help(void)
+{
+	puts("usage: ztcpd [--ready-fd N] [--metrics [ADDRESS:]PORT] [--policy FILE]\n"
+	     "             [--cgroup FOLDER] [--pin FOLDER]\n"
+	     "       ztcpd --detach [--pin FOLDER]\n\n"
+	     "Keeps the policy in force in the kernel and introduces processes to each other.\n\n"
+	     "  --ready-fd N      write a line to descriptor N when it serves\n"
+	     "  --metrics ADDR    OpenMetrics over HTTP; without an address, on loopback\n"
+	     "  --policy FILE     instead of /etc/ztcp/policy\n"
+	     "  --cgroup FOLDER   of cgroup v2, instead of all processes\n"
+	     "  --pin FOLDER      instead of " SELECTOR_PIN_DIR "\n"
+	     "  --detach          remove everything from the kernel, and end\n"
+	     "  --version, --help");
+	return EXIT_SUCCESS;
+}
+
+static bool number(const char *text, int *n)
+{
+	char *end;
+	long v = strtol(text, &end, 10);
+
+	if (*end || end == text || v < 0 || v > 1 << 20)
+		return false;
+	*n = (int)v;
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = { { "ready-fd", required_argument, NULL, 'r' },
+						 { "metrics", required_argument, NULL, 'm' },
+						 { "policy", required_argument, NULL, 'p' },
+						 { "cgroup", required_argument, NULL, 'c' },
+						 { "pin", required_argument, NULL, 'P' },
+						 { "detach", no_argument, NULL, 'd' },
+						 { "version", no_argument, NULL, 'V' },
+						 { "help", no_argument, NULL, 'h' },
+						 { NULL, 0, NULL, 0 } };
+	struct arguments a = { .ready_fd = -1, .policy = POLICY_DEFAULT_FILE };
+	int c;
+
+	while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
+		switch (c) {
+		case 'r':
+			if (!number(optarg, &a.ready_fd)) {
+				ztcpd_say("--ready-fd %s: expected a descriptor", optarg);
+				return EXIT_USAGE;
+			}
+			break;
+		case 'm': a.metrics = optarg; break;
+		case 'p': a.policy = optarg; break;
+		case 'c': a.cgroup = optarg; break;
+		case 'P': a.pin = optarg; break;
+		case 'd': a.detach = true; break;
+		case 'V': puts("ztcpd " ZTCP_VERSION); return EXIT_SUCCESS;
+		case 'h': return help();
+		default: return EXIT_USAGE;
+		}
+	}
+	if (optind < argc) {
+		ztcpd_say("'%s' is not understood; see ztcpd --help", argv[optind]);
+		return EXIT_USAGE;
+	}
+	return a.detach ? detach(&a) : run(&a);
+}

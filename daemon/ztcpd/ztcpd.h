@@ -1,0 +1,95 @@
+/* ztcpd.h - the daemon's parts and what they share
+ *
+ * ztcpd keeps the selector's programs and tables in the kernel, serves the policy of each network namespace to them,
+ * and introduces processes to each other. It is never on the data path: killed, it is missed by new connections
+ * between users or namespaces alone, and its successor takes up what is pinned.
+ *
+ * One thread, one epoll set. Each source of events is a struct source inside its owner; ready() may free any
+ * session or namespace but the one that is asked only through their own close functions, which take effect after the turn.
+ */
+#ifndef ZTCPD_H
+#define ZTCPD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "daemon/bpf/selector.h"
+#include "daemon/ztcpd/pair.h"
+
+struct ztcpd;
+
+/** struct source - a descriptor in the epoll set */
+struct source {
+	int fd;
+	void (*ready)(struct ztcpd *d, struct source *src, uint32_t events);
+};
+
+struct sessions;
+struct spaces;
+struct metrics;
+
+/** struct ztcpd - all of it */
+struct ztcpd {
+	int epoll;
+	struct selector *sel;
+	struct selector_report report;
+	struct sessions *sessions;
+	struct spaces *spaces;
+	struct metrics *metrics;
+	uint64_t agent;     /* suffix of the name under which this ztcpd listens */
+	const char *policy; /* the file for namespaces without one of their own */
+	bool stop;
+};
+
+/* A line on standard error; systemd adds the time. */
+void ztcpd_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* Milliseconds that never go back. */
+uint64_t ztcpd_now_ms(void);
+
+/* Put a source into the set, change its events, take it out. Return: 0 or -errno. */
+int source_add(struct ztcpd *d, struct source *src, uint32_t events);
+int source_events(struct ztcpd *d, struct source *src, uint32_t events);
+void source_drop(struct ztcpd *d, struct source *src);
+
+/* ---- ztcpd_session.c: processes that ask to be introduced ---- */
+
+int sessions_start(struct ztcpd *d);
+
+/* A process has connected to @fd, which is taken over. */
+void sessions_accept(struct ztcpd *d, int fd);
+
+/* End of a turn: close what is to be closed, let wait who waits. Return: ms until it is to be called again, -1: not needed. */
+int sessions_turn(struct ztcpd *d);
+const struct pair_counts *sessions_counts(const struct ztcpd *d);
+void sessions_stop(struct ztcpd *d);
+
+/* ---- ztcpd_space.c: network namespaces, their policies and the name in each ---- */
+
+int spaces_start(struct ztcpd *d);
+
+/* Serve the network namespace of a process, unless it is served. */
+void spaces_meet(struct ztcpd *d, int pid);
+int spaces_turn(struct ztcpd *d);
+unsigned spaces_count(const struct ztcpd *d);
+uint64_t spaces_reloads(const struct ztcpd *d, bool failed);
+void spaces_stop(struct ztcpd *d);
+
+/* ---- ztcpd_metrics.c: OpenMetrics over HTTP ---- */
+
+/* @address: "PORT", "ADDRESS:PORT" or "[ADDRESS]:PORT". Return: 0 or -errno after a line. */
+int metrics_start(struct ztcpd *d, const char *address);
+int metrics_turn(struct ztcpd *d);
+void metrics_stop(struct ztcpd *d);
+
+/* ---- ztcpd_notify.c ---- */
+
+/* Tell systemd (NOTIFY_SOCKET), when it has asked to be told. @state: "READY=1" and the like. */
+void notify_systemd(const char *state);
+
+/* ---- ztcpd_caps.c ---- */
+
+/* Keep the capabilities that the daemon goes on needing, for good. Return: 0 or -errno after a line. */
+int caps_keep(void);
+
+#endif

@@ -1,0 +1,256 @@
+/* ztcpd_session.c - the sockets of sessions: reading what pair.c judges, sending what it says
+ *
+ * A session is read until its user has used up its messages; then it is left alone, and what it goes on sending waits in
+ * its own socket. A session that does not take an answer is closed: its process asks again when it wants to. Both
+ * cost nobody else anything.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/ztcpd/pair.h"
+#include "daemon/ztcpd/ztcpd.h"
+
+enum { SESSION_TURN = 32 /* messages read before others have their turn */ };
+
+struct session {
+	struct source src;
+	uint32_t number;
+	bool dying;
+	bool waiting;
+	uint64_t until_ms;
+};
+
+struct sessions {
+	struct pair *pair;
+	struct session **session; /* by number */
+	uint32_t max, dying, waiting;
+};
+
+/* ---- what pairing asks of the world ---- */
+
+static int op_conn(void *arg, uint64_t cookie, struct pair_conn *conn)
+{
+	struct ztcpd *d = arg;
+	struct selector_conn c;
+	int err = selector_conn_get(d->sel, cookie, &c);
+
+	if (err)
+		return err;
+	if (!c.attested)
+		return -ENOENT;
+	*conn = (struct pair_conn){
+		.peer = c.peer, .secret = c.secret, .netns = c.netns, .tgid = c.tgid
+	};
+	return 0;
+}
+
+static int op_chan(void *arg, uint64_t cookie, uint64_t chan)
+{
+	struct ztcpd *d = arg;
+
+	return selector_chan_set(d->sel, cookie, chan);
+}
+
+static int op_channel(void *arg, int fd[2], uint64_t chan[2])
+{
+	(void)arg;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fd))
+		return -errno;
+	for (unsigned i = 0; i < 2; i++) {
+		socklen_t len = sizeof(chan[i]);
+
+		if (getsockopt(fd[i], SOL_SOCKET, SO_COOKIE, &chan[i], &len)) {
+			int err = -errno;
+
+			close(fd[0]);
+			close(fd[1]);
+			fd[0] = fd[1] = -1;
+			return err;
+		}
+	}
+	return 0;
+}
+
+static void op_close(void *arg, int fd)
+{
+	(void)arg;
+	close(fd);
+}
+
+static void session_dies(struct sessions *all, struct session *s)
+{
+	if (!s->dying)
+		all->dying++;
+	s->dying = true;
+}
+
+static int op_send(void *arg, uint32_t number, const struct agent_msg *msg, int fd)
+{
+	struct ztcpd *d = arg;
+	struct session *s = d->sessions->session[number];
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control = { .buf = { 0 } };
+	struct iovec iov = { (void *)msg, sizeof(*msg) };
+	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
+
+	if (s->dying)
+		return -ENOTCONN;
+	if (fd >= 0) {
+		struct cmsghdr *c;
+
+		mh.msg_control = &control;
+		mh.msg_controllen = sizeof(control);
+		c = CMSG_FIRSTHDR(&mh);
+		c->cmsg_level = SOL_SOCKET;
+		c->cmsg_type = SCM_RIGHTS;
+		c->cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
+	}
+	if (sendmsg(s->src.fd, &mh, MSG_DONTWAIT | MSG_NOSIGNAL) >= 0)
+		return 0;
+	session_dies(d->sessions, s);
+	return -errno;
+}
+
+/* ---- reading ---- */
+
+static void session_wait(struct ztcpd *d, struct session *s, uint32_t ms)
+{
+	if (source_events(d, &s->src, 0))
+		session_dies(d->sessions, s);
+	if (!s->waiting)
+		d->sessions->waiting++;
+	s->waiting = true;
+	s->until_ms = ztcpd_now_ms() + ms;
+}
+
+static void session_ready(struct ztcpd *d, struct source *src, uint32_t events)
+{
+	struct session *s = (struct session *)src;
+	uint64_t now = ztcpd_now_ms();
+	char buf[2 * sizeof(struct agent_msg)];
+
+	(void)events;
+	for (unsigned i = 0; i < SESSION_TURN && !s->dying; i++) {
+		uint32_t wait = pair_wait_ms(d->sessions->pair, s->number, now);
+		ssize_t n;
+
+		if (wait) {
+			session_wait(d, s, wait);
+			return;
+		}
+		/* descriptors that somebody attaches have no room here: the kernel drops them */
+		n = recv(s->src.fd, buf, sizeof(buf), MSG_DONTWAIT | MSG_TRUNC);
+		if (n < 0 && (errno == EAGAIN || errno == EINTR))
+			return;
+		if (n <= 0 || pair_message(d->sessions->pair, s->number, buf, (size_t)n, now) < 0)
+			session_dies(d->sessions, s);
+	}
+}
+
+static void session_close(struct ztcpd *d, struct session *s)
+{
+	struct sessions *all = d->sessions;
+
+	pair_close(all->pair, s->number);
+	all->session[s->number] = NULL;
+	all->dying -= s->dying;
+	all->waiting -= s->waiting;
+	source_drop(d, &s->src);
+	free(s);
+}
+
+void sessions_accept(struct ztcpd *d, int fd)
+{
+	struct sessions *all = d->sessions;
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	struct session *s = calloc(1, sizeof(*s));
+	int number = -1;
+
+	if (s && !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.pid > 0)
+		number = pair_open(all->pair, cred.uid, (uint32_t)cred.pid);
+	if (number < 0) {
+		free(s);
+		close(fd);
+		return;
+	}
+	*s = (struct session){ .src = { fd, session_ready }, .number = (uint32_t)number };
+	all->session[number] = s;
+	if (source_add(d, &s->src, EPOLLIN))
+		session_dies(all, s);
+}
+
+/* ---- the turn ---- */
+
+static void session_turn(struct ztcpd *d, struct session *s, uint64_t now, int *next_ms)
+{
+	if (s->dying) {
+		session_close(d, s);
+		return;
+	}
+	if (!s->waiting)
+		return;
+	if (s->until_ms <= now) {
+		s->waiting = false;
+		d->sessions->waiting--;
+		if (source_events(d, &s->src, EPOLLIN))
+			session_dies(d->sessions, s);
+	} else if (*next_ms < 0 || s->until_ms - now < (uint64_t)*next_ms) {
+		*next_ms = (int)(s->until_ms - now);
+	}
+}
+
+int sessions_turn(struct ztcpd *d)
+{
+	struct sessions *all = d->sessions;
+	uint64_t now = ztcpd_now_ms();
+	int next = pair_expire(all->pair, now);
+
+	for (uint32_t i = 0; i < all->max && (all->dying || all->waiting); i++) {
+		if (all->session[i])
+			session_turn(d, all->session[i], now, &next);
+	}
+	return all->dying ? 0 : next;
+}
+
+const struct pair_counts *sessions_counts(const struct ztcpd *d)
+{
+	return pair_counts_get(d->sessions->pair);
+}
+
+int sessions_start(struct ztcpd *d)
+{
+	static const struct pair_ops ops = { op_conn, op_chan, op_channel, op_close, op_send };
+	struct sessions *all = calloc(1, sizeof(*all));
+
+	if (!all)
+		return -ENOMEM;
+	d->sessions = all;
+	all->max = pair_limits_default.sessions;
+	all->session = calloc(all->max, sizeof(struct session *));
+	all->pair = pair_make(&pair_limits_default, &ops, d);
+	return all->session && all->pair ? 0 : -ENOMEM;
+}
+
+void sessions_stop(struct ztcpd *d)
+{
+	struct sessions *all = d->sessions;
+
+	if (!all)
+		return;
+	for (uint32_t i = 0; all->session && i < all->max; i++) {
+		if (all->session[i])
+			session_close(d, all->session[i]);
+	}
+	free(all->session);
+	pair_free(all->pair);
+	free(all);
+	d->sessions = NULL;
+}

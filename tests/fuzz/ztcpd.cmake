@@ -1,0 +1,1 @@
+ztcp_fuzzer(pair_fuzz SOURCES pair_fuzz.c LINK ztcpd_pair ztcp_base CORPUS corpus/pair)
