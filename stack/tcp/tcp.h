@@ -107,6 +107,7 @@ struct tcp_config {
 	uint16_t mss_min;        /* a smaller MSS option counts as this */
 	uint16_t mtu_raise_s;    /* try a larger size again after so long (RFC 4821) */
 	bool sack, timestamps, window_scale, ecn, pacing, autotune, tfo_server;
+	bool idle_restart; /* the window shrinks to the initial one after silence (RFC 5681 4.1) */
 	const struct cc_ops *cc;
 	const struct tcp_loss_ops *loss; /* when the peer has SACK; else NewReno */
 };

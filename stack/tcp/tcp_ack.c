@@ -106,7 +106,8 @@ static void ack_troubled(struct tcb *t, struct tcp_ackinfo *ai, ztime_t now)
 		tcp_loss_tlp_ack(t, ai);
 	if (t->loss || (ai->dup && tcp_loss_get(t)))
 		tcp_loss_ack(t, ai, now);
-	if (t->ca_state == TCP_CA_OPEN || t->ca_state == TCP_CA_LOSS)
+	/* RFC 5681 3.2: duplicate ACKs before the fast retransmit do not open the window. */
+	if (t->ca_state == TCP_CA_LOSS || (t->ca_state == TCP_CA_OPEN && ai->acked))
 		ack_congestion(t, ai, now);
 	if (t->loss && !t->sent)
 		tcp_loss_put(t);

@@ -22,6 +22,8 @@
 
 #include <errno.h>
 
+#define QUICK_ACKS 16 /* while we only receive: an initial window, and some */
+
 static const char *const state_names[TCP_ST_COUNT] = {
 	[TCP_ST_CLOSED] = "CLOSED",         [TCP_ST_SYN_SENT] = "SYN_SENT",
 	[TCP_ST_SYN_RCVD] = "SYN_RCVD",     [TCP_ST_ESTABLISHED] = "ESTABLISHED",
@@ -94,7 +96,7 @@ void tcp_set_established(struct tcb *t, const struct wire_tcp *seg, ztime_t now)
 	t->backoff = 0;
 	t->stall_ms = 0;
 	t->soft_errno = 0;
-	t->quick = 2; /* a new peer's window grows by our ACKs */
+	t->quick = QUICK_ACKS; /* a new peer's window grows by our ACKs */
 	t->tune_seq = t->rcv_nxt;
 	t->tune_ms = (uint16_t)tcp_now_ms(now);
 	t->xmit_mode = TCP_XMIT_NONE;

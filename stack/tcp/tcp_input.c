@@ -196,10 +196,10 @@ static void trim(struct tcb *t, struct wire_tcp *seg)
 	uint32_t end = seg->seq + seg->len;
 	int32_t beyond = seq_diff(end, t->rcv_adv);
 
-	if (beyond > 0 && seg->len) {
-		tcp_trim_back(seg, BASE_MIN((uint32_t)beyond, seg->len));
-		seg->flags &= (uint8_t)~TCP_FIN;
-	}
+	if (beyond < 0 || !seg->len)
+		return;
+	tcp_trim_back(seg, BASE_MIN((uint32_t)beyond, seg->len));
+	seg->flags &= (uint8_t)~TCP_FIN; /* its number lies beyond the last byte's */
 }
 
 static enum counter first_sequence(struct tcb *t, struct wire_tcp *seg, ztime_t now)
@@ -228,7 +228,6 @@ static enum counter first_sequence(struct tcb *t, struct wire_tcp *seg, ztime_t 
 		tcp_count(t, CNT_tcp_zero_window);
 	}
 	trim(t, seg);
-	ts_remember(t, seg);
 	return CNT_none;
 }
 
@@ -368,7 +367,9 @@ static enum counter seventh_text(struct tcb *t, struct wire_tcp *seg, ztime_t no
 	if (BASE_UNLIKELY(!tcp_can_receive(t))) /* a FIN came before: this cannot be */
 		return CNT_tcp_state_data;
 	if (BASE_UNLIKELY(tcp_is(t, TCP_F_ORPHAN)) && seq_gt(seg->seq + seg->len, t->rcv_nxt)) {
-		tcp_reset_out(t, 0);
+		tcp_finish(t);
+		bad_ack(t,
+			seg); /* a RST from where the peer is: ours may be ahead of it (RFC 5961 3) */
 		return CNT_tcp_after_close;
 	}
 	return tcp_text(t, seg, now);
@@ -382,7 +383,6 @@ enum counter tcp_input(struct tcb *t, struct wire_tcp *seg, ztime_t now)
 	enum counter why;
 
 	if (BASE_LIKELY(predicted(t, seg))) {
-		ts_remember(t, seg);
 		tcp_count(t, CNT_tcp_predicted);
 	} else {
 		if (t->state == TCP_ST_CLOSED)
@@ -404,6 +404,8 @@ enum counter tcp_input(struct tcb *t, struct wire_tcp *seg, ztime_t now)
 	t->seen_ms = tcp_now_ms(now);
 	if ((why = fifth_ack(t, seg, now)) != CNT_none)
 		return why;
+	ts_remember(t,
+		    seg); /* not before: who cannot know our numbers must not set it (RFC 5961 5) */
 	if (BASE_UNLIKELY(t->state == TCP_ST_CLOSED))
 		return CNT_none; /* LAST-ACK is over */
 	sixth_urg(t, seg);

@@ -268,7 +268,7 @@ void tcp_window_update(struct tcb *t, const struct wire_tcp *seg);
 void tcp_sack_apply(struct tcb *t, const struct wire_tcp *seg, struct tcp_ackinfo *ai, ztime_t now);
 bool tcp_loss_get(struct tcb *t); /* tcp_loss.c */
 void tcp_loss_put(struct tcb *t);
-void tcp_loss_ack(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now);
+void tcp_loss_ack(struct tcb *t, struct tcp_ackinfo *ai, ztime_t now);
 void tcp_loss_ecn(struct tcb *t, ztime_t now);
 void tcp_loss_timeout(struct tcb *t, ztime_t now);
 void tcp_loss_reo_timeout(struct tcb *t, ztime_t now);

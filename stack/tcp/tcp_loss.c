@@ -100,8 +100,10 @@ void tcp_loss_ecn(struct tcb *t, ztime_t now)
 	tcp_count(t, CNT_tcp_ecn_cwr);
 }
 
-/* RFC 6937 3: how much may be sent now for what has just been delivered. */
-static void prr_ack(struct tcb *t, uint32_t delivered)
+/* RFC 6937 3: how much may be sent now for what has just been delivered. @safe: the ACK advances and shows no new
+ * loss, so that the network can take a segment more (RFC 9937 6, SafeACK); else no more than has left it.
+ */
+static void prr_ack(struct tcb *t, uint32_t delivered, bool safe)
 {
 	struct tcp_loss *l = t->loss;
 	uint32_t pipe = tcp_inflight(t), ssthresh = t->cc.ssthresh, can = 0;
@@ -115,7 +117,8 @@ static void prr_ack(struct tcb *t, uint32_t delivered)
 	} else {
 		uint32_t slack = l->prr_delivered > l->prr_out ? l->prr_delivered - l->prr_out : 0;
 
-		can = BASE_MIN(ssthresh - pipe, BASE_MAX(slack, delivered) + t->mss);
+		can = BASE_MAX(slack, delivered) + (safe ? t->mss : 0);
+		can = BASE_MIN(can, ssthresh - pipe);
 	}
 	if (!l->prr_out)
 		can = BASE_MAX(can, (uint32_t)t->mss); /* the fast retransmit itself */
@@ -198,10 +201,10 @@ static void loss_detect(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now
 }
 
 /* An ACK while something is amiss. */
-void tcp_loss_ack(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now)
+void tcp_loss_ack(struct tcb *t, struct tcp_ackinfo *ai, ztime_t now)
 {
 	struct tcp_loss *l = t->loss;
-	uint32_t sacked = l->sacked_bytes, delivered = ai->delivered;
+	uint32_t sacked = l->sacked_bytes, lost;
 
 	rack_advance(l, ai, now);
 	undo_by_timestamp(t, ai);
@@ -210,16 +213,17 @@ void tcp_loss_ack(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now)
 		episode_end(t);
 	if (!t->sent)
 		return;
+	lost = l->lost_bytes;
 	loss_detect(t, ai, now);
-	/* RFC 6937: without SACK a duplicate ACK delivers a segment, which the next advance must not count again. */
+	/* Without SACK a duplicate ACK delivers a segment, which the next advance must not count again (RFC 6937). */
 	if (!tcp_is(t, TCP_F_SACK)) {
 		int64_t sum = (int64_t)ai->acked + l->sacked_bytes - sacked;
 
-		delivered = sum > 0 ? (uint32_t)sum : 0;
+		ai->delivered = sum > 0 ? (uint32_t)sum : 0;
 	}
 	if (!tcp_in_recovery(t))
 		return;
-	prr_ack(t, delivered);
+	prr_ack(t, ai->delivered, ai->acked && l->lost_bytes <= lost);
 	if (!tcp_is(t, TCP_F_SACK) &&
 	    ai->acked) /* RFC 6582 3.2 step 5: a partial ACK sends the next hole at once */
 		t->cc.cwnd = BASE_MAX(t->cc.cwnd, tcp_inflight(t) + t->mss);
@@ -237,7 +241,7 @@ void tcp_loss_reo_timeout(struct tcb *t, ztime_t now)
 	}
 	loss_detect(t, &none, now);
 	if (tcp_in_recovery(t))
-		prr_ack(t, 0);
+		prr_ack(t, 0, false);
 	if (t->xmit_mode != TCP_XMIT_REO)
 		tcp_rto_arm(t, now);
 }

@@ -37,6 +37,7 @@ void tcp_config_defaults(struct tcp_config *cfg)
 		.timestamps = true,
 		.window_scale = true,
 		.autotune = true,
+		.idle_restart = true,
 		.cc = &cc_cubic,
 		.loss = &tcp_loss_rack,
 	};
@@ -89,6 +90,8 @@ static void opt_effect(struct tcb *t, enum tcp_opt opt, ztime_t now)
 {
 	if (opt == TCP_OPT_SET_NODELAY || opt == TCP_OPT_SET_CORK)
 		t->todo |= TCP_DO_SEND;
+	if (opt == TCP_OPT_SET_NODELAY && tcp_is(t, TCP_F_NODELAY))
+		t->todo |= TCP_DO_FORCE; /* what is queued goes now, corked or not */
 	if (opt == TCP_OPT_SET_RCVBUF) {
 		t->flags |= TCP_F_RCVBUF_SET;
 		tcp_window_read(t, now);

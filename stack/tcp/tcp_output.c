@@ -89,7 +89,7 @@ static void idle_restart(struct tcb *t, ztime_t now)
 	uint32_t idle_ms = tcp_now_ms(now) - t->seen_ms;
 	uint32_t iw;
 
-	if ((uint64_t)idle_ms * 1000 <= t->rto_us)
+	if (!t->env->cfg.idle_restart || (uint64_t)idle_ms * 1000 <= t->rto_us)
 		return;
 	iw = cc_initial_window(t->mss, t->env->cfg.init_cwnd);
 	t->cc.cwnd = BASE_MIN(t->cc.cwnd, iw);
@@ -223,6 +223,8 @@ static unsigned out_new(struct tcb *t, struct wire_tcp *out, uint32_t len, uint3
 		t->snd_sml = t->snd_nxt + len;
 	} else if (len > mss) {
 		out->gso_size = (uint16_t)mss;
+		out->flags |=
+			TCP_PSH; /* who merges packets at the other end need not wait for more */
 		if (len % mss)
 			t->snd_sml = t->snd_nxt + len;
 	}
@@ -235,6 +237,7 @@ static unsigned out_new(struct tcb *t, struct wire_tcp *out, uint32_t len, uint3
 
 static unsigned out_fresh(struct tcb *t, struct wire_tcp *out, unsigned max, ztime_t now)
 {
+	bool data = t->unsent;
 	unsigned n = 0;
 
 	if (!t->sent && t->unsent)
@@ -245,7 +248,8 @@ static unsigned out_fresh(struct tcb *t, struct wire_tcp *out, unsigned max, zti
 		if (BASE_UNLIKELY(n == max) || pace_held(t, now))
 			break;
 		len = t->unsent ? new_len(t, mss) : 0;
-		if (!len && (t->unsent || !tcp_peer_room(t) || !cwnd_room(t)))
+		/* A bare FIN is no load on the network: the congestion window does not hold it. */
+		if (!len && (t->unsent || !tcp_peer_room(t)))
 			break;
 		if (!out_new(t, &out[n], len, mss, now))
 			break;
@@ -253,7 +257,8 @@ static unsigned out_fresh(struct tcb *t, struct wire_tcp *out, unsigned max, zti
 	} while (t->unsent || BASE_UNLIKELY(tcp_fin_unsent(t)));
 	if (!n)
 		return 0;
-	t->quick = 0; /* we answer: ACKs can ride on answers from now on */
+	if (BASE_LIKELY(data))
+		t->quick = 0; /* we answer: ACKs can ride on answers from now on */
 	t->seen_ms = tcp_now_ms(now);
 	/* RFC 8985 7.2: a loss probe is timed from the last transmission; RFC 6298 5.1: the RTO runs on. */
 	if (t->xmit_mode != TCP_XMIT_RTO && t->xmit_mode != TCP_XMIT_REO)

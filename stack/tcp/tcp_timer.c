@@ -65,10 +65,11 @@ void tcp_xmit_arm(struct tcb *t, ztime_t now)
 	pto_us = t->srtt_us8 >> 2; /* twice SRTT */
 	if (t->pipe <= t->mss)
 		pto_us += TLP_ACK_DELAY_US; /* a single segment may meet a delayed ACK */
-	if (pto_us >= t->rto_us || !tlp_wanted(t)) {
+	if (!tlp_wanted(t)) {
 		tcp_rto_arm(t, now);
 		return;
 	}
+	pto_us = BASE_MIN(pto_us, t->rto_us); /* never later than the timeout would have come */
 	t->xmit_mode = TCP_XMIT_TLP;
 	t->xmit_at = now + ztime_us(BASE_MAX(pto_us, 1000u));
 }

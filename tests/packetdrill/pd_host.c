@@ -2,7 +2,8 @@
  *
  * Settings (as words, all optional): mtu= sack= timestamps= window_scale= ecn= cc=reno|cubic
  * init_cwnd= rto_min_ms= rto_initial_ms= delack_ms= rcvbuf= rcvbuf_max= sndbuf=
- * cookies=auto|always|never backlog_syn= tfo_max= pacing= keep_idle_s= time_wait_ms= autotune=.
+ * cookies=auto|always|never backlog_syn= tfo_max= pacing= keep_idle_s= time_wait_ms= autotune=
+ * idle_restart= host_sysctls= fd_base=.
  * Without any, options are those of the Linux defaults: all on, ECN off.
  */
 #include "pd_host.h"
@@ -18,36 +19,11 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "pd_priv.h"
+#include "pd_sysctl.h"
 #include "stack/base/base_check.h"
 #include "stack/cc/cc.h"
 #include "stack/wire/wire_eth.h"
-#include "tests/lib/inst_pair.h"
-
-#define FDS      64
-#define FD_FIRST 3
-
-enum pd_kind { PD_FREE, PD_NEW, PD_LISTEN, PD_CONN };
-
-struct pd_fd {
-	enum pd_kind kind;
-	struct inst_conn *conn;
-	struct inst_listener *listener;
-	union wire_addr local;
-	uint16_t port;
-	bool nonblock, v6, bound, error_told, connecting, shut_rd, shut_wr;
-};
-
-struct pd_host {
-	struct inst *in;
-	void *mem;
-	ztime_t now;
-	struct pd_fd fds[FDS];
-	struct pd_packet queue[PD_QUEUE_MAX];
-	unsigned int put, got;
-	struct inst_pair bufs; /* only its counted buffers */
-	enum tcp_cookie_mode cookies;
-	uint32_t tfo_max;
-};
 
 static const struct wire_mac mac_ours = { { 2, 0, 0, 0, 0, 1 } };
 static const struct wire_mac mac_gateway = { { 2, 0, 0, 0, 0, 2 } };
@@ -81,6 +57,7 @@ static bool setting_tcp(struct tcp_config *t, const char *name, uint32_t v)
 		{ "ecn", &t->ecn },
 		{ "pacing", &t->pacing },
 		{ "autotune", &t->autotune },
+		{ "idle_restart", &t->idle_restart },
 	};
 
 	for (size_t i = 0; i < BASE_ARRAY_SIZE(words); i++)
@@ -125,6 +102,10 @@ static bool setting(struct pd_host *h, struct inst_config *cfg, char *word)
 					       : TCP_COOKIES_AUTO;
 	else if (strcmp(word, "tfo_max") == 0)
 		cfg->tcp.tfo_server = (h->tfo_max = v) != 0;
+	else if (strcmp(word, "fd_base") == 0)
+		h->fd_base = (int)v;
+	else if (strcmp(word, "host_sysctls") == 0)
+		h->host_sysctls = v;
 	else
 		return false;
 	return true;
@@ -228,7 +209,7 @@ static void packet_keep(struct pd_host *h, const struct wire_frame_out *f)
 	h->put++;
 }
 
-static void turn(struct pd_host *h)
+void pd_turn(struct pd_host *h)
 {
 	struct wire_frame_out out[16];
 	struct inst_event ev;
@@ -238,19 +219,20 @@ static void turn(struct pd_host *h)
 		for (unsigned int i = 0; i < n; i++)
 			packet_keep(h, &out[i]);
 	while (inst_event_take(h->in, &ev))
-		;
+		if (ev.user)
+			((struct pd_fd *)ev.user)->edges++;
 }
 
 void pd_advance(struct pd_host *h, ztime_t to, bool until_packet)
 {
-	turn(h);
+	pd_turn(h);
 	while (!(until_packet && h->put != h->got)) {
 		ztime_t at = inst_deadline(h->in);
 
 		if (at > to)
 			break;
 		h->now = ztime_max(at, h->now + 1);
-		turn(h);
+		pd_turn(h);
 	}
 	if (h->now < to && !(until_packet && h->put != h->got))
 		h->now = to;
@@ -266,7 +248,7 @@ void pd_packet_in(struct pd_host *h, const uint8_t *packet, size_t len)
 	memcpy(frame + wire_eth_emit(&eth, frame), packet, len);
 	inst_input(h->in, &in, 1, h->now);
 	free(frame);
-	turn(h);
+	pd_turn(h);
 }
 
 struct pd_packet pd_packet_out(struct pd_host *h)
@@ -278,8 +260,9 @@ struct pd_packet pd_packet_out(struct pd_host *h)
 
 /* ---- addresses and descriptors */
 
-static struct pd_fd *fd_get(struct pd_host *h, int fd)
+struct pd_fd *pd_fd_get(struct pd_host *h, int fd)
 {
+	fd -= h->fd_base;
 	if (fd < FD_FIRST || fd >= FDS || h->fds[fd].kind == PD_FREE)
 		return NULL;
 	return &h->fds[fd];
@@ -305,22 +288,22 @@ static int addr_read(const struct pd_fd *f, const struct sockaddr *a, socklen_t 
 	return len < sizeof(sa_family_t) ? -EINVAL : -EAFNOSUPPORT;
 }
 
-static void addr_write(const union wire_addr *addr, uint16_t port, struct sockaddr *a,
+static void addr_write(const union wire_addr *addr, uint16_t port, bool v6, struct sockaddr *a,
 		       socklen_t *len)
 {
 	struct sockaddr_in in = { .sin_family = AF_INET, .sin_port = htons(port) };
 	struct sockaddr_in6 in6 = { .sin6_family = AF_INET6, .sin6_port = htons(port) };
-	bool v4 = wire_addr_is_v4(addr);
-	socklen_t full = v4 ? sizeof(in) : sizeof(in6);
+	socklen_t full = v6 ? sizeof(in6) : sizeof(in);
 
 	if (!a || !len)
 		return;
 	memcpy(&in.sin_addr, addr->b + 12, 4);
 	memcpy(&in6.sin6_addr, addr->b, 16);
-	memcpy(a, v4 ? (void *)&in : (void *)&in6, BASE_MIN(*len, full));
+	memcpy(a, v6 ? (void *)&in6 : (void *)&in, BASE_MIN(*len, full));
 	*len = full;
 }
 
+/* Return: an index into fds[], or -EMFILE. */
 static int fd_new(struct pd_host *h, enum pd_kind kind)
 {
 	for (int fd = FD_FIRST; fd < FDS; fd++) {
@@ -335,7 +318,19 @@ static int fd_new(struct pd_host *h, enum pd_kind kind)
 
 bool pd_nonblocking(const struct pd_host *h, int fd)
 {
+	fd -= h->fd_base;
 	return fd < FD_FIRST || fd >= FDS || h->fds[fd].nonblock;
+}
+
+static struct inst_conn *conn_new(struct pd_host *h)
+{
+	struct inst_conn *c = inst_conn_new(h->in, NULL);
+
+	if (!c || !h->host_sysctls)
+		return c;
+	pd_sysctl_read(inst_conn_tcb(c)); /* holds for connections made from now on */
+	inst_close(h->in, c, h->now);
+	return inst_conn_new(h->in, NULL);
 }
 
 int pd_socket(struct pd_host *h, int domain, int type, int protocol)
@@ -353,13 +348,14 @@ int pd_socket(struct pd_host *h, int domain, int type, int protocol)
 	h->fds[fd].nonblock = type & SOCK_NONBLOCK;
 	if (domain == AF_INET)
 		h->fds[fd].local = wire_addr_v4(0);
-	h->fds[fd].conn = inst_conn_new(h->in, NULL);
-	return fd;
+	h->fds[fd].conn = conn_new(h);
+	inst_conn_user_set(h->fds[fd].conn, &h->fds[fd]);
+	return h->fd_base + fd;
 }
 
 int pd_bind(struct pd_host *h, int fd, const struct sockaddr *a, socklen_t len)
 {
-	struct pd_fd *f = fd_get(h, fd);
+	struct pd_fd *f = pd_fd_get(h, fd);
 	union wire_addr addr;
 	uint16_t port;
 	int err;
@@ -381,7 +377,7 @@ int pd_bind(struct pd_host *h, int fd, const struct sockaddr *a, socklen_t len)
 
 int pd_listen(struct pd_host *h, int fd, int backlog)
 {
-	struct pd_fd *f = fd_get(h, fd);
+	struct pd_fd *f = pd_fd_get(h, fd);
 	int err;
 
 	if (!f)
@@ -390,7 +386,7 @@ int pd_listen(struct pd_host *h, int fd, int backlog)
 		return 0;
 	if (f->kind != PD_NEW || f->connecting)
 		return -EINVAL;
-	err = inst_listen(h->in, &f->local, f->port, (uint32_t)backlog, NULL, &f->listener);
+	err = inst_listen(h->in, &f->local, f->port, (uint32_t)backlog, f, &f->listener);
 	if (err)
 		return err;
 	inst_listener_tcp(f->listener)->cookies = h->cookies;
@@ -403,7 +399,7 @@ int pd_listen(struct pd_host *h, int fd, int backlog)
 
 int pd_accept(struct pd_host *h, int fd, struct sockaddr *a, socklen_t *len)
 {
-	struct pd_fd *f = fd_get(h, fd);
+	struct pd_fd *f = pd_fd_get(h, fd);
 	struct inst_conn *c;
 	int child;
 
@@ -420,12 +416,14 @@ int pd_accept(struct pd_host *h, int fd, struct sockaddr *a, socklen_t *len)
 		return child;
 	}
 	h->fds[child].conn = c;
-	addr_write(&inst_conn_flow(c)->remote, inst_conn_flow(c)->rport, a, len);
-	return child;
+	h->fds[child].v6 = f->v6;
+	addr_write(&inst_conn_flow(c)->remote, inst_conn_flow(c)->rport, f->v6, a, len);
+	inst_conn_user_set(c, &h->fds[child]);
+	return h->fd_base + child;
 }
 
 /* The error of a connection is told once (SO_ERROR), by whichever call comes first. */
-static int error_take(struct pd_fd *f)
+int pd_error_take(struct pd_fd *f)
 {
 	int err = tcp_error(inst_conn_tcb(f->conn));
 
@@ -438,7 +436,7 @@ static int error_take(struct pd_fd *f)
 static int connect_again(struct pd_fd *f)
 {
 	enum tcp_state s = tcp_state(inst_conn_tcb(f->conn));
-	int err = error_take(f);
+	int err = pd_error_take(f);
 
 	if (err) {
 		f->connecting = false;
@@ -455,7 +453,7 @@ static int connect_again(struct pd_fd *f)
 
 int pd_connect(struct pd_host *h, int fd, const struct sockaddr *a, socklen_t len)
 {
-	struct pd_fd *f = fd_get(h, fd);
+	struct pd_fd *f = pd_fd_get(h, fd);
 	struct wire_flow flow;
 	int err;
 
@@ -470,13 +468,15 @@ int pd_connect(struct pd_host *h, int fd, const struct sockaddr *a, socklen_t le
 	if (err)
 		return err;
 	flow.local = f->local;
+	if (wire_addr_is_any(&f->local) && wire_addr_is_v4(&flow.remote))
+		flow.local = wire_addr_v4(0); /* a v6 socket to a mapped address */
 	flow.lport = f->port;
 	err = inst_connect(h->in, f->conn, &flow, h->now);
 	if (err)
 		return err;
 	f->kind = PD_CONN;
 	f->connecting = true;
-	turn(h);
+	pd_turn(h);
 	return -EINPROGRESS;
 }
 
@@ -506,20 +506,22 @@ static ssize_t peek(struct pd_fd *f, uint8_t *to, size_t len)
 
 ssize_t pd_read(struct pd_host *h, int fd, void *buf, size_t len, int flags)
 {
-	struct pd_fd *f = fd_get(h, fd);
+	struct pd_fd *f = pd_fd_get(h, fd);
 	ssize_t n;
 	int err;
 
 	if (!f)
 		return -EBADF;
+	if (!buf && len)
+		return -EFAULT;
 	if (f->kind != PD_CONN)
 		return -ENOTCONN;
 	n = flags & MSG_PEEK ? peek(f, buf, len)
 			     : (ssize_t)inst_recv(h->in, f->conn, buf, len, h->now);
-	turn(h);
+	pd_turn(h);
 	if (n || len == 0)
 		return n;
-	err = error_take(f);
+	err = pd_error_take(f);
 	if (err)
 		return err;
 	return reading_over(f) ? 0 : -EAGAIN;
@@ -527,7 +529,7 @@ ssize_t pd_read(struct pd_host *h, int fd, void *buf, size_t len, int flags)
 
 ssize_t pd_write(struct pd_host *h, int fd, const void *buf, size_t len, int flags)
 {
-	struct pd_fd *f = fd_get(h, fd);
+	struct pd_fd *f = pd_fd_get(h, fd);
 	unsigned int tcp_flags = (flags & MSG_MORE ? TCP_SEND_MORE : 0u) |
 				 (flags & MSG_OOB ? TCP_SEND_URGENT : 0u);
 	int64_t n;
@@ -535,9 +537,11 @@ ssize_t pd_write(struct pd_host *h, int fd, const void *buf, size_t len, int fla
 
 	if (!f)
 		return -EBADF;
+	if (!buf && len)
+		return -EFAULT;
 	if (f->kind != PD_CONN)
 		return f->kind == PD_LISTEN ? -EPIPE : -ENOTCONN;
-	err = error_take(f);
+	err = pd_error_take(f);
 	if (err)
 		return err;
 	if (f->shut_wr)
@@ -545,13 +549,13 @@ ssize_t pd_write(struct pd_host *h, int fd, const void *buf, size_t len, int fla
 	if (f->connecting && tcp_state(inst_conn_tcb(f->conn)) == TCP_ST_SYN_SENT)
 		return -EAGAIN;
 	n = inst_send(h->in, f->conn, buf, len, tcp_flags, h->now);
-	turn(h);
+	pd_turn(h);
 	return n;
 }
 
 int pd_shutdown(struct pd_host *h, int fd, int how)
 {
-	struct pd_fd *f = fd_get(h, fd);
+	struct pd_fd *f = pd_fd_get(h, fd);
 	int err = 0;
 
 	if (!f)
@@ -560,21 +564,20 @@ int pd_shutdown(struct pd_host *h, int fd, int how)
 		return -EINVAL;
 	if (f->kind != PD_CONN || tcp_state(inst_conn_tcb(f->conn)) == TCP_ST_CLOSED)
 		return -ENOTCONN;
-	if (how != SHUT_WR) {
-		tcp_shutdown_recv(inst_conn_tcb(f->conn), h->now);
-		f->shut_rd = true;
-	}
+	if (how != SHUT_WR)
+		f->shut_rd =
+			true; /* as Linux does: nobody waits any more, what comes can still be read */
 	if (how != SHUT_RD) {
 		err = inst_shutdown(h->in, f->conn, h->now);
 		f->shut_wr = true;
 	}
-	turn(h);
+	pd_turn(h);
 	return err;
 }
 
 int pd_close(struct pd_host *h, int fd)
 {
-	struct pd_fd *f = fd_get(h, fd);
+	struct pd_fd *f = pd_fd_get(h, fd);
 
 	if (!f)
 		return -EBADF;
@@ -583,13 +586,13 @@ int pd_close(struct pd_host *h, int fd)
 	else
 		inst_close(h->in, f->conn, h->now);
 	f->kind = PD_FREE;
-	turn(h);
+	pd_turn(h);
 	return 0;
 }
 
 int pd_fcntl(struct pd_host *h, int fd, int cmd, long arg)
 {
-	struct pd_fd *f = fd_get(h, fd);
+	struct pd_fd *f = pd_fd_get(h, fd);
 
 	if (!f)
 		return -EBADF;
@@ -602,7 +605,7 @@ int pd_fcntl(struct pd_host *h, int fd, int cmd, long arg)
 
 int pd_ioctl(struct pd_host *h, int fd, unsigned long request, int *arg)
 {
-	struct pd_fd *f = fd_get(h, fd);
+	struct pd_fd *f = pd_fd_get(h, fd);
 
 	if (!f)
 		return -EBADF;
@@ -616,104 +619,13 @@ int pd_ioctl(struct pd_host *h, int fd, unsigned long request, int *arg)
 	}
 }
 
-/* ---- options */
+/* ---- readiness */
 
-static const struct {
-	int level, name;
-	enum tcp_opt opt;
-} options[] = {
-	{ IPPROTO_TCP, TCP_NODELAY, TCP_OPT_SET_NODELAY },
-	{ IPPROTO_TCP, TCP_CORK, TCP_OPT_SET_CORK },
-	{ IPPROTO_TCP, TCP_QUICKACK, TCP_OPT_SET_QUICKACK },
-	{ IPPROTO_TCP, TCP_KEEPIDLE, TCP_OPT_SET_KEEPIDLE_S },
-	{ IPPROTO_TCP, TCP_KEEPINTVL, TCP_OPT_SET_KEEPINTVL_S },
-	{ IPPROTO_TCP, TCP_KEEPCNT, TCP_OPT_SET_KEEPCNT },
-	{ IPPROTO_TCP, TCP_USER_TIMEOUT, TCP_OPT_SET_USER_TIMEOUT_MS },
-	{ IPPROTO_TCP, TCP_MAXSEG, TCP_OPT_SET_MAXSEG },
-	{ IPPROTO_TCP, TCP_SYNCNT, TCP_OPT_SET_SYNCNT },
-	{ IPPROTO_TCP, TCP_LINGER2, TCP_OPT_SET_LINGER2_S },
-	{ SOL_SOCKET, SO_KEEPALIVE, TCP_OPT_SET_KEEPALIVE },
-	{ SOL_SOCKET, SO_SNDBUF, TCP_OPT_SET_SNDBUF },
-	{ SOL_SOCKET, SO_RCVBUF, TCP_OPT_SET_RCVBUF },
-};
-
-int pd_setsockopt(struct pd_host *h, int fd, int level, int name, const void *v, socklen_t len)
+static bool writable(const struct pd_fd *f)
 {
-	struct pd_fd *f = fd_get(h, fd);
-	int value, err;
+	const struct tcb *t = inst_conn_tcb(f->conn);
 
-	if (!f)
-		return -EBADF;
-	if (len < sizeof(int))
-		return -EINVAL;
-	memcpy(&value, v, sizeof(value));
-	for (size_t i = 0; i < BASE_ARRAY_SIZE(options); i++) {
-		if (options[i].level != level || options[i].name != name)
-			continue;
-		if (f->kind == PD_LISTEN)
-			return 0;
-		err = tcp_opt_set(inst_conn_tcb(f->conn), options[i].opt, (uint32_t)value, h->now);
-		inst_conn_kick(h->in, f->conn);
-		turn(h);
-		return err;
-	}
-	/* Options of the socket layer that change nothing here. */
-	if (level == SOL_SOCKET &&
-	    (name == SO_REUSEADDR || name == SO_REUSEPORT || name == SO_LINGER))
-		return 0;
-	return -ENOPROTOOPT;
-}
-
-static void int_put(int value, void *v, socklen_t *len)
-{
-	*len = BASE_MIN(*len, (socklen_t)sizeof(value));
-	memcpy(v, &value, *len);
-}
-
-static void tcp_info_put(struct pd_fd *f, void *v, socklen_t *len)
-{
-	struct tcp_info_rec r;
-	struct tcp_info i = { 0 };
-
-	tcp_info(inst_conn_tcb(f->conn), &r);
-	i.tcpi_state = (uint8_t[]){ 7, 2, 3, 1, 4, 5, 8, 11, 9, 6 }[r.state];
-	i.tcpi_backoff = r.backoff;
-	i.tcpi_rto = r.rto_us;
-	i.tcpi_rtt = r.srtt_us;
-	i.tcpi_rttvar = r.rttvar_us;
-	i.tcpi_snd_mss = r.mss;
-	i.tcpi_rcv_mss = r.rcv_mss;
-	i.tcpi_snd_cwnd = r.mss ? r.cwnd / r.mss : 0;
-	i.tcpi_snd_ssthresh = r.mss && r.ssthresh != UINT32_MAX ? r.ssthresh / r.mss : INT32_MAX;
-	i.tcpi_unacked = r.mss ? (r.unacked - r.unsent + r.mss - 1) / r.mss : 0;
-	i.tcpi_total_retrans = r.retransmits;
-	*len = BASE_MIN(*len, (socklen_t)sizeof(i));
-	memcpy(v, &i, *len);
-}
-
-int pd_getsockopt(struct pd_host *h, int fd, int level, int name, void *v, socklen_t *len)
-{
-	struct pd_fd *f = fd_get(h, fd);
-
-	if (!f)
-		return -EBADF;
-	if (level == SOL_SOCKET && name == SO_ERROR) {
-		int_put(f->kind == PD_LISTEN ? 0 : -error_take(f), v, len);
-		return 0;
-	}
-	if (f->kind == PD_LISTEN)
-		return -ENOPROTOOPT;
-	if (level == IPPROTO_TCP && name == TCP_INFO) {
-		tcp_info_put(f, v, len);
-		return 0;
-	}
-	for (size_t i = 0; i < BASE_ARRAY_SIZE(options); i++) {
-		if (options[i].level != level || options[i].name != name)
-			continue;
-		int_put((int)tcp_opt_get(inst_conn_tcb(f->conn), options[i].opt), v, len);
-		return 0;
-	}
-	return -ENOPROTOOPT;
+	return tcp_send_space(t) && (!f->lowat || tcp_unsent(t) < f->lowat);
 }
 
 static short ready(struct pd_host *h, struct pd_fd *f)
@@ -730,7 +642,7 @@ static short ready(struct pd_host *h, struct pd_fd *f)
 		    (f->kind == PD_CONN ? POLLIN | POLLRDNORM | POLLRDHUP : 0);
 	else if (tcp_state(t) == TCP_ST_SYN_SENT)
 		return 0;
-	else if (f->shut_wr || tcp_send_space(t))
+	else if (f->shut_wr || writable(f))
 		r |= POLLOUT | POLLWRNORM;
 	if (tcp_readable(t) || tcp_eof(t))
 		r |= POLLIN | POLLRDNORM;
@@ -748,7 +660,7 @@ int pd_poll(struct pd_host *h, struct pollfd *fds, unsigned int n)
 	int count = 0;
 
 	for (unsigned int i = 0; i < n; i++) {
-		struct pd_fd *f = fd_get(h, fds[i].fd);
+		struct pd_fd *f = pd_fd_get(h, fds[i].fd);
 
 		fds[i].revents = f ? ready(h, f) & (short)(fds[i].events | POLLERR | POLLHUP)
 				   : POLLNVAL;
@@ -757,9 +669,16 @@ int pd_poll(struct pd_host *h, struct pollfd *fds, unsigned int n)
 	return count;
 }
 
+uint32_t pd_edges(struct pd_host *h, int fd)
+{
+	struct pd_fd *f = pd_fd_get(h, fd);
+
+	return f ? f->edges : 0;
+}
+
 bool pd_info(struct pd_host *h, int fd, struct tcp_info_rec *info)
 {
-	struct pd_fd *f = fd_get(h, fd);
+	struct pd_fd *f = pd_fd_get(h, fd);
 
 	if (!f || f->kind != PD_CONN)
 		return false;

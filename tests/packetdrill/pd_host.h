@@ -76,6 +76,9 @@ int pd_poll(struct pd_host *h, struct pollfd *fds, unsigned int n);
 /** pd_nonblocking() - Return: true when @fd's calls must not wait. */
 bool pd_nonblocking(const struct pd_host *h, int fd);
 
+/** pd_edges() - Return: how often something has happened on @fd, for edge-triggered waits. */
+uint32_t pd_edges(struct pd_host *h, int fd);
+
 /** pd_info() - Return: true and *@info for a connection. */
 bool pd_info(struct pd_host *h, int fd, struct tcp_info_rec *info);
 

@@ -1,22 +1,27 @@
 /* pd_so.c - a host for the packetdrill tool: packetdrill --so_filename=libztcp_packetdrill.so
  * --so_flags='cc=reno' SCRIPT
  *
- * Time is virtual: it moves in usleep(), and in netdev_receive() up to the next packet. One lock
+ * Time is virtual: it moves in usleep(), in netdev_receive() up to the next packet, and by a
+ * microsecond whenever it is asked for, as the tool spins until its time has come. One lock
  * covers the host; a call that has to wait sleeps on a condition that every packet and every move
  * of the clock signals.
  */
 #include "pd_so.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "pd_host.h"
 
+#define FD_BASE     500
 #define EPOLLS      4
 #define EPOLL_FDS   16
 #define EPOLL_FIRST 1000
@@ -24,15 +29,21 @@
 
 struct epoll {
 	bool used;
-	struct {
-		int fd; /* 0: free */
+	struct watch {
+		int fd;         /* 0: free */
+		uint32_t edges; /* when it was last told */
+		bool told;
 		struct epoll_event ev;
 	} watched[EPOLL_FDS];
 };
 
 struct so {
 	pthread_mutex_t lock;
-	pthread_cond_t moved;
+	pthread_cond_t moved, settled;
+	pthread_t waiter; /* the tool has one thread for calls that wait */
+	bool waiting;     /* it is in such a call */
+	bool looking;     /* something has moved, and it has not looked yet */
+	bool returned;    /* it has its answer: the clock stands still until it could take it */
 	struct pd_host *host;
 	struct epoll epolls[EPOLLS];
 };
@@ -45,10 +56,27 @@ static struct so *enter(pd_self self)
 	return s;
 }
 
+/* Let a call that waits see what has moved before anything else moves. */
+static void settle(struct so *s)
+{
+	if (!s->waiting)
+		return;
+	if (pthread_equal(s->waiter, pthread_self())) {
+		s->waiting = s->looking = false;
+		s->returned = true;
+		pthread_cond_broadcast(&s->settled);
+		return;
+	}
+	s->looking = true;
+	pthread_cond_broadcast(&s->moved);
+	while (s->looking)
+		pthread_cond_wait(&s->settled, &s->lock);
+}
+
 /* Return: @rc as a system call does. */
 static ssize_t leave(struct so *s, ssize_t rc)
 {
-	pthread_cond_broadcast(&s->moved);
+	settle(s);
 	pthread_mutex_unlock(&s->lock);
 	if (rc >= 0)
 		return rc;
@@ -58,7 +86,24 @@ static ssize_t leave(struct so *s, ssize_t rc)
 
 static void wait_move(struct so *s)
 {
-	pthread_cond_wait(&s->moved, &s->lock);
+	s->waiter = pthread_self();
+	s->waiting = true;
+	s->looking = false;
+	pthread_cond_broadcast(&s->settled);
+	while (!s->looking)
+		pthread_cond_wait(&s->moved, &s->lock);
+}
+
+/* The tool closes descriptors by the kernel's close() too: each number of ours is taken there. */
+static int number_taken(int fd)
+{
+	int null = fd < 0 ? -1 : open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null >= 0 && null != fd) {
+		dup2(null, fd);
+		close(null);
+	}
+	return fd;
 }
 
 static void so_free(pd_self self)
@@ -73,7 +118,7 @@ static int so_socket(pd_self self, int domain, int type, int protocol)
 {
 	struct so *s = enter(self);
 
-	return (int)leave(s, pd_socket(s->host, domain, type, protocol));
+	return (int)leave(s, number_taken(pd_socket(s->host, domain, type, protocol)));
 }
 
 static int so_bind(pd_self self, int fd, const struct sockaddr *a, socklen_t len)
@@ -97,7 +142,7 @@ static int so_accept(pd_self self, int fd, struct sockaddr *a, socklen_t *len)
 
 	while ((rc = pd_accept(s->host, fd, a, len)) == -EAGAIN && !pd_nonblocking(s->host, fd))
 		wait_move(s);
-	return (int)leave(s, rc);
+	return (int)leave(s, number_taken(rc));
 }
 
 static int so_connect(pd_self self, int fd, const struct sockaddr *a, socklen_t len)
@@ -106,7 +151,6 @@ static int so_connect(pd_self self, int fd, const struct sockaddr *a, socklen_t 
 	int rc = pd_connect(s->host, fd, a, len);
 
 	while ((rc == -EINPROGRESS || rc == -EALREADY) && !pd_nonblocking(s->host, fd)) {
-		pthread_cond_broadcast(&s->moved);
 		wait_move(s);
 		rc = pd_connect(s->host, fd, a, len);
 	}
@@ -254,6 +298,8 @@ static int so_close(pd_self self, int fd)
 {
 	struct so *s = enter(self);
 
+	if (fd >= FD_BASE)
+		close(fd);
 	if (fd >= EPOLL_FIRST && fd < EPOLL_FIRST + EPOLLS) {
 		s->epolls[fd - EPOLL_FIRST].used = false;
 		return (int)leave(s, 0);
@@ -332,6 +378,12 @@ static int so_usleep(pd_self self, useconds_t usec)
 {
 	struct so *s = enter(self);
 
+	if (s->returned) { /* the tool notes when a call returned, in real time after it has */
+		s->returned = false;
+		pthread_mutex_unlock(&s->lock);
+		usleep(2000);
+		pthread_mutex_lock(&s->lock);
+	}
 	pd_advance(s->host, pd_now(s->host) + ztime_us(usec), false);
 	return (int)leave(s, 0);
 }
@@ -339,9 +391,11 @@ static int so_usleep(pd_self self, useconds_t usec)
 static int so_gettimeofday(pd_self self, struct timeval *tv, struct timezone *tz)
 {
 	struct so *s = enter(self);
-	ztime_t us = pd_now(s->host) / ZTIME_US;
+	ztime_t us;
 
 	(void)tz;
+	pd_advance(s->host, pd_now(s->host) + ZTIME_US, false);
+	us = pd_now(s->host) / ZTIME_US;
 	tv->tv_sec = us / 1000000;
 	tv->tv_usec = us % 1000000;
 	return (int)leave(s, 0);
@@ -356,7 +410,7 @@ static int so_epoll_create(pd_self self, int size)
 			continue;
 		memset(&s->epolls[i], 0, sizeof(s->epolls[i]));
 		s->epolls[i].used = true;
-		return (int)leave(s, EPOLL_FIRST + i);
+		return (int)leave(s, number_taken(EPOLL_FIRST + i));
 	}
 	return (int)leave(s, size > 0 ? -EMFILE : -EINVAL);
 }
@@ -386,6 +440,7 @@ static int epoll_change(struct epoll *e, int op, int fd, const struct epoll_even
 	e->watched[at].fd = op == EPOLL_CTL_DEL ? 0 : fd;
 	if (op != EPOLL_CTL_DEL)
 		e->watched[at].ev = *ev;
+	e->watched[at].told = false;
 	return 0;
 }
 
@@ -397,19 +452,30 @@ static int so_epoll_ctl(pd_self self, int epfd, int op, int fd, struct epoll_eve
 	return (int)leave(s, e ? epoll_change(e, op, fd, ev) : -EBADF);
 }
 
-/* EPOLLIN and its like have the values of POLLIN and its like. Level triggered. */
+/* Edge triggered: nothing has happened since it was told. */
+static bool watch_quiet(struct so *s, struct watch *w)
+{
+	uint32_t edges = pd_edges(s->host, w->fd);
+	bool quiet = w->ev.events & EPOLLET && w->told && w->edges == edges;
+
+	w->told = true;
+	w->edges = edges;
+	return quiet;
+}
+
+/* EPOLLIN and its like have the values of POLLIN and its like. */
 static int epoll_collect(struct so *s, struct epoll *e, struct epoll_event *out, int max)
 {
 	int n = 0;
 
 	for (int i = 0; i < EPOLL_FDS && n < max; i++) {
-		struct pollfd p = { .fd = e->watched[i].fd,
-				    .events = (short)e->watched[i].ev.events };
+		struct watch *w = &e->watched[i];
+		struct pollfd p = { .fd = w->fd, .events = (short)w->ev.events };
 
-		if (p.fd && pd_poll(s->host, &p, 1) && !(p.revents & POLLNVAL)) {
-			out[n] = e->watched[i].ev;
-			out[n++].events = (unsigned short)p.revents;
-		}
+		if (!p.fd || !pd_poll(s->host, &p, 1) || p.revents & POLLNVAL || watch_quiet(s, w))
+			continue;
+		out[n] = w->ev;
+		out[n++].events = (unsigned short)p.revents;
 	}
 	return n;
 }
@@ -448,19 +514,36 @@ static ssize_t so_splice(pd_self self, int in, loff_t *in_at, int out, loff_t *o
 	return so_pipe(self, NULL);
 }
 
+/*
+ * Scripts with code of their own make the tool ask the kernel for TCP_INFO. Where this object is preloaded,
+ * the question comes here.
+ */
+static struct so *asked;
+
+__attribute__((visibility("default"))) int getsockopt(int fd, int level, int name, void *v,
+						      socklen_t *len)
+{
+	if (asked && fd >= FD_BASE)
+		return so_getsockopt(asked, fd, level, name, v, len);
+	return (int)syscall(SYS_getsockopt, fd, level, name, v, len);
+}
+
 __attribute__((visibility("default"))) void packetdrill_interface_init(
 	const char *flags, struct packetdrill_interface *ifc)
 {
 	struct so *s = calloc(1, sizeof(*s));
-	char bad[64];
+	char bad[64], settings[512];
 
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->moved, NULL);
-	s->host = pd_host_new(flags, bad);
+	pthread_cond_init(&s->settled, NULL);
+	snprintf(settings, sizeof(settings), "fd_base=%d %s", FD_BASE, flags ? flags : "");
+	s->host = pd_host_new(settings, bad);
 	if (!s->host) {
 		fprintf(stderr, "ztcp packetdrill: setting '%s' is not known\n", bad);
 		exit(2);
 	}
+	asked = s;
 	*ifc = (struct packetdrill_interface){
 		.userdata = s,
 		.free = so_free,

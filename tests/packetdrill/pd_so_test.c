@@ -49,7 +49,7 @@ static const char *receive(struct pd_tcp *t, long long *usecs)
 
 static void *acceptor(void *arg)
 {
-	*(int *)arg = ifc.accept(ifc.userdata, 3, NULL, NULL);
+	*(int *)arg = ifc.accept(ifc.userdata, 503, NULL, NULL);
 	return NULL;
 }
 
@@ -60,16 +60,16 @@ static int handshake(int *fd)
 	struct pd_tcp t;
 	long long at;
 
-	CHECK(ifc.socket(ifc.userdata, AF_INET, SOCK_STREAM, IPPROTO_TCP) == 3);
-	CHECK(ifc.bind(ifc.userdata, 3, (void *)&a, sizeof(a)) == 0);
-	CHECK(ifc.listen(ifc.userdata, 3, 5) == 0);
+	CHECK(ifc.socket(ifc.userdata, AF_INET, SOCK_STREAM, IPPROTO_TCP) == 503);
+	CHECK(ifc.bind(ifc.userdata, 503, (void *)&a, sizeof(a)) == 0);
+	CHECK(ifc.listen(ifc.userdata, 503, 5) == 0);
 	/* accept() waits in a thread of its own, as in the tool. */
 	CHECK(pthread_create(&thread, NULL, acceptor, fd) == 0);
 	send_segment(TCP_SYN, 0, 0, 0);
 	CHECK(receive(&t, &at) == NULL && t.seg.flags == (TCP_SYN | TCP_ACK) && t.seg.ack == 1);
 	send_segment(TCP_ACK, 1, 1, 0);
 	pthread_join(thread, NULL);
-	CHECK(*fd == 4);
+	CHECK(*fd == 504);
 	return 0;
 }
 
