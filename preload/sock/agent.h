@@ -1,7 +1,8 @@
 /* agent.h - the selector's verdict on a connection, and ztcpd's introduction to the process of its other end
  *
  * Needed where two processes cannot find and check each other by themselves: different users, different network
- * namespaces, addresses rewritten between them. Called by lift.c alone, under its lock, signals blocked; nothing waits.
+ * namespaces, addresses rewritten between them. Called by lift.c, under its lock, signals blocked; nothing but
+ * agent_greet() waits.
  * Without selector or daemon nothing here does more than one system call a connection.
  */
 #ifndef SOCK_AGENT_H
@@ -9,6 +10,14 @@
 
 #include "preload/sock/sock.h"
 #include "shm/verdict.h"
+
+/**
+ * agent_greet() - let the selector know what kind of process this is, before its first connection
+ *
+ * Once a process, at its first socket. A kind that the selector has never met is looked up by ztcpd; until then the
+ * process's connections stay on the kernel, so this waits for it, two milliseconds at most.
+ */
+void agent_greet(void);
 
 /**
  * agent_verdict() - what the selector says of a socket

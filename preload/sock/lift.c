@@ -381,6 +381,10 @@ static enum reason prepare(struct sock *s, struct shm_end *local, struct shm_end
 	if (diag_ends(s->fd, local, remote) < 0)
 		return REASON_CLOSED_EARLY;
 	asked = agent_verdict(s->fd, &v);
+	if (asked && v.flags & VERDICT_PENDING) {
+		again_doubled(s);
+		return REASON_WARMING;
+	}
 	reason = asked ? judged(v.verdict, v.paths, v.threshold, &calls) : REASON_NONE;
 	/* a file of the user's own may forbid more, but allows nothing */
 	if (reason == REASON_NONE && (!asked || conf.policy_own))

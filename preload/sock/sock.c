@@ -1,6 +1,7 @@
 /* sock.c - the table of sockets, their birth and their end */
 #include "preload/sock/sock.h"
 
+#include "preload/sock/agent.h"
 #include "preload/sock/conf.h"
 #include "preload/sock/ep.h"
 #include "preload/sock/explain.h"
@@ -159,6 +160,7 @@ struct sock *sock_open(int fd)
 
 	if ((unsigned)fd >= SOCK_TABLE || conf.off)
 		return NULL;
+	agent_greet();
 	if (sock_of(fd))
 		sock_close(fd); /* closed behind our back */
 	s = sock_alloc();
