@@ -42,7 +42,7 @@ static bool kernel_only(int level, int name)
 
 void opt_before_set(struct sock *s, int level, int name)
 {
-	if (s->row && kernel_only(level, name))
+	if (s->conn && kernel_only(level, name))
 		span_release(s, REASON_OPTION_SOCKET, OPT_RELEASE_MS);
 }
 
@@ -59,7 +59,12 @@ static uint32_t timeout_us(const void *val, socklen_t len)
 
 void opt_after_set(struct sock *s, int level, int name, const void *val, socklen_t len)
 {
-	if (!s->row || level != SOL_SOCKET)
+	if (!s->row)
+		return;
+	/* one that was not lifted stays so only if the kernel took the option: TCP_ULP, say, is often just tried */
+	if (!s->pinned && kernel_only(level, name))
+		span_release(s, REASON_OPTION_SOCKET, OPT_RELEASE_MS);
+	if (level != SOL_SOCKET)
 		return;
 	if (name == SO_RCVTIMEO)
 		s->row->rcvtimeo_us = timeout_us(val, len);

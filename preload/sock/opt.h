@@ -7,7 +7,7 @@
 
 #include "preload/sock/sock.h"
 
-/* A setsockopt(2) on @s succeeded, or is about to change what only the kernel serves. */
+/* A setsockopt(2) on @s is about to be made, and was taken: what only the kernel serves lowers it for good. */
 void opt_before_set(struct sock *s, int level, int name);
 void opt_after_set(struct sock *s, int level, int name, const void *val, socklen_t len);
 
