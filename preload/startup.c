@@ -8,6 +8,7 @@
 #include "preload/sock/diag.h"
 #include "preload/sock/ep.h"
 #include "preload/sock/explain.h"
+#include "preload/sock/hold.h"
 #include "preload/sock/lift.h"
 #include "preload/sock/thread.h"
 
@@ -39,8 +40,8 @@ static void after_fork_in_child(void)
 	call_pid = (int)sys(SYS_getpid);
 	thread_forked();   /* a new thread id, before any lock is taken */
 	shm_self_forked(); /* an arena of its own for what it will lift */
-	lift_forked(); /* no session with ztcpd */
-	sock_forked(); /* a table of its own for what it will open */
+	lift_forked();     /* no session with ztcpd */
+	sock_forked();     /* a table of its own for what it will open */
 	diag_forked();
 	ep_forked(); /* sets that are shared with the parent become its own on first use */
 }
@@ -82,7 +83,7 @@ __attribute__((constructor)) static void startup(void)
 
 	real_init();                     /* libc's functions, before anything may call one */
 	call_pid = (int)sys(SYS_getpid); /* whose state this is */
-	thread_init();                   /* a key for the ends of threads */
+	thread_init(hold_thread_end);    /* a key for the ends of threads */
 	conf_init();                     /* options, policy */
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 	if (only && strcmp(only, "1") == 0)

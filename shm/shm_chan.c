@@ -332,8 +332,19 @@ static int say_hello(struct shm_peer *peer)
 	return chan_send(peer, &hello, shm_self.arena[peer->arena].fd);
 }
 
+static void pending_forget(const struct shm_peer *p)
+{
+	struct chan_state *st = chan.state;
+
+	for (unsigned i = 0; st && i < st->pending_count; i++) {
+		if (st->pending[(st->pending_first + i) % CHAN_PENDING].from == p)
+			st->pending[(st->pending_first + i) % CHAN_PENDING].from = NULL;
+	}
+}
+
 static void peer_close(struct shm_peer *p)
 {
+	pending_forget(p); /* the slot may be another's before its turn comes */
 	/* a forked child may hold the socket too: closing ours does not take it out */
 	if (p->sock >= 0 && !p->shared)
 		sys(SYS_epoll_ctl, chan.epoll, EPOLL_CTL_DEL, p->sock, 0);
@@ -677,7 +688,7 @@ static bool chan_poll(struct shm_msg *msg, struct shm_peer **from)
 		st->pending_count--;
 		*msg = st->pending[i].msg;
 		*from = st->pending[i].from;
-		if (!(*from)->gone)
+		if (*from)
 			return true;
 	}
 	while (budget-- && sys(SYS_epoll_pwait, chan.epoll, &ev, 1, 0, 0, 8) == 1) {

@@ -203,7 +203,7 @@ static inline int shm_ring_peek(const struct shm_view *peer, uint64_t head, stru
 
 static inline uint64_t shm_ring_pair(const _Atomic uint32_t *first)
 {
-	return *(const volatile uint64_t *)first;
+	return __atomic_load_n((const uint64_t *)first, __ATOMIC_RELAXED);
 }
 
 /* Remember the ring that serves the bytes at @head, if there are some and no other ring is announced. */

@@ -41,7 +41,7 @@ struct stats_row {
 	uint8_t tx_path, rx_path;           /* 0 kernel, 1 shm */
 	uint8_t spare[3];
 	_Atomic uint32_t flags; /* STATS_* */
-	uint32_t ops;           /* calls that moved bytes on the kernel path */
+	_Atomic uint32_t ops;   /* calls that moved bytes on the kernel path */
 	uint32_t spare2[2];
 	uint32_t conn; /* offset / 64 in the arena, 0: none */
 	uint32_t pid;  /* owner of that arena */

@@ -6,6 +6,7 @@
 #include "preload/sock/io.h"
 
 #include "preload/real.h"
+#include "preload/sock/hold.h"
 #include "preload/sock/io_priv.h"
 #include "preload/sock/lift.h"
 #include "preload/sock/span.h"
@@ -34,93 +35,102 @@ ssize_t io_real(const struct io_req *r)
 	return -1;
 }
 
-void io_hold_begin(struct sock *s, struct io_hold *h)
+/* One more call on the kernel path has moved bytes. */
+static bool lift_is_due(struct sock *s)
 {
-	struct thread *t = &thread_self;
+	uint32_t ops = atomic_load_explicit(&s->row->ops, memory_order_relaxed) + 1;
 
-	if (t->held && (void *)h > t->held_frame) {
-		struct sock *left = t->held;
-
-		t->held = NULL;
-		sock_put(left);
-	}
-	h->outer = t->held;
-	h->frame = t->held_frame;
-	sock_get(s);
-	t->held = s;
-	t->held_frame = h;
+	atomic_store_explicit(&s->row->ops, ops, memory_order_relaxed);
+	return ops >= atomic_load_explicit(&s->next_try, memory_order_relaxed) && !s->dead;
 }
 
-void io_hold_end(struct sock *s, const struct io_hold *h)
+/* The sock is still counted in: nothing of it goes away before hold_end(). */
+void io_kernel_leave(struct sock *s, unsigned mark)
 {
-	struct thread *t = &thread_self;
-	int saved = errno;
+	int saved;
 
-	t->held = h->outer;
-	t->held_frame = h->frame;
+	if (likely(!lift_is_due(s))) {
+		hold_end(mark);
+		return;
+	}
+	saved = errno;
+	sock_get(s);
+	hold_end(mark);
+	lift_step(s);
 	sock_put(s);
 	errno = saved;
 }
 
-static void io_kernel_leave(struct sock *s, _Atomic uint32_t *busy)
+/* Offsets of a settled connection are for the statistics alone. */
+static void count_settled(struct sock *s, const struct io_req *r, _Atomic uint64_t *off, ssize_t n)
 {
-	int saved = errno;
+	if (n > 0 && sock_of(r->fd) == s && !(io_flags(r) & (MSG_PEEK | MSG_ERRQUEUE)))
+		atomic_store_explicit(off,
+				      atomic_load_explicit(off, memory_order_relaxed) + (uint64_t)n,
+				      memory_order_relaxed);
+}
 
-	if (likely(++s->row->ops < s->next_try || s->dead)) {
-		sock_leave(s, busy);
-	} else {
-		sock_get(s);
-		sock_leave(s, busy);
-		lift_step(s);
-		sock_put(s);
+struct stats_row *io_kernel_enter(struct sock *s, int fd, _Atomic uint32_t *busy)
+{
+	unsigned mark = hold_mark();
+
+	if (unlikely(!hold_begin(s, busy))) {
+		sock_settle(s, REASON_NO_MEMORY);
+		return NULL;
 	}
-	errno = saved;
+	if (unlikely(sock_of(fd) != s)) { /* pairs with sock_end_here() */
+		hold_end(mark);
+		return NULL;
+	}
+	return s->row;
 }
 
 ssize_t io_recv_kernel(struct sock *s, const struct io_req *r)
 {
 	struct stats_row *row = s->row;
+	unsigned mark = hold_mark();
 	ssize_t n;
 
-	if (s->stage == SOCK_SETTLED) {
+	if (s->stage == SOCK_SETTLED && row) {
 		n = io_real(r);
-		if (n > 0 && sock_of(r->fd) == s && !(io_flags(r) & (MSG_PEEK | MSG_ERRQUEUE)))
-			atomic_store_explicit(&row->rx_off, row->rx_off + (uint64_t)n,
-					      memory_order_relaxed);
+		count_settled(s, r, &row->rx_off, n);
 		return n;
 	}
-	atomic_fetch_add(&s->rx_busy, 1); /* pairs with attach() */
+	row = io_kernel_enter(s, r->fd, &s->rx_busy);
+	if (!row)
+		return io_real(r);
 	if (atomic_load(&row->flags) & STATS_ATTACHED) {
-		sock_leave(s, &s->rx_busy);
+		hold_end(mark);
 		return IO_MOVED_ON;
 	}
 	n = io_real(r);
 	if (n > 0 && !(io_flags(r) & (MSG_PEEK | MSG_ERRQUEUE)))
 		atomic_fetch_add(&row->rx_off, (uint64_t)n);
-	io_kernel_leave(s, &s->rx_busy);
+	io_kernel_leave(s, mark);
 	return n;
 }
 
 ssize_t io_send_kernel(struct sock *s, const struct io_req *r)
 {
 	struct stats_row *row = s->row;
+	unsigned mark = hold_mark();
 	ssize_t n;
 
-	if (s->stage == SOCK_SETTLED) {
+	if (s->stage == SOCK_SETTLED && row) {
 		n = io_real(r);
-		if (n > 0 && sock_of(r->fd) == s)
-			atomic_store_explicit(&row->tx_off, row->tx_off + (uint64_t)n,
-					      memory_order_relaxed);
+		count_settled(s, r, &row->tx_off, n);
 		return n;
 	}
-	atomic_fetch_add(&s->tx_busy, 1); /* pairs with tx_claim() */
+	row = io_kernel_enter(s, r->fd, &s->tx_busy);
+	if (!row)
+		return io_real(r);
 	if (s->conn && (s->conn->tx.path == SHM_PATH_RING || s->conn->tx.recalled)) {
-		sock_leave(s, &s->tx_busy);
+		hold_end(mark);
 		return IO_MOVED_ON;
 	}
 	n = io_real(r);
 	if (n > 0)
 		atomic_fetch_add(&row->tx_off, (uint64_t)n);
-	io_kernel_leave(s, &s->tx_busy);
+	io_kernel_leave(s, mark);
 	return n;
 }

@@ -53,6 +53,9 @@ enum { IO_NOT_SIMPLE = -4097 };
 ssize_t io_read(struct sock *s, int fd, void *buf, size_t n);
 ssize_t io_write(struct sock *s, int fd, const void *buf, size_t n);
 
+/* The thread has left a call on @s without returning from it: a turn that it had is over. */
+void io_abandoned(struct sock *s);
+
 /* sendfile(2) to and splice(2) from and to a followed connection. */
 ssize_t io_sendfile(struct sock *s, int out, int in, off64_t *off, size_t n);
 ssize_t io_splice_out(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off, size_t n,

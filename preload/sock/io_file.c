@@ -6,12 +6,11 @@
 #include "preload/sock/io.h"
 
 #include "preload/real.h"
-#include "preload/sock/lift.h"
+#include "preload/sock/hold.h"
+#include "preload/sock/io_priv.h"
 #include "preload/sock/span.h"
-#include "preload/sock/thread.h"
 #include "preload/sock/wait.h"
 
-#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/stat.h>
@@ -25,22 +24,18 @@ static ssize_t file_fail(long err)
 }
 
 /* A call that only the kernel serves, counted so that a later lift knows the offset. */
-static ssize_t counted(struct sock *s, ssize_t n, _Atomic uint64_t *off, _Atomic uint32_t *busy)
+static ssize_t counted(struct sock *s, ssize_t n, _Atomic uint64_t *off, unsigned mark)
 {
-	int saved = errno;
-
 	if (n > 0)
 		atomic_fetch_add(off, (uint64_t)n);
-	if (s->stage < SOCK_ATTACHED && !s->dead && ++s->row->ops >= s->next_try) {
-		sock_get(s);
-		sock_leave(s, busy);
-		lift_step(s);
-		sock_put(s);
-	} else {
-		sock_leave(s, busy);
-	}
-	errno = saved;
+	io_kernel_leave(s, mark);
 	return n;
+}
+
+/* Whether what is sent now must not go to the kernel. */
+static bool sends_elsewhere(const struct sock *s)
+{
+	return s->conn && (s->conn->tx.path == SHM_PATH_RING || s->conn->tx.recalled);
 }
 
 static bool is_regular(int fd)
@@ -109,14 +104,18 @@ static ssize_t sendfile_piece(struct sock *s, int out, int in, off64_t *off, siz
 
 static ssize_t sendfile_kernel(struct sock *s, int out, int in, off64_t *off, size_t n)
 {
-	if (s->stage == SOCK_SETTLED || !s->row)
+	struct stats_row *row = NULL;
+	unsigned mark = hold_mark();
+
+	if (s->stage != SOCK_SETTLED && s->row)
+		row = io_kernel_enter(s, out, &s->tx_busy);
+	if (!row)
 		return real.sendfile64(out, in, off, n);
-	atomic_fetch_add(&s->tx_busy, 1);
-	if (s->conn && (s->conn->tx.path == SHM_PATH_RING || s->conn->tx.recalled)) {
-		sock_leave(s, &s->tx_busy);
+	if (sends_elsewhere(s)) {
+		hold_end(mark);
 		return -ESTALE;
 	}
-	return counted(s, real.sendfile64(out, in, off, n), &s->row->tx_off, &s->tx_busy);
+	return counted(s, real.sendfile64(out, in, off, n), &row->tx_off, mark);
 }
 
 static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, size_t n)
@@ -164,6 +163,7 @@ static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, 
 
 ssize_t io_sendfile(struct sock *s, int out, int in, off64_t *off, size_t n)
 {
+	unsigned mark = hold_mark();
 	ssize_t got;
 
 	if (!s->conn || !n || (off && (uintptr_t)off < 4096)) {
@@ -171,30 +171,39 @@ ssize_t io_sendfile(struct sock *s, int out, int in, off64_t *off, size_t n)
 		if (got != -ESTALE)
 			return got;
 	}
-	sock_get(s);
+	hold_begin(s, &s->users);
 	if (!is_regular(in)) {
 		span_lower(s, REASON_OPTION_SOCKET);
 		got = sendfile_kernel(s, out, in, off, n);
 	} else {
 		got = sendfile_attached(s, out, in, off, n);
 	}
-	sock_put(s);
+	hold_end(mark);
 	return got == -ESTALE ? file_fail(-EAGAIN) : got;
 }
 
 ssize_t io_splice_out(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off, size_t n,
 		      unsigned flags)
 {
+	struct stats_row *row;
+	unsigned mark = hold_mark();
+
 	if (!s->row || s->stage == SOCK_SETTLED)
 		return real.splice(in, in_off, out, out_off, n, flags);
-	if (s->conn) {
-		span_lower(s, REASON_OPTION_SOCKET);
-		if (!span_flush(s))
-			return file_fail(-EAGAIN);
+	for (;;) {
+		if (s->conn) {
+			span_lower(s, REASON_OPTION_SOCKET);
+			if (!span_flush(s))
+				return file_fail(-EAGAIN);
+		}
+		row = io_kernel_enter(s, out, &s->tx_busy);
+		if (!row)
+			return real.splice(in, in_off, out, out_off, n, flags);
+		if (!sends_elsewhere(s))
+			break;
+		hold_end(mark); /* another thread has lifted it */
 	}
-	atomic_fetch_add(&s->tx_busy, 1);
-	return counted(s, real.splice(in, in_off, out, out_off, n, flags), &s->row->tx_off,
-		       &s->tx_busy);
+	return counted(s, real.splice(in, in_off, out, out_off, n, flags), &row->tx_off, mark);
 }
 
 /* What the ring holds into the pipe. Under rx.lock. Return: bytes, 0: none, -errno. */
@@ -256,21 +265,25 @@ static ssize_t splice_attached(struct sock *s, int in, off64_t *in_off, int out,
 ssize_t io_splice_in(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off, size_t n,
 		     unsigned flags)
 {
+	unsigned mark = hold_mark();
+	struct stats_row *row;
 	ssize_t got;
 
 	if (!s->row || s->stage == SOCK_SETTLED || in_off || !is_pipe(out) || !n)
 		return real.splice(in, in_off, out, out_off, n, flags);
 	if (!s->conn) {
-		atomic_fetch_add(&s->rx_busy, 1);
-		if (!(atomic_load(&s->row->flags) & STATS_ATTACHED))
+		row = io_kernel_enter(s, in, &s->rx_busy);
+		if (!row)
+			return real.splice(in, in_off, out, out_off, n, flags);
+		if (!(atomic_load(&row->flags) & STATS_ATTACHED))
 			return counted(s, real.splice(in, in_off, out, out_off, n, flags),
-				       &s->row->rx_off, &s->rx_busy);
-		sock_leave(s, &s->rx_busy);
+				       &row->rx_off, mark);
+		hold_end(mark);
 		while (!s->conn)
 			sys(SYS_sched_yield);
 	}
-	sock_get(s);
+	hold_begin(s, &s->users);
 	got = splice_attached(s, in, in_off, out, out_off, n, flags);
-	sock_put(s);
+	hold_end(mark);
 	return got;
 }

@@ -78,17 +78,17 @@ ssize_t io_real(const struct io_req *r);
 ssize_t io_recv_kernel(struct sock *s, const struct io_req *r);
 ssize_t io_send_kernel(struct sock *s, const struct io_req *r);
 
-/*
- * A call that may sleep keeps its sock. A signal handler may jump out of it, or the thread may be cancelled:
- * the hold is then found by the thread's next such call, from a frame that lies above, or by its end.
+/**
+ * io_kernel_enter() - count the thread in before a call through the kernel
+ * @busy: s->tx_busy or s->rx_busy
+ *
+ * Return: the sock's row; NULL when another thread has closed it meanwhile, or there is no memory to remember the
+ * count: the call is the kernel's alone, and nothing is to be given back.
  */
-struct io_hold {
-	struct sock *outer;
-	void *frame;
-};
+struct stats_row *io_kernel_enter(struct sock *s, int fd, _Atomic uint32_t *busy);
 
-void io_hold_begin(struct sock *s, struct io_hold *h);
-void io_hold_end(struct sock *s, const struct io_hold *h); /* keeps errno */
+/* After a call that moved bytes: give back what is held from @mark on; perhaps lift. Keeps errno. */
+void io_kernel_leave(struct sock *s, unsigned mark);
 
 /* The lock, if nobody has it and the sock is what it was. */
 static inline bool io_hot_enter(const struct sock *s, int fd, const struct shm_conn *c,

@@ -6,6 +6,7 @@
 #include "preload/sock/io.h"
 
 #include "preload/sock/chaos.h"
+#include "preload/sock/hold.h"
 #include "preload/sock/io_priv.h"
 #include "preload/sock/ready.h"
 #include "preload/sock/span.h"
@@ -232,11 +233,15 @@ static ssize_t recv_once(struct sock *s, const struct io_req *r, size_t done, in
 	}
 }
 
+static inline bool space_wanted(const struct sock *s)
+{
+	return unlikely(atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) &
+			SHM_TX_WANT_SPACE);
+}
+
 static void recv_consumed(struct sock *s)
 {
-	if (unlikely(atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) &
-		     SHM_TX_WANT_SPACE) &&
-	    shm_peer_asleep(s->peer))
+	if (space_wanted(s) && shm_peer_asleep(s->peer))
 		shm_peer_ring(s->peer,
 			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
 }
@@ -343,7 +348,7 @@ static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 
 ssize_t io_recv(struct sock *s, const struct io_req *r)
 {
-	struct io_hold h;
+	unsigned mark;
 	ssize_t n;
 
 	if (!s->row)
@@ -355,9 +360,10 @@ ssize_t io_recv(struct sock *s, const struct io_req *r)
 		while (!s->conn) /* attach() is about to set it */
 			sys(SYS_sched_yield);
 	}
-	io_hold_begin(s, &h);
+	mark = hold_mark();
+	hold_begin(s, &s->users);
 	n = sock_of(r->fd) == s ? io_recv_attached(s, r) : io_real(r);
-	io_hold_end(s, &h);
+	hold_end(mark);
 	return n;
 }
 
@@ -381,6 +387,7 @@ ssize_t io_read(struct sock *s, int fd, void *buf, size_t n)
 {
 	struct shm_conn *c = s->conn;
 	size_t got = 0;
+	bool wanted;
 
 	if (unlikely(!c || chaos_on() || !n))
 		return IO_NOT_SIMPLE;
@@ -395,9 +402,15 @@ ssize_t io_read(struct sock *s, int fd, void *buf, size_t n)
 		return IO_NOT_SIMPLE;
 	if (likely(c->rx.path == SHM_PATH_RING && !c->rx.frozen))
 		got = shm_ring_get(c, &s->view, buf, n);
+	wanted = got && space_wanted(s);
+	if (unlikely(wanted))
+		sock_get(s); /* as in io_write() */
 	shm_unlock(&c->rx.lock, true);
 	if (unlikely(!got))
 		return IO_NOT_SIMPLE;
-	recv_consumed(s);
+	if (unlikely(wanted)) {
+		recv_consumed(s);
+		sock_put(s);
+	}
 	return (ssize_t)got;
 }

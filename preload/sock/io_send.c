@@ -7,6 +7,7 @@
 
 #include "preload/real.h"
 #include "preload/sock/chaos.h"
+#include "preload/sock/hold.h"
 #include "preload/sock/io_priv.h"
 #include "preload/sock/ready.h"
 #include "preload/sock/span.h"
@@ -166,6 +167,12 @@ static void turn_give(struct sock *s)
 		sys(SYS_futex, &s->writer, FUTEX_WAKE_PRIVATE, 1, 0, 0, 0);
 }
 
+void io_abandoned(struct sock *s)
+{
+	if ((atomic_load(&s->writer) & ~TURN_AWAITED) == thread_tid())
+		turn_give(s);
+}
+
 static ssize_t send_ring(struct sock *s, const struct io_req *r, int flags)
 {
 	struct shm_conn *c = s->conn;
@@ -274,7 +281,7 @@ static ssize_t io_send_attached(struct sock *s, const struct io_req *r)
 ssize_t io_send(struct sock *s, const struct io_req *r)
 {
 	ssize_t n = IO_MOVED_ON;
-	struct io_hold h;
+	unsigned mark;
 
 	if (!s->row)
 		return io_real(r);
@@ -282,29 +289,29 @@ ssize_t io_send(struct sock *s, const struct io_req *r)
 		n = io_send_kernel(s, r);
 	if (n != IO_MOVED_ON)
 		return n;
-	io_hold_begin(s, &h);
+	mark = hold_mark();
+	hold_begin(s, &s->users);
 	n = sock_of(r->fd) == s ? io_send_attached(s, r) : io_real(r);
-	io_hold_end(s, &h);
+	hold_end(mark);
 	return n;
 }
 
 /* ---- the short way ---- */
 
-/* Published; somebody is to be woken, or looked at. */
-static __attribute__((noinline)) void write_pulse(struct sock *s)
+/* Published; somebody is to be woken, or looked at, or the kernel asked. The sock is held: given back here. */
+static __attribute__((noinline)) void write_more(struct sock *s)
 {
 	send_published(s);
-	if (span_attention(s)) {
-		sock_get(s);
+	if (span_attention(s))
 		span_attend(s);
-		sock_put(s);
-	}
+	send_check(s);
+	sock_put(s);
 }
 
 ssize_t io_write(struct sock *s, int fd, const void *buf, size_t n)
 {
 	struct shm_conn *c = s->conn;
-	bool done = false;
+	bool done = false, more;
 
 	if (unlikely(!c || chaos_on() || !n) || unlikely(!io_hot_enter(s, fd, c, &c->tx.lock)))
 		return IO_NOT_SIMPLE;
@@ -314,12 +321,15 @@ ssize_t io_write(struct sock *s, int fd, const void *buf, size_t n)
 		if (!done && shm_ring_room(c, s->view.ctl, n) >= (ssize_t)n)
 			done = shm_ring_put(c, buf, n);
 	}
+	s->streak = 0;
+	/* once the lock is given back another thread's close may end the sock: who needs it longer holds it */
+	more = done && (span_pulse(s) || thread_cycles() - c->tx.checked >= IO_CHECK_CYCLES);
+	if (unlikely(more))
+		sock_get(s);
 	shm_unlock(&c->tx.lock, true);
 	if (unlikely(!done))
 		return IO_NOT_SIMPLE;
-	s->streak = 0;
-	if (unlikely(span_pulse(s)))
-		write_pulse(s);
-	send_check(s);
+	if (unlikely(more))
+		write_more(s);
 	return (ssize_t)n;
 }

@@ -8,6 +8,7 @@
 
 #include "preload/real.h"
 #include "preload/sock/ep.h"
+#include "preload/sock/hold.h"
 #include "preload/sock/lift.h"
 #include "preload/sock/ready.h"
 #include "preload/sock/thread.h"
@@ -46,38 +47,16 @@ static struct ep *nested(int fd)
 	return e && ep_lifted(e) ? e : NULL;
 }
 
-/* A place for one more. Where there is none, the socket stays on the kernel. */
-static bool guard_room(struct pollset_guard *g)
-{
-	struct sock **more;
-	long addr;
-
-	if (g->n < g->max)
-		return true;
-	addr = sys(SYS_mmap, 0, 4 * g->max * sizeof(*more), PROT_READ | PROT_WRITE,
-		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (addr < 0 && addr > -4096)
-		return false;
-	more = (struct sock **)addr;
-	memcpy(more, g->sock, g->n * sizeof(*more));
-	if (g->sock != g->first)
-		sys(SYS_munmap, g->sock, g->max * sizeof(*more));
-	g->sock = more;
-	g->max *= 4;
-	return true;
-}
-
 static void guard_begin(struct pollset_guard *g)
 {
-	g->sock = g->first;
-	g->n = 0;
-	g->max = POLLSET_GUARDS;
+	g->mark = hold_mark();
 	g->lifted = false;
 }
 
 static void guard_one(struct pollset_guard *g, int fd)
 {
 	struct sock *s = fd >= 0 ? sock_of(fd) : NULL;
+	unsigned mark;
 
 	if (!s) {
 		g->lifted |= fd >= 0 && nested(fd);
@@ -87,19 +66,21 @@ static void guard_one(struct pollset_guard *g, int fd)
 		g->lifted |= s->conn != NULL;
 		return;
 	}
-	if (!guard_room(g)) {
+	mark = hold_mark();
+	if (!hold_begin(s, &s->rx_busy)) {
 		sock_settle(s, REASON_NO_MEMORY);
 		return;
 	}
-	atomic_fetch_add(&s->rx_busy, 1); /* pairs with attach() */
+	if (unlikely(sock_of(fd) != s)) { /* pairs with sock_end_here() */
+		hold_end(mark);
+		return;
+	}
 	if (atomic_load(&s->row->flags) & STATS_ATTACHED) {
-		sock_leave(s, &s->rx_busy);
+		hold_end(mark);
 		while (!s->conn)
 			sys(SYS_sched_yield);
 		g->lifted = true;
-		return;
 	}
-	g->sock[g->n++] = s;
 }
 
 void pollset_enter(struct pollset_guard *g, const struct pollfd *fds, nfds_t n)
@@ -111,14 +92,7 @@ void pollset_enter(struct pollset_guard *g, const struct pollfd *fds, nfds_t n)
 
 void pollset_leave(struct pollset_guard *g)
 {
-	int saved = errno;
-
-	for (unsigned i = 0; i < g->n; i++) {
-		sock_leave(g->sock[i], &g->sock[i]->rx_busy);
-	}
-	if (g->sock != g->first)
-		sys(SYS_munmap, g->sock, g->max * sizeof(*g->sock));
-	errno = saved;
+	hold_end(g->mark);
 }
 
 /* Bits of the members that memory can tell. Return: how many have some. */

@@ -1,6 +1,6 @@
 /* pollset.h - poll() and select() over sets that hold attached connections or epolls with such members
  *
- * Any thread; state lives on its stack.
+ * Any thread; state lives on its stack and among what it holds (hold.h).
  */
 #ifndef SOCK_POLLSET_H
 #define SOCK_POLLSET_H
@@ -11,16 +11,10 @@
 #include <stdint.h>
 #include <sys/select.h>
 
-enum { POLLSET_GUARDS = 64 };
-
-struct sock;
-
 /* Sockets that must not be attached while a thread sleeps on them in the kernel. */
 struct pollset_guard {
-	struct sock **sock;
-	unsigned n, max;
-	bool lifted; /* some descriptor needs us */
-	struct sock *first[POLLSET_GUARDS];
+	unsigned mark; /* hold.h */
+	bool lifted;   /* some descriptor needs us */
 };
 
 /**

@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -98,7 +99,7 @@ static struct sock *sock_alloc(void)
 		s = &pool.base[pool.used++];
 	}
 	if (s)
-		memset(s, 0, sizeof(*s));
+		memset(&s->gen, 0, sizeof(*s) - offsetof(struct sock, gen));
 	pool_leave(&g);
 	return s;
 }
@@ -441,12 +442,25 @@ void sock_leave(struct sock *s, _Atomic uint32_t *busy)
 		sock_finish_if_last(s);
 }
 
+/* Whoever came in by a descriptor that is now gone from the table has left, or is counted. */
+static void short_ways_end(struct sock *s)
+{
+	uint32_t tid = thread_tid();
+
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with hold_begin() */
+	if (!s->conn)
+		return;
+	shm_unlock(&s->conn->tx.lock, shm_lock(&s->conn->tx.lock, tid));
+	shm_unlock(&s->conn->rx.lock, shm_lock(&s->conn->rx.lock, tid));
+}
+
 /*
  * The last number in this process is gone. Threads that are inside go on, as they do in the kernel: the
  * description stays open under a number of ours until they leave.
  */
 static void sock_end_here(struct sock *s)
 {
+	short_ways_end(s);
 	if (s->hashed)
 		hash_remove(s);
 	ep_forget(s);

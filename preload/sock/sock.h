@@ -38,38 +38,38 @@ enum sock_stage {
 	SOCK_SETTLED,  /* stays on the kernel; row->reason says why */
 };
 
+/* What lies before gen outlives a use: threads that lost a race with close() may still look at it. */
 struct sock {
-	struct shm_conn *conn; /* set while attached */
-	struct shm_view view;  /* the peer's block, when conn is set */
-	struct shm_peer *peer;
+	struct shm_conn *conn;         /* set while attached */
+	struct shm_view view;          /* the peer's block, when conn is set */
 	const struct shm_pulse *pulse; /* the peer's, when conn is set */
-	uint32_t gen;                  /* its close_gen as last acted on */
+	_Atomic uint32_t users;        /* threads in a slow path of it */
+	/* threads inside a kernel call that sends, before it is attached or lowered; and one that receives */
+	_Atomic uint32_t tx_busy, rx_busy;
+	uint32_t gen;            /* the peer's close_gen as last acted on */
 	_Atomic uint32_t writer; /* tid of a thread in the middle of a blocking send: others wait */
 	uint32_t streak;         /* receives that had to wait since the last send */
-	struct shm_conn *own;    /* our block while an offer is out */
-	uint64_t peer_cookie;    /* SO_COOKIE of the other end, as the kernel confirmed it */
-	struct stats_row *row;   /* NULL until connected */
-	struct ep_item *items;   /* registrations in epolls of ours */
-	int fd;                  /* one of its numbers */
-	uint16_t numbers;        /* descriptors that name it in this process */
-	uint8_t stage;           /* enum sock_stage */
-	int send_error;          /* the kernel's, for the rest of a send whose beginning had gone */
-	short kernel_bits;       /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
-	uint8_t pinned;          /* never lifted again */
-	uint8_t broken;          /* the peer's memory made no sense */
-	bool dead;               /* closed; ended when the last thread inside leaves */
-	bool reset_told;         /* a killed peer's unread bytes: ECONNRESET was returned once */
-	_Atomic bool ended;      /* one of those threads does it */
+	struct shm_peer *peer;
+	struct shm_conn *own;  /* our block while an offer is out */
+	uint64_t peer_cookie;  /* SO_COOKIE of the other end, as the kernel confirmed it */
+	struct stats_row *row; /* NULL until connected */
+	struct ep_item *items; /* registrations in epolls of ours */
+	int fd;                /* one of its numbers */
+	uint16_t numbers;      /* descriptors that name it in this process */
+	uint8_t stage;         /* enum sock_stage */
+	int send_error;        /* the kernel's, for the rest of a send whose beginning had gone */
+	short kernel_bits;     /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
+	uint8_t pinned;        /* never lifted again */
+	uint8_t broken;        /* the peer's memory made no sense */
+	bool dead;             /* closed; ended when the last thread inside leaves */
+	bool reset_told;       /* a killed peer's unread bytes: ECONNRESET was returned once */
+	_Atomic bool ended;    /* one of those threads does it */
 	bool hashed;
-	bool foreign;           /* another user's process was found where the peer's was sought */
-	bool attested;          /* the other end is found by ztcpd (agent.h) */
-	uint64_t chan;          /* attested: the channel that ztcpd named, 0: none yet */
-	_Atomic uint32_t users; /* threads in a slow path of it */
-	_Atomic uint32_t
-		tx_busy; /* threads inside a kernel call that sends, before it is attached or lowered */
-	_Atomic uint32_t rx_busy;  /* the same for receiving */
+	bool foreign;  /* another user's process was found where the peer's was sought */
+	bool attested; /* the other end is found by ztcpd (agent.h) */
+	uint64_t chan; /* attested: the channel that ztcpd named, 0: none yet */
 	_Atomic uint32_t full_gen; /* times a send found no room */
-	uint32_t next_try;         /* row->ops at which to look at lifting again */
+	_Atomic uint32_t next_try; /* row->ops at which to look at lifting again */
 	uint8_t unseen;            /* times the kernel's counters disagreed with ours */
 	uint16_t
 		found_at; /* port under which our process can be found because of this sock; 0: none */

@@ -37,7 +37,8 @@ void span_attend(struct sock *s);
 /* After a publication: the peer sleeps, or has announced something. One load. */
 static inline bool span_pulse(const struct sock *s)
 {
-	return *(const volatile uint64_t *)s->pulse != (uint64_t)s->gen << 32;
+	return __atomic_load_n((const uint64_t *)s->pulse, __ATOMIC_RELAXED) != (uint64_t)s->gen
+											<< 32;
 }
 
 /* Whether span_attend() has something to look at. */

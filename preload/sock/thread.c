@@ -1,8 +1,6 @@
 /* thread.c - per-thread state: birth, fork, death */
 #include "preload/sock/thread.h"
 
-#include "preload/sock/sock.h"
-
 #include <pthread.h>
 #include <string.h>
 #include <sys/rseq.h>
@@ -11,6 +9,7 @@ __thread struct thread thread_self __attribute__((tls_model("initial-exec")));
 
 static pthread_key_t thread_key;
 static bool thread_key_made;
+static void (*thread_end_more)(void);
 
 static void thread_end(void *arg)
 {
@@ -20,13 +19,21 @@ static void thread_end(void *arg)
 	if (t->waker_open)
 		shm_waker_close(&t->waker, t->tid);
 	t->waker_open = false;
-	if (t->held)
-		sock_put(t->held);
-	t->held = NULL;
+	t->ends_here = false;
+	thread_end_more();
 }
 
-void thread_init(void)
+void thread_ends_here(void)
 {
+	if (thread_self.ends_here || !thread_key_made)
+		return;
+	thread_self.ends_here = true;
+	pthread_setspecific(thread_key, &thread_self);
+}
+
+void thread_init(void (*end)(void))
+{
+	thread_end_more = end;
 	thread_key_made = pthread_key_create(&thread_key, thread_end) == 0;
 }
 
@@ -39,8 +46,7 @@ struct shm_waker *thread_waker(void)
 		if (shm_waker_open(&t->waker) < 0)
 			return NULL;
 		t->waker_open = true;
-		if (thread_key_made)
-			pthread_setspecific(thread_key, t);
+		thread_ends_here();
 	}
 	return &t->waker;
 }
@@ -56,7 +62,9 @@ void thread_forked(void)
 	struct thread *t = &thread_self;
 
 	t->tid = 0;
-	t->held = NULL;
+	t->holds = 0; /* sock_forked() forgets the counts */
+	for (unsigned i = 0; i < t->hold_max; i++)
+		t->hold[i].word = NULL;
 	if (t->waker_open) {
 		/* the bells stay the parent's; only our copy of the eventfd goes */
 		memset(t->waker.bell, 0, sizeof(t->waker.bell));

@@ -14,15 +14,26 @@
 
 struct sock;
 
+enum { THREAD_HOLDS = 8 };
+
+/* A count that the thread has to give back: hold.h. */
+struct thread_hold {
+	struct sock *sock;
+	_Atomic uint32_t *word; /* NULL: none */
+	const void *frame;
+};
+
 struct thread {
 	uint32_t tid;
 	bool waker_open;
+	bool ends_here;         /* its end is ours to see */
 	uint8_t spin_shift;     /* the spin budget is halved this often: it did not pay lately */
 	struct shm_waker waker; /* for blocking calls, poll and select */
-	struct sock *held;      /* sock whose slow path the thread is in */
-	void *held_frame;       /* and that call's stack frame */
-	uint64_t poll_turn;     /* cycles when poll() last asked the kernel */
-	uint64_t random;        /* ZTCP_CHAOS */
+	struct thread_hold *hold;
+	unsigned holds, hold_max;
+	struct thread_hold hold_first[THREAD_HOLDS];
+	uint64_t poll_turn; /* cycles when poll() last asked the kernel */
+	uint64_t random;    /* ZTCP_CHAOS */
 };
 
 extern __thread struct thread thread_self __attribute__((tls_model("initial-exec")));
@@ -44,7 +55,10 @@ void thread_waker_mend(struct shm_waker *w);
 void thread_forked(void);
 
 /* Release what a thread holds when it ends; called once at start. */
-void thread_init(void);
+void thread_init(void (*end)(void));
+
+/* This thread holds something that is to be released. */
+void thread_ends_here(void);
 
 static inline uint64_t thread_cycles(void)
 {

@@ -350,6 +350,34 @@ CASE(jump_out, F_ANY, "siglongjmp out of a blocked read, then of poll; the conne
 	}
 }
 
+CASE(jump_out_close, F_PAIR | F_DIAL | F_COLD,
+     "siglongjmp out of calls on a connection that was hardly used; its close is seen")
+{
+	handle(SIGALRM, on_jump, 0);
+	for (volatile int i = 0; i < 4; i++) {
+		if (!sigsetjmp(out, 1)) {
+			struct pollfd p = { c->a.fd, POLLIN, 0 };
+			struct timeval tv = { 5, 0 };
+			fd_set r;
+
+			FD_ZERO(&r);
+			FD_SET(c->a.fd, &r);
+			alarm_ms(20);
+			if (i == 0)
+				read(c->a.fd, buf, 1) == 1 ? say("read?") : (void)0;
+			else if (i == 1)
+				poll(&p, 1, 5000);
+			else if (i == 2)
+				select(c->a.fd + 1, &r, NULL, NULL, &tv);
+			else
+				recv(c->a.fd, buf, 1, 0) == 1 ? say("read?") : (void)0;
+			say("not reached");
+		}
+	}
+	SHOW(end_close(&c->a));
+	SHOW(end_get1(&c->b, 1));
+}
+
 CASE(jump_out_of_write, F_PAIR | F_DIAL, "siglongjmp out of a blocked write")
 {
 	static char big[16 << 20];
@@ -385,6 +413,23 @@ static void *blocked(void *arg)
 
 	epoll_ctl(ep, EPOLL_CTL_ADD, v->fd, &e);
 	return epoll_wait(ep, &e, 1, -1) == 1 ? arg : NULL;
+}
+
+CASE(cancel_close, F_PAIR | F_DIAL | F_COLD,
+     "pthread_cancel ends calls on a connection that was hardly used; its close is seen")
+{
+	for (int i = 0; i < 3; i++) {
+		struct victim v = { c->a.fd, i };
+		void *r = NULL;
+		pthread_t t = hold(blocked, &v);
+
+		sleep_ms(20);
+		SHOW(pthread_cancel(t));
+		MUST(pthread_join(t, &r));
+		say("cancelled: %d", r == PTHREAD_CANCELED);
+	}
+	SHOW(end_close(&c->a));
+	SHOW(end_get1(&c->b, 1));
 }
 
 CASE(cancel, F_ANY, "pthread_cancel ends read, poll, recv and epoll_wait; the connection is whole")

@@ -1,0 +1,112 @@
+/* hold.c - counts of calls that may never return */
+#include "preload/sock/hold.h"
+
+#include "preload/sock/io.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+/* Return: false when there is no memory. The new place is no holder of anything yet: its word is NULL. */
+static bool hold_grow(struct thread *t)
+{
+	unsigned max = t->hold_max ? t->hold_max * 4 : THREAD_HOLDS;
+	struct thread_hold *more;
+	long addr;
+
+	if (!t->hold_max) {
+		t->hold = t->hold_first;
+		t->hold_max = max;
+		return true;
+	}
+	addr = sys(SYS_mmap, 0, max * sizeof(*more), PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (addr < 0 && addr > -4096)
+		return false;
+	more = (struct thread_hold *)addr;
+	memcpy(more, t->hold, t->holds * sizeof(*more));
+	if (t->hold != t->hold_first)
+		sys(SYS_munmap, t->hold, t->hold_max * sizeof(*more));
+	t->hold = more;
+	t->hold_max = max;
+	return true;
+}
+
+static bool hold_room(struct thread *t)
+{
+	uint64_t mask;
+	bool room;
+
+	if (likely(t->holds < t->hold_max))
+		return true;
+	mask = thread_signals_block();
+	room = hold_grow(t);
+	thread_signals_restore(mask);
+	if (room)
+		thread_ends_here();
+	return room;
+}
+
+bool hold_begin(struct sock *s, _Atomic uint32_t *word)
+{
+	struct thread *t = &thread_self;
+	struct thread_hold *h;
+
+	if (unlikely(!hold_room(t)))
+		return false;
+	h = &t->hold[t->holds++];
+	/* a handler may come between any two of these, and jump away: the word is last */
+	atomic_signal_fence(memory_order_seq_cst);
+	h->sock = s;
+	h->frame = __builtin_frame_address(0);
+	atomic_fetch_add(word, 1); /* pairs with attach(), tx_claim() and sock_end_here() */
+	h->word = word;
+	return true;
+}
+
+static void hold_drop(struct thread *t)
+{
+	struct thread_hold *h = &t->hold[t->holds - 1];
+	_Atomic uint32_t *word = h->word;
+	struct sock *s = h->sock;
+
+	h->word = NULL;
+	atomic_signal_fence(memory_order_seq_cst);
+	t->holds--;
+	if (word)
+		sock_leave(s, word);
+}
+
+void hold_end(unsigned mark)
+{
+	struct thread *t = &thread_self;
+	int saved = errno;
+
+	while (t->holds > mark)
+		hold_drop(t);
+	errno = saved;
+}
+
+void hold_cut(const void *sp)
+{
+	struct thread *t = &thread_self;
+
+	while (t->holds && t->hold[t->holds - 1].frame < sp) {
+		io_abandoned(t->hold[t->holds - 1].sock);
+		hold_drop(t);
+	}
+}
+
+void hold_thread_end(void)
+{
+	struct thread *t = &thread_self;
+
+	while (t->holds) {
+		io_abandoned(t->hold[t->holds - 1].sock);
+		hold_drop(t);
+	}
+	if (t->hold && t->hold != t->hold_first)
+		sys(SYS_munmap, t->hold, t->hold_max * sizeof(*t->hold));
+	t->hold = NULL;
+	t->hold_max = 0;
+}

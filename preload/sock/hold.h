@@ -1,0 +1,38 @@
+/* hold.h - what a thread is counted into while a call of it may sleep
+ *
+ * A call that may sleep counts its thread into the sock (users, tx_busy or rx_busy), so that nobody attaches or
+ * ends it meanwhile. It may never return: a signal handler jumps out of it, or the thread is cancelled. So each
+ * count is also on a stack of the thread's own, with a place in the call's stack frames; what was left is given
+ * back by the jump itself (call_jump.c), by a call that returns further out, or by the thread's end.
+ *
+ * Called by the thread itself, signal handlers included.
+ */
+#ifndef SOCK_HOLD_H
+#define SOCK_HOLD_H
+
+#include "preload/sock/sock.h"
+#include "preload/sock/thread.h"
+
+/* Where the thread's next count will stand: to be handed to hold_end(). */
+static inline unsigned hold_mark(void)
+{
+	return thread_self.holds;
+}
+
+/**
+ * hold_begin() - count the thread into @word of @s
+ *
+ * Return: false when there is no memory: nothing was done, and hold_end() will do nothing.
+ */
+bool hold_begin(struct sock *s, _Atomic uint32_t *word);
+
+/* Give back everything from @mark on. Keeps errno. */
+void hold_end(unsigned mark);
+
+/* The stack is about to be cut off at @sp: calls that lie below it never return. */
+void hold_cut(const void *sp);
+
+/* The thread ends. */
+void hold_thread_end(void);
+
+#endif
