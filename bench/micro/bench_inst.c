@@ -1,14 +1,26 @@
 /* bench_inst.c - what a request and its answer cost in an instance, and what an idle connection
  * costs in memory
  *
- * usage: bench_inst echo CONNECTIONS REQUESTS    64-byte requests and answers, round robin;
- * callgrind counts server_turn()
- *        bench_inst idle CONNECTIONS             as many established connections; prints bytes for
- * each end
+ * usage: bench_inst WORKLOAD CONNECTIONS TURNS    what callgrind counts in server_turn()
+ *        bench_inst idle CONNECTIONS              as many established connections; prints bytes for
+ *                                                 each end
  *
- * Client and server are two instances in this process; frames are handed over in memory.
- * server_turn() is a frame in, read, write, and a frame out: data and acknowledgement in both
- * directions.
+ * Client and server are two instances in this process; frames are handed over in memory, as a card
+ * that sums would. A turn is the whole of what a server does for one request on an established
+ * connection, from the call that gives the frame in to the frame out:
+ *
+ *     request    one 64-byte request comes in one frame, whose buffer (a zbuf) is the instance's;
+ *                it also acknowledges the answer before, whose reference is given back. The event
+ *                is taken, the request by reference, and its buffer freed; a 64-byte answer is
+ *                sent by reference. One frame goes out: the answer, and the acknowledgement.
+ *     request6   the same over IPv6
+ *     copy       the same by inst_recv() and inst_send(), which copy: frames are lent
+ *     receive    64 KiB in 45 frames of one burst, taken by reference; acknowledgements go out
+ *     send       64 KiB of answer for a request of 64 bytes; frames of up to 64 KiB go out to be
+ *                cut by the card; acknowledgements come in
+ *
+ * Connections take turns, and each is asked every millisecond of virtual time however many there are, so
+ * that timers do the same for each.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -17,14 +29,17 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "stack/base/base_check.h"
 #include "stack/dev/dev.h"
 #include "stack/inst/inst.h"
+#include "stack/ip/ip_gso.h"
 #include "stack/zbuf/zbuf.h"
 
 #define MESSAGE        64
+#define BULK           65160 /* 45 segments of 1448 bytes */
 #define PORTS_A_CLIENT 60000 /* connections to one port of the server */
-#define FRAMES_A_TURN  64
 #define FRAMES         64
+#define ASKED_EVERY    ZTIME_MS
 
 struct end {
 	struct inst *in;
@@ -33,9 +48,26 @@ struct end {
 	struct inst_conn **conns;
 };
 
+/* What a turn consists of. */
+static const struct workload {
+	const char *name;
+	uint32_t request, answer; /* bytes */
+	bool copy, v6;
+} workloads[] = {
+	{ "request", MESSAGE, MESSAGE, false, false },
+	{ "request6", MESSAGE, MESSAGE, false, true },
+	{ "copy", MESSAGE, MESSAGE, true, false },
+	{ "receive", BULK, 0, false, false },
+	{ "send", MESSAGE, BULK, false, false },
+};
+
+static const struct workload *work = &workloads[0];
 static struct zbuf_mem_pool *pool;
 static struct end client, server;
 static ztime_t now = ZTIME_SEC;
+static char *answer;      /* a zbuf: what the server sends */
+static uint64_t answered; /* requests the server has answered, or bytes it took where it does not */
+static uint32_t asked;    /* bytes of the request that is coming in */
 
 static void fail(const char *what)
 {
@@ -43,11 +75,17 @@ static void fail(const char *what)
 	exit(1);
 }
 
+static union wire_addr end_addr(uint8_t last)
+{
+	if (work->v6)
+		return (union wire_addr){ .b = { 0xfd, [15] = last } };
+	return wire_addr_v4(0x0a000000u + last);
+}
+
 static void end_init(struct end *e, uint32_t conns, uint8_t last)
 {
 	struct inst_config cfg;
-	union wire_addr addr = wire_addr_v4(0x0a000000u + last),
-			other = wire_addr_v4(0x0a000003u - last);
+	union wire_addr addr = end_addr(last), other = end_addr((uint8_t)(3 - last));
 	struct wire_mac peer = { { 2, 0, 0, 0, 0, (uint8_t)(3 - last) } };
 
 	inst_config_defaults(&cfg);
@@ -58,8 +96,10 @@ static void end_init(struct end *e, uint32_t conns, uint8_t last)
 	cfg.syn_max = 1 << 20;
 	cfg.key = (struct base_hash_key){ last, 77 };
 	cfg.ip.mac = (struct wire_mac){ { 2, 0, 0, 0, 0, last } };
-	/* A card that sums, as every one does. */
-	cfg.ip.offloads = WIRE_OFFLOAD_TX_CSUM;
+	/* A card that sums and cuts, as every one does. */
+	cfg.ip.offloads = WIRE_OFFLOAD_TX_CSUM | WIRE_OFFLOAD_TSO;
+	if (!work->copy)
+		cfg.copy_below = 0;
 	zbuf_wire_ops(pool, &cfg.buf);
 	e->bytes = inst_size(&cfg);
 	e->mem = mmap(NULL, e->bytes, PROT_READ | PROT_WRITE,
@@ -68,33 +108,56 @@ static void end_init(struct end *e, uint32_t conns, uint8_t last)
 		fail("no memory");
 	e->in = inst_init(e->mem, &cfg, now);
 	e->conns = calloc(conns, sizeof(struct inst_conn *));
-	if (ip_addr_add(inst_ip(e->in), &addr, 24, now) ||
+	if (ip_addr_add(inst_ip(e->in), &addr, work->v6 ? 64 : 24, now) ||
 	    ip_neigh_add(inst_ip(e->in), &other, &peer, now))
 		fail("address");
 }
 
-/* Frames as the other side's device would give them. */
-static unsigned int carry(const struct wire_frame_out *out, unsigned int n,
-			  struct wire_frame_in *in, uint8_t (*store)[2048])
+/* A frame as the other side's device would give it: in a buffer that goes with it, or lent. */
+static struct wire_frame_in frame_in(const struct wire_frame_out *f, uint8_t *store)
 {
-	for (unsigned int i = 0; i < n; i++)
-		in[i] = (struct wire_frame_in){
-			.data = store[i],
-			.len = (uint32_t)dev_flatten(&out[i], store[i]),
-			.flags = WIRE_FRAME_IP_CSUM_OK | WIRE_FRAME_TCP_CSUM_OK,
-		};
-	return n;
+	struct wire_frame_in in = { .flags = WIRE_FRAME_IP_CSUM_OK | WIRE_FRAME_TCP_CSUM_OK };
+
+	in.len = f->hdr_len + f->len;
+	if (!work->copy)
+		in.owner = store = zbuf_malloc(pool, in.len);
+	if (!store)
+		fail("no buffer");
+	in.data = store;
+	dev_flatten(f, store);
+	return in;
+}
+
+/* What a card makes of frames that are longer than the link takes. */
+static unsigned int carry(const struct wire_frame_out *out, unsigned int n,
+			  struct wire_frame_in *in)
+{
+	static uint8_t store[FRAMES][2048];
+	unsigned int got = 0;
+
+	for (unsigned int i = 0; i < n; i++) {
+		struct wire_frame_out piece;
+		struct ip_gso gso;
+
+		ip_gso_start(&gso, &out[i]);
+		while (ip_gso_next(&gso, &piece, false)) {
+			if (got == FRAMES)
+				fail("more frames than fit");
+			in[got] = frame_in(&piece, store[got]);
+			got++;
+		}
+	}
+	return got;
 }
 
 static void exchange(struct end *from, struct end *to)
 {
-	static uint8_t store[FRAMES][2048];
 	struct wire_frame_out out[FRAMES];
 	struct wire_frame_in in[FRAMES];
 	unsigned int n;
 
-	while ((n = inst_output(from->in, out, FRAMES, now)) != 0)
-		inst_input(to->in, in, carry(out, n, in, store), now);
+	while ((n = inst_output(from->in, out, FRAMES / 2, now)) != 0)
+		inst_input(to->in, in, carry(out, n, in), now);
 }
 
 static void events_drop(struct end *e)
@@ -107,7 +170,7 @@ static void events_drop(struct end *e)
 
 static void listen_all(uint32_t conns, struct inst_listener **l)
 {
-	union wire_addr any = wire_addr_v4(0);
+	union wire_addr any = work->v6 ? (union wire_addr){ { 0 } } : wire_addr_v4(0);
 
 	for (uint32_t i = 0; i * PORTS_A_CLIENT < conns; i++)
 		if (inst_listen(server.in, &any, (uint16_t)(1000 + i), 1024, NULL, &l[i]))
@@ -116,8 +179,7 @@ static void listen_all(uint32_t conns, struct inst_listener **l)
 
 static void connect_one(uint32_t i)
 {
-	struct wire_flow flow = { .local = wire_addr_v4(0x0a000001),
-				  .remote = wire_addr_v4(0x0a000002) };
+	struct wire_flow flow = { .local = end_addr(1), .remote = end_addr(2) };
 
 	flow.lport = (uint16_t)(1024 + i % PORTS_A_CLIENT);
 	flow.rport = (uint16_t)(1000 + i / PORTS_A_CLIENT);
@@ -150,41 +212,85 @@ static void connect_all(uint32_t conns, struct inst_listener **l)
 	}
 }
 
+static void answer_ref(struct inst_conn *c)
+{
+	struct wire_tcp_iov got, iov = { (const uint8_t *)answer, work->answer, answer };
+
+	while (asked < work->request && inst_recv_iov(server.in, c, &got, now)) {
+		asked += got.len;
+		zbuf_free(got.owner);
+	}
+	if (asked < work->request)
+		return;
+	asked -= work->request;
+	answered++;
+	if (!iov.len)
+		return;
+	zbuf_get(answer);
+	if (inst_send_iov(server.in, c, &iov, 0, now) != iov.len)
+		fail("the answer was not taken");
+}
+
+static void answer_copy(struct inst_conn *c)
+{
+	char bytes[256];
+	size_t n = inst_recv(server.in, c, bytes, sizeof(bytes), now);
+
+	answered += n != 0;
+	if (n)
+		inst_send(server.in, c, bytes, n, 0, now);
+}
+
 /* The whole of what a server does for one request. Counted by name. */
 static __attribute__((noinline)) unsigned int server_turn(const struct wire_frame_in *in,
 							  unsigned int frames,
 							  struct wire_frame_out *out)
 {
 	struct inst_event ev;
-	char bytes[256];
-	size_t n;
 
 	inst_input(server.in, in, frames, now);
 	while (inst_event_take(server.in, &ev)) {
-		n = inst_recv(server.in, ev.conn, bytes, sizeof(bytes), now);
-		if (n)
-			inst_send(server.in, ev.conn, bytes, n, 0, now);
+		if (!(ev.events & TCP_EV_READABLE))
+			continue;
+		if (work->copy)
+			answer_copy(ev.conn);
+		else
+			answer_ref(ev.conn);
 	}
-	return inst_output(server.in, out, FRAMES_A_TURN, now);
+	return inst_output(server.in, out, FRAMES, now);
+}
+
+static uint32_t client_take(struct inst_conn *c)
+{
+	struct wire_tcp_iov got;
+	uint32_t sum = 0;
+
+	while (inst_recv_iov(client.in, c, &got, now)) {
+		sum += got.len;
+		zbuf_free(got.owner);
+	}
+	return sum;
 }
 
 static void request(struct inst_conn *c)
 {
-	static uint8_t store[FRAMES_A_TURN][2048];
-	struct wire_frame_out out[FRAMES_A_TURN];
-	struct wire_frame_in in[FRAMES_A_TURN];
-	char bytes[MESSAGE] = { 1 };
-	unsigned int n;
+	static const char bytes[BULK] = { 1 };
+	struct wire_frame_out out[FRAMES];
+	struct wire_frame_in in[FRAMES];
+	uint64_t goal = answered + 1;
+	uint32_t got = 0;
+	unsigned int n, turns = 0;
 
-	inst_send(client.in, c, bytes, MESSAGE, 0, now);
-	now += ztime_us(1);
-	/* Delayed acknowledgements of other connections may fill a turn: then the next has it. */
-	for (int turns = 0; inst_recv(client.in, c, bytes, MESSAGE, now) != MESSAGE; turns++) {
-		if (turns == 1000)
+	if (inst_send(client.in, c, bytes, work->request, 0, now) != work->request)
+		fail("the request was not taken");
+	/* A window that has to open first makes it several turns. */
+	while (answered < goal || got < work->answer) {
+		if (turns++ == 1000)
 			fail("no answer");
-		n = inst_output(client.in, out, FRAMES_A_TURN, now);
-		n = server_turn(in, carry(out, n, in, store), out);
-		inst_input(client.in, in, carry(out, n, in, store), now);
+		n = inst_output(client.in, out, 1 + work->request / 65536, now);
+		n = server_turn(in, carry(out, n, in), out);
+		inst_input(client.in, in, carry(out, n, in), now);
+		got += client_take(c);
 	}
 	events_drop(&client);
 }
@@ -197,18 +303,21 @@ static uint64_t nanoseconds(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static void echo(uint32_t conns, uint32_t requests)
+static void run(uint32_t conns, uint32_t turns)
 {
-	uint64_t begin;
+	ztime_t step = BASE_MAX(ASKED_EVERY / conns, (ztime_t)1);
+	uint64_t begin = 0, young = BASE_MAX(2ull * conns, 100ull);
 
-	for (uint32_t i = 0; i < conns; i++)
-		request(client.conns[i]); /* past the first quick acknowledgements */
-	begin = nanoseconds();
-	for (uint32_t i = 0; i < requests; i++)
+	/* First past the quick acknowledgements of young connections, and windows wide open. */
+	for (uint64_t i = 0; i < young + turns; i++) {
+		if (i == young)
+			begin = nanoseconds();
 		request(client.conns[i % conns]);
-	if (requests)
-		printf("%" PRIu64 " ns for a request and its answer in both instances\n",
-		       (nanoseconds() - begin) / requests);
+		now += step;
+	}
+	if (turns)
+		printf("%" PRIu64 " ns for a turn in both instances\n",
+		       (nanoseconds() - begin) / turns);
 }
 
 static size_t resident(void)
@@ -222,24 +331,38 @@ static size_t resident(void)
 	return pages * 4096;
 }
 
+static bool work_choose(const char *name)
+{
+	for (size_t i = 0; i < BASE_ARRAY_SIZE(workloads); i++)
+		if (strcmp(workloads[i].name, name) == 0) {
+			work = &workloads[i];
+			return true;
+		}
+	return strcmp(name, "idle") == 0;
+}
+
 int main(int argc, char **argv)
 {
 	static struct inst_listener *l[1024];
 	uint32_t conns = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 0;
+	bool idle = argc == 3;
 	size_t before;
 
-	if (argc < 3 || !conns || conns > 1024u * PORTS_A_CLIENT) {
-		fprintf(stderr, "usage: bench_inst echo CONNECTIONS REQUESTS | idle CONNECTIONS\n");
+	if (argc < 3 || !work_choose(argv[1]) || idle != !strcmp(argv[1], "idle") || !conns ||
+	    conns > 1024u * PORTS_A_CLIENT) {
+		fprintf(stderr,
+			"usage: bench_inst WORKLOAD CONNECTIONS TURNS | idle CONNECTIONS\n");
 		return 2;
 	}
 	pool = zbuf_mem_pool_new((size_t)1 << 30, ZBUF_PAGES_ORDINARY);
+	answer = zbuf_malloc(pool, ZBUF_SIZE_MAX);
 	end_init(&client, conns, 1);
 	end_init(&server, conns, 2);
 	before = resident();
 	listen_all(conns, l);
 	connect_all(conns, l);
-	if (strcmp(argv[1], "echo") == 0 && argc == 4) {
-		echo(conns, (uint32_t)strtoul(argv[3], NULL, 10));
+	if (!idle) {
+		run(conns, (uint32_t)strtoul(argv[3], NULL, 10));
 		return 0;
 	}
 	/* The tables of pointers here are the bench's, not the stack's. */

@@ -19,6 +19,11 @@
 #define BASE_LIKELY(x)   __builtin_expect(!!(x), 1)
 #define BASE_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
+/* Seldom called: kept out of line, so that whoever calls it needs no registers saved for it. */
+#define BASE_COLD __attribute__((noinline, cold))
+/* So short, or so often called, that it is to be part of its callers. */
+#define BASE_INLINE static inline __attribute__((always_inline))
+
 #define BASE_ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 #define BASE_MIN(a, b)     ((a) < (b) ? (a) : (b))
 #define BASE_MAX(a, b)     ((a) > (b) ? (a) : (b))

@@ -30,7 +30,6 @@ struct cc_cubic {
 	uint32_t origin;   /* bytes: window at which the cubic is flat in this epoch */
 	uint32_t w_est;    /* bytes: what Reno would have (RFC 9438 4.3) */
 	uint32_t k_ms;     /* time from the start of the epoch to the origin (RFC 9438 K) */
-	uint32_t epoch_ms; /* start of this epoch; 0: none yet */
 	uint32_t fraction; /* bytes acknowledged not yet turned into growth */
 };
 
@@ -42,6 +41,8 @@ struct cc {
 	const struct cc_ops *ops;
 	uint32_t cwnd;     /* bytes, >= 1 segment */
 	uint32_t ssthresh; /* bytes; UINT32_MAX: no loss seen yet */
+	uint32_t
+		epoch_ms; /* when the present curve of growth began; 0: it begins with the next ACK */
 	union {
 		struct cc_cubic cubic;
 		struct cc_reno reno;
@@ -50,10 +51,9 @@ struct cc {
 
 /* What one ACK meant. Lengths in bytes, times in microseconds. */
 struct cc_ack {
-	uint32_t acked;    /* newly acknowledged, cumulatively or selectively */
-	uint32_t mss;      /* sender's segment size */
-	uint32_t srtt_us;  /* smoothed round trip; 0: not measured yet */
-	bool cwnd_limited; /* the window was what held the sender back (RFC 7661) */
+	uint32_t acked;   /* newly acknowledged, cumulatively or selectively */
+	uint32_t mss;     /* sender's segment size */
+	uint32_t srtt_us; /* smoothed round trip; 0: not measured yet */
 	ztime_t now;
 };
 
@@ -61,7 +61,8 @@ struct cc_ops {
 	const char *name;
 	/* A connection starts, or changes its algorithm: cwnd and ssthresh stand and are kept. */
 	void (*init)(struct cc *cc);
-	/* New data was acknowledged while not in fast recovery: may grow cwnd. */
+	/* New data was acknowledged while not in fast recovery, and the window was what held the
+	 * sender back (RFC 7661): may grow cwnd. */
 	void (*ack)(struct cc *cc, const struct cc_ack *ack);
 	/* Congestion: sets ssthresh (>= 2 @mss) from @pipe, the bytes in flight; leaves cwnd alone. */
 	void (*congestion)(struct cc *cc, enum cc_signal why, uint32_t pipe, uint32_t mss);
@@ -74,6 +75,17 @@ extern const struct cc_ops cc_cubic;
 static inline bool cc_slow_start(const struct cc *cc)
 {
 	return cc->cwnd < cc->ssthresh;
+}
+
+/**
+ * cc_app_limited() - new data was acknowledged, but the application was what held the sender back
+ *
+ * Such a time must not count as growth (RFC 9438 5.8): a curve of growth is entered again at the
+ * present window, which is where it was left.
+ */
+static inline void cc_app_limited(struct cc *cc)
+{
+	cc->epoch_ms = 0;
 }
 
 /**

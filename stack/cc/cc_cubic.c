@@ -49,7 +49,7 @@ static void epoch_begin(struct cc *cc, uint32_t now_ms, uint32_t mss)
 {
 	struct cc_cubic *c = &cc->u.cubic;
 
-	c->epoch_ms = now_ms ? now_ms : 1;
+	cc->epoch_ms = now_ms ? now_ms : 1;
 	c->w_est = cc->cwnd;
 	c->fraction = 0;
 	c->k_ms = 0;
@@ -65,7 +65,7 @@ static void epoch_begin(struct cc *cc, uint32_t now_ms, uint32_t mss)
 static uint32_t cubic_target(const struct cc *cc, const struct cc_ack *ack, uint32_t now_ms)
 {
 	const struct cc_cubic *c = &cc->u.cubic;
-	int64_t t = (int64_t)(now_ms - c->epoch_ms) + ack->srtt_us / 1000;
+	int64_t t = (int64_t)(now_ms - cc->epoch_ms) + ack->srtt_us / 1000;
 	int64_t w = (int64_t)c->origin + cubic_offset(t - c->k_ms, ack->mss);
 
 	if (w < (int64_t)cc->cwnd)
@@ -90,7 +90,7 @@ static void cubic_avoid(struct cc *cc, const struct cc_ack *ack, uint32_t acked)
 	uint64_t alpha, per_byte;
 	uint32_t target;
 
-	if (!c->epoch_ms)
+	if (!cc->epoch_ms)
 		epoch_begin(cc, now_ms, ack->mss);
 	target = cubic_target(cc, ack, now_ms);
 
@@ -108,19 +108,13 @@ static void cubic_avoid(struct cc *cc, const struct cc_ack *ack, uint32_t acked)
 static void cubic_init(struct cc *cc)
 {
 	cc->u.cubic = (struct cc_cubic){ 0 };
+	cc->epoch_ms = 0;
 }
 
 static void cubic_ack(struct cc *cc, const struct cc_ack *ack)
 {
 	uint32_t left;
 
-	/* 5.8: time in which the application held back must not count as growth. The curve is entered again at
-	 * the present window, which is where it was left.
-	 */
-	if (!ack->cwnd_limited) {
-		cc->u.cubic.epoch_ms = 0;
-		return;
-	}
 	left = cc_slow_start_ack(cc, ack);
 	if (left)
 		cubic_avoid(cc, ack, left);
@@ -134,7 +128,7 @@ static void cubic_congestion(struct cc *cc, enum cc_signal why, uint32_t pipe, u
 	(void)why;
 	/* 4.7: a flow that did not get back to its old maximum leaves room for others. */
 	c->w_max = w < c->w_max ? (uint32_t)((uint64_t)w * FAST_CONVERGENCE / 100) : w;
-	c->epoch_ms = 0;
+	cc->epoch_ms = 0;
 	c->fraction = 0;
 	cc->ssthresh = BASE_MAX((uint32_t)((uint64_t)pipe * BETA_PERCENT / 100), 2 * mss);
 }

@@ -13,8 +13,6 @@ static void reno_ack(struct cc *cc, const struct cc_ack *ack)
 {
 	uint32_t left;
 
-	if (!ack->cwnd_limited)
-		return;
 	left = cc_slow_start_ack(cc, ack);
 	if (!left)
 		return;

@@ -164,9 +164,8 @@ uint32_t ztcp_recv_ref(struct ztcp *z, struct inst_conn *c, const void **data, z
 {
 	struct wire_tcp_iov iov;
 
-	if (!tcp_recv_take(inst_conn_tcb(c), &iov, now))
+	if (!inst_recv_iov(z->in, c, &iov, now))
 		return 0;
-	inst_conn_kick(z->in, c);
 	*data = iov.data;
 	return iov.len;
 }

@@ -178,6 +178,14 @@ int64_t inst_send_iov(struct inst *in, struct inst_conn *c, const struct wire_tc
  */
 size_t inst_recv(struct inst *in, struct inst_conn *c, void *data, size_t len, ztime_t now);
 
+/**
+ * inst_recv_iov() - take the next readable bytes by reference: tcp_recv_take(), then
+ * inst_conn_kick()
+ *
+ * The reference in @iov->owner is the caller's. Return: false when nothing is readable.
+ */
+bool inst_recv_iov(struct inst *in, struct inst_conn *c, struct wire_tcp_iov *iov, ztime_t now);
+
 /** inst_shutdown() - FIN after what is queued. Return: 0 or -ENOTCONN. */
 int inst_shutdown(struct inst *in, struct inst_conn *c, ztime_t now);
 

@@ -114,17 +114,21 @@ void inst_events_sweep(struct inst *in)
 
 bool inst_event_take(struct inst *in, struct inst_event *ev)
 {
+	struct inst_conn *c;
+
 	if (BASE_UNLIKELY(in->listeners_told) && inst_listen_event(in, ev))
 		return true;
-	inst_events_sweep(in);
-	if (in->events.head != INST_NONE) {
-		struct inst_conn *c = event_pop(in);
-
-		*ev = (struct inst_event){ .conn = c, .user = c->user, .events = c->timer.spare };
-		c->timer.spare = 0;
-		return true;
+	if (in->events.head == INST_NONE)
+		return false;
+	c = event_pop(in);
+	if (BASE_UNLIKELY(c->flags & INST_C_ORPHAN)) {
+		inst_conn_kick(in, c);
+		inst_events_sweep(in);
+		return inst_event_take(in, ev);
 	}
-	return false;
+	*ev = (struct inst_event){ .conn = c, .user = c->user, .events = c->timer.spare };
+	c->timer.spare = 0;
+	return true;
 }
 
 void inst_conn_settle(struct inst *in, struct inst_conn *c, ztime_t now)

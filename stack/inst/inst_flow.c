@@ -24,59 +24,6 @@ void inst_flow_init(struct inst_flow *f, struct inst_flow_bucket *buckets, uint3
 	};
 }
 
-static inline uint64_t rotl(uint64_t x, int bits)
-{
-	return (x << bits) | (x >> (64 - bits));
-}
-
-static inline void round_once(uint64_t v[4])
-{
-	v[0] += v[1];
-	v[2] += v[3];
-	v[1] = rotl(v[1], 13) ^ v[0];
-	v[3] = rotl(v[3], 16) ^ v[2];
-	v[0] = rotl(v[0], 32) + v[3];
-	v[2] += v[1];
-	v[3] = rotl(v[3], 21) ^ v[0];
-	v[1] = rotl(v[1], 17) ^ v[2];
-	v[2] = rotl(v[2], 32);
-}
-
-static inline void word_in(uint64_t v[4], uint64_t word)
-{
-	v[3] ^= word;
-	round_once(v);
-	v[0] ^= word;
-}
-
-/*
- * SipHash-1-3: a table that leaks nothing but collisions does not need the margin of 2-4, and this
- * runs for every segment. IPv4 flows are two words; both lengths are fixed, so the length word
- * says which family it is.
- */
-uint64_t inst_flow_hash(const struct inst_flow *f, const struct wire_flow *flow)
-{
-	uint64_t v[4] = { f->key.k0 ^ 0x736f6d6570736575ull, f->key.k1 ^ 0x646f72616e646f6dull,
-			  f->key.k0 ^ 0x6c7967656e657261ull, f->key.k1 ^ 0x7465646279746573ull };
-	uint64_t ports = (uint64_t)flow->lport << 16 | flow->rport;
-
-	if (BASE_LIKELY(wire_addr_is_v4(&flow->remote))) {
-		word_in(v, (uint64_t)flow->remote.w[3] << 32 | flow->local.w[3]);
-		word_in(v, ports | 4ull << 56);
-	} else {
-		word_in(v, flow->remote.q[0]);
-		word_in(v, flow->remote.q[1]);
-		word_in(v, flow->local.q[0]);
-		word_in(v, flow->local.q[1]);
-		word_in(v, ports | 6ull << 56);
-	}
-	v[2] ^= 0xff;
-	round_once(v);
-	round_once(v);
-	round_once(v);
-	return v[0] ^ v[1] ^ v[2] ^ v[3];
-}
-
 /* Any number of buckets, without a division. */
 static inline uint32_t home_of(const struct inst_flow *f, uint64_t hash)
 {
@@ -109,6 +56,28 @@ uint32_t inst_flow_find(const struct inst_flow *f, const struct wire_flow *flow,
 			if (b->tag[k] == tag && wire_flow_equal(flow_of(f, b->index[k]), flow))
 				return b->index[k];
 		if (!b->passed)
+			return INST_FLOW_NONE;
+	}
+}
+
+static inline bool flow_is4(const struct wire_flow *flow, uint64_t ends, uint32_t ports)
+{
+	return flow->remote.w[3] == (uint32_t)ends && flow->local.w[3] == ends >> 32 &&
+	       inst_flow_ports(flow) == ports && wire_addr_is_v4(&flow->remote);
+}
+
+uint32_t inst_flow_find4(const struct inst_flow *f, uint64_t ends, uint32_t ports)
+{
+	uint64_t hash = inst_flow_hash4(f, ends, ports);
+	uint32_t tag = tag_of(hash);
+
+	for (uint32_t at = home_of(f, hash);; at = after(f, at)) {
+		const struct inst_flow_bucket *b = &f->buckets[at];
+
+		for (int k = 0; k < INST_FLOW_WAYS; k++)
+			if (b->tag[k] == tag && flow_is4(flow_of(f, b->index[k]), ends, ports))
+				return b->index[k];
+		if (BASE_LIKELY(!b->passed))
 			return INST_FLOW_NONE;
 	}
 }

@@ -9,6 +9,7 @@
 
 #include <errno.h>
 
+#include "stack/base/base_bytes.h"
 #include "stack/ip/ip_gso.h"
 
 static void seg_put(struct inst *in, struct wire_tcp *seg)
@@ -106,34 +107,88 @@ static bool payload_own(struct inst *in, struct wire_tcp *seg, void **owner)
 	return true;
 }
 
-static enum counter segment_input(struct inst *in, const struct ip_rx *rx, void **owner, bool burst,
-				  ztime_t now)
+/* Payload that is lent, or not worth the whole frame, is copied. Return: false when it did not fit in one piece. */
+static BASE_COLD bool fast_copy(struct inst *in, struct wire_tcp_iov *iov)
 {
-	struct wire_flow flow = { .local = rx->dst, .remote = rx->src };
-	struct inst_conn *c;
-	struct wire_tcp seg;
-	enum counter why;
+	uint32_t len = iov->len;
 
-	if (!rx->csum_ok && !wire_tcp_csum_ok(rx->l4, rx->l4_len, &rx->src, &rx->dst))
-		return CNT_wire_tcp_csum;
-	why = wire_tcp_parse(rx->l4, rx->l4_len, &seg);
+	if (inst_fill_copy(in, &in->rx_fill, iov->data, len, iov) == len)
+		return true;
+	inst_fill_back(in, &in->rx_fill, iov);
+	return false;
+}
+
+/* Segments of @c wait to be merged with this one, or it with those after it. */
+static BASE_COLD bool fast_waits(struct inst *in, const struct inst_conn *c, const uint8_t *l4,
+				 uint32_t len)
+{
+	return (len && !(l4[13] & TCP_PSH)) || (in->gro_used && gro_find(in, inst_index(in, c)));
+}
+
+/* The short way (tcp_fast.c). Return: true when all is done; *@owner is NULL when it was kept. */
+static inline bool fast_input(struct inst *in, struct inst_conn *c, const uint8_t *l4,
+			      uint32_t l4_len, void **owner, bool burst, ztime_t now)
+{
+	uint32_t hdr = (l4[12] >> 4) * 4u, len = l4_len - hdr;
+	struct wire_tcp_iov iov = { l4 + hdr, len, *owner };
+	bool copy = len && (!iov.owner || len < in->cfg.copy_below);
+
+	if (hdr > l4_len || (burst && fast_waits(in, c, l4, len)))
+		return false;
+	if (copy && !fast_copy(in, &iov))
+		return false;
+	if (!tcp_fast_input(&c->tcb, l4, l4_len, iov.data, iov.owner, now)) {
+		if (copy)
+			inst_fill_back(in, &in->rx_fill, &iov);
+		return false;
+	}
+	if (len && !copy)
+		*owner = NULL;
+	inst_conn_kick(in, c);
+	inst_conn_settle(in, c, now);
+	return true;
+}
+
+/* The complete way: parsed, perhaps merged with its neighbours. @c may be NULL. */
+static enum counter segment_parse(struct inst *in, struct inst_conn *c, const struct ip_rx *rx,
+				  void **owner, bool burst, ztime_t now)
+{
+	struct wire_tcp seg;
+	enum counter why = wire_tcp_parse(rx->l4, rx->l4_len, &seg);
+
 	if (why != CNT_none)
 		return why;
 	seg.ecn = rx->ecn;
-	flow.lport = seg.dport;
-	flow.rport = seg.sport;
-	c = inst_conn_find(in, &flow);
 	/* What nobody will keep is not copied. */
-	if (seg.len && (c || inst_listening(in, &flow)) && !payload_own(in, &seg, owner))
+	if (seg.len && (c || inst_listening(in, &rx->flow)) && !payload_own(in, &seg, owner))
 		return CNT_inst_no_buffer;
 	if (BASE_UNLIKELY(!c)) {
-		why = inst_listen_input(in, &seg, &flow, NULL, now);
+		why = inst_listen_input(in, &seg, &rx->flow, NULL, now);
 		seg_put(in, &seg);
 		return why;
 	}
 	if (!burst || !gro_input(in, c, &seg, now))
 		conn_input(in, c, &seg, now);
 	return CNT_none;
+}
+
+/* @tried: the short way is known not to be at hand. */
+static enum counter segment_input(struct inst *in, struct ip_rx *rx, void **owner, bool burst,
+				  bool tried, ztime_t now)
+{
+	struct inst_conn *c;
+
+	if (BASE_UNLIKELY(rx->l4_len < WIRE_TCP_HDR_LEN))
+		return CNT_wire_tcp_short;
+	if (!rx->csum_ok &&
+	    !wire_tcp_csum_ok(rx->l4, rx->l4_len, &rx->flow.remote, &rx->flow.local))
+		return CNT_wire_tcp_csum;
+	rx->flow.rport = base_be16_get(rx->l4);
+	rx->flow.lport = base_be16_get(rx->l4 + 2);
+	c = inst_conn_find(in, &rx->flow);
+	if (c && !tried && rx->ecn != 3 && fast_input(in, c, rx->l4, rx->l4_len, owner, burst, now))
+		return CNT_none;
+	return segment_parse(in, c, rx, owner, burst, now);
 }
 
 static void error_input(struct inst *in, const struct ip_error *e, ztime_t now)
@@ -155,9 +210,9 @@ static void error_input(struct inst *in, const struct ip_error *e, ztime_t now)
 	inst_conn_settle(in, c, now);
 }
 
-static void frame_input(struct inst *in, const struct wire_frame_in *frame, bool burst, ztime_t now)
+static BASE_COLD void frame_input(struct inst *in, const struct wire_frame_in *frame, void *owner,
+				  bool burst, bool tried, ztime_t now)
 {
-	void *owner = frame->owner;
 	struct ip_rx rx;
 	enum counter why = CNT_none;
 
@@ -166,13 +221,34 @@ static void frame_input(struct inst *in, const struct wire_frame_in *frame, bool
 		/* A reassembled datagram does not lie in the frame. */
 		void *none = NULL;
 
-		why = segment_input(in, &rx, rx.joined ? &none : &owner, burst, now);
+		why = segment_input(in, &rx, rx.joined ? &none : &owner, burst, tried, now);
 	} else if (rx.kind == IP_RX_ERROR) {
 		error_input(in, &rx.error, now);
 	}
 	if (BASE_UNLIKELY(why != CNT_none))
 		base_count(&in->counters, why);
 	if (owner)
+		in->cfg.buf.put(in->cfg.buf.ctx, owner);
+}
+
+/* What nearly every frame is goes to its connection at once. */
+static inline void frame_plain(struct inst *in, const struct wire_frame_in *frame, bool burst,
+			       ztime_t now)
+{
+	uint32_t len = ip_plain4(in->plain, frame), i = INST_FLOW_NONE;
+	const uint8_t *l4 = frame->data + IP_PLAIN_L4;
+	void *owner = frame->owner;
+
+	if (BASE_LIKELY(len))
+		i = inst_flow_find4(&in->flow, ip_word64(frame->data + IP_PLAIN_ENDS),
+				    ip_word32(l4));
+	if (BASE_UNLIKELY(i == INST_FLOW_NONE) ||
+	    BASE_UNLIKELY(!fast_input(in, &in->conns[i], l4, len, &owner, burst, now))) {
+		frame_input(in, frame, owner, burst, i != INST_FLOW_NONE, now);
+		return;
+	}
+	base_count(&in->counters, CNT_ip_rx_packets);
+	if (BASE_UNLIKELY(owner != NULL))
 		in->cfg.buf.put(in->cfg.buf.ctx, owner);
 }
 
@@ -188,7 +264,7 @@ void inst_input(struct inst *in, const struct wire_frame_in *frames, unsigned in
 
 	base_count_add(&in->counters, CNT_inst_rx_frames, n);
 	for (unsigned int i = 0; i < n; i++)
-		frame_input(in, &frames[i], burst, now);
+		frame_plain(in, &frames[i], burst, now);
 	for (unsigned int k = 0; in->gro_used && k < INST_GRO_MAX; k++)
 		gro_flush(in, &in->gro[k], now);
 }

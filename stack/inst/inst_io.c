@@ -44,6 +44,14 @@ uint32_t inst_fill_copy(struct inst *in, struct inst_fill *fill, const uint8_t *
 	return n;
 }
 
+void inst_fill_back(struct inst *in, struct inst_fill *fill, const struct wire_tcp_iov *iov)
+{
+	if (iov->data != fill->data + fill->at - iov->len)
+		return; /* nothing was copied */
+	fill->at -= iov->len;
+	in->cfg.buf.put(in->cfg.buf.ctx, iov->owner);
+}
+
 /* One piece; bytes that TCP did not take are given back to the buffer. Return: as tcp_send(). */
 static int64_t send_piece(struct inst *in, struct inst_conn *c, const uint8_t *data, uint32_t len,
 			  unsigned int flags, ztime_t now)
@@ -125,4 +133,12 @@ size_t inst_recv(struct inst *in, struct inst_conn *c, void *data, size_t len, z
 	if (done)
 		inst_conn_kick(in, c);
 	return done;
+}
+
+bool inst_recv_iov(struct inst *in, struct inst_conn *c, struct wire_tcp_iov *iov, ztime_t now)
+{
+	if (!tcp_recv_take(&c->tcb, iov, now))
+		return false;
+	inst_conn_kick(in, c);
+	return true;
 }

@@ -17,8 +17,7 @@ static void timers_fire(struct inst *in, ztime_t now)
 
 	while ((i = inst_wheel_fire(&in->wheel, now, &steps)) != INST_WHEEL_NONE)
 		inst_conn_kick(in, &in->conns[i]);
-	if (ip_deadline(in->ip) <= now)
-		inst_errors_input(in, errors, ip_tick(in->ip, errors, IP_ERRORS_MAX, now), now);
+	inst_errors_input(in, errors, ip_tick(in->ip, errors, IP_ERRORS_MAX, now), now);
 }
 
 static unsigned int answers_take(struct inst *in, struct wire_frame_out *out, unsigned int max)
@@ -43,16 +42,39 @@ static void conn_arm(struct inst *in, struct inst_conn *c)
 		inst_wheel_arm(&in->wheel, i, want);
 }
 
+/* The short way (tcp_fast.c). Return: frames filled, or -1 when it is not at hand. */
+static int fast_output(struct inst *in, struct inst_conn *c, struct wire_frame_out *out,
+		       ztime_t now)
+{
+	uint32_t hdr;
+
+	out->l4_at = in->l4_at[wire_addr_is_v4(&c->flow.remote)];
+	hdr = tcp_fast_output(&c->tcb, out->hdr + out->l4_at, out->iov, now);
+	if (!hdr)
+		return -1;
+	out->l4_len = (uint8_t)hdr;
+	out->niov = 1;
+	out->len = out->iov[0].len;
+	out->gso_size = 0;
+	return ip_send(in->ip, &c->hop, &c->flow, out, 0, now) == 1;
+}
+
 /* Return: frames filled; a connection that could send more is put at the end of the ready list. */
 static unsigned int conn_output(struct inst *in, struct inst_conn *c, struct wire_frame_out *out,
 				unsigned int max, ztime_t now)
 {
 	unsigned int ask = BASE_MIN(max, (unsigned int)INST_SEGS_MAX);
 	unsigned int got, n = 0;
+	int sent;
 
 	if (BASE_UNLIKELY(c->flags & INST_C_DEAD)) {
 		inst_conn_reap(in, c);
 		return 0;
+	}
+	sent = fast_output(in, c, out, now);
+	if (BASE_LIKELY(sent >= 0)) {
+		conn_arm(in, c);
+		return (unsigned int)sent;
 	}
 	got = tcp_output(&c->tcb, in->segs, ask, now);
 	for (unsigned int i = 0; i < got; i++)
@@ -79,12 +101,15 @@ static struct inst_conn *ready_pop(struct inst *in)
 
 unsigned int inst_output(struct inst *in, struct wire_frame_out *out, unsigned int max, ztime_t now)
 {
+	unsigned int n = 0;
 	uint32_t last;
-	unsigned int n;
 
-	timers_fire(in, now);
-	inst_events_sweep(in);
-	n = answers_take(in, out, max);
+	if (BASE_UNLIKELY(in->events.head != INST_NONE))
+		inst_events_sweep(in);
+	if (BASE_UNLIKELY(ip_deadline(in->ip) <= now || inst_wheel_deadline(&in->wheel) <= now)) {
+		timers_fire(in, now);
+		n = answers_take(in, out, max);
+	}
 	last = in->ready.tail;
 	while (n < max && in->ready.head != INST_NONE) {
 		bool end = in->ready.head == last;

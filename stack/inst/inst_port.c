@@ -21,6 +21,15 @@ static bool queue_ours(const struct inst_rss_config *rss, uint32_t rest, uint16_
 	return rss->reta[rest & (rss->reta_len - 1u)] == rss->queue;
 }
 
+/* What is chosen is seen by the peer: the flow table's own hash would give away what it must not. */
+static uint64_t flow_sip(const struct inst *in, const struct wire_flow *flow)
+{
+	uint64_t words[5] = { flow->local.q[0], flow->local.q[1], flow->remote.q[0],
+			      flow->remote.q[1], flow->rport };
+
+	return base_hash_sip24_words(&in->env.key, words, BASE_ARRAY_SIZE(words));
+}
+
 int inst_port_pick(struct inst *in, struct wire_flow *flow)
 {
 	uint32_t range = (uint32_t)in->cfg.port_hi - in->cfg.port_lo + 1;
@@ -29,7 +38,7 @@ int inst_port_pick(struct inst *in, struct wire_flow *flow)
 	uint32_t start, rest;
 
 	flow->lport = 0;
-	start = (uint32_t)(inst_flow_hash(&in->flow, flow) >> 16) + in->port_next;
+	start = (uint32_t)flow_sip(in, flow) + in->port_next;
 	rest = inst_rss_hash(&in->cfg.rss, flow);
 	for (uint32_t i = 0; i < tries; i++) {
 		uint16_t port = (uint16_t)(in->cfg.port_lo + (start + i) % range);

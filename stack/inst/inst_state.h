@@ -10,6 +10,7 @@
 #include "stack/inst/inst.h"
 #include "stack/inst/inst_flow.h"
 #include "stack/inst/inst_wheel.h"
+#include "stack/ip/ip_plain.h"
 #include "stack/tcp/tcb.h"
 
 #define INST_NONE        UINT32_MAX
@@ -77,6 +78,8 @@ struct inst {
 	struct inst_config cfg;
 	struct tcp_env env;
 	struct ip *ip;
+	const struct ip_plain *plain;
+	uint8_t l4_at[2]; /* bytes before the TCP header: IPv6, IPv4 */
 	struct inst_conn *conns;
 	uint32_t conns_made; /* slots ever used */
 	uint32_t conns_free; /* list by ready_next */
@@ -180,6 +183,9 @@ void inst_errors_input(struct inst *in, const struct ip_error *e, unsigned int n
  */
 uint32_t inst_fill_copy(struct inst *in, struct inst_fill *fill, const uint8_t *data, uint32_t len,
 			struct wire_tcp_iov *iov);
+
+/** inst_fill_back() - what inst_fill_copy() gave last is not needed. */
+void inst_fill_back(struct inst *in, struct inst_fill *fill, const struct wire_tcp_iov *iov);
 
 /** inst_fill_drop() - give the buffer back. */
 void inst_fill_drop(struct inst *in, struct inst_fill *fill);

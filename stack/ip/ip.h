@@ -40,6 +40,7 @@
 #define IP_HOPS              64
 
 struct ip;
+struct ip_plain;
 
 struct ip_config {
 	struct wire_mac mac;
@@ -77,8 +78,8 @@ struct ip_error {
 
 struct ip_rx {
 	enum ip_rx_kind kind;
-	union wire_addr src, dst;
-	const uint8_t *l4; /* lent: the frame's, or a reassembly slot's until the next call */
+	struct wire_flow flow; /* addresses only, as this host sees them */
+	const uint8_t *l4;     /* lent: the frame's, or a reassembly slot's until the next call */
 	uint32_t l4_len;
 	uint8_t ecn;
 	bool csum_ok; /* the device has verified the TCP checksum */
@@ -187,6 +188,24 @@ enum counter ip_input(struct ip *ip, const struct wire_frame_in *frame, struct i
  */
 int ip_output(struct ip *ip, struct ip_hop *hop, const struct wire_flow *flow, struct wire_tcp *seg,
 	      struct wire_frame_out *out, ztime_t now);
+
+/** ip_plain() - what ip_plain4() looks at; good as long as @ip. */
+const struct ip_plain *ip_plain(const struct ip *ip);
+
+/** ip_l4_at() - Return: bytes of headers before TCP in frames to addresses of a family. */
+uint8_t ip_l4_at(const struct ip *ip, bool v4);
+
+/**
+ * ip_send() - write the other headers of a frame that has its TCP header already
+ * @hop, @flow: as ip_output()
+ * @out:  the TCP header at hdr + l4_at = ip_l4_at(), its checksum 0, its ports still to be
+ *        written; l4_len, len, niov, iov and gso_size are set
+ * @ecn:  IP ECN codepoint
+ *
+ * Return: as ip_output().
+ */
+int ip_send(struct ip *ip, struct ip_hop *hop, const struct wire_flow *flow,
+	    struct wire_frame_out *out, uint8_t ecn, ztime_t now);
 
 /**
  * ip_reply() - send a segment that belongs to no connection: a reset, a SYN cookie

@@ -54,7 +54,7 @@ struct ip *ip_init(void *mem, const struct ip_config *cfg, struct base_counters 
 	memset(ip, 0, sizeof(*ip));
 	ip->cfg = *cfg;
 	ip->counters = counters;
-	ip->gen = 1;
+	ip->plain.gen = 1;
 	ip->neigh = carve(&at, cfg->neigh_max * sizeof(*ip->neigh));
 	ip->neigh_head = carve(&at, cfg->neigh_max * sizeof(*ip->neigh_head));
 	ip->pmtu = carve(&at, cfg->pmtu_max * sizeof(*ip->pmtu));
@@ -62,6 +62,13 @@ struct ip *ip_init(void *mem, const struct ip_config *cfg, struct base_counters 
 	memset(ip->pmtu, 0, cfg->pmtu_max * sizeof(*ip->pmtu));
 	for (uint32_t i = 0; i < cfg->reass_max; i++)
 		ip->reass[i].until = 0;
+	ip->plain.link_len = cfg->vlan == WIRE_VLAN_NONE ? WIRE_ETH_LEN
+							 : WIRE_ETH_LEN + WIRE_VLAN_LEN;
+	ip->plain.mac48 = UINT64_MAX;
+	if (cfg->vlan == WIRE_VLAN_NONE) {
+		ip->plain.mac48 = 0;
+		memcpy(&ip->plain.mac48, cfg->mac.b, WIRE_MAC_LEN);
+	}
 	ip_neigh_init(ip);
 	return ip;
 }
@@ -111,7 +118,7 @@ int ip_addr_add(struct ip *ip, const union wire_addr *addr, unsigned int bits, z
 	if (err)
 		return err;
 	ip->addrs[ip->naddrs++] = (struct ip_addr_entry){ .addr = *addr, .bits = (uint8_t)mapped };
-	ip->gen++;
+	ip->plain.gen++;
 	ip_announce(ip, addr);
 	return 0;
 }
@@ -123,6 +130,16 @@ int ip_addr_remove(struct ip *ip, const union wire_addr *addr)
 	if (!e)
 		return -ENOENT;
 	*e = ip->addrs[--ip->naddrs];
-	ip->gen++;
+	ip->plain.gen++;
 	return 0;
+}
+
+uint8_t ip_l4_at(const struct ip *ip, bool v4)
+{
+	return (uint8_t)(ip->plain.link_len + (v4 ? WIRE_IP4_LEN : WIRE_IP6_LEN));
+}
+
+const struct ip_plain *ip_plain(const struct ip *ip)
+{
+	return &ip->plain;
 }

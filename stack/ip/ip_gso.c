@@ -51,18 +51,14 @@ static void gso_csum(struct wire_frame_out *f, bool csum)
 {
 	uint8_t *tcp = f->hdr + f->l4_at;
 	union wire_addr src, dst;
-	struct wire_tcp seg;
 
 	gso_addresses(f, &src, &dst);
 	if (!csum) {
 		wire_tcp_csum_offload(tcp, f->l4_len, f->len, &src, &dst);
 		return;
 	}
-	seg.len = f->len;
-	seg.niov = f->niov;
-	memcpy(seg.iov, f->iov, f->niov * sizeof(f->iov[0]));
-	base_be16_put(tcp + 16, 0);
-	wire_tcp_csum_set(tcp, f->l4_len, &seg, &src, &dst);
+	base_be16_put(tcp + WIRE_TCP_CSUM_AT, 0);
+	wire_tcp_csum_runs(tcp, f->l4_len, f->iov, f->niov, f->len, &src, &dst);
 	f->flags &= (uint8_t)~WIRE_FRAME_TCP_CSUM;
 }
 

@@ -26,6 +26,32 @@ static bool group_ours(const struct ip *ip, const union wire_addr *dst)
 	return false;
 }
 
+/* Most packets repeat ends that were found good before. IPv6 has one place, for the last ones. */
+static void judged_keep(struct ip *ip, const struct ip_packet *p)
+{
+	uint64_t ends = (uint64_t)p->dst.w[3] << 32 | p->src.w[3];
+
+	if (wire_addr_is_v4(&p->dst)) {
+		ip->plain.judged[ip_judged_at(ends)] = (struct ip_judged){ .ends = ends,
+									   .gen = ip->plain.gen };
+		return;
+	}
+	ip->judged_gen = ip->plain.gen;
+	ip->judged_src = p->src;
+	ip->judged_dst = p->dst;
+}
+
+static bool judged_before(const struct ip *ip, const struct ip_packet *p)
+{
+	uint64_t ends = (uint64_t)p->dst.w[3] << 32 | p->src.w[3];
+	const struct ip_judged *j = &ip->plain.judged[ip_judged_at(ends)];
+
+	if (wire_addr_is_v4(&p->dst))
+		return j->gen == ip->plain.gen && j->ends == ends;
+	return ip->judged_gen == ip->plain.gen && wire_addr_equal(&p->src, &ip->judged_src) &&
+	       wire_addr_equal(&p->dst, &ip->judged_dst);
+}
+
 static enum counter addresses_judge_slow(struct ip *ip, struct ip_packet *p)
 {
 	/* Duplicate address detection asks from the unspecified address (RFC 4862 5.4.2). */
@@ -35,9 +61,8 @@ static enum counter addresses_judge_slow(struct ip *ip, struct ip_packet *p)
 	if (!dad && source_martian(ip, &p->src))
 		return CNT_ip_martian_src;
 	if (ip_addr_local(ip, &p->dst)) {
-		ip->judged_gen = ip->gen;
-		ip->judged_src = p->src;
-		ip->judged_dst = p->dst;
+		if (!dad)
+			judged_keep(ip, p);
 		return CNT_none;
 	}
 	if (!group_ours(ip, &p->dst))
@@ -48,10 +73,7 @@ static enum counter addresses_judge_slow(struct ip *ip, struct ip_packet *p)
 
 static inline enum counter addresses_judge(struct ip *ip, struct ip_packet *p)
 {
-	if (BASE_LIKELY(ip->judged_gen == ip->gen && wire_addr_equal(&p->src, &ip->judged_src) &&
-			wire_addr_equal(&p->dst, &ip->judged_dst)))
-		return CNT_none;
-	return addresses_judge_slow(ip, p);
+	return BASE_LIKELY(judged_before(ip, p)) ? CNT_none : addresses_judge_slow(ip, p);
 }
 
 static enum counter tcp_found(const struct ip_packet *p, const struct wire_frame_in *frame,
@@ -61,8 +83,8 @@ static enum counter tcp_found(const struct ip_packet *p, const struct wire_frame
 	if (p->group)
 		return CNT_ip_link_group;
 	rx->kind = IP_RX_TCP;
-	rx->src = p->src;
-	rx->dst = p->dst;
+	rx->flow.local = p->dst;
+	rx->flow.remote = p->src;
 	rx->l4 = p->body;
 	rx->l4_len = p->body_len;
 	rx->ecn = p->ecn;

@@ -9,7 +9,6 @@
 
 #include <errno.h>
 
-#define NEIGH_FRESH (30 * ZTIME_SEC) /* RFC 4861 10: REACHABLE_TIME */
 #define NEIGH_ASK_EVERY \
 	ZTIME_SEC /* RFC 4861 10: RETRANS_TIMER; RFC 1122 2.3.2.1: at most one a second */
 #define NEIGH_ASK_MAX     3
@@ -90,7 +89,7 @@ static void neigh_forget(struct ip *ip, uint16_t i)
 	ip->neigh[i].state = NEIGH_FREE;
 	ip->neigh[i].next_hash = ip->neigh_free;
 	ip->neigh_free = i;
-	ip->gen++;
+	ip->plain.gen++;
 }
 
 /* A hand goes round; what has been used since its last visit is spared once. */
@@ -108,6 +107,18 @@ static void neigh_evict(struct ip *ip)
 		}
 		n->used = false;
 	}
+}
+
+static void link_set(const struct ip *ip, struct ip_neigh *n)
+{
+	struct wire_eth eth = {
+		.dst = n->mac,
+		.src = ip->cfg.mac,
+		.type = wire_addr_is_v4(&n->addr) ? WIRE_ETH_IP4 : WIRE_ETH_IP6,
+		.vlan = ip->cfg.vlan,
+	};
+
+	wire_eth_emit(&eth, n->link);
 }
 
 uint16_t ip_neigh_get(struct ip *ip, const union wire_addr *addr)
@@ -134,6 +145,7 @@ uint16_t ip_neigh_get(struct ip *ip, const union wire_addr *addr)
 		.prev_asking = IP_NONE,
 		.next_asking = IP_NONE,
 	};
+	link_set(ip, n);
 	ip->neigh_head[place] = i;
 	return i;
 }
@@ -144,7 +156,7 @@ bool ip_neigh_use(struct ip *ip, uint16_t i, ztime_t now)
 
 	n->used = true;
 	if (BASE_LIKELY(n->state == NEIGH_REACHABLE)) {
-		if (BASE_UNLIKELY(now - n->at > NEIGH_FRESH)) {
+		if (BASE_UNLIKELY(now - n->at > IP_NEIGH_FRESH)) {
 			n->state = NEIGH_PROBE;
 			n->asked = 0;
 			neigh_ask(ip, i, now);
@@ -262,8 +274,9 @@ void ip_neigh_heard(struct ip *ip, const union wire_addr *addr, const struct wir
 		asking_remove(ip, i);
 	n->asked = 0;
 	n->mac = *mac;
+	link_set(ip, n);
 	n->state = NEIGH_REACHABLE;
-	n->at = solicited ? now : now - NEIGH_FRESH;
+	n->at = solicited ? now : now - IP_NEIGH_FRESH;
 	pending_send(ip, i);
 }
 

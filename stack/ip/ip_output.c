@@ -107,65 +107,105 @@ void ip_header_put(struct wire_frame_out *f, const union wire_addr *src, const u
 	f->hdr_len = f->l4_at;
 }
 
-/* Both ECN bits are zero until here; both checksums are patched instead of summed again. */
-static void ecn_put(struct wire_frame_out *f, bool v4, uint8_t ecn)
+static void header6_put(uint8_t *at, const struct wire_flow *flow, uint32_t body, uint8_t ecn)
 {
-	uint8_t *at = f->hdr + f->l3_at;
+	struct wire_ip6 ip6 = {
+		.src = flow->local,
+		.dst = flow->remote,
+		.payload_len = (uint16_t)body,
+		.tclass = ecn,
+		.hops = IP_HOPS,
+		.proto = WIRE_PROTO_TCP,
+	};
 
-	if (!ecn)
-		return;
-	if (v4) {
-		at[1] |= ecn;
-		wire_ip4_len_set(at, base_be16_get(at + 2));
-	} else {
-		at[1] |= (uint8_t)(ecn << 4);
-	}
+	wire_ip6_emit(&ip6, at);
 }
 
-static void segment_put(const struct ip *ip, struct wire_frame_out *f, const struct wire_flow *flow,
-			struct wire_tcp *seg)
+/* A device that does not sum. */
+static BASE_COLD void csum_whole(struct wire_frame_out *f, const struct wire_flow *flow)
 {
-	unsigned int hdr_len = wire_tcp_hdr_len(seg);
-	uint8_t *tcp;
-
-	seg->sport = flow->lport;
-	seg->dport = flow->rport;
-	ip_header_put(f, &flow->local, &flow->remote, WIRE_PROTO_TCP, hdr_len + seg->len, IP_HOPS);
-	ecn_put(f, wire_addr_is_v4(&flow->remote), seg->ecn);
-	tcp = f->hdr + f->l4_at;
-	wire_tcp_emit(seg, tcp);
-	f->hdr_len = (uint16_t)(f->l4_at + hdr_len);
-	f->l4_len = (uint8_t)hdr_len;
-	f->len = seg->len;
-	f->niov = seg->niov;
-	memcpy(f->iov, seg->iov, seg->niov * sizeof(seg->iov[0]));
-	f->gso_size = seg->gso_size && seg->len > seg->gso_size ? seg->gso_size : 0;
 	f->flags = 0;
-	if (f->gso_size || ip->cfg.offloads & WIRE_OFFLOAD_TX_CSUM) {
-		f->flags = WIRE_FRAME_TCP_CSUM;
-		wire_tcp_csum_offload(tcp, hdr_len, seg->len, &flow->local, &flow->remote);
+	memset(f->hdr + f->l4_at + WIRE_TCP_CSUM_AT, 0, 2);
+	wire_tcp_csum_runs(f->hdr + f->l4_at, f->l4_len, f->iov, f->niov, f->len, &flow->local,
+			   &flow->remote);
+}
+
+/* Headers of both layers, the TCP checksum as a device that sums wants it. */
+static inline void headers_put(struct wire_frame_out *f, uint8_t *l3, uint8_t *l4,
+			       const struct wire_flow *flow, uint8_t ecn)
+{
+	uint32_t body = (uint32_t)f->l4_len + f->len;
+	uint32_t ports = __builtin_bswap32((uint32_t)flow->lport << 16 | flow->rport);
+	uint64_t sum;
+	uint16_t csum;
+
+	if (BASE_LIKELY(wire_addr_is_v4(&flow->remote))) {
+		wire_ip4_put(l3, flow->local.w[3], flow->remote.w[3],
+			     (uint16_t)(WIRE_IP4_LEN + body), ecn, IP_HOPS, WIRE_PROTO_TCP);
+		sum = wire_csum_pseudo4(flow->local.w[3], flow->remote.w[3], WIRE_PROTO_TCP, body);
 	} else {
-		wire_tcp_csum_set(tcp, hdr_len, seg, &flow->local, &flow->remote);
+		header6_put(l3, flow, body, ecn);
+		sum = wire_csum_pseudo(&flow->local, &flow->remote, WIRE_PROTO_TCP, body);
 	}
+	memcpy(l4, &ports, sizeof(ports));
+	csum = (uint16_t)~wire_csum_fold(sum);
+	memcpy(l4 + WIRE_TCP_CSUM_AT, &csum, sizeof(csum));
+}
+
+/* The neighbour answered not long ago: its address may be used. */
+static inline bool neigh_good(struct ip_neigh *n, ztime_t now)
+{
+	if (BASE_UNLIKELY(n->state != NEIGH_REACHABLE || now - n->at > IP_NEIGH_FRESH))
+		return false;
+	n->used = true;
+	return true;
+}
+
+static BASE_COLD int hop_renew(struct ip *ip, struct ip_hop *hop, const struct wire_flow *flow,
+			       ztime_t now)
+{
+	int err = ip_hop_get(ip, &flow->remote, hop, now);
+
+	if (err)
+		base_count(ip->counters, err == -ENOBUFS ? CNT_ip_neigh_full : CNT_ip_no_route);
+	return err;
+}
+
+int ip_send(struct ip *ip, struct ip_hop *hop, const struct wire_flow *flow,
+	    struct wire_frame_out *out, uint8_t ecn, ztime_t now)
+{
+	uint8_t *l3 = out->hdr + ip->plain.link_len;
+	struct ip_neigh *n;
+	bool ready;
+
+	if (BASE_UNLIKELY(hop->gen != ip->plain.gen)) {
+		int err = hop_renew(ip, hop, flow, now);
+
+		if (err)
+			return err;
+	}
+	n = &ip->neigh[hop->neigh];
+	ready = neigh_good(n, now) || ip_neigh_use(ip, hop->neigh, now);
+	memcpy(out->hdr, n->link, sizeof(n->link));
+	out->l3_at = ip->plain.link_len;
+	headers_put(out, l3, out->hdr + out->l4_at, flow, ecn);
+	out->hdr_len = (uint16_t)(out->l4_at + out->l4_len);
+	out->flags = WIRE_FRAME_TCP_CSUM;
+	if (BASE_UNLIKELY(!(ip->cfg.offloads & WIRE_OFFLOAD_TX_CSUM) && !out->gso_size))
+		csum_whole(out, flow);
+	return BASE_LIKELY(ready) ? 1 : ip_neigh_wait(ip, hop->neigh, out);
 }
 
 int ip_output(struct ip *ip, struct ip_hop *hop, const struct wire_flow *flow, struct wire_tcp *seg,
 	      struct wire_frame_out *out, ztime_t now)
 {
-	const struct ip_neigh *n;
-	bool ready;
-	int err;
-
-	err = ip_hop_get(ip, &flow->remote, hop, now);
-	if (err) {
-		base_count(ip->counters, err == -ENOBUFS ? CNT_ip_neigh_full : CNT_ip_no_route);
-		return err;
-	}
-	ready = ip_neigh_use(ip, hop->neigh, now);
-	n = &ip->neigh[hop->neigh];
-	ip_eth_put(ip, out, &n->mac, wire_addr_is_v4(&flow->remote) ? WIRE_ETH_IP4 : WIRE_ETH_IP6);
-	segment_put(ip, out, flow, seg);
-	return ready ? 1 : ip_neigh_wait(ip, hop->neigh, out);
+	out->l4_at = ip_l4_at(ip, wire_addr_is_v4(&flow->remote));
+	out->l4_len = (uint8_t)wire_tcp_emit(seg, out->hdr + out->l4_at);
+	out->len = seg->len;
+	out->niov = seg->niov;
+	memcpy(out->iov, seg->iov, seg->niov * sizeof(seg->iov[0]));
+	out->gso_size = seg->gso_size && seg->len > seg->gso_size ? seg->gso_size : 0;
+	return ip_send(ip, hop, flow, out, seg->ecn, now);
 }
 
 void ip_reply(struct ip *ip, const struct wire_flow *flow, struct wire_tcp *seg, ztime_t now)

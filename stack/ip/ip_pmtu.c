@@ -61,6 +61,6 @@ uint16_t ip_pmtu_learn(struct ip *ip, const union wire_addr *dst, uint32_t mtu, 
 		e = pmtu_make(ip, dst, now);
 	*e = (struct ip_pmtu){ .dst = *dst, .mtu = (uint16_t)mtu, .until = now + PMTU_LIFE };
 	base_count(ip->counters, CNT_ip_pmtu_lowered);
-	ip->gen++;
+	ip->plain.gen++;
 	return e->mtu;
 }

@@ -69,7 +69,7 @@ int ip_route_add(struct ip *ip, const union wire_addr *net, unsigned int bits,
 		.bits = (uint8_t)mapped,
 		.on_link = wire_addr_is_any(via),
 	};
-	ip->gen++;
+	ip->plain.gen++;
 	return 0;
 }
 
@@ -85,7 +85,7 @@ int ip_route_remove(struct ip *ip, const union wire_addr *net, unsigned int bits
 	if (!equal)
 		return -ENOENT;
 	memmove(&ip->routes[at], &ip->routes[at + 1], (--ip->nroutes - at) * sizeof(ip->routes[0]));
-	ip->gen++;
+	ip->plain.gen++;
 	return 0;
 }
 
@@ -153,7 +153,7 @@ int ip_hop_get(struct ip *ip, const union wire_addr *dst, struct ip_hop *hop, zt
 	const struct ip_route *r;
 	uint16_t neigh, mtu;
 
-	if (BASE_LIKELY(hop->gen == ip->gen))
+	if (BASE_LIKELY(hop->gen == ip->plain.gen))
 		return 0;
 	r = ip_route_find(ip, dst);
 	if (!r)
@@ -163,7 +163,7 @@ int ip_hop_get(struct ip *ip, const union wire_addr *dst, struct ip_hop *hop, zt
 		return -ENOBUFS;
 	mtu = r->mtu ? BASE_MIN(r->mtu, ip->cfg.mtu) : ip->cfg.mtu;
 	*hop = (struct ip_hop){
-		.gen = ip->gen,
+		.gen = ip->plain.gen,
 		.neigh = neigh,
 		.mtu = ip_pmtu_find(ip, dst, mtu, now),
 	};

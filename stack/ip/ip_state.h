@@ -9,6 +9,7 @@
 #include "stack/base/base_bytes.h"
 #include "stack/base/base_check.h"
 #include "stack/ip/ip.h"
+#include "stack/ip/ip_plain.h"
 #include "stack/wire/wire_arp.h"
 #include "stack/wire/wire_csum.h"
 #include "stack/wire/wire_icmp.h"
@@ -16,7 +17,8 @@
 #include "stack/wire/wire_ip6.h"
 #include "stack/wire/wire_nd.h"
 
-#define IP_NONE 0xffffu /* no neighbour, no frame */
+#define IP_NONE        0xffffu          /* no neighbour, no frame */
+#define IP_NEIGH_FRESH (30 * ZTIME_SEC) /* RFC 4861 10: REACHABLE_TIME */
 
 struct ip_addr_entry {
 	union wire_addr addr;
@@ -43,6 +45,7 @@ enum ip_neigh_state { NEIGH_FREE, NEIGH_INCOMPLETE, NEIGH_REACHABLE, NEIGH_PROBE
 struct ip_neigh {
 	union wire_addr addr;
 	struct wire_mac mac;
+	uint8_t link[WIRE_ETH_LEN + WIRE_VLAN_LEN]; /* Ethernet header of what is sent to it */
 	uint8_t state;
 	uint8_t asked;
 	uint8_t npending;
@@ -87,12 +90,11 @@ struct ip_reass {
 };
 
 struct ip {
+	struct ip_plain plain; /* first: see ip_plain() */
 	struct ip_config cfg;
 	struct base_counters *counters;
-	uint32_t gen; /* a hop with another is stale */
 	uint32_t naddrs, nroutes;
-	uint32_t
-		judged_gen; /* ends that were last found good, and when: most packets repeat them */
+	uint32_t judged_gen; /* IPv6 ends that were last found good, and when */
 	union wire_addr judged_src, judged_dst;
 	struct ip_addr_entry addrs[IP_ADDRS_MAX];
 	struct ip_route routes[IP_ROUTES_MAX]; /* longest prefix first */

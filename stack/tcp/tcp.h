@@ -190,6 +190,30 @@ enum counter tcp_input(struct tcb *t, struct wire_tcp *seg, ztime_t now);
  */
 unsigned tcp_output(struct tcb *t, struct wire_tcp *out, unsigned max, ztime_t now);
 
+/**
+ * tcp_fast_input() - the short way for a segment in the middle of a healthy connection
+ * @l4:    at least WIRE_TCP_HDR_LEN bytes from the TCP header on, checksum verified
+ * @bytes: as long as the IP header says
+ * @data:  the payload, wherever it lies now
+ * @owner: its reference, the connection's when there is payload and true is returned
+ *
+ * Not for a segment that a router has marked (ECN codepoint 3).
+ * Return: true when all is done as wire_tcp_parse() and tcp_input() would have done it; false when
+ * nothing was touched and they have to.
+ */
+bool tcp_fast_input(struct tcb *t, const uint8_t *l4, uint32_t bytes, const uint8_t *data,
+		    void *owner, ztime_t now);
+
+/**
+ * tcp_fast_output() - the short way for the last bytes that are queued
+ * @l4:  where the TCP header goes, WIRE_TCP_HDR_MAX bytes; ports are left alone, checksum is 0
+ * @iov: the payload, one run, borrowed until the next call on @t
+ *
+ * Return: header bytes when this is the one segment that tcp_output() would have given; 0 when
+ * nothing was touched and tcp_output() has to be called.
+ */
+uint32_t tcp_fast_output(struct tcb *t, uint8_t *l4, struct wire_tcp_iov *iov, ztime_t now);
+
 /** tcp_deadline() - Return: when tcp_output() must be called again at the latest. */
 ztime_t tcp_deadline(const struct tcb *t);
 

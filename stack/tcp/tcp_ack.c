@@ -8,23 +8,11 @@
  * Who calls: tcp_input() for connections past the handshake. State changes that an acknowledged FIN means
  * are made in tcp_input.c.
  */
-#include "stack/tcp/tcp_int.h"
+#include "stack/tcp/tcp_step.h"
 
-/* RFC 9293 3.10.7.4: take the window of the newest segment. SND.WL2 is not needed: an ACK below snd_una never gets
- * here, so SND.WL2 =< SEG.ACK always holds.
- */
 void tcp_window_update(struct tcb *t, const struct wire_tcp *seg)
 {
-	uint32_t wnd = (uint32_t)seg->wnd << t->snd_wscale;
-
-	if (seq_lt(seg->seq, t->snd_wl1))
-		return;
-	t->snd_wl1 = seg->seq;
-	if (wnd != t->snd_wnd) {
-		t->snd_wnd = wnd;
-		t->max_wnd = BASE_MAX(t->max_wnd, wnd);
-	}
-	t->todo |= TCP_DO_SEND;
+	tcp_window_take(t, seg->seq, seg->wnd);
 }
 
 /* RFC 5681 2: a duplicate acknowledgment. */
@@ -32,16 +20,6 @@ static bool ack_is_dup(const struct tcb *t, const struct wire_tcp *seg)
 {
 	return t->sent && !seg->len && !(seg->flags & (TCP_SYN | TCP_FIN)) &&
 	       seg->ack == t->snd_una && (uint32_t)seg->wnd << t->snd_wscale == t->snd_wnd;
-}
-
-static void space_tell(struct tcb *t)
-{
-	if (t->snd_una == t->snd_nxt && t->snd_nxt == t->snd_end)
-		t->events |= TCP_EV_DRAINED;
-	if (tcp_is(t, TCP_F_SND_FULL) && tcp_send_space(t) >= t->sndbuf / 3) {
-		t->flags &= ~(uint32_t)TCP_F_SND_FULL;
-		t->events |= TCP_EV_WRITABLE;
-	}
 }
 
 static void ack_advance(struct tcb *t, uint32_t ack, struct tcp_ackinfo *ai, ztime_t now)
@@ -52,26 +30,19 @@ static void ack_advance(struct tcb *t, uint32_t ack, struct tcp_ackinfo *ai, zti
 	tcp_sndq_release(t);
 	if (BASE_UNLIKELY(tcp_is(t, TCP_F_URG_SND) && seq_ge(ack, t->snd_up)))
 		t->flags &= ~(uint32_t)TCP_F_URG_SND;
-	t->backoff = 0;
-	t->stall_ms = 0;
-	t->soft_errno = 0;
-	t->dupacks = 0;
-	t->todo |= TCP_DO_SEND;
-	space_tell(t);
+	tcp_ack_progress(t);
 }
 
-static void ack_congestion(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now)
+void tcp_ack_growth(struct tcb *t, uint32_t delivered, ztime_t now)
 {
 	struct cc_ack ca = {
-		.acked = ai->delivered,
+		.acked = delivered,
 		.mss = t->mss,
 		.srtt_us = tcp_srtt_us(t),
-		.cwnd_limited = tcp_is(t, TCP_F_CWND_LIMITED),
 		.now = now,
 	};
 
-	if (ai->delivered)
-		t->cc.ops->ack(&t->cc, &ca);
+	t->cc.ops->ack(&t->cc, &ca);
 }
 
 /* RFC 3168 6.1.2: the peer says that a packet of ours met congestion. */
@@ -94,7 +65,7 @@ static void ack_healthy(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now
 {
 	tcp_rtt_sample(t, ai->rtt_us);
 	if (ai->acked)
-		ack_congestion(t, ai, now);
+		tcp_ack_congestion(t, ai->delivered, now);
 }
 
 static void ack_troubled(struct tcb *t, struct tcp_ackinfo *ai, ztime_t now)
@@ -108,7 +79,7 @@ static void ack_troubled(struct tcb *t, struct tcp_ackinfo *ai, ztime_t now)
 		tcp_loss_ack(t, ai, now);
 	/* RFC 5681 3.2: duplicate ACKs before the fast retransmit do not open the window. */
 	if (t->ca_state == TCP_CA_LOSS || (t->ca_state == TCP_CA_OPEN && ai->acked))
-		ack_congestion(t, ai, now);
+		tcp_ack_congestion(t, ai->delivered, now);
 	if (t->loss && !t->sent)
 		tcp_loss_put(t);
 }

@@ -70,7 +70,7 @@ uint32_t tcp_send_space(const struct tcb *t)
 	return used < t->sndbuf ? t->sndbuf - used : 0;
 }
 
-static int send_allowed(const struct tcb *t)
+static BASE_COLD int send_allowed(const struct tcb *t)
 {
 	if (tcp_is(t, TCP_F_FIN_QUEUED) || t->error)
 		return -EPIPE;
@@ -82,24 +82,23 @@ static int send_allowed(const struct tcb *t)
 }
 
 /* Bytes that follow in memory what was queued last need no block of their own. */
-static bool chunk_extend(struct tcb *t, const struct wire_tcp_iov *iov, uint32_t len)
+static BASE_COLD bool chunk_extend(struct tcb *t, const struct wire_tcp_iov *iov, uint32_t len)
 {
 	struct tcp_chunk *tail = t->sndq;
 
-	if (!tail || !iov->owner || tail->owner != iov->owner ||
-	    tail->data + tail->len != iov->data)
+	if (!iov->owner || tail->owner != iov->owner || tail->data + tail->len != iov->data)
 		return false;
 	tail->len += len;
 	tcp_buf_put(t->env, iov->owner); /* the chunk has a reference already */
 	return true;
 }
 
-static bool chunk_queue(struct tcb *t, const struct wire_tcp_iov *iov, uint32_t len)
+static inline bool chunk_queue(struct tcb *t, const struct wire_tcp_iov *iov, uint32_t len)
 {
 	struct wire_tcp_iov part = { iov->data, len, iov->owner };
 	struct tcp_chunk *c;
 
-	if (chunk_extend(t, iov, len))
+	if (t->sndq && chunk_extend(t, iov, len))
 		return true;
 	c = tcp_chunk_new(t, &part, t->snd_end);
 	if (!c)
@@ -112,11 +111,15 @@ static bool chunk_queue(struct tcb *t, const struct wire_tcp_iov *iov, uint32_t 
 int64_t tcp_send(struct tcb *t, const struct wire_tcp_iov *iov, unsigned flags, ztime_t now)
 {
 	uint32_t space = tcp_send_space(t), len = BASE_MIN(iov->len, space);
-	int err = send_allowed(t);
 
 	(void)now;
-	if (BASE_UNLIKELY(err))
-		return err;
+	if (BASE_UNLIKELY(t->state != TCP_ST_ESTABLISHED || tcp_is(t, TCP_F_FIN_QUEUED) ||
+			  t->error)) {
+		int err = send_allowed(t);
+
+		if (err)
+			return err;
+	}
 	if (BASE_UNLIKELY(len < iov->len))
 		t->flags |= TCP_F_SND_FULL;
 	if (BASE_UNLIKELY(!len))

@@ -49,16 +49,17 @@ static inline void tcp_count(struct tcb *t, enum counter c)
 	base_count(t->env->counters, c);
 }
 
-static inline void *tcp_mem_get(struct tcp_env *env, enum tcp_mem kind)
+void *tcp_mem_more(struct tcp_env *env, enum tcp_mem kind); /* tcp_queue.c */
+
+BASE_INLINE void *tcp_mem_get(struct tcp_env *env, enum tcp_mem kind)
 {
 	struct tcp_pool *pool = &env->pool;
 	void *p = pool->free[kind];
 
-	if (BASE_LIKELY(p != NULL))
-		pool->free[kind] = *(void **)p;
-	else if (!(p = pool->more(pool->ctx, kind)))
-		base_count(env->counters, CNT_tcp_no_block);
-	pool->used[kind] += p != NULL;
+	if (BASE_UNLIKELY(!p))
+		return tcp_mem_more(env, kind);
+	pool->free[kind] = *(void **)p;
+	pool->used[kind]++;
 	return p;
 }
 
@@ -238,8 +239,31 @@ void tcp_sent_free_all(struct tcb *t);
 
 /* ---------------------------------------------------------------- tcp_queue.c: payload runs */
 
-struct tcp_chunk *tcp_chunk_new(struct tcb *t, struct wire_tcp_iov *iov, uint32_t seq);
-void tcp_chunk_append(struct tcp_chunk **tail, struct tcp_chunk *c);
+/* Takes the reference: @iov->owner is NULL after success. */
+BASE_INLINE struct tcp_chunk *tcp_chunk_new(struct tcb *t, struct wire_tcp_iov *iov, uint32_t seq)
+{
+	struct tcp_chunk *c = tcp_mem_get(t->env, TCP_MEM_CHUNK);
+
+	if (BASE_UNLIKELY(!c))
+		return NULL;
+	c->data = iov->data;
+	c->len = iov->len;
+	c->owner = iov->owner;
+	c->seq = seq;
+	iov->owner = NULL;
+	return c;
+}
+
+BASE_INLINE void tcp_chunk_append(struct tcp_chunk **tail, struct tcp_chunk *c)
+{
+	c->next = c;
+	if (*tail) {
+		c->next = (*tail)->next;
+		(*tail)->next = c;
+	}
+	*tail = c;
+}
+
 struct tcp_chunk *tcp_chunk_after(const struct tcb *t, struct tcp_chunk *c, uint32_t seq);
 void tcp_chunk_free(struct tcb *t, struct tcp_chunk *c);
 void tcp_ring_free(struct tcb *t, struct tcp_chunk **tail, uint16_t *count);
@@ -256,7 +280,7 @@ void tcp_ooo_free(struct tcb *t);
 void tcp_ooo_fin(struct tcb *t, uint32_t at);
 unsigned tcp_ooo_blocks(const struct tcb *t, struct wire_tcp_sack *out, unsigned max);
 uint32_t tcp_ooo_bytes(const struct tcb *t);
-void tcp_ack_policy(struct tcb *t, const struct wire_tcp *seg, ztime_t now); /* tcp_window.c */
+void tcp_ack_policy(struct tcb *t, uint32_t size, ztime_t now); /* tcp_window.c */
 uint16_t tcp_window_offer(struct tcb *t);
 void tcp_window_read(struct tcb *t, ztime_t now);
 uint8_t tcp_window_scale(uint32_t bytes);
@@ -265,6 +289,7 @@ uint8_t tcp_window_scale(uint32_t bytes);
 
 enum counter tcp_ack(struct tcb *t, const struct wire_tcp *seg, ztime_t now); /* tcp_ack.c */
 void tcp_window_update(struct tcb *t, const struct wire_tcp *seg);
+void tcp_ack_growth(struct tcb *t, uint32_t delivered, ztime_t now);
 void tcp_sack_apply(struct tcb *t, const struct wire_tcp *seg, struct tcp_ackinfo *ai, ztime_t now);
 bool tcp_loss_get(struct tcb *t); /* tcp_loss.c */
 void tcp_loss_put(struct tcb *t);
@@ -277,8 +302,19 @@ void tcp_loss_resegment(struct tcb *t, uint32_t seq);
 void tcp_rtt_sample(struct tcb *t, int64_t rtt_us); /* tcp_rtt.c */
 void tcp_rtt_reset(struct tcb *t);
 void tcp_reset_fill(struct wire_tcp *out, uint32_t seq, uint32_t ack,
-		    uint8_t flags); /* tcp_listen.c */
-void tcp_out_header(struct tcb *t, struct wire_tcp *out, ztime_t now);
+		    uint8_t flags);                                    /* tcp_listen.c */
+void tcp_out_header(struct tcb *t, struct wire_tcp *out, ztime_t now); /* tcp_output.c */
+
+/* @delivered bytes are newly known to be at the peer. */
+static inline void tcp_ack_congestion(struct tcb *t, uint32_t delivered, ztime_t now)
+{
+	if (!delivered)
+		return;
+	if (BASE_LIKELY(!tcp_is(t, TCP_F_CWND_LIMITED)))
+		cc_app_limited(&t->cc);
+	else
+		tcp_ack_growth(t, delivered, now);
+}
 
 /* ---------------------------------------------------------------- timers, tcp_timer.c */
 

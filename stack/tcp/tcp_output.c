@@ -9,7 +9,7 @@
  * each of these is one function. With cfg.gso_max_bytes a segment may be longer than the MSS: a whole number of
  * segments, which the device or stack/inst cuts.
  */
-#include "stack/tcp/tcp_int.h"
+#include "stack/tcp/tcp_step.h"
 
 /* ---------------------------------------------------------------- headers */
 
@@ -44,9 +44,7 @@ void tcp_out_header(struct tcb *t, struct wire_tcp *out, ztime_t now)
 		out_sack(t, out);
 	if (BASE_UNLIKELY(tcp_is(t, TCP_F_ECN_ECHO)))
 		out->flags |= TCP_ECE;
-	t->rcv_acked = t->rcv_nxt;
-	t->delack_at = ZTIME_NEVER;
-	t->todo &= (uint8_t)~TCP_DO_ACK;
+	tcp_ack_paid(t);
 }
 
 /* SACK blocks take room from the payload. */
@@ -86,27 +84,12 @@ static uint32_t cwnd_room(const struct tcb *t)
 /* RFC 5681 4.1: after an idle time the network's state is unknown again. */
 static void idle_restart(struct tcb *t, ztime_t now)
 {
-	uint32_t idle_ms = tcp_now_ms(now) - t->seen_ms;
 	uint32_t iw;
 
-	if (!t->env->cfg.idle_restart || (uint64_t)idle_ms * 1000 <= t->rto_us)
+	if (!t->env->cfg.idle_restart || !tcp_idle(t, now))
 		return;
 	iw = cc_initial_window(t->mss, t->env->cfg.init_cwnd);
 	t->cc.cwnd = BASE_MIN(t->cc.cwnd, iw);
-}
-
-/* Nagle's rule in Minshall's form: a short segment waits only while another short one is unacknowledged, so that a
- * large write never waits for a delayed ACK of its own middle (RFC 9293 3.7.4).
- */
-static bool short_ok(const struct tcb *t)
-{
-	if (tcp_is(t, TCP_F_FIN_QUEUED) || t->todo & TCP_DO_FORCE)
-		return true;
-	if (t->flags & (TCP_F_CORK | TCP_F_MORE))
-		return false;
-	if (tcp_is(t, TCP_F_NODELAY))
-		return true;
-	return seq_le(t->snd_sml, t->snd_una) || seq_gt(t->snd_sml, t->snd_nxt);
 }
 
 static uint32_t burst_max(const struct tcb *t, uint32_t mss)
@@ -132,7 +115,7 @@ static uint32_t new_len(struct tcb *t, uint32_t mss)
 
 	/* Nearly always: a short rest that fits everywhere. Its tail is all of it, for Nagle to judge. */
 	if (BASE_LIKELY(avail <= room && avail < mss))
-		return short_ok(t) ? avail : 0;
+		return tcp_short_ok(t) ? avail : 0;
 	BASE_CHECK(mss);
 	burst = burst_max(t, mss);
 	len = BASE_MIN(avail, room);
@@ -141,7 +124,7 @@ static uint32_t new_len(struct tcb *t, uint32_t mss)
 	len = BASE_MIN(len, burst);
 	tail = len % mss;
 	if (len == avail)
-		return tail && !short_ok(t) ? len - tail : len;
+		return tail && !tcp_short_ok(t) ? len - tail : len;
 	/* RFC 9293 3.8.6.2.1: not a sliver of a window, unless it is half of the largest there ever was. */
 	if (len < mss && len == peer && (len >= t->max_wnd / 2 || t->todo & TCP_DO_FORCE))
 		return len;
@@ -255,14 +238,8 @@ static unsigned out_fresh(struct tcb *t, struct wire_tcp *out, unsigned max, zti
 			break;
 		n++;
 	} while (t->unsent || BASE_UNLIKELY(tcp_fin_unsent(t)));
-	if (!n)
-		return 0;
-	if (BASE_LIKELY(data))
-		t->quick = 0; /* we answer: ACKs can ride on answers from now on */
-	t->seen_ms = tcp_now_ms(now);
-	/* RFC 8985 7.2: a loss probe is timed from the last transmission; RFC 6298 5.1: the RTO runs on. */
-	if (t->xmit_mode != TCP_XMIT_RTO && t->xmit_mode != TCP_XMIT_REO)
-		tcp_xmit_arm(t, now);
+	if (n)
+		tcp_sent_fresh(t, data, now);
 	return n;
 }
 
@@ -380,8 +357,7 @@ static unsigned out_data(struct tcb *t, struct wire_tcp *out, unsigned max, ztim
 		t->todo &= (uint8_t) ~(TCP_DO_SEND | TCP_DO_FORCE);
 	if (t->xmit_mode == TCP_XMIT_NONE)
 		tcp_xmit_arm(t, now); /* the window may be shut: probe it */
-	if (2 * tcp_inflight(t) < t->cc.cwnd && !t->unsent)
-		t->flags &= ~(uint32_t)TCP_F_CWND_LIMITED;
+	tcp_cwnd_unused(t);
 	return n;
 }
 

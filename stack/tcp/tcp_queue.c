@@ -5,30 +5,16 @@
  */
 #include "stack/tcp/tcp_int.h"
 
-/* Takes the reference: @iov->owner is NULL after success. */
-struct tcp_chunk *tcp_chunk_new(struct tcb *t, struct wire_tcp_iov *iov, uint32_t seq)
+/* The pool's free list is empty. */
+BASE_COLD void *tcp_mem_more(struct tcp_env *env, enum tcp_mem kind)
 {
-	struct tcp_chunk *c = tcp_mem_get(t->env, TCP_MEM_CHUNK);
+	struct tcp_pool *pool = &env->pool;
+	void *p = pool->more(pool->ctx, kind);
 
-	if (BASE_UNLIKELY(!c))
-		return NULL;
-	c->data = iov->data;
-	c->len = iov->len;
-	c->owner = iov->owner;
-	c->seq = seq;
-	iov->owner = NULL;
-	return c;
-}
-
-void tcp_chunk_append(struct tcp_chunk **tail, struct tcp_chunk *c)
-{
-	if (*tail) {
-		c->next = (*tail)->next;
-		(*tail)->next = c;
-	} else {
-		c->next = c;
-	}
-	*tail = c;
+	if (!p)
+		base_count(env->counters, CNT_tcp_no_block);
+	pool->used[kind] += p != NULL;
+	return p;
 }
 
 void tcp_chunk_free(struct tcb *t, struct tcp_chunk *c)

@@ -5,20 +5,10 @@
  * RFC 2018 wants them reported. When rcv_nxt reaches an island its chunks move over as they are.
  *
  * Limits: text is only taken inside the advertised window, an island list has TCP_OOO_RANGES_MAX entries,
- * and both queues together as many chunks as the buffer has room for segments of CHUNK_BYTES; a peer that
+ * and both queues together as many chunks as the buffer has room for segments of TCP_CHUNK_BYTES; a peer that
  * sends dust in order to pin buffers finds its segments dropped, to be sent again.
  */
-#include "stack/tcp/tcp_int.h"
-
-#define CHUNK_BYTES 256 /* below this average size the number of blocks is what limits */
-#define CHUNKS_MIN  128
-
-static bool chunks_full(const struct tcb *t)
-{
-	uint32_t limit = BASE_MAX(t->rcvbuf / CHUNK_BYTES, (uint32_t)CHUNKS_MIN);
-
-	return t->rcv_chunks >= BASE_MIN(limit, 60000u);
-}
+#include "stack/tcp/tcp_step.h"
 
 static struct tcp_chunk *take(struct tcb *t, struct wire_tcp_iov *iov, uint32_t seq)
 {
@@ -72,7 +62,7 @@ static struct tcp_chunk *take_next(struct tcb *t, struct wire_tcp_iov *iov, enum
 
 	do {
 		*why = CNT_tcp_rcv_full;
-		if (BASE_UNLIKELY(chunks_full(t)))
+		if (BASE_UNLIKELY(tcp_chunks_full(t)))
 			continue;
 		*why = CNT_tcp_rcv_memory;
 		c = take(t, iov, t->rcv_nxt);
@@ -268,7 +258,7 @@ static enum counter out_of_order(struct tcb *t, struct wire_tcp *seg)
 
 		if (!seg->iov[i].len)
 			continue;
-		c = chunks_full(t) ? NULL : take(t, &seg->iov[i], r->right);
+		c = tcp_chunks_full(t) ? NULL : take(t, &seg->iov[i], r->right);
 		if (!c) {
 			why = CNT_tcp_rcv_memory;
 			break;
@@ -352,6 +342,6 @@ enum counter tcp_text(struct tcb *t, struct wire_tcp *seg, ztime_t now)
 		islands_join(t, now);
 		t->todo |= TCP_DO_ACK; /* RFC 5681 4.2: a hole was filled */
 	}
-	tcp_ack_policy(t, seg, now);
+	tcp_ack_policy(t, seg->gso_size ? seg->gso_size : seg->iov[0].len, now);
 	return CNT_none;
 }

@@ -47,19 +47,24 @@ static bool tlp_wanted(const struct tcb *t)
 	       (!t->loss || !(t->loss->sacked_bytes | t->loss->lost_bytes));
 }
 
+static BASE_COLD void nothing_sent(struct tcb *t, ztime_t now)
+{
+	if (tcp_can_transmit(t) && (t->unsent || tcp_fin_unsent(t))) {
+		if (t->xmit_mode != TCP_XMIT_PERSIST)
+			persist_arm(t, now);
+		return;
+	}
+	t->xmit_mode = TCP_XMIT_NONE;
+	t->xmit_at = ZTIME_NEVER;
+}
+
 /* Set the clock for whatever is outstanding now. */
 void tcp_xmit_arm(struct tcb *t, ztime_t now)
 {
 	uint32_t pto_us;
 
-	if (!t->sent) {
-		if (tcp_can_transmit(t) && (t->unsent || tcp_fin_unsent(t))) {
-			if (t->xmit_mode != TCP_XMIT_PERSIST)
-				persist_arm(t, now);
-			return;
-		}
-		t->xmit_mode = TCP_XMIT_NONE;
-		t->xmit_at = ZTIME_NEVER;
+	if (BASE_UNLIKELY(!t->sent)) {
+		nothing_sent(t, now);
 		return;
 	}
 	pto_us = t->srtt_us8 >> 2; /* twice SRTT */

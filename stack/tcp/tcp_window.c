@@ -76,20 +76,18 @@ void tcp_window_read(struct tcb *t, ztime_t now)
 }
 
 /* Largest packet seen is the best guess of the peer's segment size. */
-static void rcv_mss_learn(struct tcb *t, const struct wire_tcp *seg)
+static void rcv_mss_learn(struct tcb *t, uint32_t size)
 {
-	uint32_t size = seg->gso_size ? seg->gso_size : seg->iov[0].len;
-
 	if (size > t->rcv_mss)
 		t->rcv_mss = (uint16_t)BASE_MIN(size, (uint32_t)t->path_mss);
 }
 
-/* In-order data of @seg has just been taken. */
-void tcp_ack_policy(struct tcb *t, const struct wire_tcp *seg, ztime_t now)
+/* In-order data has just been taken, in packets of @size bytes. */
+void tcp_ack_policy(struct tcb *t, uint32_t size, ztime_t now)
 {
 	uint32_t owed = t->rcv_nxt - t->rcv_acked;
 
-	rcv_mss_learn(t, seg);
+	rcv_mss_learn(t, size);
 	if (t->quick || owed >= 2u * t->rcv_mss || t->ooo || tcp_is(t, TCP_F_QUICKACK)) {
 		t->quick -= t->quick > 0;
 		t->todo |= TCP_DO_ACK;

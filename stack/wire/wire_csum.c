@@ -7,11 +7,6 @@
 
 #include <string.h>
 
-static inline uint64_t csum_add64(uint64_t sum, uint64_t word)
-{
-	return sum + (word & 0xffffffffu) + (word >> 32);
-}
-
 static inline uint64_t csum_load64(const uint8_t *p)
 {
 	uint64_t word;
@@ -26,7 +21,7 @@ static uint64_t csum_tail(uint64_t sum, const uint8_t *p, size_t len)
 
 	for (size_t i = 0; i < len; i++)
 		word |= (uint64_t)p[i] << (8 * i);
-	return csum_add64(sum, word);
+	return wire_csum_word(sum, word);
 }
 
 uint64_t wire_csum_add(uint64_t sum, const void *data, size_t len)
@@ -34,13 +29,13 @@ uint64_t wire_csum_add(uint64_t sum, const void *data, size_t len)
 	const uint8_t *p = data;
 
 	for (; len >= 32; len -= 32, p += 32) {
-		sum = csum_add64(sum, csum_load64(p));
-		sum = csum_add64(sum, csum_load64(p + 8));
-		sum = csum_add64(sum, csum_load64(p + 16));
-		sum = csum_add64(sum, csum_load64(p + 24));
+		sum = wire_csum_word(sum, csum_load64(p));
+		sum = wire_csum_word(sum, csum_load64(p + 8));
+		sum = wire_csum_word(sum, csum_load64(p + 16));
+		sum = wire_csum_word(sum, csum_load64(p + 24));
 	}
 	for (; len >= 8; len -= 8, p += 8)
-		sum = csum_add64(sum, csum_load64(p));
+		sum = wire_csum_word(sum, csum_load64(p));
 	return len ? csum_tail(sum, p, len) : sum;
 }
 
@@ -54,28 +49,5 @@ uint64_t wire_csum_join(uint64_t sum, const void *data, size_t len, bool *odd)
 	if (*odd)
 		part = __builtin_bswap16((uint16_t)~wire_csum_fold(part));
 	*odd ^= len & 1;
-	return csum_add64(sum, part);
-}
-
-uint64_t wire_csum_pseudo(const union wire_addr *src, const union wire_addr *dst, uint8_t proto,
-			  uint32_t len)
-{
-	uint64_t sum = (uint64_t)__builtin_bswap32(len) + ((uint64_t)proto << 24);
-
-	if (wire_addr_is_v4(src))
-		return sum + src->w[3] + dst->w[3];
-	sum = csum_add64(sum, src->q[0]);
-	sum = csum_add64(sum, src->q[1]);
-	sum = csum_add64(sum, dst->q[0]);
-	return csum_add64(sum, dst->q[1]);
-}
-
-uint16_t wire_csum_fold(uint64_t sum)
-{
-	sum = (sum & 0xffffffffu) + (sum >> 32);
-	sum = (sum & 0xffffffffu) + (sum >> 32);
-	sum = (sum & 0xffffu) + (sum >> 16);
-	sum = (sum & 0xffffu) + (sum >> 16);
-	sum = (sum & 0xffffu) + (sum >> 16);
-	return (uint16_t)~sum;
+	return wire_csum_word(sum, part);
 }

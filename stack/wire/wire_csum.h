@@ -33,12 +33,34 @@ uint64_t wire_csum_add(uint64_t sum, const void *data, size_t len);
  */
 uint64_t wire_csum_join(uint64_t sum, const void *data, size_t len, bool *odd);
 
+/** wire_csum_word() - add eight bytes, as loaded, to a partial sum. Return: the new one. */
+static inline uint64_t wire_csum_word(uint64_t sum, uint64_t word)
+{
+	return sum + (word & 0xffffffffu) + (word >> 32);
+}
+
+/** wire_csum_pseudo4() - the same for IPv4 addresses as loaded. */
+static inline uint64_t wire_csum_pseudo4(uint32_t src, uint32_t dst, uint8_t proto, uint32_t len)
+{
+	return (uint64_t)__builtin_bswap32(len) + ((uint64_t)proto << 24) + src + dst;
+}
+
 /**
  * wire_csum_pseudo() - Return: partial sum of the pseudo header for @proto over @len bytes (v4 or
  * v6).
  */
-uint64_t wire_csum_pseudo(const union wire_addr *src, const union wire_addr *dst, uint8_t proto,
-			  uint32_t len);
+static inline uint64_t wire_csum_pseudo(const union wire_addr *src, const union wire_addr *dst,
+					uint8_t proto, uint32_t len)
+{
+	uint64_t sum = (uint64_t)__builtin_bswap32(len) + ((uint64_t)proto << 24);
+
+	if (wire_addr_is_v4(src))
+		return sum + src->w[3] + dst->w[3];
+	sum = wire_csum_word(sum, src->q[0]);
+	sum = wire_csum_word(sum, src->q[1]);
+	sum = wire_csum_word(sum, dst->q[0]);
+	return wire_csum_word(sum, dst->q[1]);
+}
 
 /**
  * wire_csum_fold() - end a partial sum
@@ -46,6 +68,15 @@ uint64_t wire_csum_pseudo(const union wire_addr *src, const union wire_addr *dst
  * Return: the checksum in memory order: store it with memcpy, without a byte swap. A correct
  * message, its checksum included, gives 0.
  */
-uint16_t wire_csum_fold(uint64_t sum);
+static inline uint16_t wire_csum_fold(uint64_t sum)
+{
+	uint32_t low;
+
+	/* Added to itself with the halves exchanged, a word has the end-around sum in its upper half. */
+	sum += sum << 32 | sum >> 32;
+	low = (uint32_t)(sum >> 32);
+	low += low << 16 | low >> 16;
+	return (uint16_t) ~(low >> 16);
+}
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "stack/base/base_counters.h"
 #include "stack/wire/wire_addr.h"
+#include "stack/wire/wire_csum.h"
 
 #define WIRE_IP4_LEN     20
 #define WIRE_IP4_LEN_MAX 60
@@ -42,6 +43,22 @@ enum counter wire_ip4_parse(const uint8_t *bytes, size_t len, bool csum_ok, stru
 
 /** wire_ip4_emit() - write a header without options, checksum included. Return: WIRE_IP4_LEN. */
 unsigned int wire_ip4_emit(const struct wire_ip4 *ip, uint8_t *out);
+
+/**
+ * wire_ip4_put() - write the header of an atomic datagram (RFC 6864 4.1): no options, no fragments,
+ * no identification
+ * @src: network order, as loaded; so is @dst
+ */
+static inline void wire_ip4_put(uint8_t *out, uint32_t src, uint32_t dst, uint16_t total_len,
+				uint8_t tos, uint8_t ttl, uint8_t proto)
+{
+	uint32_t w[5] = { 0x45u | (uint32_t)tos << 8 | (uint32_t)__builtin_bswap16(total_len) << 16,
+			  0x00400000u, ttl | (uint32_t)proto << 8, src, dst };
+	uint64_t sum = (uint64_t)w[0] + w[1] + w[2] + w[3] + w[4];
+
+	w[2] |= (uint32_t)wire_csum_fold(sum) << 16;
+	memcpy(out, w, sizeof(w));
+}
 
 /**
  * wire_ip4_len_set() - give an emitted header another total length, and the checksum that goes

@@ -21,7 +21,6 @@ enum {
 	KIND_SACK = 5,
 	KIND_TS = 8,
 	KIND_TFO = 34,
-	CSUM_AT = 16,
 	NOP_NOP_TS = KIND_NOP << 24 | KIND_NOP << 16 | KIND_TS << 8 | 10,
 };
 
@@ -309,30 +308,28 @@ unsigned int wire_tcp_emit(const struct wire_tcp *seg, uint8_t *hdr)
 	hdr[12] = (uint8_t)((end - hdr) / 4 << 4);
 	hdr[13] = seg->flags;
 	base_be16_put(hdr + 14, seg->wnd);
-	base_be16_put(hdr + CSUM_AT, 0);
+	base_be16_put(hdr + WIRE_TCP_CSUM_AT, 0);
 	base_be16_put(hdr + 18, seg->urg);
 	return (unsigned int)(end - hdr);
+}
+
+void wire_tcp_csum_runs(uint8_t *hdr, unsigned int hdr_len, const struct wire_tcp_iov *iov,
+			unsigned int niov, uint32_t len, const union wire_addr *src,
+			const union wire_addr *dst)
+{
+	uint64_t sum = wire_csum_pseudo(src, dst, WIRE_PROTO_TCP, hdr_len + len);
+	bool odd = false;
+	uint16_t csum;
+
+	sum = wire_csum_add(sum, hdr, hdr_len);
+	for (unsigned int i = 0; i < niov; i++)
+		sum = wire_csum_join(sum, iov[i].data, iov[i].len, &odd);
+	csum = wire_csum_fold(sum);
+	memcpy(hdr + WIRE_TCP_CSUM_AT, &csum, sizeof(csum));
 }
 
 void wire_tcp_csum_set(uint8_t *hdr, unsigned int hdr_len, const struct wire_tcp *seg,
 		       const union wire_addr *src, const union wire_addr *dst)
 {
-	uint64_t sum = wire_csum_pseudo(src, dst, WIRE_PROTO_TCP, hdr_len + seg->len);
-	bool odd = false;
-	uint16_t csum;
-
-	sum = wire_csum_add(sum, hdr, hdr_len);
-	for (unsigned int i = 0; i < seg->niov; i++)
-		sum = wire_csum_join(sum, seg->iov[i].data, seg->iov[i].len, &odd);
-	csum = wire_csum_fold(sum);
-	memcpy(hdr + CSUM_AT, &csum, sizeof(csum));
-}
-
-void wire_tcp_csum_offload(uint8_t *hdr, unsigned int hdr_len, uint32_t len,
-			   const union wire_addr *src, const union wire_addr *dst)
-{
-	uint16_t csum = (uint16_t)~wire_csum_fold(
-		wire_csum_pseudo(src, dst, WIRE_PROTO_TCP, hdr_len + len));
-
-	memcpy(hdr + CSUM_AT, &csum, sizeof(csum));
+	wire_tcp_csum_runs(hdr, hdr_len, seg->iov, seg->niov, seg->len, src, dst);
 }

@@ -15,6 +15,7 @@
 
 #include "stack/base/base_counters.h"
 #include "stack/wire/wire_addr.h"
+#include "stack/wire/wire_csum.h"
 
 #define WIRE_PROTO_TCP 6
 
@@ -40,6 +41,7 @@
 #define WIRE_TCP_TFO_MAX    16
 #define WIRE_TCP_IOV_MAX    8
 #define WIRE_TCP_HDR_LEN    20
+#define WIRE_TCP_CSUM_AT    16
 #define WIRE_TCP_OPT_MAX    40
 #define WIRE_TCP_HDR_MAX    60
 #define WIRE_TCP_WSCALE_MAX 14 /* RFC 7323 2.3: a larger shift is read as 14 */
@@ -130,12 +132,23 @@ unsigned int wire_tcp_emit(const struct wire_tcp *seg, uint8_t *hdr);
 void wire_tcp_csum_set(uint8_t *hdr, unsigned int hdr_len, const struct wire_tcp *seg,
 		       const union wire_addr *src, const union wire_addr *dst);
 
+/** wire_tcp_csum_runs() - the same for @len bytes of payload in @niov runs. */
+void wire_tcp_csum_runs(uint8_t *hdr, unsigned int hdr_len, const struct wire_tcp_iov *iov,
+			unsigned int niov, uint32_t len, const union wire_addr *src,
+			const union wire_addr *dst);
+
 /**
  * wire_tcp_csum_offload() - put what a device with checksum offload expects: the folded pseudo
  * header
  * @len: bytes of payload after the header
  */
-void wire_tcp_csum_offload(uint8_t *hdr, unsigned int hdr_len, uint32_t len,
-			   const union wire_addr *src, const union wire_addr *dst);
+static inline void wire_tcp_csum_offload(uint8_t *hdr, unsigned int hdr_len, uint32_t len,
+					 const union wire_addr *src, const union wire_addr *dst)
+{
+	uint16_t csum = (uint16_t)~wire_csum_fold(
+		wire_csum_pseudo(src, dst, WIRE_PROTO_TCP, hdr_len + len));
+
+	memcpy(hdr + WIRE_TCP_CSUM_AT, &csum, sizeof(csum));
+}
 
 #endif

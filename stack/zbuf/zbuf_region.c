@@ -41,10 +41,9 @@ static struct place *place_of(uintptr_t addr)
 	return leaf ? &leaf->places[granule & (LEVEL_SIZE - 1)] : NULL;
 }
 
-struct zbuf_region *zbuf_region_find(const void *ptr)
+/* Several foreign regions lie in one granule. */
+static BASE_COLD struct zbuf_region *region_search(struct place *p, const void *ptr)
 {
-	struct place *p = place_of((uintptr_t)ptr);
-
 	for (; p; p = atomic_load_explicit(&p->next, memory_order_acquire)) {
 		struct zbuf_region *r = atomic_load_explicit(&p->region, memory_order_acquire);
 
@@ -52,6 +51,21 @@ struct zbuf_region *zbuf_region_find(const void *ptr)
 			return r;
 	}
 	return NULL;
+}
+
+static inline struct zbuf_region *region_find(const void *ptr)
+{
+	struct place *p = place_of((uintptr_t)ptr);
+	struct zbuf_region *r = p ? atomic_load_explicit(&p->region, memory_order_acquire) : NULL;
+
+	if (BASE_LIKELY(r && (const char *)ptr >= r->start && (const char *)ptr < r->end))
+		return r;
+	return region_search(p, ptr);
+}
+
+struct zbuf_region *zbuf_region_find(const void *ptr)
+{
+	return region_find(ptr);
 }
 
 static struct place *place_make(uintptr_t addr)
@@ -218,7 +232,7 @@ int zbuf_region_remove(void *start)
 
 void *zbuf_get(const void *ptr)
 {
-	struct zbuf_region *r = zbuf_region_find(ptr);
+	struct zbuf_region *r = region_find(ptr);
 
 	BASE_CHECK(r);
 	/* A new reference is made out of an old one: nothing has to be ordered. */
@@ -226,7 +240,8 @@ void *zbuf_get(const void *ptr)
 	return (void *)(uintptr_t)ptr;
 }
 
-static void last_put(struct zbuf_region *r, struct zbuf *z)
+/* The owner's callback, before the buffer can be used again. */
+static BASE_COLD void owner_tell(struct zbuf_region *r, struct zbuf *z)
 {
 	zbuf_done_fn done = r->pool ? z->done : r->done;
 	void *arg = r->pool ? z->arg : r->arg;
@@ -238,6 +253,12 @@ static void last_put(struct zbuf_region *r, struct zbuf *z)
 		len = (size_t)(r->end - data);
 	if (done)
 		done(arg, data, len);
+}
+
+static inline void last_put(struct zbuf_region *r, struct zbuf *z)
+{
+	if (BASE_UNLIKELY(!r->pool || z->done))
+		owner_tell(r, z);
 	if (r->pool)
 		zbuf_pool_put(r, z);
 }
@@ -250,7 +271,7 @@ void zbuf_free(const void *ptr)
 
 	if (!ptr)
 		return;
-	r = zbuf_region_find(ptr);
+	r = region_find(ptr);
 	BASE_CHECK(r);
 	z = zbuf_desc(r, ptr);
 	/*
@@ -265,21 +286,21 @@ void zbuf_free(const void *ptr)
 
 uint32_t zbuf_refs(const void *ptr)
 {
-	struct zbuf_region *r = zbuf_region_find(ptr);
+	struct zbuf_region *r = region_find(ptr);
 
 	return r ? atomic_load_explicit(&zbuf_desc(r, ptr)->refs, memory_order_relaxed) : 0;
 }
 
 size_t zbuf_size(const void *ptr)
 {
-	struct zbuf_region *r = zbuf_region_find(ptr);
+	struct zbuf_region *r = region_find(ptr);
 
 	return r ? (size_t)1 << r->shift : 0;
 }
 
 size_t zbuf_left(const void *ptr)
 {
-	struct zbuf_region *r = zbuf_region_find(ptr);
+	struct zbuf_region *r = region_find(ptr);
 	const char *end;
 
 	if (!r)
@@ -290,7 +311,7 @@ size_t zbuf_left(const void *ptr)
 
 void zbuf_done_set(const void *ptr, zbuf_done_fn done, void *arg)
 {
-	struct zbuf_region *r = zbuf_region_find(ptr);
+	struct zbuf_region *r = region_find(ptr);
 	struct zbuf *z;
 
 	BASE_CHECK(r && r->pool);
@@ -301,7 +322,7 @@ void zbuf_done_set(const void *ptr, zbuf_done_fn done, void *arg)
 
 struct zbuf_mem_pool *zbuf_mem_pool(const void *ptr)
 {
-	struct zbuf_region *r = zbuf_region_find(ptr);
+	struct zbuf_region *r = region_find(ptr);
 
 	return r ? r->pool : NULL;
 }

@@ -116,10 +116,12 @@ struct sim {
 	bool wrap; /* initial sequence numbers shortly before zero */
 	bool tfo;
 	bool verbose;
-	bool check;      /* look at every connection after every call */
-	bool hostile;    /* somebody forges segments */
-	uint32_t forged; /* forged segments still to come */
-	char why[160];   /* first broken property */
+	bool whole; /* no short ways: every segment goes through tcp_input() and tcp_output() */
+	uint64_t short_in, short_out; /* segments that did go a short way */
+	bool check;                   /* look at every connection after every call */
+	bool hostile;                 /* somebody forges segments */
+	uint32_t forged;              /* forged segments still to come */
+	char why[160];                /* first broken property */
 };
 
 /* sim_rng.c is small enough to live here. */

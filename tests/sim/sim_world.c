@@ -186,7 +186,7 @@ static void draw_run(struct sim *s, uint64_t seed)
 
 	r->s = seed;
 	s->now = (ztime_t)sim_range(r, 1, 1ull << 50);
-	s->order = s->events = s->hash = 0;
+	s->order = s->events = s->hash = s->short_in = s->short_out = 0;
 	s->events_max = EVENTS_MAX;
 	s->end = s->now + TIME_MAX;
 	s->faults = (uint32_t)sim_range(r, 0, FAULTS_MAX);

@@ -26,7 +26,6 @@ static void run(struct cc *cc, uint32_t mss, uint32_t rtt_ms, uint32_t from_ms, 
 			struct cc_ack ack = { .acked = mss,
 					      .mss = mss,
 					      .srtt_us = rtt_ms * 1000,
-					      .cwnd_limited = true,
 					      .now = ztime_ms(from_ms + t) +
 						     ztime_us((int64_t)rtt_ms * 1000 * a /
 							      window) };
@@ -92,13 +91,11 @@ Test(cc_cubic, avoidance__never_more_than_half_a_window_in_a_round_trip)
 Test(cc_cubic, application_limited__time_does_not_count)
 {
 	struct cc cc = reduced(100 * MSS, MSS);
-	struct cc_ack idle = { .acked = MSS, .mss = MSS, .srtt_us = 100000 };
 	uint32_t before;
 
 	run(&cc, MSS, 100, 1000, 500);
 	before = cc.cwnd;
-	idle.now = ztime_sec(60);
-	cc.ops->ack(&cc, &idle);
+	cc_app_limited(&cc);
 	cr_assert_eq(cc.cwnd, before);
 	run(&cc, MSS, 100, 60000, 100);
 	cr_assert_lt(cc.cwnd,

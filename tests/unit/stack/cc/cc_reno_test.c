@@ -13,11 +13,9 @@ static struct cc start(uint32_t cwnd, uint32_t ssthresh)
 	return cc;
 }
 
-static void acked(struct cc *cc, uint32_t bytes, bool limited)
+static void acked(struct cc *cc, uint32_t bytes)
 {
-	struct cc_ack a = {
-		.acked = bytes, .mss = MSS, .srtt_us = 100000, .cwnd_limited = limited
-	};
+	struct cc_ack a = { .acked = bytes, .mss = MSS, .srtt_us = 100000 };
 
 	cc->ops->ack(cc, &a);
 }
@@ -27,7 +25,7 @@ Test(cc_reno, slow_start__doubles_in_a_round_trip)
 	struct cc cc = start(10 * MSS, UINT32_MAX);
 
 	for (int i = 0; i < 5; i++)
-		acked(&cc, 2 * MSS, true);
+		acked(&cc, 2 * MSS);
 	cr_assert_eq(cc.cwnd, 20 * MSS);
 }
 
@@ -35,7 +33,7 @@ Test(cc_reno, slow_start__stops_at_ssthresh)
 {
 	struct cc cc = start(10 * MSS, 12 * MSS);
 
-	acked(&cc, 10 * MSS, true);
+	acked(&cc, 10 * MSS);
 	cr_assert_eq(cc.cwnd, 12 * MSS);
 }
 
@@ -44,19 +42,11 @@ Test(cc_reno, avoidance__adds_one_segment_a_round_trip)
 	struct cc cc = start(20 * MSS, 10 * MSS);
 
 	for (int i = 0; i < 20; i++)
-		acked(&cc, MSS, true);
+		acked(&cc, MSS);
 	cr_assert_eq(cc.cwnd, 21 * MSS);
 	for (int i = 0; i < 21; i++)
-		acked(&cc, MSS, true);
+		acked(&cc, MSS);
 	cr_assert_eq(cc.cwnd, 22 * MSS);
-}
-
-Test(cc_reno, application_limited__does_not_grow)
-{
-	struct cc cc = start(10 * MSS, UINT32_MAX);
-
-	acked(&cc, 10 * MSS, false);
-	cr_assert_eq(cc.cwnd, 10 * MSS);
 }
 
 Test(cc_reno, congestion__half_of_what_is_in_flight_but_two_segments)
