@@ -18,10 +18,12 @@ void inst_flow_init(struct inst_flow *f, struct inst_flow_bucket *buckets, uint3
 	*f = (struct inst_flow){
 		.buckets = buckets,
 		.n = n,
-		.key = *key,
 		.flows = (const char *)first,
 		.stride = stride,
 	};
+	/* However the key was chosen, these are spread over all bits; the last one is a multiplier. */
+	for (uint64_t i = 0; i < BASE_ARRAY_SIZE(f->secret); i++)
+		f->secret[i] = base_hash_sip24_words(key, &i, 1) | (i == 2);
 }
 
 /* Any number of buckets, without a division. */

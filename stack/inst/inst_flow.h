@@ -33,8 +33,8 @@ struct inst_flow {
 	struct inst_flow_bucket *buckets;
 	uint32_t n; /* buckets */
 	uint32_t count;
-	struct base_hash_key key;
-	const char *flows; /* of object 0 */
+	uint64_t secret[3]; /* made from the key */
+	const char *flows;  /* of object 0 */
 	size_t stride;
 };
 
@@ -65,9 +65,9 @@ static inline uint32_t inst_flow_ports(const struct wire_flow *flow)
 /** inst_flow_hash4() - inst_flow_hash() of addresses and ports as they lie in an IPv4 packet. */
 static inline uint64_t inst_flow_hash4(const struct inst_flow *f, uint64_t ends, uint32_t ports)
 {
-	uint64_t h = inst_flow_mix(f->key.k0 ^ ends, f->key.k1 ^ ports ^ 4ull << 56);
+	uint64_t h = inst_flow_mix(f->secret[0] ^ ends, f->secret[1] ^ ports);
 
-	return inst_flow_mix(h ^ f->key.k1, f->key.k0 | 1);
+	return inst_flow_mix(h ^ f->secret[1], f->secret[2]);
 }
 
 /**
@@ -87,11 +87,11 @@ static inline uint64_t inst_flow_hash(const struct inst_flow *f, const struct wi
 	if (wire_addr_is_v4(&flow->remote))
 		return inst_flow_hash4(f, (uint64_t)flow->local.w[3] << 32 | flow->remote.w[3],
 				       ports);
-	h = inst_flow_mix(
-		inst_flow_mix(f->key.k0 ^ flow->remote.q[0], f->key.k1 ^ flow->remote.q[1]) ^
-			flow->local.q[1],
-		inst_flow_mix(f->key.k1 ^ flow->local.q[0], f->key.k0 ^ ports ^ 6ull << 56));
-	return inst_flow_mix(h ^ f->key.k1, f->key.k0 | 1);
+	h = inst_flow_mix(inst_flow_mix(f->secret[0] ^ flow->remote.q[0],
+					f->secret[1] ^ flow->remote.q[1]) ^
+				  flow->local.q[1],
+			  inst_flow_mix(f->secret[1] ^ flow->local.q[0], f->secret[2] ^ ports));
+	return inst_flow_mix(h ^ f->secret[1], f->secret[2]);
 }
 
 /**
