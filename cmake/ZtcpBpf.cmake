@@ -21,12 +21,12 @@ function(ztcp_bpf_object name)
 	set(skeleton ${folder}/${name}.skel.h)
 	file(MAKE_DIRECTORY ${folder})
 	add_custom_command(OUTPUT ${object}
-		COMMAND ${ZTCP_CLANG} -g -O2 -Wall -Werror -target bpf -D__TARGET_ARCH_${ztcp_bpf_arch}
+		COMMAND ${ZTCP_CLANG} -g -O2 -Wall -Werror -ffreestanding -target bpf -D__TARGET_ARCH_${ztcp_bpf_arch}
 			-I${CMAKE_SOURCE_DIR} -isystem /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}
 			-MD -MF ${object}.d -c ${source} -o ${object}
 		DEPENDS ${source} ${A_DEPENDS} DEPFILE ${object}.d VERBATIM)
 	add_custom_command(OUTPUT ${skeleton}
-		COMMAND sh -c "'${ZTCP_BPFTOOL}' gen skeleton '${object}' name '${name}' > '${skeleton}'"
+		COMMAND sh -c "'${ZTCP_BPFTOOL}' gen skeleton '${object}' name '${name}_bpf' > '${skeleton}'"
 		DEPENDS ${object} VERBATIM)
 	add_custom_target(${name}_bpf DEPENDS ${skeleton})
 	add_library(${name}_skel INTERFACE)

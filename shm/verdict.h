@@ -24,7 +24,7 @@ enum {
 enum verdict_flag {
 	VERDICT_BY_RULE = 1, /* a rule decided, not the default of an empty policy */
 	VERDICT_ATTESTED =
-		2, /* the other end is on this host, and a rule allows the lift at both */
+		2,           /* the other end is on this host, and a rule allows the lift at both */
 	VERDICT_PENDING = 4, /* the kind of process is not known yet: kernel for now, ask again */
 };
 

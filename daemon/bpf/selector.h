@@ -24,13 +24,11 @@ struct selector;
 
 /** enum selector_part - what may be lacking on a kernel; the rest then serves */
 enum selector_part {
-	SELECTOR_PART_ANSWER,  /* getsockopt: without it nothing works, the library judges alone */
-	SELECTOR_PART_CLAIM,   /* setsockopt: no pairing of processes */
-	SELECTOR_PART_ATTEST,  /* sockops: no attestation, no pairing; counters only of who asks */
-	SELECTOR_PART_CONNECT, /* connect4, connect6: who connects is learnt late */
-	SELECTOR_PART_BIND,    /* post_bind4, post_bind6: who listens is learnt late */
-	SELECTOR_PART_EVENTS,  /* ring buffer: processes are learnt from sessions alone */
-	SELECTOR_PART_PIN,     /* bpffs: nothing outlives the process */
+	SELECTOR_PART_ANSWER, /* getsockopt: without it nothing works, the library judges alone */
+	SELECTOR_PART_CLAIM,  /* setsockopt: no pairing of processes */
+	SELECTOR_PART_ATTEST, /* sockops: no attestation, no pairing; counters only of who asks */
+	SELECTOR_PART_KINDS,  /* iter/task: rules that ask about the process match nothing */
+	SELECTOR_PART_PIN,    /* bpffs: nothing outlives the process */
 	SELECTOR_PARTS
 };
 
@@ -112,11 +110,18 @@ int selector_netns_name(struct selector *sel, uint64_t cookie, uint64_t ino, con
  */
 int selector_process_add(struct selector *sel, int pid);
 
-/** selector_fd() - Return: descriptor to poll for reading, owned by @sel; -1 without SELECTOR_PART_EVENTS. */
+/** selector_fd() - Return: descriptor to poll for reading, owned by @sel; -errno: there is none. */
 int selector_fd(const struct selector *sel);
 
-/** selector_poll() - learn the processes that eBPF met. Never sleeps. Return: how many, or -errno. */
-int selector_poll(struct selector *sel);
+/**
+ * selector_poll() - learn the processes that eBPF met: of an unknown kind, or in an unknown network namespace
+ * @met: called for each with its process id in the initial PID namespace; it may be gone; NULL: nobody asks
+ * @arg: handed to @met
+ *
+ * Never sleeps.
+ * Return: how many, or -errno.
+ */
+int selector_poll(struct selector *sel, void (*met)(void *arg, int pid), void *arg);
 
 /** selector_agent_set() - the suffix of ztcpd's name, for verdict_answer.agent. Return: 0 or -errno. */
 int selector_agent_set(struct selector *sel, uint64_t agent);

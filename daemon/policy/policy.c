@@ -61,6 +61,19 @@ size_t policy_finish(void *mem, size_t bytes, const struct policy *p, void *scra
 	return need;
 }
 
+size_t policy_bare(void *mem, size_t bytes, const struct policy *p)
+{
+	size_t need = exact_bytes(p);
+	struct policy *q = mem;
+
+	if (!q || bytes < need)
+		return need;
+	memcpy(q, p, need);
+	q->form = 0;
+	q->bytes = 0;
+	return need;
+}
+
 size_t policy_bytes(const struct policy *p)
 {
 	return p->bytes;

@@ -279,6 +279,16 @@ size_t policy_finish_scratch(const struct policy *p);
  */
 size_t policy_finish(void *mem, size_t bytes, const struct policy *p, void *scratch);
 
+/**
+ * policy_bare() - a copy of a finished policy without its compiled form, to be read and not matched
+ * @mem:   NULL to ask for the size; else aligned to 8 bytes
+ * @bytes: of @mem
+ * @p:     finished policy
+ *
+ * Return: bytes the copy takes; nothing is written unless @bytes is as large.
+ */
+size_t policy_bare(void *mem, size_t bytes, const struct policy *p);
+
 /** policy_bytes() - Return: bytes of a finished policy; 0 for one that is not. */
 size_t policy_bytes(const struct policy *p);
 
@@ -397,6 +407,17 @@ int policy_addr_parse(struct policy_addr *a, const char *text, size_t len);
  * Return: whether the whole of it matches.
  */
 bool policy_glob_match(const char *pat, const char *path);
+
+/**
+ * policy_rule_format() - a rule as text that the parser reads as the same rule
+ * @p:   policy
+ * @i:   below policy_rules()
+ * @buf: filled, always ended by NUL, cut if need be
+ * @len: bytes of @buf, at least 1
+ *
+ * Return: @buf.
+ */
+char *policy_rule_format(const struct policy *p, unsigned i, char *buf, size_t len);
 
 /** policy_verdict_name() - Return: the word of the grammar; "?" for nonsense. */
 const char *policy_verdict_name(enum policy_verdict v);

@@ -1,7 +1,7 @@
 /* policy_form.h - the compiled form of a policy, the same for C and eBPF
  *
  * Theory of operation: a policy of ten thousand rules must be judged in a microsecond, by the library and by
- * eBPF alike, with the same verdict. So both run policy_eval.h over the same bytes: an array of lines of
+ * eBPF alike, with the same verdict. So both run policy_eval.bpf.h over the same bytes: an array of lines of
  * 64 bytes, which is memory here and an array map there.
  *
  * Each thing that a rule matches on is a dimension. For a dimension the numbers a connection can have there (a

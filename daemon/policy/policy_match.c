@@ -148,7 +148,11 @@ static inline const struct policy_line *policy_eval_line(policy_eval_form form, 
 	return &form[n];
 }
 
-#include "daemon/policy/policy_eval.h"
+#define POLICY_EVAL_LOOP(n, step, arg)                          \
+	for (uint32_t i_ = 0; i_ < (n) && !step(i_, arg); i_++) \
+		;
+
+#include "daemon/policy/policy_eval.bpf.h"
 
 static uint64_t bytes_be(const uint8_t *ip, unsigned n)
 {
@@ -191,15 +195,15 @@ static int first_match(const struct policy *p, const struct policy_class *cls,
 		.role = c->role == POLICY_ROLE_CONNECT,
 		.bpf = bpf_ask(p, c),
 	};
-	struct policy_ref ref[POLICY_REFS];
-	uint32_t chunks = policy_eval_refs(form, head, &q, ref) & cls->summary;
+	struct policy_eval e = { .form = form, .q = &q };
 	int rule = -1;
 
-	for (; rule < 0 && chunks; chunks &= chunks - 1) {
-		uint32_t chunk = policy_eval_lowest(chunks);
+	policy_eval_begin(&e, head->role[q.role]);
+	for (uint32_t left = e.chunks & cls->summary; rule < 0 && left; left &= left - 1) {
+		uint32_t chunk = policy_eval_lowest(left);
 
-		rule = policy_eval_in_chunk(form, head->sets, ref,
-					    cls->set + chunk * (POLICY_CHUNK / 64), chunk);
+		rule = policy_eval_in_chunk(&e, head->sets, cls->set + chunk * (POLICY_CHUNK / 64),
+					    chunk);
 	}
 	return rule;
 }

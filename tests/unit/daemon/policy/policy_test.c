@@ -75,3 +75,19 @@ Test(policy, policy_name__each_verdict_and_match_has_one)
 	cr_assert_str_eq(policy_verdict_name(POLICY_VERDICTS), "?");
 	cr_assert_str_eq(policy_match_name(POLICY_M_KINDS), "?");
 }
+
+Test(policy, policy_rule_format__is_read_as_the_same_rule)
+{
+	static const char *const lines[] = {
+		"kernel",
+		"lift path=shm threshold=7 role=listen user=110 port=80,443-444",
+		"direct path=stack role=connect netns=blue,77 remote=10.0.0.0/8,0:0:0:0:0:0:0:1",
+		"count local=192.0.2.1 cgroup=/a/b program=\"/opt/my app/x\",\"a\\\"b,c\" bpf=x,y",
+	};
+	char text[512];
+
+	for (size_t i = 0; i < sizeof(lines) / sizeof(lines[0]); i++)
+		cr_assert_str_eq(policy_rule_format(fix_policy(lines[i]), 0, text, sizeof(text)),
+				 lines[i]);
+	cr_assert_str_eq(policy_rule_format(fix_policy("kernel port=1"), 0, text, 9), "kernel p");
+}

@@ -1,0 +1,593 @@
+/* selector.c - load, pin, take up and remove the eBPF programs
+ *
+ * Theory of operation: maps, programs and links are pinned in one folder of bpffs, links last. A folder with the
+ * answering link in it is whole: it is taken up by opening its pins; anything else there is left over from a
+ * process that died half way, and removed. Each part is a program; when the whole does not load, the programs are
+ * tried one after the other, so that what a kernel lacks is known by name and the rest serves.
+ */
+#include "daemon/bpf/selector.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <linux/magic.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "daemon/bpf/selector_int.h"
+#include "selector.skel.h"
+
+static const char *const map_name[SEL_MAPS] = {
+	"forms", "slots",  "procs", "socks",   "tokens", "tuples", "ends",
+	"conf",  "agents", "chans", "matches", "seen",   "events",
+};
+
+static const char *const prog_name[SEL_PROGS] = { "ztcp_answer", "ztcp_claim", "ztcp_attest",
+						  "ztcp_kind" };
+static const char *const link_name[SEL_PROGS] = { "link_answer", "link_claim", "link_attest",
+						  NULL };
+static const enum selector_part prog_part[SEL_PROGS] = { SELECTOR_PART_ANSWER, SELECTOR_PART_CLAIM,
+							 SELECTOR_PART_ATTEST,
+							 SELECTOR_PART_KINDS };
+
+/* What libbpf last complained of: the verifier's last words are the ones that say why. */
+static __thread char complaint[160];
+
+static int complaint_keep(enum libbpf_print_level level, const char *format, va_list ap)
+{
+	char line[sizeof(complaint)];
+
+	if (level != LIBBPF_WARN)
+		return 0;
+	vsnprintf(line, sizeof(line), format, ap);
+	line[strcspn(line, "\n")] = '\0';
+	snprintf(complaint, sizeof(complaint), "%s", line);
+	return 0;
+}
+
+const char *selector_part_name(enum selector_part part)
+{
+	static const char *const names[SELECTOR_PARTS] = { "answer", "claim", "attest", "kinds",
+							   "pin" };
+
+	return (unsigned)part < SELECTOR_PARTS ? names[part] : "?";
+}
+
+static void lack(struct selector_report *rep, enum selector_part part, int err, const char *why)
+{
+	unsigned i = rep->lacks;
+
+	if (i == SELECTOR_PARTS)
+		return;
+	rep->lacks++;
+	rep->lack[i].part = part;
+	rep->lack[i].err = err;
+	snprintf(rep->lack[i].why, sizeof(rep->lack[i].why), "%s", *why ? why : strerror(-err));
+}
+
+void sel_lock(const struct selector *sel)
+{
+	if (sel->lock >= 0)
+		flock(sel->lock, LOCK_EX);
+}
+
+void sel_unlock(const struct selector *sel)
+{
+	if (sel->lock >= 0)
+		flock(sel->lock, LOCK_UN);
+}
+
+int sel_fd_open(const char *dir, const char *name)
+{
+	char path[PATH_MAX];
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	fd = bpf_obj_get(path);
+	return fd < 0 ? -errno : fd;
+}
+
+static struct selector *selector_new(const char *dir)
+{
+	struct selector *sel = calloc(1, sizeof(*sel));
+
+	if (!sel)
+		return NULL;
+	snprintf(sel->dir, sizeof(sel->dir), "%s", dir);
+	sel->lock = -1;
+	for (unsigned i = 0; i < SEL_MAPS; i++)
+		sel->map[i] = -1;
+	for (unsigned i = 0; i < SEL_PROGS; i++)
+		sel->prog[i] = sel->link[i] = -1;
+	for (unsigned i = 0; i < SEL_SLOTS; i++)
+		sel->slot[i].map = -1;
+	return sel;
+}
+
+static void fd_close(int fd)
+{
+	if (fd >= 0)
+		close(fd);
+}
+
+void selector_close(struct selector *sel)
+{
+	if (!sel)
+		return;
+	ring_buffer__free(sel->ring);
+	for (unsigned i = 0; i < SEL_SLOTS; i++)
+		sel_slot_free(&sel->slot[i]);
+	sel_kinds_free(sel);
+	free(sel->netns);
+	for (unsigned i = 0; i < SEL_MAPS; i++)
+		fd_close(sel->map[i]);
+	for (unsigned i = 0; i < SEL_PROGS; i++) {
+		fd_close(sel->link[i]);
+		fd_close(sel->prog[i]);
+	}
+	fd_close(sel->lock);
+	free(sel);
+}
+
+/* ---- the folder ---- */
+
+static bool is_bpffs(const char *path)
+{
+	struct statfs fs;
+
+	return !statfs(path, &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC;
+}
+
+/* The folder, in a bpffs: the one it lies in, or a new one mounted above it. */
+static int dir_make(const char *dir)
+{
+	char parent[256];
+	char *slash;
+
+	snprintf(parent, sizeof(parent), "%s", dir);
+	slash = strrchr(parent, '/');
+	if (!slash || slash == parent)
+		return -EINVAL;
+	*slash = '\0';
+	if (mkdir(parent, 0755) && errno != EEXIST)
+		return -errno;
+	if (!is_bpffs(parent) &&
+	    mount("bpf", parent, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755"))
+		return -errno;
+	return mkdir(dir, 0700) && errno != EEXIST ? -errno : 0;
+}
+
+/* Remove what lies in a folder; links first, so that no program runs on maps that are half gone. */
+static void dir_empty(const char *dir)
+{
+	char path[PATH_MAX];
+	struct dirent *e;
+	DIR *d;
+
+	for (unsigned i = 0; i < SEL_PROGS; i++) {
+		if (!link_name[i])
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, link_name[i]);
+		unlink(path);
+	}
+	d = opendir(dir);
+	while (d && (e = readdir(d))) {
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
+		unlink(path);
+	}
+	if (d)
+		closedir(d);
+}
+
+int selector_detach(const char *pin_dir)
+{
+	const char *dir = pin_dir ? pin_dir : SELECTOR_PIN_DIR;
+	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd < 0)
+		return errno == ENOENT ? 0 : -errno;
+	flock(fd, LOCK_EX);
+	dir_empty(dir);
+	close(fd);
+	return rmdir(dir) ? -errno : 0;
+}
+
+/* ---- taking up ---- */
+
+static int version_check(const struct selector *sel)
+{
+	struct sel_conf conf;
+	uint32_t zero = 0;
+
+	if (bpf_map_lookup_elem(sel->map[SEL_MAP_CONF], &zero, &conf))
+		return -errno;
+	return conf.version == SEL_VERSION ? 0 : -EPROTO;
+}
+
+static int pins_open(struct selector *sel)
+{
+	for (unsigned i = 0; i < SEL_PROGS; i++) {
+		sel->prog[i] = sel_fd_open(sel->dir, prog_name[i]);
+		if (link_name[i])
+			sel->link[i] = sel_fd_open(sel->dir, link_name[i]);
+	}
+	if (sel->link[SEL_PROG_ANSWER] < 0)
+		return sel->link[SEL_PROG_ANSWER];
+	for (unsigned i = 0; i < SEL_MAPS; i++) {
+		sel->map[i] = sel_fd_open(sel->dir, map_name[i]);
+		if (sel->map[i] < 0)
+			return -EPROTO;
+	}
+	return version_check(sel);
+}
+
+static int event_learn(void *arg, void *data, size_t size)
+{
+	const struct sel_event *e = data;
+	struct selector *sel = arg;
+
+	if (size < sizeof(*e))
+		return 0;
+	selector_process_add(sel, (int)e->tgid);
+	if (sel->met)
+		sel->met(sel->met_arg, (int)e->tgid);
+	return 0;
+}
+
+int selector_attach(struct selector **out, const char *pin_dir)
+{
+	struct selector *sel = selector_new(pin_dir ? pin_dir : SELECTOR_PIN_DIR);
+	int rc;
+
+	if (!sel)
+		return -ENOMEM;
+	libbpf_set_print(complaint_keep);
+	sel->lock = open(sel->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	rc = sel->lock < 0 ? -errno : 0;
+	sel_lock(sel);
+	if (!rc)
+		rc = pins_open(sel);
+	if (!rc)
+		rc = sel_slots_read(sel);
+	sel_unlock(sel);
+	if (rc) {
+		selector_close(sel);
+		return rc;
+	}
+	*out = sel;
+	return 0;
+}
+
+/* ---- loading ---- */
+
+/* Load the programs of a set, one bit each. */
+static int skel_load(struct selector_bpf **out, unsigned set)
+{
+	struct selector_bpf *skel = selector_bpf__open();
+	int rc;
+
+	*complaint = '\0';
+	if (!skel)
+		return -errno;
+	for (unsigned i = 0; i < SEL_PROGS; i++)
+		bpf_program__set_autoload(bpf_object__find_program_by_name(skel->obj, prog_name[i]),
+					  set >> i & 1);
+	rc = selector_bpf__load(skel);
+	if (rc) {
+		selector_bpf__destroy(skel);
+		return rc;
+	}
+	*out = skel;
+	return 0;
+}
+
+/* Load all that this kernel takes. */
+static int skel_load_most(struct selector_bpf **out, struct selector_report *rep)
+{
+	unsigned all = (1u << SEL_PROGS) - 1, good = 0;
+
+	if (!skel_load(out, all))
+		return 0;
+	for (unsigned i = 0; i < SEL_PROGS; i++) {
+		int rc = skel_load(out, good | 1u << i);
+
+		if (rc) {
+			lack(rep, prog_part[i], rc, complaint);
+			if (i == SEL_PROG_ANSWER)
+				return rc;
+			continue;
+		}
+		good |= 1u << i;
+		selector_bpf__destroy(*out);
+	}
+	return skel_load(out, good);
+}
+
+/* Find where cgroup v2 is mounted. */
+static int cgroup_open(const char *cgroup)
+{
+	char line[4096], root[4096] = "", type[64], where[2048];
+	FILE *f;
+	int fd;
+
+	if (!cgroup) {
+		f = fopen("/proc/self/mounts", "re");
+		while (f && !*root && fgets(line, sizeof(line), f))
+			if (sscanf(line, "%*s %2047s %63s", where, type) == 2 &&
+			    !strcmp(type, "cgroup2"))
+				snprintf(root, sizeof(root), "%s", where);
+		if (f)
+			fclose(f);
+		cgroup = root;
+	}
+	fd = *cgroup ? open(cgroup, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+	return fd >= 0 ? fd : *cgroup ? -errno : -ENOENT;
+}
+
+static int dup_high(int fd)
+{
+	int copy = fd < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+
+	return copy;
+}
+
+static int fds_take(struct selector *sel, const struct selector_bpf *skel)
+{
+	for (unsigned i = 0; i < SEL_MAPS; i++) {
+		sel->map[i] = dup_high(bpf_object__find_map_fd_by_name(skel->obj, map_name[i]));
+		if (sel->map[i] < 0)
+			return -EMFILE;
+	}
+	for (unsigned i = 0; i < SEL_PROGS; i++)
+		sel->prog[i] = dup_high(
+			bpf_program__fd(bpf_object__find_program_by_name(skel->obj, prog_name[i])));
+	return 0;
+}
+
+static int conf_begin(const struct selector *sel)
+{
+	struct sel_conf conf = { .version = SEL_VERSION };
+	uint32_t zero = 0;
+
+	if (getrandom(conf.key, sizeof(conf.key), 0) != sizeof(conf.key))
+		return -EIO;
+	return bpf_map_update_elem(sel->map[SEL_MAP_CONF], &zero, &conf, BPF_ANY) ? -errno : 0;
+}
+
+static int links_make(struct selector *sel, int cgroup, struct selector_report *rep)
+{
+	static const enum bpf_attach_type type[SEL_PROGS] = { BPF_CGROUP_GETSOCKOPT,
+							      BPF_CGROUP_SETSOCKOPT,
+							      BPF_CGROUP_SOCK_OPS, 0 };
+
+	for (unsigned i = 0; i < SEL_PROGS; i++) {
+		if (!link_name[i] || sel->prog[i] < 0)
+			continue;
+		sel->link[i] = bpf_link_create(sel->prog[i], cgroup, type[i], NULL);
+		if (sel->link[i] >= 0)
+			continue;
+		sel->link[i] = -1;
+		lack(rep, prog_part[i], -errno, "it cannot be attached to the cgroup");
+		if (i == SEL_PROG_ANSWER)
+			return rep->lack[rep->lacks - 1].err;
+	}
+	return 0;
+}
+
+static int pin(const struct selector *sel, int fd, const char *name)
+{
+	char path[PATH_MAX];
+
+	snprintf(path, sizeof(path), "%s/%s", sel->dir, name);
+	return fd < 0 || !bpf_obj_pin(fd, path) ? 0 : -errno;
+}
+
+/* Links last, the answering one at the very end: it says that all is there. */
+static int pins_make(const struct selector *sel)
+{
+	int rc = 0;
+
+	for (unsigned i = 0; !rc && i < SEL_MAPS; i++)
+		rc = pin(sel, sel->map[i], map_name[i]);
+	for (unsigned i = 0; !rc && i < SEL_PROGS; i++)
+		rc = pin(sel, sel->prog[i], prog_name[i]);
+	for (unsigned i = SEL_PROGS; !rc && i-- > 0;)
+		if (link_name[i])
+			rc = pin(sel, sel->link[i], link_name[i]);
+	return rc;
+}
+
+static int fresh(struct selector *sel, const char *cgroup, struct selector_report *rep)
+{
+	struct selector_bpf *skel = NULL;
+	int group = cgroup_open(cgroup);
+	int rc;
+
+	if (group < 0) {
+		lack(rep, SELECTOR_PART_ANSWER, group, "no cgroup v2 hierarchy is mounted");
+		return group;
+	}
+	rc = skel_load_most(&skel, rep);
+	if (!rc)
+		rc = fds_take(sel, skel);
+	if (!rc)
+		rc = conf_begin(sel);
+	if (!rc)
+		rc = links_make(sel, group, rep);
+	if (!rc && *sel->dir) {
+		int err = pins_make(sel);
+
+		if (err) {
+			lack(rep, SELECTOR_PART_PIN, err, "");
+			dir_empty(sel->dir);
+		}
+	}
+	if (skel)
+		selector_bpf__destroy(skel);
+	close(group);
+	return rc;
+}
+
+/* Namespaces are told of again: this process has not heard of them. */
+static void seen_forget(const struct selector *sel)
+{
+	uint64_t netns;
+
+	while (!bpf_map_get_next_key(sel->map[SEL_MAP_SEEN], NULL, &netns) &&
+	       !bpf_map_delete_elem(sel->map[SEL_MAP_SEEN], &netns))
+		;
+}
+
+/* Take up what is pinned; -ENOENT: nothing that is whole. */
+static int adopt(struct selector *sel, struct selector_report *rep)
+{
+	int rc = pins_open(sel);
+
+	if (rc)
+		return rc;
+	for (unsigned i = 0; i < SEL_PROGS; i++)
+		if (sel->prog[i] < 0 || (link_name[i] && sel->link[i] < 0))
+			lack(rep, prog_part[i], -ENOENT, "lacking when it was loaded");
+	rep->adopted = true;
+	seen_forget(sel);
+	return sel_slots_read(sel);
+}
+
+static void events_begin(struct selector *sel, struct selector_report *rep)
+{
+	if (sel->prog[SEL_PROG_KIND] < 0)
+		return;
+	sel->ring = ring_buffer__new(sel->map[SEL_MAP_EVENTS], event_learn, sel, NULL);
+	if (!sel->ring)
+		lack(rep, SELECTOR_PART_KINDS, -errno, "");
+}
+
+int selector_open(struct selector **out, const char *pin_dir, const char *cgroup,
+		  struct selector_report *rep)
+{
+	const char *dir = pin_dir ? pin_dir : SELECTOR_PIN_DIR;
+	struct selector *sel = selector_new(dir);
+	int rc, err;
+
+	memset(rep, 0, sizeof(*rep));
+	if (!sel)
+		return -ENOMEM;
+	libbpf_set_print(complaint_keep);
+	err = dir_make(dir);
+	if (err) {
+		lack(rep, SELECTOR_PART_PIN, err, "");
+		*sel->dir = '\0';
+	} else {
+		sel->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	sel_lock(sel);
+	rc = *sel->dir ? adopt(sel, rep) : -ENOENT;
+	if (rc) {
+		selector_close(sel);
+		sel = selector_new(err ? "" : dir);
+		if (!sel)
+			return -ENOMEM;
+		if (!err)
+			dir_empty(dir);
+		rep->lacks = err ? 1 : 0;
+		rep->adopted = false;
+		sel->lock = err ? -1 : open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		sel_lock(sel);
+		rc = fresh(sel, cgroup, rep);
+	}
+	if (!rc)
+		events_begin(sel, rep);
+	sel_unlock(sel);
+	if (rc) {
+		selector_close(sel);
+		return rc;
+	}
+	*out = sel;
+	return 0;
+}
+
+/* ---- the rest of the kernel's side ---- */
+
+int selector_fd(const struct selector *sel)
+{
+	return sel->ring ? ring_buffer__epoll_fd(sel->ring) : -ENOENT;
+}
+
+int selector_poll(struct selector *sel, void (*met)(void *arg, int pid), void *arg)
+{
+	sel->met = met;
+	sel->met_arg = arg;
+	return sel->ring ? ring_buffer__consume(sel->ring) : 0;
+}
+
+int selector_agent_set(struct selector *sel, uint64_t agent)
+{
+	struct sel_agent a;
+	uint32_t zero = 0;
+	int rc = 0;
+
+	sel_lock(sel);
+	if (bpf_map_lookup_elem(sel->map[SEL_MAP_AGENTS], &zero, &a))
+		rc = -errno;
+	a.agent = agent;
+	if (!rc && bpf_map_update_elem(sel->map[SEL_MAP_AGENTS], &zero, &a, BPF_EXIST))
+		rc = -errno;
+	sel_unlock(sel);
+	return rc;
+}
+
+static bool allows(const struct sel_verdict *v)
+{
+	return v->rule && (v->verdict == POLICY_LIFT || v->verdict == POLICY_DIRECT) &&
+	       v->paths & POLICY_PATH_SHM;
+}
+
+int selector_conn_get(struct selector *sel, uint64_t cookie, struct selector_conn *out)
+{
+	struct sel_end end, peer;
+
+	if (bpf_map_lookup_elem(sel->map[SEL_MAP_ENDS], &cookie, &end))
+		return -errno;
+	*out = (struct selector_conn){
+		.cookie = cookie,
+		.peer = end.peer,
+		.secret = end.secret,
+		.netns = end.netns,
+		.tgid = end.tgid,
+		.uid = end.uid,
+		.role = end.role == 2 ? POLICY_ROLE_CONNECT : POLICY_ROLE_LISTEN,
+		.verdict = end.verdict.verdict,
+		.paths = end.verdict.paths,
+		.by_rule = end.verdict.rule,
+	};
+	bpf_map_lookup_elem(sel->map[SEL_MAP_CHANS], &cookie, &out->chan);
+	out->attested = !bpf_map_lookup_elem(sel->map[SEL_MAP_ENDS], &end.peer, &peer) &&
+			peer.peer == cookie && allows(&end.verdict) && allows(&peer.verdict);
+	return 0;
+}
+
+int selector_chan_set(struct selector *sel, uint64_t cookie, uint64_t chan)
+{
+	struct sel_end end;
+
+	if (bpf_map_update_elem(sel->map[SEL_MAP_CHANS], &cookie, &chan, BPF_ANY))
+		return -errno;
+	/* looked for afterwards: what closes meanwhile takes the entry away, or we do */
+	if (!bpf_map_lookup_elem(sel->map[SEL_MAP_ENDS], &cookie, &end))
+		return 0;
+	bpf_map_delete_elem(sel->map[SEL_MAP_CHANS], &cookie);
+	return -ENOENT;
+}

@@ -1,0 +1,432 @@
+/* selector_judge.bpf.h - the selector's maps, and judging a connection; for selector.bpf.c */
+#ifndef ZTCP_SELECTOR_JUDGE_BPF_H
+#define ZTCP_SELECTOR_JUDGE_BPF_H
+
+#include <linux/bpf.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_core_read.h>
+
+#include "daemon/bpf/bpf_kernel.bpf.h"
+#include "daemon/bpf/selector_maps.h"
+#include "daemon/bpf/ztcp_match.h"
+#include "shm/verdict.h"
+
+/* enum policy_verdict and policy_path, which this side cannot include with all of policy.h */
+enum { KERNEL, LIFT, DIRECT };
+enum { PATH_SHM = 1, PATH_ALL = 3 };
+
+enum {
+	AF_INET_ = 2,
+	AF_INET6_ = 10,
+	TCP_PROTO = 6,
+	TCP_STATE_ESTABLISHED = 1,
+	TCP_STATE_LISTEN = 10,
+	TCP_FLAG_SYN_ = 2,
+	TCP_FLAG_ACK_ = 16,
+	SOL_TCP_ = 6,
+	ENOTCONN_ = 107,
+	EINVAL_ = 22,
+	ENOSPC_ = 28,
+};
+
+/* A frame of its own: the stack of all frames together is 512 bytes. */
+#define NOINLINE __attribute__((noinline))
+
+struct form_template {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_INNER_MAP);
+	__uint(key_size, sizeof(uint32_t));
+	__uint(value_size, sizeof(struct policy_line));
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, SEL_SLOTS);
+	__type(key, uint32_t);
+	__array(values, struct form_template);
+} forms SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SEL_SLOTS);
+	__type(key, uint64_t); /* network namespace cookie */
+	__type(value, uint32_t);
+} slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, SEL_PROCS);
+	__type(key, struct sel_proc);
+	__type(value, struct policy_ref); /* behind policy_form_head.sets, as others */
+} procs SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
+	__type(key, int);
+	__type(value, struct sel_sock);
+} socks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, SEL_TOKENS);
+	__type(key, uint64_t);
+	__type(value, struct sel_token);
+} tokens SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, SEL_TOKENS);
+	__type(key, struct sel_tuple);
+	__type(value, uint64_t); /* token */
+} tuples SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SEL_ENDS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, uint64_t);
+	__type(value, struct sel_end);
+} ends SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, uint32_t);
+	__type(value, struct sel_conf);
+} conf SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, uint32_t);
+	__type(value, struct sel_agent);
+} agents SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SEL_ENDS);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, uint64_t); /* cookie of an end */
+	__type(value, uint64_t);
+} chans SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SEL_MATCHES);
+	__type(key, uint32_t);
+	__type(value, struct sel_match); /* for user space alone */
+} matches SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, SEL_SEEN);
+	__type(key, uint64_t); /* network namespace cookie */
+	__type(value, uint32_t);
+} seen SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 18);
+} events SEC(".maps");
+
+/* ---- a user's own matches: each of these functions can be replaced by one (daemon/bpf/selector_match.c) ---- */
+
+#define MATCH(n)                                                  \
+	NOINLINE int ztcp_match_##n(const struct ztcp_conn *conn) \
+	{                                                         \
+		volatile int no = 0;                              \
+                                                                  \
+		return conn ? no : 0;                             \
+	}
+MATCH(0)
+MATCH(1)
+MATCH(2)
+MATCH(3)
+MATCH(4)
+MATCH(5)
+MATCH(6)
+MATCH(7)
+MATCH(8)
+
+static int match_call(uint32_t slot, const struct ztcp_conn *conn)
+{
+	switch (slot) {
+	case 0: return ztcp_match_0(conn);
+	case 1: return ztcp_match_1(conn);
+	case 2: return ztcp_match_2(conn);
+	case 3: return ztcp_match_3(conn);
+	case 4: return ztcp_match_4(conn);
+	case 5: return ztcp_match_5(conn);
+	case 6: return ztcp_match_6(conn);
+	case 7: return ztcp_match_7(conn);
+	case 8: return ztcp_match_8(conn);
+	default: return 0;
+	}
+}
+
+/* ---- judging ---- */
+
+typedef void *policy_eval_form;
+
+static inline __attribute__((always_inline)) const struct policy_line *policy_eval_line(
+	policy_eval_form form, uint32_t n)
+{
+	return bpf_map_lookup_elem(form, &n);
+}
+
+#define POLICY_EVAL_LOOP(n, step, arg) bpf_loop(n, step, arg, 0)
+
+#include "daemon/policy/policy_eval.bpf.h"
+
+static inline __attribute__((always_inline)) struct sel_conf *conf_get(void)
+{
+	uint32_t zero = 0;
+
+	return bpf_map_lookup_elem(&conf, &zero);
+}
+
+static const struct sel_agent *agent_get(void)
+{
+	uint32_t zero = 0;
+
+	return bpf_map_lookup_elem(&agents, &zero);
+}
+
+static void task_read(struct task_struct *task, struct sel_proc *p)
+{
+	struct dentry *exe = BPF_CORE_READ(task, mm, exe_file, f_path.dentry);
+
+	p->netns = BPF_CORE_READ(task, nsproxy, net_ns, net_cookie);
+	p->netns_ino = BPF_CORE_READ(task, nsproxy, net_ns, ns.inum);
+	p->uid = BPF_CORE_READ(task, cred, euid.val);
+	p->gid = BPF_CORE_READ(task, cred, egid.val);
+	p->cgroup = BPF_CORE_READ(task, cgroups, dfl_cgrp, kn, id);
+	p->exe_ino = BPF_CORE_READ(exe, d_inode, i_ino);
+	p->exe_dev = BPF_CORE_READ(exe, d_inode, i_sb, s_dev);
+	p->exe_name = BPF_CORE_READ(exe, d_name.hash_len);
+	p->slot = 0;
+	p->generation = 0;
+}
+
+/* Return: 0, or -1 if nobody could be told. */
+static NOINLINE int kind_tell(const struct sel_proc *p)
+{
+	struct sel_event *e = bpf_ringbuf_reserve(&events, sizeof(*e), 0);
+
+	if (!e)
+		return -1;
+	e->proc = *p;
+	e->tgid = (uint32_t)(bpf_get_current_pid_tgid() >> 32);
+	e->spare = 0;
+	bpf_ringbuf_submit(e, 0);
+	return 0;
+}
+
+/* A namespace that user space has not been told of: it may have a policy of its own. Called in the process. */
+static void netns_look(const struct sel_proc *p)
+{
+	uint32_t yes = 1;
+
+	if (!bpf_map_lookup_elem(&seen, &p->netns) && !kind_tell(p))
+		bpf_map_update_elem(&seen, &p->netns, &yes, BPF_ANY);
+}
+
+static void current_read(struct sel_proc *p)
+{
+	task_read((void *)bpf_get_current_task(), p);
+	netns_look(p);
+}
+
+/* The set of rules that hold for a kind of process. A first of UINT32_MAX: no rule asks. */
+static NOINLINE int class_get(const struct sel_proc *p, const struct policy_form_head *head,
+			      uint32_t slot, struct policy_ref *cls)
+{
+	const struct policy_ref *known;
+	struct sel_proc key;
+
+	cls->first = UINT32_MAX;
+	cls->summary = UINT32_MAX;
+	if (!(head->needs & SEL_NEEDS))
+		return 0;
+	sel_proc_key(&key, p, head->needs, slot, head->generation);
+	known = bpf_map_lookup_elem(&procs, &key);
+	if (!known)
+		return -1;
+	*cls = *known;
+	return 0;
+}
+
+static NOINLINE uint32_t matches_ask(const struct policy_form_head *head,
+				     const struct policy_query *q, const struct sel_proc *p)
+{
+	struct ztcp_conn conn = { .role = q->role,
+				  .family = q->local.family ? q->local.family : q->remote.family,
+				  .local_port = q->local.port,
+				  .remote_port = q->remote.port,
+				  .uid = p->uid,
+				  .gid = p->gid,
+				  .netns = p->netns,
+				  .cgroup = p->cgroup,
+				  .exe_ino = p->exe_ino };
+	uint32_t mask = 0;
+
+	if (conn.family == 4) {
+		conn.local[0] = bpf_htonl((uint32_t)q->local.lo);
+		conn.remote[0] = bpf_htonl((uint32_t)q->remote.lo);
+	} else {
+		*(uint64_t *)&conn.local[0] = bpf_cpu_to_be64(q->local.hi);
+		*(uint64_t *)&conn.local[2] = bpf_cpu_to_be64(q->local.lo);
+		*(uint64_t *)&conn.remote[0] = bpf_cpu_to_be64(q->remote.hi);
+		*(uint64_t *)&conn.remote[2] = bpf_cpu_to_be64(q->remote.lo);
+	}
+	for (uint32_t i = 0; i < POLICY_BPF_MAX; i++)
+		if (i < head->bpf_count && match_call(head->bpf_slot[i], &conn))
+			mask |= 1u << i;
+	return mask;
+}
+
+/* What the walk over chunks needs, in one place for bpf_loop(). */
+struct walk {
+	struct policy_eval eval;
+	struct policy_ref cls;
+	uint32_t sets;
+	int32_t rule;
+};
+
+static long chunk_step(uint32_t c, struct walk *w)
+{
+	const struct policy_line *own = NULL;
+
+	if (!(w->eval.chunks >> (c & 31) & 1))
+		return 0;
+	if (w->cls.first != UINT32_MAX) {
+		own = policy_eval_chunk(w->eval.form, w->sets, &w->cls, c);
+		if (!own)
+			return 1;
+	}
+	w->rule = policy_eval_in_chunk(&w->eval, w->sets, own ? own->w : NULL, c);
+	return w->rule >= 0;
+}
+
+/* Count a connection for a rule, or with @by -1 take it back. */
+static void hit(policy_eval_form form, uint32_t rule, uint64_t by)
+{
+	const struct policy_line *l;
+
+	if (!rule) {
+		struct policy_form_head *head = (void *)policy_eval_line(form, 0);
+
+		if (head)
+			__sync_fetch_and_add(&head->default_hits, by);
+		return;
+	}
+	l = policy_eval_line(form, 1 + 2 + (rule - 1) / 4);
+	if (l)
+		__sync_fetch_and_add(&((struct policy_form_rule *)l)[(rule - 1) & 3].hits, by);
+}
+
+static void answer_enter(void *form, uint32_t rule_line, uint32_t rule, struct sel_verdict *v)
+{
+	const struct policy_line *line = policy_eval_line(form, rule_line + rule / 4);
+	const struct policy_form_rule *r;
+
+	if (!line)
+		return;
+	r = &((const struct policy_form_rule *)line)[rule & 3];
+	v->rule = rule + 1;
+	v->verdict = r->verdict;
+	v->paths = r->paths;
+	v->threshold = r->threshold;
+}
+
+/* A global function: the verifier reads it once and not at each call. */
+NOINLINE int judge(const struct sel_proc *p, struct policy_query *q, struct sel_verdict *v)
+{
+	const struct policy_form_head *head;
+	uint32_t slot = 0, *own_slot;
+	struct walk w = {};
+
+	if (!p || !q || !v)
+		return 0;
+	*v = (struct sel_verdict){ .verdict = LIFT, .paths = PATH_ALL, .threshold = -1 };
+	own_slot = bpf_map_lookup_elem(&slots, &p->netns);
+	if (own_slot)
+		slot = *own_slot;
+	w.eval.form = bpf_map_lookup_elem(&forms, &slot);
+	if (!w.eval.form)
+		return 0;
+	head = (const void *)policy_eval_line(w.eval.form, 0);
+	if (!head)
+		return 0;
+	v->slot = (uint8_t)slot;
+	v->generation = head->generation;
+	if (class_get(p, head, slot, &w.cls)) {
+		kind_tell(p);
+		v->verdict = KERNEL;
+		v->paths = 0;
+		v->pending = 1;
+		return 0;
+	}
+	if (head->bpf_count)
+		q->bpf = matches_ask(head, q, p);
+	w.rule = -1;
+	w.sets = head->sets;
+	w.eval.q = q;
+	policy_eval_begin(&w.eval, head->role[q->role & 1]);
+	w.eval.chunks &= w.cls.summary;
+	if (w.eval.chunks)
+		bpf_loop(POLICY_CHUNKS_MAX, chunk_step, &w, 0);
+	if (w.rule >= 0)
+		answer_enter(w.eval.form, head->rule_line, (uint32_t)w.rule, v);
+	return 0;
+}
+
+/* Count the socket for the rule that decides on it now, and no longer for the one before. */
+static void count(const struct sel_verdict *old, bool judged, const struct sel_verdict *now)
+{
+	uint32_t slot = now->slot;
+	void *form = bpf_map_lookup_elem(&forms, &slot);
+
+	if (!form || now->pending)
+		return;
+	if (judged && !old->pending && old->generation == now->generation &&
+	    old->slot == now->slot) {
+		if (old->rule == now->rule)
+			return;
+		hit(form, old->rule, -1);
+	}
+	hit(form, now->rule, 1);
+}
+
+static bool allows(const struct sel_verdict *v)
+{
+	return v->rule && (v->verdict == LIFT || v->verdict == DIRECT) && v->paths & PATH_SHM;
+}
+
+static void end_key(struct policy_eval_end *end, uint32_t family, uint32_t ip4, const uint32_t *ip6,
+		    uint32_t port)
+{
+	bool mapped = family == AF_INET6_ && !ip6[0] && !ip6[1] && ip6[2] == bpf_htonl(0xffff);
+
+	end->port = port;
+	end->family = 4;
+	end->hi = 0;
+	if (family == AF_INET_) {
+		end->lo = bpf_ntohl(ip4);
+	} else if (mapped) {
+		end->lo = bpf_ntohl(ip6[3]);
+	} else {
+		end->family = 6;
+		end->hi = (uint64_t)bpf_ntohl(ip6[0]) << 32 | bpf_ntohl(ip6[1]);
+		end->lo = (uint64_t)bpf_ntohl(ip6[2]) << 32 | bpf_ntohl(ip6[3]);
+	}
+}
+
+#endif
