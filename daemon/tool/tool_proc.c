@@ -45,6 +45,8 @@ static void fd_take(struct tool_proc *p, int dir, const char *name)
 			fd_add(&p->tables, &p->tables_count, fd, st.st_ino);
 		else if (!strcmp(link, "/memfd:ztcp-arena (deleted)"))
 			fd_add(&p->arenas, &p->arenas_count, fd, st.st_ino);
+		else if (!strcmp(link, "/memfd:ztcp-tap (deleted)"))
+			fd_add(&p->taps, &p->taps_count, fd, st.st_ino);
 	}
 }
 
@@ -125,6 +127,7 @@ void tool_proc_free(struct tool_proc *p)
 	free(p->socks);
 	free(p->tables);
 	free(p->arenas);
+	free(p->taps);
 }
 
 int tool_proc_list(struct tool_proc **list)
@@ -169,7 +172,7 @@ static bool is_memory(int fd, uint64_t inode)
 	       !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_ino == inode;
 }
 
-int tool_proc_memfd_open(int pid, const struct tool_fd *fd)
+int tool_proc_memfd_open(int pid, const struct tool_fd *fd, bool write)
 {
 	char path[64];
 	int place, opened;
@@ -183,7 +186,7 @@ int tool_proc_memfd_open(int pid, const struct tool_fd *fd)
 		return -ESTALE;
 	}
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", place);
-	opened = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	opened = open(path, (write ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (opened < 0)
 		opened = -errno;
 	close(place);

@@ -7,6 +7,7 @@
 #define ZTCP_TOOL_PROC_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
 
@@ -32,6 +33,8 @@ struct tool_proc {
 	unsigned tables_count;
 	struct tool_fd *arenas; /* memfds "ztcp-arena" */
 	unsigned arenas_count;
+	struct tool_fd *taps; /* memfds "ztcp-tap" */
+	unsigned taps_count;
 };
 
 /**
@@ -55,8 +58,8 @@ int tool_proc_list(struct tool_proc **list);
 
 void tool_proc_list_free(struct tool_proc *list, int count);
 
-/** tool_proc_memfd_open() - open a memfd of another process for reading. Return: descriptor or -errno. */
-int tool_proc_memfd_open(int pid, const struct tool_fd *fd);
+/** tool_proc_memfd_open() - open a memfd of another process, to read or to write too. Return: descriptor or -errno. */
+int tool_proc_memfd_open(int pid, const struct tool_fd *fd, bool write);
 
 /** struct tool_proc_facts - what policy rules ask of a process */
 struct tool_proc_facts {

@@ -42,7 +42,7 @@ static void arenas_open(struct reader *r)
 {
 	for (unsigned i = 0; i < r->proc->arenas_count; i++) {
 		struct shm_head head;
-		int fd = tool_proc_memfd_open(r->proc->pid, &r->proc->arenas[i]);
+		int fd = tool_proc_memfd_open(r->proc->pid, &r->proc->arenas[i], false);
 
 		if (fd < 0)
 			continue;
@@ -175,7 +175,7 @@ void tool_rows_read(struct tool_rows *rows, const struct tool_proc *p)
 	*rows = (struct tool_rows){ 0 };
 	arenas_open(&r);
 	for (unsigned i = 0; i < p->tables_count; i++) {
-		int fd = tool_proc_memfd_open(p->pid, &p->tables[i]);
+		int fd = tool_proc_memfd_open(p->pid, &p->tables[i], false);
 
 		if (fd < 0)
 			continue;

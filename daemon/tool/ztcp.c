@@ -16,6 +16,8 @@ static const struct {
 	{ "stat", tool_stat, "[-j] [PID...]", "open connections of each process, added up" },
 	{ "top", tool_top, "[-b] [-d SECONDS] [-n FRAMES]", "connections by what they carry now" },
 	{ "metrics", tool_metrics, "", "the same sums as OpenMetrics text" },
+	{ "tcpdump", tool_tcpdump, "[-j] [-w FILE] [-c N] [-p PID] [FILTER]",
+	  "what passes on connections, as TCP packets" },
 	{ "policy", tool_policy, "check [-j] [FILE]", "is a policy right" },
 	{ "policy", tool_policy, "explain [-j] [-v] FILE KEY=VALUE...",
 	  "which rule decides on a connection" },

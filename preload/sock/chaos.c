@@ -20,6 +20,6 @@ static uint64_t chaos_next(void)
 
 void chaos(struct sock *s)
 {
-	if (s->conn && chaos_next() % CHAOS_ODDS == 0)
+	if (conf.chaos && s->conn && chaos_next() % CHAOS_ODDS == 0)
 		span_lower(s, REASON_CHAOS);
 }

@@ -5,9 +5,10 @@
 #include "preload/sock/conf.h"
 #include "preload/sock/sock.h"
 
+/* Whether calls must take the longer way: chaos, or a tap (tap.h). */
 static inline bool chaos_on(void)
 {
-	return __builtin_expect(conf.chaos != 0, 0);
+	return __builtin_expect(conf.cold != 0, 0);
 }
 
 /* Perhaps lower the direction that we send. */

@@ -72,6 +72,7 @@ void conf_init(void)
 	conf.spin_us = (uint32_t)conf_option(OPTIONS_spin).num;
 	conf.lift = (int32_t)conf_option(OPTIONS_lift).num;
 	conf.chaos = (uint64_t)conf_option(OPTIONS_chaos).num;
+	conf.cold = conf.chaos ? CONF_COLD_CHAOS : 0;
 	if (explain.set && explain.num)
 		conf.explain = explain_copy(explain.text);
 	conf_policy(conf_option(OPTIONS_policy).text);

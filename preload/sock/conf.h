@@ -9,11 +9,15 @@
 #include "daemon/policy/policy_load.h"
 #include "stack/base/options.h"
 
+/* Why every call takes the longer way. */
+enum { CONF_COLD_CHAOS = 1, CONF_COLD_TAP = 2 };
+
 struct conf {
 	enum options_path path;
 	uint32_t spin_us;
 	int32_t lift;                /* calls before a connection is lifted; -1: the default */
 	uint64_t chaos;              /* 0: never */
+	unsigned cold;               /* CONF_COLD_* */
 	const char *explain;         /* NULL: no; "1": stderr; else a file */
 	bool off;                    /* no rule names this process: follow nothing */
 	const struct policy *policy; /* NULL: everything may be lifted */

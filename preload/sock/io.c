@@ -10,6 +10,7 @@
 #include "preload/sock/io_priv.h"
 #include "preload/sock/lift.h"
 #include "preload/sock/span.h"
+#include "preload/sock/tap.h"
 
 ssize_t io_real(const struct io_req *r)
 {
@@ -114,6 +115,7 @@ ssize_t io_send_kernel(struct sock *s, const struct io_req *r)
 {
 	struct stats_row *row = s->row;
 	unsigned mark = hold_mark();
+	uint64_t ns = tap_time(), seq;
 	ssize_t n;
 
 	if (s->stage == SOCK_SETTLED && row) {
@@ -128,9 +130,12 @@ ssize_t io_send_kernel(struct sock *s, const struct io_req *r)
 		hold_end(mark);
 		return IO_MOVED_ON;
 	}
+	seq = atomic_load(&row->tx_off);
 	n = io_real(r);
 	if (n > 0)
 		atomic_fetch_add(&row->tx_off, (uint64_t)n);
+	if (ns && n > 0)
+		tap_kernel(s, ns, seq, r->iov, r->iovs, (size_t)n);
 	io_kernel_leave(s, mark);
 	return n;
 }

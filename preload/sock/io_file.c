@@ -9,6 +9,7 @@
 #include "preload/sock/hold.h"
 #include "preload/sock/io_priv.h"
 #include "preload/sock/span.h"
+#include "preload/sock/tap.h"
 #include "preload/sock/wait.h"
 
 #include <fcntl.h>
@@ -59,6 +60,7 @@ static ssize_t file_to_ring(struct sock *s, int in, off64_t *off, size_t n)
 	uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
 	uint64_t pos = tail & c->tx.mask;
 	ssize_t room = shm_ring_room(c, s->view.ctl, n < FILE_PIECE ? n : FILE_PIECE);
+	uint64_t ns = tap_time();
 	long got;
 
 	if (room <= 0)
@@ -75,8 +77,11 @@ static ssize_t file_to_ring(struct sock *s, int in, off64_t *off, size_t n)
 		return got;
 	if (off)
 		*off += got;
-	if (shm_commit(&c->tx.resv, tail, tail + (uint64_t)got))
+	if (shm_commit(&c->tx.resv, tail, tail + (uint64_t)got)) {
 		shm_ring_publish(c);
+		if (ns)
+			tap_ring(s, ns, (size_t)got);
+	}
 	return got;
 }
 
@@ -106,6 +111,9 @@ static ssize_t sendfile_kernel(struct sock *s, int out, int in, off64_t *off, si
 {
 	struct stats_row *row = NULL;
 	unsigned mark = hold_mark();
+	uint64_t ns = tap_time(), seq;
+	off64_t from;
+	ssize_t got;
 
 	if (s->stage != SOCK_SETTLED && s->row)
 		row = io_kernel_enter(s, out, &s->tx_busy);
@@ -115,7 +123,12 @@ static ssize_t sendfile_kernel(struct sock *s, int out, int in, off64_t *off, si
 		hold_end(mark);
 		return -ESTALE;
 	}
-	return counted(s, real.sendfile64(out, in, off, n), &row->tx_off, mark);
+	seq = atomic_load(&row->tx_off);
+	from = ns ? (off ? *off : sys(SYS_lseek, in, 0, SEEK_CUR)) : 0;
+	got = real.sendfile64(out, in, off, n);
+	if (ns && got > 0)
+		tap_file(s, ns, seq, in, from, (size_t)got);
+	return counted(s, got, &row->tx_off, mark);
 }
 
 static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, size_t n)

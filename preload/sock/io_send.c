@@ -11,6 +11,7 @@
 #include "preload/sock/io_priv.h"
 #include "preload/sock/ready.h"
 #include "preload/sock/span.h"
+#include "preload/sock/tap.h"
 #include "preload/sock/wait.h"
 
 #include <linux/futex.h>
@@ -91,6 +92,7 @@ static void send_check(struct sock *s)
 	if (unlikely(now - s->conn->tx.checked >= IO_CHECK_CYCLES)) {
 		s->conn->tx.checked = now;
 		ready_ask(s, 0);
+		tap_look();
 	}
 }
 
@@ -180,6 +182,7 @@ static ssize_t send_ring(struct sock *s, const struct io_req *r, int flags)
 	uint64_t deadline = io_deadline(s->row->sndtimeo_us);
 
 	for (;;) {
+		uint64_t ns = tap_time();
 		bool taken, ring;
 		ssize_t n;
 
@@ -188,6 +191,8 @@ static ssize_t send_ring(struct sock *s, const struct io_req *r, int flags)
 		taken = shm_lock(&c->tx.lock, thread_tid());
 		ring = c->tx.path == SHM_PATH_RING;
 		n = s->conn != c ? -EBADF : ring ? ring_send(s, r->iov, r->iovs, done) : 0;
+		if (unlikely(ns && n > 0))
+			tap_ring(s, ns, (size_t)n);
 
 		shm_unlock(&c->tx.lock, taken);
 		if (n > 0) {

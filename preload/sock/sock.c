@@ -7,6 +7,7 @@
 #include "preload/sock/explain.h"
 #include "preload/sock/lift.h"
 #include "preload/sock/span.h"
+#include "preload/sock/tap.h"
 #include "preload/sock/thread.h"
 #include "shm/shm_fd.h"
 
@@ -79,6 +80,7 @@ struct stats_head *sock_stats(void)
 		if (!pool.stats && !pool.stats_failed) {
 			pool.stats = stats_make();
 			pool.stats_failed = !pool.stats;
+			tap_make();
 		}
 		pool_leave(&g);
 	}
@@ -403,6 +405,7 @@ static void sock_finish(struct sock *s)
 	bool last = row_leave(s->row), known;
 
 	if (s->row && last) {
+		tap_fin(s);
 		explain_closed(s);
 		if (s->conn)
 			span_close(s);
@@ -552,6 +555,7 @@ void sock_forked(void)
 	atomic_store(&pool.lock, 0);
 	pool.stats = NULL;
 	pool.stats_failed = false;
+	tap_forked();
 	pool.zombies = 0; /* the parent's to give back */
 	sock_each(forked_one, NULL);
 }

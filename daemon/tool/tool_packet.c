@@ -1,0 +1,333 @@
+/* tool_packet.c - TCP packets made from pieces of lifted connections */
+#include "daemon/tool/tool_packet.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/tool/tool.h"
+
+enum {
+	TCP_FIN = 1,
+	TCP_SYN = 2,
+	TCP_PSH = 8,
+	TCP_ACK = 16,
+	TCP_HEAD = 20,
+	TCP_OPTIONS = 8, /* of SYN: segment size, the window's scale, and a filler */
+	WINDOW_SCALE = 14,
+	SEGMENT = 65495,
+	BUCKETS = 4096,
+};
+
+/* One conversation; end 0 connected, end 1 accepted. */
+struct flow {
+	uint64_t cookie[2];
+	struct shm_end end[2]; /* as the connecting end sees them */
+	bool connector_seen;
+	bool begun;
+	uint32_t isn[2];
+	struct flow *next;
+};
+
+struct tool_flows {
+	struct flow *all[BUCKETS];
+	struct flow *last;
+	uint32_t made;
+};
+
+struct tool_flows *tool_flows_make(void)
+{
+	struct tool_flows *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		tool_say("%s", strerror(ENOMEM));
+	return f;
+}
+
+void tool_flows_free(struct tool_flows *f)
+{
+	for (unsigned i = 0; f && i < BUCKETS; i++) {
+		while (f->all[i]) {
+			struct flow *next = f->all[i]->next;
+
+			free(f->all[i]);
+			f->all[i] = next;
+		}
+	}
+	free(f);
+}
+
+static bool same(const struct shm_end *a, const struct shm_end *b)
+{
+	return a->port == b->port && memcmp(a->addr, b->addr, sizeof(a->addr)) == 0;
+}
+
+/* Both ends of a connection go into the bucket of the port that each of them sees, the connecting end's or, behind an
+ * address translation, perhaps another: then the cookies are looked for in all.
+ */
+static unsigned bucket_of(const struct tap_record *r)
+{
+	return (r->flags & TAP_ACCEPTED ? r->remote.port : r->local.port) % BUCKETS;
+}
+
+static bool is_flow(const struct flow *f, const struct tap_record *r)
+{
+	unsigned me = r->flags & TAP_ACCEPTED ? 1 : 0;
+
+	if (f->cookie[me])
+		return f->cookie[me] == r->cookie;
+	if (r->peer)
+		return f->cookie[!me] == r->peer;
+	return same(&f->end[me], &r->local) && same(&f->end[!me], &r->remote);
+}
+
+static struct flow *flow_find(struct tool_flows *all, const struct tap_record *r)
+{
+	unsigned home = bucket_of(r);
+
+	for (struct flow *f = all->all[home]; f; f = f->next) {
+		if (is_flow(f, r))
+			return f;
+	}
+	for (unsigned i = 0; r->peer && i < BUCKETS; i++) {
+		for (struct flow *f = all->all[i]; f; f = f->next) {
+			if (is_flow(f, r))
+				return f;
+		}
+	}
+	return NULL;
+}
+
+static struct flow *flow_make(struct tool_flows *all, const struct tap_record *r)
+{
+	unsigned me = r->flags & TAP_ACCEPTED ? 1 : 0;
+	struct flow *f = calloc(1, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	f->end[me] = r->local;
+	f->end[!me] = r->remote;
+	f->isn[0] = ++all->made * UINT32_C(2654435761);
+	f->isn[1] = f->isn[0] ^ UINT32_C(0x5bd1e995);
+	f->next = all->all[bucket_of(r)];
+	all->all[bucket_of(r)] = f;
+	return f;
+}
+
+static struct flow *flow_of(struct tool_flows *all, const struct tap_record *r)
+{
+	unsigned me = r->flags & TAP_ACCEPTED ? 1 : 0;
+	struct flow *f = flow_find(all, r);
+
+	if (!f)
+		f = flow_make(all, r);
+	if (!f)
+		return NULL;
+	f->cookie[me] = r->cookie;
+	if (r->peer)
+		f->cookie[!me] = r->peer;
+	if (!me && !f->begun) {
+		f->end[0] = r->local;
+		f->end[1] = r->remote;
+	}
+	return f;
+}
+
+/* ---- bytes ---- */
+
+static void put16(uint8_t *p, unsigned v)
+{
+	p[0] = (uint8_t)(v >> 8);
+	p[1] = (uint8_t)v;
+}
+
+static void put32(uint8_t *p, uint32_t v)
+{
+	put16(p, v >> 16);
+	put16(p + 2, v & 0xffff);
+}
+
+static uint32_t sum_add(uint32_t sum, const uint8_t *p, size_t n)
+{
+	for (size_t i = 0; i + 1 < n; i += 2)
+		sum += (uint32_t)p[i] << 8 | p[i + 1];
+	if (n & 1)
+		sum += (uint32_t)p[n - 1] << 8;
+	return (sum & 0xffff) + (sum >> 16);
+}
+
+static unsigned sum_end(uint32_t sum)
+{
+	while (sum >> 16)
+		sum = (sum & 0xffff) + (sum >> 16);
+	return ~sum & 0xffff;
+}
+
+static bool is_v4(const struct shm_end *e)
+{
+	static const uint8_t v4[12] = { [10] = 0xff, [11] = 0xff };
+
+	return memcmp(e->addr, v4, sizeof(v4)) == 0;
+}
+
+/* Return: bytes of the IP header. @sum: begun with the pseudo header. */
+static unsigned ip_head(struct tool_packet *p, size_t tcp_len, uint32_t *sum)
+{
+	uint8_t *b = p->bytes;
+
+	*sum = (uint32_t)tcp_len + IPPROTO_TCP;
+	if (is_v4(&p->from) && is_v4(&p->to)) {
+		memset(b, 0, 20);
+		b[0] = 0x45;
+		put16(b + 2, (unsigned)(20 + tcp_len));
+		put16(b + 6, 0x4000); /* do not fragment */
+		b[8] = 64;
+		b[9] = IPPROTO_TCP;
+		memcpy(b + 12, p->from.addr + 12, 4);
+		memcpy(b + 16, p->to.addr + 12, 4);
+		put16(b + 10, sum_end(sum_add(0, b, 20)));
+		*sum = sum_add(*sum, b + 12, 8);
+		return 20;
+	}
+	memset(b, 0, 40);
+	b[0] = 0x60;
+	put16(b + 4, (unsigned)tcp_len);
+	b[6] = IPPROTO_TCP;
+	b[7] = 64;
+	memcpy(b + 8, p->from.addr, 16);
+	memcpy(b + 24, p->to.addr, 16);
+	*sum = sum_add(*sum, b + 8, 32);
+	return 40;
+}
+
+static void packet_fill(struct tool_packet *p, const struct flow *f, unsigned me, unsigned flags,
+			uint32_t seq, uint32_t ack, const uint8_t *data, uint32_t len)
+{
+	size_t head = TCP_HEAD + (flags & TCP_SYN ? TCP_OPTIONS : 0);
+	uint32_t sum;
+	unsigned ip;
+	uint8_t *t;
+
+	p->from = f->end[me];
+	p->to = f->end[!me];
+	p->payload = len;
+	p->seq = seq;
+	p->ack = flags & TCP_ACK ? ack : 0;
+	p->tcp_flags = (uint8_t)flags;
+	ip = ip_head(p, head + len, &sum);
+	t = p->bytes + ip;
+	memcpy(t, &p->from.port, 2);
+	memcpy(t + 2, &p->to.port, 2);
+	put32(t + 4, seq);
+	put32(t + 8, p->ack);
+	t[12] = (uint8_t)(head / 4 << 4);
+	t[13] = (uint8_t)flags;
+	put16(t + 14, 65535);
+	put32(t + 16, 0);
+	if (flags & TCP_SYN) {
+		put16(t + 20, 2 << 8 | 4); /* RFC 9293 3.2 */
+		put16(t + 22, SEGMENT);
+		put16(t + 24, 3 << 8 | 3); /* RFC 7323 2.2 */
+		put16(t + 26, WINDOW_SCALE << 8);
+	}
+	if (len)
+		memcpy(t + head, data, len);
+	p->len = (uint32_t)(ip + head + len);
+	put16(t + 16, sum_end(sum_add(sum, t, head + len)));
+}
+
+/* A connection that is seen from its first byte on. */
+static unsigned handshake(const struct flow *f, uint64_t ns, struct tool_packet *out)
+{
+	const uint32_t *isn = f->isn;
+
+	packet_fill(&out[0], f, 0, TCP_SYN, isn[0], 0, NULL, 0);
+	packet_fill(&out[1], f, 1, TCP_SYN | TCP_ACK, isn[1], isn[0] + 1, NULL, 0);
+	packet_fill(&out[2], f, 0, TCP_ACK, isn[0] + 1, isn[1] + 1, NULL, 0);
+	for (unsigned i = 0; i < 3; i++) {
+		out[i].ns = ns - 3 + i;
+		out[i].shm = false;
+	}
+	return 3;
+}
+
+unsigned tool_packets_make(struct tool_flows *all, const struct tool_piece *piece,
+			   struct tool_packet *out)
+{
+	const struct tap_record *r = &piece->rec;
+	unsigned me = r->flags & TAP_ACCEPTED ? 1 : 0, n = 0;
+	struct flow *f = flow_of(all, r);
+
+	if (!f || r->flags & TAP_UNKNOWN)
+		return 0;
+	if (!f->begun && r->seq == 0 && r->ack == 0)
+		n = handshake(f, r->ns, out);
+	f->begun = true;
+	packet_fill(&out[n], f, me, r->kind == TAP_FIN ? TCP_FIN | TCP_ACK : TCP_PSH | TCP_ACK,
+		    f->isn[me] + 1 + (uint32_t)r->seq, f->isn[!me] + 1 + (uint32_t)r->ack,
+		    piece->data, r->kind == TAP_FIN ? 0 : r->len);
+	out[n].ns = r->ns;
+	out[n].shm = r->flags & TAP_SHM;
+	return n + 1;
+}
+
+/* ---- pcapng (the format's own byte order is the writer's) ---- */
+
+static int block_write(FILE *f, uint32_t type, const void *body, uint32_t len)
+{
+	const uint32_t total = len + 12;
+
+	if (fwrite(&type, 4, 1, f) != 1 || fwrite(&total, 4, 1, f) != 1 ||
+	    fwrite(body, len, 1, f) != 1 || fwrite(&total, 4, 1, f) != 1)
+		return -errno;
+	return 0;
+}
+
+int tool_pcapng_begin(FILE *f)
+{
+	static const char app[] = "ztcp " ZTCP_VERSION;
+	struct {
+		uint32_t magic;
+		uint16_t major, minor;
+		int64_t length;
+		uint16_t app_code, app_len;
+		char app[(sizeof(app) + 2) / 4 * 4];
+		uint32_t end;
+	} __attribute__((packed)) section = { 0x1a2b3c4d, 1, 0, -1, 4, sizeof(app) - 1, { 0 }, 0 };
+	struct {
+		uint16_t link, reserved;
+		uint32_t snap;
+		uint16_t name_code, name_len;
+		char name[4];
+		uint16_t res_code, res_len;
+		uint8_t res[4];
+		uint32_t end;
+	} __attribute__((packed))
+	interface = { 101, 0, PACKET_MAX, 2, 4, { 'z', 't', 'c', 'p' }, 9, 1, { 9, 0, 0, 0 }, 0 };
+	int err;
+
+	memcpy(section.app, app, sizeof(app) - 1);
+	err = block_write(f, 0x0a0d0d0a, &section, sizeof(section));
+	return err ? err : block_write(f, 1, &interface, sizeof(interface));
+}
+
+int tool_pcapng_packet(FILE *f, const struct tool_packet *p)
+{
+	static uint8_t body[PACKET_MAX + 64];
+	const uint32_t head[5] = { 0, (uint32_t)(p->ns >> 32), (uint32_t)p->ns, p->len, p->len };
+	const char *path = p->shm ? "shm" : "kernel";
+	uint16_t option[2] = { 1, (uint16_t)strlen(path) };
+	uint32_t at = sizeof(head), padded = (p->len + 3) & ~3u;
+
+	memset(body + at + p->len, 0, padded - p->len);
+	memcpy(body, head, sizeof(head));
+	memcpy(body + at, p->bytes, p->len);
+	at += padded;
+	memset(body + at, 0, 20);
+	memcpy(body + at, option, 4); /* a comment: the path that it took */
+	memcpy(body + at + 4, path, option[1]);
+	at += 4 + ((option[1] + 3u) & ~3u) + 4; /* and the end of options */
+	return block_write(f, 6, body, at);
+}

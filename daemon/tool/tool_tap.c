@@ -1,0 +1,372 @@
+/* tool_tap.c - listening to what processes send
+ *
+ * Records are copied out of the rings as soon as they are there and wait in an array sorted by time for WINDOW_NS, so
+ * that those of another process can still come before them. Where clocks of two processors differ, or a record's writer was
+ * held up between the look at the clock and the send, the acknowledged offset says what the order was.
+ */
+#include "daemon/tool/tool_tap.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "daemon/tool/tool.h"
+#include "daemon/tool/tool_proc.h"
+
+enum {
+	LOOK_NS = 100000000, /* between two looks for new processes */
+	WINDOW_NS = 50000000,
+	KEEP_ON_NS = 1000000000, /* a listener that dies is noticed after this */
+	SLEEP_NS = 1000000,
+	DEPTH = 64, /* pieces found to come before one another */
+};
+
+struct tap {
+	int pid;
+	int fd;
+	uint64_t ino;
+	uint64_t head;
+	struct tap_head *map;
+	bool broken;
+};
+
+struct tool_taps {
+	struct tap *tap;
+	unsigned count;
+	const int *pids;
+	unsigned pids_count;
+	struct tool_piece **wait; /* sorted by time */
+	unsigned waiting, room, first;
+	struct tool_piece *given;
+	uint64_t looked_ns, lost;
+	int beacon;
+};
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+/* ---- processes ---- */
+
+static bool tap_map(struct tap *t)
+{
+	struct stat st;
+	int seals = fcntl(t->fd, F_GET_SEALS);
+	void *p;
+
+	/* one that could shrink would take us down with it */
+	if (fstat(t->fd, &st) || st.st_size != TAP_DATA + TAP_RING || seals < 0 ||
+	    !(seals & F_SEAL_SHRINK))
+		return false;
+	p = mmap(NULL, TAP_DATA + TAP_RING, PROT_READ | PROT_WRITE, MAP_SHARED, t->fd, 0);
+	if (p == MAP_FAILED)
+		return false;
+	t->map = p;
+	if (t->map->magic != TAP_MAGIC || t->map->version != TAP_VERSION) {
+		munmap(p, TAP_DATA + TAP_RING);
+		return false;
+	}
+	return true;
+}
+
+static bool tap_known(const struct tool_taps *all, uint64_t ino)
+{
+	for (unsigned i = 0; i < all->count; i++) {
+		if (all->tap[i].ino == ino)
+			return true;
+	}
+	return false;
+}
+
+/* Whether another listener is there: it renews its time. */
+static bool tap_taken(const struct tap_head *map)
+{
+	return atomic_load(&map->until_ns) > now_ns() + KEEP_ON_NS / 4;
+}
+
+static void tap_add(struct tool_taps *all, const struct tool_proc *p, const struct tool_fd *fd)
+{
+	struct tap t = { .pid = p->pid, .ino = fd->inode };
+
+	if (tap_known(all, fd->inode))
+		return;
+	t.fd = tool_proc_memfd_open(p->pid, fd, true);
+	if (t.fd < 0)
+		return;
+	if (!tap_map(&t)) {
+		close(t.fd);
+		return;
+	}
+	/* records before the first look are of its own start, unless another listener has left them */
+	t.head = atomic_load(&t.map->head);
+	if (all->looked_ns == 0)
+		t.head = atomic_load(&t.map->tail);
+	if (all->looked_ns == 0 && tap_taken(t.map))
+		tool_say("process %d: somebody else listens to it too", p->pid);
+	atomic_store(&t.map->head, t.head);
+	all->tap = tool_grow(all->tap, all->count, sizeof(t));
+	all->tap[all->count++] = t;
+}
+
+static bool pid_wanted(const struct tool_taps *all, int pid)
+{
+	for (unsigned i = 0; i < all->pids_count; i++) {
+		if (all->pids[i] == pid)
+			return true;
+	}
+	return !all->pids_count;
+}
+
+static void taps_look(struct tool_taps *all)
+{
+	struct tool_proc *list;
+	int n = tool_proc_list(&list);
+
+	for (int i = 0; i < n; i++) {
+		for (unsigned k = 0; pid_wanted(all, list[i].pid) && k < list[i].taps_count; k++)
+			tap_add(all, &list[i], &list[i].taps[k]);
+	}
+	if (n >= 0)
+		tool_proc_list_free(list, n);
+}
+
+static void taps_on(struct tool_taps *all, uint64_t until)
+{
+	for (unsigned i = 0; i < all->count; i++) {
+		if (!all->tap[i].broken)
+			atomic_store(&all->tap[i].map->until_ns, until);
+	}
+}
+
+/* ---- records ---- */
+
+static void ring_get(const struct tap *t, uint64_t at, void *to, size_t n)
+{
+	const char *base = (const char *)t->map + TAP_DATA;
+	uint64_t pos = at % TAP_RING;
+	size_t first = n < TAP_RING - pos ? n : TAP_RING - pos;
+
+	memcpy(to, base + pos, first);
+	memcpy((char *)to + first, base, n - first);
+}
+
+static void wait_insert(struct tool_taps *all, struct tool_piece *p)
+{
+	unsigned at;
+
+	if (all->first + all->waiting == all->room) {
+		if (all->first) {
+			memmove(all->wait, all->wait + all->first,
+				all->waiting * sizeof(*all->wait));
+			all->first = 0;
+		} else {
+			all->room = all->room ? 2 * all->room : 1024;
+			all->wait = realloc(all->wait, all->room * sizeof(*all->wait));
+			if (!all->wait) {
+				tool_say("%s", strerror(ENOMEM));
+				exit(TOOL_FAILED);
+			}
+		}
+	}
+	at = all->first + all->waiting++;
+	while (at > all->first && all->wait[at - 1]->rec.ns > p->rec.ns) {
+		all->wait[at] = all->wait[at - 1];
+		at--;
+	}
+	all->wait[at] = p;
+}
+
+static struct tool_piece *wait_take(struct tool_taps *all, unsigned at)
+{
+	struct tool_piece *p = all->wait[at];
+
+	memmove(all->wait + all->first + 1, all->wait + all->first,
+		(at - all->first) * sizeof(*all->wait));
+	all->first++;
+	all->waiting--;
+	return p;
+}
+
+/* One record of a ring. Return: false when there is none, or it makes no sense. */
+static bool tap_read(struct tool_taps *all, struct tap *t)
+{
+	uint64_t tail = atomic_load_explicit(&t->map->tail, memory_order_acquire);
+	struct tool_piece *p;
+	struct tap_record r;
+	size_t len;
+
+	if (t->broken || tail == t->head)
+		return false;
+	t->broken = tail < t->head || tail - t->head > TAP_RING || tail - t->head < sizeof(r);
+	if (t->broken)
+		return false;
+	ring_get(t, t->head, &r, sizeof(r));
+	len = r.flags & TAP_UNKNOWN || r.kind != TAP_BYTES ? 0 : r.len;
+	if (r.len > TAP_PIECE || tail - t->head < sizeof(r) + len) {
+		t->broken = true;
+		return false;
+	}
+	p = malloc(sizeof(*p) + len);
+	if (p) {
+		*p = (struct tool_piece){ .rec = r, .data = (uint8_t *)(p + 1), .pid = t->pid };
+		ring_get(t, t->head + sizeof(r), p + 1, len);
+		wait_insert(all, p);
+	} else {
+		all->lost++;
+	}
+	t->head += sizeof(r) + (len + TAP_ALIGN - 1) / TAP_ALIGN * TAP_ALIGN;
+	atomic_store_explicit(&t->map->head, t->head, memory_order_release);
+	return true;
+}
+
+static void taps_read(struct tool_taps *all)
+{
+	for (unsigned i = 0; i < all->count; i++) {
+		for (unsigned k = 0; k < 65536 && tap_read(all, &all->tap[i]); k++)
+			;
+	}
+}
+
+/* ---- the order ---- */
+
+static bool same_end(const struct shm_end *a, const struct shm_end *b)
+{
+	return a->port == b->port && memcmp(a->addr, b->addr, sizeof(a->addr)) == 0;
+}
+
+static bool opposite(const struct tap_record *a, const struct tap_record *b)
+{
+	if (a->peer && b->cookie)
+		return a->peer == b->cookie;
+	return same_end(&a->local, &b->remote) && same_end(&a->remote, &b->local);
+}
+
+/* The first waiting piece that @at's sender had read when it sent, or @at. */
+static unsigned earliest(struct tool_taps *all, unsigned at)
+{
+	for (unsigned depth = 0; depth < DEPTH; depth++) {
+		const struct tap_record *r = &all->wait[at]->rec;
+		unsigned before = at;
+
+		for (unsigned i = all->first; i < all->first + all->waiting; i++) {
+			const struct tap_record *o = &all->wait[i]->rec;
+
+			if (i == at || o->ns > r->ns + WINDOW_NS)
+				continue;
+			if (opposite(r, o) && o->kind == TAP_BYTES && o->seq < r->ack) {
+				before = i;
+				break;
+			}
+		}
+		if (before == at)
+			break;
+		at = before;
+	}
+	return at;
+}
+
+bool tool_taps_next(struct tool_taps *all, struct tool_piece *piece, bool everything)
+{
+	taps_read(all);
+	free(all->given);
+	all->given = NULL;
+	if (!all->waiting)
+		return false;
+	if (!everything && all->wait[all->first]->rec.ns + WINDOW_NS > now_ns())
+		return false;
+	all->given = wait_take(all, earliest(all, all->first));
+	*piece = *all->given;
+	return true;
+}
+
+void tool_taps_wait(struct tool_taps *all)
+{
+	const struct timespec pause = { 0, SLEEP_NS };
+	uint64_t now = now_ns();
+
+	if (now - all->looked_ns > LOOK_NS) {
+		taps_look(all);
+		all->looked_ns = now;
+	}
+	taps_on(all, now + KEEP_ON_NS);
+	taps_read(all);
+	nanosleep(&pause, NULL);
+}
+
+/* Processes that start while it is bound have their tap on from the beginning. */
+static int beacon_open(void)
+{
+	struct sockaddr_un sa;
+	socklen_t len = tap_beacon(&sa, (uint32_t)geteuid());
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd >= 0 && (bind(fd, (struct sockaddr *)&sa, len) || listen(fd, 0))) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+struct tool_taps *tool_taps_open(const int *pids, unsigned count)
+{
+	struct tool_taps *all = calloc(1, sizeof(*all));
+
+	if (!all) {
+		tool_say("%s", strerror(ENOMEM));
+		return NULL;
+	}
+	all->pids = pids;
+	all->pids_count = count;
+	all->beacon = beacon_open();
+	taps_look(all);
+	all->looked_ns = now_ns();
+	taps_on(all, all->looked_ns + KEEP_ON_NS);
+	return all;
+}
+
+void tool_taps_off(struct tool_taps *all)
+{
+	taps_read(all);
+	taps_on(all, 0);
+	if (all->beacon >= 0)
+		close(all->beacon);
+	all->beacon = -1;
+}
+
+uint64_t tool_taps_lost(const struct tool_taps *all)
+{
+	uint64_t lost = all->lost;
+
+	for (unsigned i = 0; i < all->count; i++)
+		lost += atomic_load(&all->tap[i].map->lost) + all->tap[i].broken;
+	return lost;
+}
+
+void tool_taps_close(struct tool_taps *all)
+{
+	for (unsigned i = 0; i < all->count; i++) {
+		struct tap *t = &all->tap[i];
+
+		/* give the memory back to the system */
+		fallocate(t->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, TAP_DATA, TAP_RING);
+		munmap(t->map, TAP_DATA + TAP_RING);
+		close(t->fd);
+	}
+	while (all->waiting)
+		free(wait_take(all, all->first));
+	free(all->given);
+	free(all->wait);
+	free(all->tap);
+	free(all);
+}

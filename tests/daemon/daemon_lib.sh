@@ -1,0 +1,97 @@
+# daemon_lib.sh - what the tests of ztcpd and its tools share; sourced first
+#
+# As root each runs in mount, network and process namespaces of its own, with an empty /etc/ztcp, /etc/netns and /run:
+# nothing of the host is read or written but the selector's programs, which are pinned under a name of the test's
+# and attached to a cgroup of its own. Whatever was started is ended by its pid.
+set -u
+
+HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
+BUILD=${ZTCP_BUILD:-$(dirname "$(dirname "$HERE")")/build/release}
+RUN=$BUILD/bin/ztcp_run
+ZTCP=$BUILD/bin/ztcp
+ZTCPD=$BUILD/bin/ztcpd
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
+export LC_ALL=C.UTF-8
+unset LD_PRELOAD ${!ZTCP_@}
+
+skip() {
+	echo "skipped: $*"
+	exit 77
+}
+
+need() {
+	local program
+	for program; do
+		command -v "$program" >/dev/null || skip "no $program"
+	done
+}
+
+[ "$(id -u)" = 0 ] || skip "needs root: namespaces"
+if [ -z "${DAEMON_IN_SPACES-}" ]; then
+	export DAEMON_IN_SPACES=1 ZTCP_BUILD=$BUILD
+	exec unshare -n -m --propagation private -- \
+		bash -c 'ip link set lo up; mount -t tmpfs tmpfs /run; mkdir /run/netns; mkdir -p /etc/ztcp /etc/netns
+			mount -t tmpfs tmpfs /etc/ztcp; mount -t tmpfs tmpfs /etc/netns; exec bash "$@"' - \
+		"$(readlink -f "$0")" "$@"
+fi
+unset ZTCP_BUILD
+
+T=$(mktemp -d "${TMPDIR:-/tmp}/ztcp-daemon.XXXXXX") || exit 2
+chmod 755 "$T"
+PIDS=()
+FAILED=0
+
+fail() {
+	echo "FAIL: $*"
+	FAILED=1
+}
+
+# same WHAT WANT GOT
+same() {
+	[ "$2" = "$3" ] || fail "$1: want '$2', got '$3'"
+}
+
+# until SECONDS COMMAND...: repeat until it succeeds
+until_true() {
+	local end=$((SECONDS + $1))
+	shift
+	until "$@"; do
+		[ $SECONDS -lt $end ] || return 1
+		sleep 0.02
+	done
+}
+
+# begin COMMAND...: in the background; its pid is in $PID
+begin() {
+	"$@" &
+	PID=$!
+	PIDS+=("$PID")
+}
+
+# finish PID [SIGNAL]
+finish() {
+	kill -"${2:-TERM}" "$1" 2>/dev/null
+	wait "$1" 2>/dev/null
+}
+
+listens() {
+	ss -Hltn "sport = :$1" | grep -q .
+}
+
+clean() {
+	local pid
+	for pid in "${PIDS[@]}"; do
+		kill -9 "$pid" 2>/dev/null
+		wait "$pid" 2>/dev/null
+	done
+	if [ "$(type -t clean_more)" = function ]; then
+		clean_more
+	fi
+	[ -n "${KEEP-}" ] || rm -rf "$T"
+}
+trap clean EXIT
+
+end() {
+	[ $FAILED = 0 ] && echo "all as it should be"
+	exit $FAILED
+}

@@ -1,0 +1,122 @@
+#!/bin/bash
+# daemon_tcpdump.sh - ztcp tcpdump of a lifted redis and a lifted nginx, read by tshark: every request decoded, nothing
+# malformed or out of order, as many bytes as the programs sent; filters; nothing left on when it ends
+. "$(dirname "$(readlink -f "$0")")/daemon_lib.sh"
+need tshark redis-server redis-benchmark nginx wrk
+
+PORT=7955
+
+capture() { # FILE FILTER...
+	local file=$1
+	shift
+	begin "$ZTCP" tcpdump -w "$file" "$@" 2>"$file.err"
+	TAP=$PID
+	until_true 10 grep -q listening "$file.err" || fail "tcpdump does not listen: $(cat "$file.err")"
+}
+
+stop_capture() {
+	finish "$TAP" INT
+	grep -q " 0 records lost" "$1.err" || fail "records were lost: $(cat "$1.err")"
+}
+
+shark() {
+	tshark -o tcp.check_checksum:TRUE -o ip.check_checksum:TRUE -d "tcp.port==$PORT,$DECODE" -r "$@" 2>/dev/null
+}
+
+# sum FIELD of standard input
+sum() {
+	awk '{ n += $1 } END { print n + 0 }'
+}
+
+# What the programs say they sent: sent_by REMOTE|LOCAL (the side of the port)
+sent_by() {
+	sed -n "s/.* tx=\([0-9]*\) .*$1=[^ ]*:$PORT\( .*\|\)\$/\1/p" "$T/explain" | sum
+}
+
+judge() { # FILE
+	local wrong
+	wrong=$(shark "$1" -Y '_ws.malformed || tcp.analysis.lost_segment || tcp.analysis.out_of_order || tcp.analysis.retransmission ||
+		tcp.analysis.ack_lost_segment || tcp.checksum.status == 0 || ip.checksum.status == 0')
+	same "$1: malformed, lost, out of order or with a wrong checksum" "" "$(head -5 <<<"$wrong")"
+	same "$1: bytes to the server" "$(sent_by remote)" "$(shark "$1" -Y "tcp.dstport == $PORT" -T fields -e tcp.len | sum)"
+	same "$1: bytes from the server" "$(sent_by local)" "$(shark "$1" -Y "tcp.srcport == $PORT" -T fields -e tcp.len | sum)"
+	grep -q "path=shm" "$T/explain" || fail "nothing was lifted"
+	shark "$1" -T fields -e frame.comment | grep -q shm || fail "$1: no packet by shared memory"
+}
+
+redis() {
+	DECODE=resp
+	: >"$T/explain"
+	capture "$T/redis.pcapng" port $PORT
+	begin "$RUN" --explain="$T/explain" redis-server --port $PORT --save '' --appendonly no >/dev/null
+	SERVER=$PID
+	until_true 20 listens $PORT || fail "redis-server does not start"
+	"$RUN" --explain="$T/explain" redis-benchmark -p $PORT -t set,get -n 4000 -c 8 -d 100 -q >/dev/null || fail "redis-benchmark"
+	finish "$SERVER"
+	stop_capture "$T/redis.pcapng"
+	judge "$T/redis.pcapng"
+	same "requests decoded" "4000 GET 4000 SET" \
+		"$(shark "$T/redis.pcapng" -Y "tcp.dstport == $PORT && resp && !resp.reassembled_in_next_frame" \
+			-T fields -e resp.bulk_string.value | cut -d, -f1 | sed -n 's/^474554$/GET/p; s/^534554$/SET/p' | sort | uniq -c | xargs)"
+}
+
+web() {
+	DECODE=http
+	: >"$T/explain"
+	mkdir -p "$T/www"
+	head -c 100000 /dev/zero | tr '\0' x >"$T/www/big"
+	echo hello >"$T/www/small"
+	chmod -R a+rX "$T"
+	cat >"$T/nginx.conf" <<-END
+		worker_processes 1; pid $T/nginx.pid; error_log $T/nginx.err; user root;
+		events { worker_connections 256; }
+		http { access_log off; sendfile on; keepalive_requests 100000;
+			server { listen 127.0.0.1:$PORT; root $T/www; } }
+	END
+	capture "$T/nginx.pcapng" tcp and port $PORT
+	begin "$RUN" --explain="$T/explain" nginx -c "$T/nginx.conf" -g 'daemon off;'
+	SERVER=$PID
+	until_true 20 listens $PORT || fail "nginx does not start: $(cat "$T/nginx.err")"
+	"$RUN" --explain="$T/explain" python3 - $PORT <<-'END' || fail "the client saw wrong bytes"
+		import http.client, sys
+		c = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1]))
+		for i in range(200):
+		    c.request('GET', '/big' if i % 10 == 0 else '/small')
+		    body = c.getresponse().read()
+		    assert len(body) == (100000 if i % 10 == 0 else 6)
+		c.close()
+	END
+	finish "$SERVER" QUIT
+	stop_capture "$T/nginx.pcapng"
+	judge "$T/nginx.pcapng"
+	same "requests decoded" 200 "$(shark "$T/nginx.pcapng" -Y http.request -T fields -e http.request.uri | wc -l)"
+	same "responses decoded" 200 "$(shark "$T/nginx.pcapng" -Y 'http.response.code == 200' -T fields -e frame.number | wc -l)"
+}
+
+filters() {
+	local out
+	out=$("$ZTCP" tcpdump 'port and or' 2>&1)
+	same "a wrong filter: status" 2 $?
+	grep -q "filter:" <<<"$out" || fail "a wrong filter: said '$out'"
+	DECODE=resp
+	: >"$T/explain"
+	capture "$T/none.pcapng" port 1
+	begin "$RUN" redis-server --port $PORT --save '' --appendonly no >/dev/null
+	SERVER=$PID
+	until_true 20 listens $PORT
+	"$RUN" redis-benchmark -p $PORT -t get -n 500 -c 1 -q >/dev/null
+	finish "$TAP" INT
+	same "another port's packets" 0 "$(shark "$T/none.pcapng" | wc -l)"
+	# a text line each, in the middle of a connection's life; and it ends by itself
+	begin "$RUN" redis-benchmark -p $PORT -t get -n 100000000 -c 1 -q >/dev/null
+	sleep 0.3
+	"$ZTCP" tcpdump -c 20 src port $PORT 2>/dev/null >"$T/lines"
+	same "20 lines and no more" 20 "$(grep -cE "127.0.0.1.$PORT > 127.0.0.1.[0-9]+: Flags \[P\.\], seq [0-9]+, ack [0-9]+, length [0-9]+, shm" "$T/lines")"
+	finish "$PID"
+	finish "$SERVER"
+}
+
+redis
+web
+filters
+end
