@@ -6,6 +6,7 @@
 
 #include <alloca.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -17,9 +18,22 @@ extern char **environ;
 
 int call_pid;
 
+/* Set when a call is made that may leave somebody else on our memory: only then is the kernel asked who we are. */
+static _Atomic bool foreign_possible;
+
 bool call_is_foreign(void)
 {
-	return sys(SYS_getpid) != call_pid;
+	return unlikely(atomic_load_explicit(&foreign_possible, memory_order_relaxed)) &&
+	       sys(SYS_getpid) != call_pid;
+}
+
+/* Return: libc's own vfork(). */
+__attribute__((used, visibility("hidden"))) void *call_vforks(void)
+{
+	atomic_store(&foreign_possible, true);
+	if (!call_pid) /* before our constructor: a stub would be returned from twice */
+		real_init();
+	return (void *)real.vfork;
 }
 
 static void pass(int fd)
@@ -75,6 +89,39 @@ EXPORT pid_t fork(void)
 	if (pid < 0)
 		sock_share(-1); /* the handlers have counted a child that is not */
 	return pid;
+}
+
+/* vfork() returns twice: no frame of ours may lie below it. */
+__asm__(".pushsection .text\n"
+	".globl vfork\n"
+	".type vfork, @function\n"
+	"vfork:\n"
+	"	sub $8, %rsp\n"
+	"	call call_vforks\n"
+	"	add $8, %rsp\n"
+	"	jmp *%rax\n"
+	".size vfork, . - vfork\n"
+	".popsection");
+
+/* Its child has run no handler of ours: what it inherited is its parent's. */
+EXPORT pid_t _Fork(void)
+{
+	atomic_store(&foreign_possible, true);
+	return real._Fork();
+}
+
+EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
+{
+	void *a[3];
+	va_list ap;
+
+	va_start(ap, arg);
+	for (unsigned i = 0; i < 3; i++)
+		a[i] = va_arg(ap, void *);
+	va_end(ap);
+	if (!(flags & CLONE_THREAD))
+		atomic_store(&foreign_possible, true);
+	return real.clone(fn, stack, flags, arg, a[0], a[1], a[2]);
 }
 
 EXPORT int daemon(int nochdir, int noclose)
@@ -248,6 +295,13 @@ EXPORT long syscall(long number, ...)
 	for (unsigned i = 0; i < 6; i++)
 		a[i] = va_arg(ap, long);
 	va_end(ap);
+	switch (number) {
+	case SYS_clone:
+	case SYS_clone3:
+	case SYS_fork:
+	case SYS_vfork: atomic_store(&foreign_possible, true); break;
+	default: break;
+	}
 	switch (number) {
 #define PASS(name, call) \
 	case SYS_##name: \

@@ -28,23 +28,24 @@ static bool bad_timespec(const struct timespec *ts)
 	return ts && (ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= NS_PER_S);
 }
 
-/* Whether all members are the kernel's. */
-static bool kernel_set(const struct pollfd *fds, nfds_t n)
+/* Whether all members are the kernel's. An array that cannot be looked into is the kernel's, too. */
+static inline bool kernel_set(const struct pollfd *fds, nfds_t n)
 {
-	for (nfds_t i = 0; i < n; i++) {
-		if (unlikely(sock_of(fds[i].fd) || ep_of(fds[i].fd)))
+	if ((uintptr_t)fds - 4096 >= (UINT64_C(1) << 47) - 4096)
+		return true;
+	for (; n; n--, fds++) {
+		if (unlikely((unsigned)fds->fd < SOCK_TABLE &&
+			     (sock_of(fds->fd) || ep_of(fds->fd))))
 			return false;
 	}
 	return true;
 }
 
-EXPORT int poll(struct pollfd *fds, nfds_t n, int timeout)
+static __attribute__((noinline)) int poll_ours(struct pollfd *fds, nfds_t n, int timeout)
 {
 	struct pollset_guard g;
 	int ret;
 
-	if ((uintptr_t)fds < 4096 || (uintptr_t)fds >> 47 || likely(kernel_set(fds, n)))
-		return real.poll(fds, n, timeout);
 	pollset_enter(&g, fds, n);
 	ret = likely(!g.lifted) ? real.poll(fds, n, timeout)
 				: pollset_wait(fds, n, ns_of_ms(timeout), NULL);
@@ -52,13 +53,17 @@ EXPORT int poll(struct pollfd *fds, nfds_t n, int timeout)
 	return ret;
 }
 
+EXPORT int poll(struct pollfd *fds, nfds_t n, int timeout)
+{
+	return likely(kernel_set(fds, n)) ? real.poll(fds, n, timeout) : poll_ours(fds, n, timeout);
+}
+
 EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
 {
 	struct pollset_guard g;
 	int ret;
 
-	if ((uintptr_t)fds < 4096 || (uintptr_t)fds >> 47 || bad_timespec(timeout) ||
-	    likely(kernel_set(fds, n)))
+	if (bad_timespec(timeout) || likely(kernel_set(fds, n)))
 		return real.ppoll(fds, n, timeout, mask);
 	pollset_enter(&g, fds, n);
 	ret = likely(!g.lifted) ? real.ppoll(fds, n, timeout, mask)
@@ -152,14 +157,9 @@ EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 EXPORT int epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout)
 {
 	struct ep *e = ep_of(epfd);
-	int n;
 
-	if (unlikely(e && ep_lifted(e)))
-		return ep_wait(e, epfd, ev, max, ns_of_ms(timeout), NULL);
-	n = real.epoll_wait(epfd, ev, max, timeout);
-	return likely(!e || !ep_joined(e)) || n <= 0
-		       ? n
-		       : ep_resume(e, epfd, ev, n, max, ns_of_ms(timeout), NULL);
+	return likely(e) ? ep_wait_ms(epfd, ev, max, timeout, e)
+			 : real.epoll_wait(epfd, ev, max, timeout);
 }
 
 EXPORT int epoll_pwait(int epfd, struct epoll_event *ev, int max, int timeout, const sigset_t *mask)
@@ -167,8 +167,9 @@ EXPORT int epoll_pwait(int epfd, struct epoll_event *ev, int max, int timeout, c
 	struct ep *e = ep_of(epfd);
 	int n;
 
-	if (unlikely(e && ep_lifted(e)))
-		return ep_wait(e, epfd, ev, max, ns_of_ms(timeout), mask);
+	if (e && ep_lifted(e))
+		return mask ? ep_wait(e, epfd, ev, max, ns_of_ms(timeout), mask)
+			    : ep_wait_ms(epfd, ev, max, timeout, e);
 	n = real.epoll_pwait(epfd, ev, max, timeout, mask);
 	return likely(!e || !ep_joined(e)) || n <= 0
 		       ? n
@@ -181,7 +182,7 @@ EXPORT int epoll_pwait2(int epfd, struct epoll_event *ev, int max, const struct 
 	struct ep *e = ep_of(epfd);
 	int n;
 
-	if (unlikely(e && ep_lifted(e) && !bad_timespec(timeout)))
+	if (e && ep_lifted(e) && !bad_timespec(timeout))
 		return ep_wait(e, epfd, ev, max, ns_of_timespec(timeout), mask);
 	n = real.epoll_pwait2(epfd, ev, max, timeout, mask);
 	return likely(!e || !ep_joined(e)) || n <= 0

@@ -64,6 +64,19 @@ static long boot_syscall(long number, ...)
 	return real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 }
 
+static int boot_clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
+{
+	void *a[3];
+	va_list ap;
+
+	va_start(ap, arg);
+	for (unsigned i = 0; i < 3; i++)
+		a[i] = va_arg(ap, void *);
+	va_end(ap);
+	real_init();
+	return real.clone(fn, stack, flags, arg, a[0], a[1], a[2]);
+}
+
 /* The exec family with lists never uses these: the overrides build a vector. */
 static int boot_exec_list(const char *path, const char *arg, ...)
 {
@@ -93,6 +106,7 @@ struct real_calls real = {
 	.fcntl64 = boot_fcntl,
 	.ioctl = boot_ioctl,
 	.syscall = boot_syscall,
+	.clone = boot_clone,
 	.dprintf = dprintf, /* ours */
 	.__dprintf_chk = __dprintf_chk,
 	.execl = boot_exec_list,

@@ -30,7 +30,7 @@
 enum {
 	SHM_VERSION = 1,
 	SHM_BELLS = 256,          /* bells in an arena; number 0 is never used */
-	SHM_RING_UNIT = 512,      /* rings are aligned to this */
+	SHM_RING_UNIT = 256,      /* rings are aligned to this, a connection block fills one */
 	SHM_RING_LOG2_MIN = 9,    /* smallest ring: 512 bytes */
 	SHM_RING_LOG2_MAX = 20,   /* largest ring: 1 MiB */
 	SHM_CONN_UNIT = SHM_LINE, /* connection blocks are aligned to this */

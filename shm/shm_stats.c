@@ -2,7 +2,6 @@
 #include "shm/stats.h"
 
 #include "shm/shm_fd.h"
-#include "shm/shm_lock.h"
 #include "shm/shm_sys.h"
 
 #include <fcntl.h>
@@ -39,6 +38,15 @@ fail:
 	return NULL;
 }
 
+static bool row_claim(struct stats_row *row)
+{
+	uint32_t free = 0;
+
+	return atomic_load_explicit(&row->refs, memory_order_relaxed) == 0 &&
+	       atomic_compare_exchange_strong(&row->refs, &free, 1);
+}
+
+/* No lock: a handler may come in between, and processes share the table. */
 static struct stats_row *row_find(struct stats_head *t)
 {
 	uint32_t used = atomic_load_explicit(&t->used, memory_order_relaxed);
@@ -46,7 +54,7 @@ static struct stats_row *row_find(struct stats_head *t)
 	for (uint32_t n = 0; n < used; n++) {
 		uint32_t i = (t->free_hint + n) % used;
 
-		if (atomic_load_explicit(&t->row[i].refs, memory_order_relaxed) == 0) {
+		if (row_claim(&t->row[i])) {
 			t->free_hint = i + 1;
 			return &t->row[i];
 		}
@@ -54,22 +62,20 @@ static struct stats_row *row_find(struct stats_head *t)
 		if (n == 64 && used < STATS_ROWS)
 			break;
 	}
-	if (used == STATS_ROWS)
-		return NULL;
 	t->free_hint = 0;
-	atomic_store_explicit(&t->used, used + 1, memory_order_release);
-	return &t->row[used];
+	while (used < STATS_ROWS) {
+		if (atomic_compare_exchange_strong(&t->used, &used, used + 1) &&
+		    row_claim(&t->row[used]))
+			return &t->row[used];
+	}
+	return NULL;
 }
 
-struct stats_row *stats_row_alloc(struct stats_head *table, uint32_t tid)
+struct stats_row *stats_row_alloc(struct stats_head *table)
 {
-	bool taken = shm_lock(&table->lock, tid);
 	struct stats_row *row = row_find(table);
 
-	if (row) {
-		memset(row, 0, sizeof(*row));
-		atomic_store_explicit(&row->refs, 1, memory_order_release);
-	}
-	shm_unlock(&table->lock, taken);
+	if (row)
+		memset((char *)row + sizeof(row->refs), 0, sizeof(*row) - sizeof(row->refs));
 	return row;
 }

@@ -58,8 +58,8 @@ struct stats_head {
 	uint32_t pid;
 	uint32_t rows;         /* STATS_ROWS */
 	_Atomic uint32_t used; /* rows ever used: none behind is */
-	_Atomic uint32_t lock;
-	uint32_t free_hint;
+	uint32_t spare;
+	uint32_t free_hint;       /* where the next search begins; any value is right */
 	uint64_t lifted, lowered; /* connections in all, dead ones included */
 	_Alignas(64) struct stats_row row[];
 };
@@ -74,7 +74,7 @@ _Static_assert(offsetof(struct stats_head, row) == 64, "rows begin after one lin
  */
 struct stats_head *stats_make(void);
 
-/* A zeroed row with one reference, or NULL when full. */
-struct stats_row *stats_row_alloc(struct stats_head *table, uint32_t tid);
+/* A zeroed row with one reference, or NULL when full. Any thread or signal handler, without a lock. */
+struct stats_row *stats_row_alloc(struct stats_head *table);
 
 #endif

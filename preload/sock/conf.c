@@ -8,7 +8,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct conf conf = { .spin_us = 50, .lift = -1 };
+enum { CONF_TURN = 65536 }; /* about 24 us */
+
+struct conf conf = { .spin_us = 50, .lift = -1, .turn = CONF_TURN };
 
 static struct options_value conf_option(enum options_id id)
 {
@@ -73,6 +75,7 @@ void conf_init(void)
 	conf.lift = (int32_t)conf_option(OPTIONS_lift).num;
 	conf.chaos = (uint64_t)conf_option(OPTIONS_chaos).num;
 	conf.cold = conf.chaos ? CONF_COLD_CHAOS : 0;
+	conf.turn = (uint64_t)conf_option(OPTIONS_turn).num;
 	if (explain.set && explain.num)
 		conf.explain = explain_copy(explain.text);
 	conf_policy(conf_option(OPTIONS_policy).text);

@@ -15,9 +15,10 @@ enum { CONF_COLD_CHAOS = 1, CONF_COLD_TAP = 2 };
 struct conf {
 	enum options_path path;
 	uint32_t spin_us;
-	int32_t lift;                /* calls before a connection is lifted; -1: the default */
-	uint64_t chaos;              /* 0: never */
-	unsigned cold;               /* CONF_COLD_* */
+	int32_t lift;   /* calls before a connection is lifted; -1: the default */
+	uint64_t chaos; /* 0: never */
+	unsigned cold;  /* CONF_COLD_* */
+	uint64_t turn;  /* cycles between two looks at the kernel's members of a busy epoll set */
 	const char *explain;         /* NULL: no; "1": stderr; else a file */
 	bool off;                    /* no rule names this process: follow nothing */
 	const struct policy *policy; /* NULL: everything may be lifted */

@@ -2,12 +2,12 @@
  *
  * Theory of operation. An item is a registration of a followed socket. While its socket is not attached the
  * registration is the program's own, in the program's epoll. On attach it moves to the side epoll (events
- * edge-triggered, data: the item) and gets an entry in the hot array, which a wait scans: one line of the
- * peer's memory per member tells whether anything changed. Level, edge and oneshot are applied here, on bits
- * computed by ready.c. The side, which also holds the doorbell and the channels, is itself a member of the
- * program's epoll under a random value (magic), so one kernel call sleeps on everything.
+ * edge-triggered, data: the item) and gets an entry in the hot array, which a wait scans (ep_scan.c): one line
+ * of the peer's memory per member tells whether anything changed. The side, which also holds the doorbell and
+ * the channels, is itself a member of the program's epoll under a random value (magic), so one kernel call
+ * sleeps on everything.
  *
- * While attached members keep a wait busy, the kernel's members get their turn every EP_KERNEL_CYCLES, and
+ * While attached members keep a wait busy, the kernel's members get their turn every conf.turn cycles, and
  * with every wait while they are busy too; the two take turns in coming first.
  *
  * A set that is a member of another (nested) is looked into by the outer one's wait: the kernel only knows
@@ -16,6 +16,7 @@
 #include "preload/sock/ep.h"
 
 #include "preload/real.h"
+#include "preload/sock/conf.h"
 #include "preload/sock/ep_item.h"
 #include "preload/sock/lift.h"
 #include "preload/sock/ready.h"
@@ -29,9 +30,7 @@
 #include <string.h>
 
 enum {
-	EP_KERNEL_CYCLES = 1 << 16, /* about 24 us */
 	EP_KERNEL_QUIET = 4, /* empty answers in a row before the kernel is asked less often */
-	EP_KERNEL_BATCH = 8, /* events beside which one system call does not count */
 	EP_SIDE_BATCH = 32,
 	EP_SIDE_EVENTS = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
 };
@@ -73,8 +72,8 @@ static void ep_end(struct ep *e)
 	bool taken = shm_lock(&e->lock, thread_tid());
 
 	ep_nest_forget(e);
-	while (e->items)
-		ep_item_free(e->items);
+	for (uint32_t i = 0; i < e->hots; i++)
+		e->hot[i].item->hot = -1;
 	shm_fd_close(e->side);
 	if (e->waker.efd >= 0)
 		shm_waker_close(&e->waker, thread_tid());
@@ -147,37 +146,49 @@ bool ep_item_lift(struct ep_item *it)
 		return true;
 	if (side_open(e) || !ep_hot_add(it))
 		return false;
-	if (!it->beside) {
-		it->beside = true;
-		e->moves++;
-		sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, 0);
-		side_ctl(e, EPOLL_CTL_ADD, it->fd, EP_SIDE_EVENTS, it);
-		wait_watch(it->s, &e->waker);
-		/* a thread may be asleep on the set as it was, without us */
-		sys(SYS_write, e->waker.efd, &(uint64_t){ 1 }, 8);
-	}
+	ep_kernel_due(e);
+	e->moves++;
+	sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, 0);
+	side_ctl(e, EPOLL_CTL_ADD, it->fd, EP_SIDE_EVENTS, it);
+	wait_watch(it->s, &e->waker);
+	/* a thread may be asleep on the set as it was, without us */
+	sys(SYS_write, e->waker.efd, &(uint64_t){ 1 }, 8);
 	return true;
+}
+
+/* Whether the set that the item was registered with is still there. Under its lock. */
+static bool item_lives(const struct ep_item *it)
+{
+	return atomic_load(&it->id) == atomic_load(&it->e->id);
 }
 
 void ep_attached(struct sock *s)
 {
-	for (struct ep_item *it = s->items; it; it = it->next_of_sock) {
+	struct ep_item *it;
+
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with ctl_missed() */
+	for (it = atomic_load(&s->items); it; it = atomic_load(&it->next)) {
 		bool taken = shm_lock(&it->e->lock, thread_tid());
 
-		ep_item_lift(it);
+		if (it->present && item_lives(it))
+			ep_item_lift(it);
 		shm_unlock(&it->e->lock, taken);
 	}
 }
 
 void ep_forget(struct sock *s)
 {
-	while (s->items) {
-		struct ep_item *it = s->items;
+	struct ep_item *it = atomic_exchange(&s->items, NULL), *next;
+
+	for (; it; it = next) {
 		struct ep *e = it->e;
 		bool taken = shm_lock(&e->lock, thread_tid());
 
-		if (it->beside)
+		next = atomic_load(&it->next);
+		if (item_lives(it) && it->hot >= 0) {
 			side_ctl(e, EPOLL_CTL_DEL, it->fd, 0, NULL);
+			ep_hot_remove(it);
+		}
 		ep_item_free(it);
 		shm_unlock(&e->lock, taken);
 	}
@@ -198,28 +209,16 @@ static void side_harvest(struct ep *e)
 			lift_service();
 			continue;
 		}
-		if (it->e != e)
+		if (it->e != e || it->hot < 0 || !item_lives(it))
 			continue;
 		ready_heard(it->s, (short)(ev[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)));
 		it->edge |= ev[i].events & ~(uint32_t)EPOLLOUT ||
 			    it->s->conn->tx.path == SHM_PATH_KERNEL;
-		if (it->hot >= 0) {
-			e->hot[it->hot].look = true;
-			e->hot[it->hot].plain = 0;
-		}
+		ep_hot_aim(&e->hot[it->hot], true);
 	}
 }
 
 /* ---- epoll_ctl ---- */
-
-static struct ep_item *item_find(const struct ep *e, const struct sock *s, int fd)
-{
-	struct ep_item *it = s->items;
-
-	while (it && (it->e != e || it->fd != fd))
-		it = it->next_of_sock;
-	return it;
-}
 
 static int ctl_fail(int err)
 {
@@ -231,16 +230,13 @@ static void item_set(struct ep_item *it, const struct epoll_event *ev)
 {
 	it->events = ev->events | EPOLLERR | EPOLLHUP;
 	it->data = ev->data.u64;
+	it->present = true;
 	it->disabled = false;
 	it->edge = true;
-	it->tail_seen = UINT64_MAX;
 	it->kernel_seen = 0;
-	it->out_seen = atomic_load(&it->s->full_gen) - 1;
-	if (it->hot >= 0) {
-		it->e->hot[it->hot].look = true;
-		it->e->hot[it->hot].plain = 0;
-		it->e->hot[it->hot].data = it->data;
-	}
+	it->out_seen = atomic_load_explicit(&it->s->full_gen, memory_order_relaxed) - 1;
+	if (it->hot >= 0)
+		ep_hot_aim(&it->e->hot[it->hot], true);
 }
 
 /* Combinations that epoll_ctl(2) refuses. */
@@ -252,21 +248,21 @@ static bool bad_events(int op, uint32_t events)
 	return events & EPOLLEXCLUSIVE && (op != EPOLL_CTL_ADD || events & ~exclusive_ok);
 }
 
-/* A registration that the kernel has: the connection is not attached. */
+/* A registration that the kernel has: the connection is not attached. Under e->lock. */
 static int ctl_kernel(struct ep *e, int epfd, int op, struct sock *s, int fd,
 		      struct epoll_event *ev)
 {
-	struct ep_item *it = item_find(e, s, fd);
+	struct ep_item *it = ep_item_find(e, s, fd);
 
 	if (real.epoll_ctl(epfd, op, fd, ev) < 0)
 		return -1;
 	if (op == EPOLL_CTL_DEL) {
 		if (it)
-			ep_item_free(it);
+			it->present = false;
 		return 0;
 	}
 	if (!it)
-		it = ep_item_alloc(e, s, fd);
+		it = ep_item_add(e, s, fd);
 	if (!it)
 		sock_settle(s, REASON_NO_MEMORY);
 	else
@@ -274,26 +270,65 @@ static int ctl_kernel(struct ep *e, int epfd, int op, struct sock *s, int fd,
 	return 0;
 }
 
-/* An attached connection's: in memory alone. What is deleted is kept aside, as many programs add it again. */
+/* Attached by another thread while it was registered with the kernel: it was not among those that moved. */
+static void ctl_missed(struct ep *e, struct sock *s)
+{
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with ep_attached() */
+	if (unlikely(s->conn)) {
+		uint64_t mask = thread_signals_block();
+
+		ep_attached(s);
+		thread_signals_restore(mask);
+	}
+	ep_kernel_due(e);
+}
+
+/*
+ * A connection in the kernel. Signals are let in: a handler that comes while its own thread is at it lets
+ * the kernel have the registration for good, and with it the connection.
+ */
+static int ctl_plain(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev)
+{
+	bool taken;
+	int ret;
+
+	if (s->stage == SOCK_SETTLED) {
+		ep_kernel_due(e);
+		return real.epoll_ctl(epfd, op, fd, ev);
+	}
+	taken = shm_lock(&e->lock, thread_tid());
+	if (unlikely(!taken)) {
+		sock_settle(s, REASON_BUSY);
+		return real.epoll_ctl(epfd, op, fd, ev);
+	}
+	ret = ctl_kernel(e, epfd, op, s, fd, ev);
+	shm_unlock(&e->lock, true);
+	ctl_missed(e, s);
+	return ret;
+}
+
+/* An attached connection's: in memory alone. What is deleted keeps its place: many programs add it again. */
 static int ctl_attached(struct ep *e, int op, struct sock *s, int fd, struct epoll_event *ev)
 {
-	struct ep_item *it = item_find(e, s, fd);
+	struct ep_item *it = ep_item_find(e, s, fd);
 
 	if (op != EPOLL_CTL_DEL && bad_events(op, ev->events))
 		return ctl_fail(EINVAL);
-	if (op == EPOLL_CTL_ADD && it && it->hot >= 0)
+	if (op == EPOLL_CTL_ADD && it && it->present)
 		return ctl_fail(EEXIST);
-	if (op != EPOLL_CTL_ADD && (!it || it->hot < 0))
+	if (op != EPOLL_CTL_ADD && (!it || !it->present))
 		return ctl_fail(ENOENT);
 	if (op == EPOLL_CTL_DEL) {
-		ep_hot_remove(it);
+		it->present = false;
+		if (it->hot >= 0)
+			ep_hot_aim(&e->hot[it->hot], false);
 		return 0;
 	}
 	if (op == EPOLL_CTL_MOD && it->events & EPOLLEXCLUSIVE)
 		return ctl_fail(EINVAL);
 	if (!it)
-		it = ep_item_alloc(e, s, fd);
-	if (!it || (op == EPOLL_CTL_ADD && !ep_item_lift(it)))
+		it = ep_item_add(e, s, fd);
+	if (!it || !ep_item_lift(it))
 		return ctl_fail(ENOMEM);
 	item_set(it, ev);
 	/* somebody may sleep on the set without having looked at the new bits */
@@ -308,36 +343,34 @@ static int ctl_slow(struct ep *e, int epfd, int op, struct sock *s, int fd, stru
 	bool taken = shm_lock(&e->lock, thread_tid());
 	int ret;
 
-	if (!s)
-		ret = ep_nest_ctl(e, epfd, op, fd, ep_of(fd), ev);
-	else if (s->conn)
+	ep_kernel_due(e);
+	if (s)
 		ret = ctl_attached(e, op, s, fd, ev);
 	else
-		ret = ctl_kernel(e, epfd, op, s, fd, ev);
+		ret = ep_nest_ctl(e, epfd, op, fd, ep_of(fd), ev);
 	shm_unlock(&e->lock, taken);
 	thread_signals_restore(mask);
 	return ret;
 }
 
-/* The kernel's own members changed: they are asked with the next waits. */
-static int kernel_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
-{
-	e->kernel_quiet = 0;
-	return real.epoll_ctl(epfd, op, fd, ev);
-}
-
 int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
 {
 	struct sock *s = sock_of(fd);
+	const struct ep_item *it;
 	bool taken;
 	int ret;
 
 	if (unlikely(e->inherited))
 		ep_own(e);
 	if ((!s && !ep_of(fd)) || op < EPOLL_CTL_ADD || op > EPOLL_CTL_MOD ||
-	    (op != EPOLL_CTL_DEL && ((uintptr_t)ev < 4096 || (uintptr_t)ev >> 47)))
-		return kernel_ctl(e, epfd, op, fd, ev);
-	if (!s || !s->conn || e->side < 0)
+	    (op != EPOLL_CTL_DEL && ((uintptr_t)ev < 4096 || (uintptr_t)ev >> 47))) {
+		ep_kernel_due(e);
+		return real.epoll_ctl(epfd, op, fd, ev);
+	}
+	if (s && !s->conn)
+		return ctl_plain(e, epfd, op, s, fd, ev);
+	it = s ? ep_item_find(e, s, fd) : NULL;
+	if (!it || it->hot < 0) /* it needs a place */
 		return ctl_slow(e, epfd, op, s, fd, ev);
 	taken = shm_lock(&e->lock, thread_tid());
 	ret = ctl_attached(e, op, s, fd, ev);
@@ -345,120 +378,7 @@ int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
 	return ret;
 }
 
-/* ---- collecting ---- */
-
-static bool hot_unread(const struct ep_hot *h)
-{
-	return atomic_load_explicit(&h->peer->tail, memory_order_acquire) !=
-	       atomic_load_explicit(&h->conn->ctl.head, memory_order_relaxed);
-}
-
-/* Something else than bytes: a border, the end, a word from the kernel. */
-static bool hot_odd(const struct ep_hot *h)
-{
-	return h->look ||
-	       shm_ring_pair(&h->peer->span) !=
-		       atomic_load_explicit(&h->conn->ctl.span_ack, memory_order_relaxed) ||
-	       h->sock->gen !=
-		       atomic_load_explicit(&h->sock->pulse->close_gen, memory_order_relaxed);
-}
-
-static bool hot_changed(const struct ep_hot *h)
-{
-	return hot_unread(h) || hot_odd(h);
-}
-
-/* Whether an edge has passed since the item was last reported. */
-static bool item_edge(struct ep_item *it, uint32_t bits)
-{
-	struct sock *s = it->s;
-	uint64_t tail = atomic_load_explicit(&s->view.ctl->tail, memory_order_relaxed);
-	uint32_t full = atomic_load_explicit(&s->full_gen, memory_order_relaxed);
-	bool edge = false;
-
-	/* on the ring, or there behind what the kernel still holds */
-	if (bits & EPOLLIN && tail != it->tail_seen)
-		edge = true;
-	if (it->edge)
-		edge = true;
-	if (bits & EPOLLOUT && full != it->out_seen)
-		edge = true;
-	if (s->kernel_bits != it->kernel_seen)
-		edge = true;
-	if (edge) {
-		it->edge = false;
-		it->tail_seen = tail;
-		it->kernel_seen = s->kernel_bits;
-		if (bits & EPOLLOUT)
-			it->out_seen = full;
-	}
-	return edge;
-}
-
-static uint32_t item_bits(struct ep_hot *h)
-{
-	struct ep_item *it = h->item;
-	struct sock *s = it->s;
-	const struct shm_conn *c = h->conn;
-	uint32_t bits;
-
-	bits = (uint32_t)ready_now(s, (short)(it->events & 0x3fff));
-	if (it->events & EPOLLOUT && !(bits & EPOLLOUT))
-		wait_want_space(s, true);
-	h->look = it->events & EPOLLOUT || bits & (EPOLLPRI | EPOLLERR | EPOLLHUP) ||
-		  s->kernel_bits || (bits && c->rx.path == SHM_PATH_KERNEL);
-	h->plain = !h->look && !(it->events & (EPOLLET | EPOLLONESHOT)) &&
-				   c->rx.path == SHM_PATH_RING && !c->rx.frozen
-			   ? it->events & (EPOLLIN | EPOLLRDNORM)
-			   : 0;
-	return bits;
-}
-
-/* Under e->lock. */
-static int ep_collect(struct ep *e, struct epoll_event *ev, int max)
-{
-	uint32_t n = e->hots;
-	uint32_t i = e->start < n ? e->start : 0;
-	int got = 0;
-
-	for (uint32_t k = 0; k < n && got < max; k++, i = i + 1 == n ? 0 : i + 1) {
-		struct ep_hot *h = &e->hot[i];
-		struct ep_item *it;
-		uint32_t bits;
-
-		if (hot_unread(h) && likely(h->plain)) {
-			ev[got].events = h->plain;
-			ev[got++].data.u64 = h->data;
-			continue;
-		}
-		if (likely(!hot_changed(h)))
-			continue;
-		it = h->item;
-		if (it->disabled)
-			continue;
-		bits = item_bits(h) & it->events;
-		if (!bits)
-			continue;
-		if (it->events & EPOLLET && !item_edge(it, bits))
-			continue;
-		if (it->events & EPOLLONESHOT)
-			it->disabled = true;
-		ev[got].events = bits;
-		ev[got++].data.u64 = it->data;
-	}
-	if (got == max)
-		e->start = i;
-	return got;
-}
-
-static bool ep_changed(const struct ep *e)
-{
-	for (uint32_t i = 0; i < e->hots; i++) {
-		if (hot_changed(&e->hot[i]) && !e->hot[i].item->disabled)
-			return true;
-	}
-	return false;
-}
+/* ---- asking the kernel ---- */
 
 /* Take our own entry out of what the kernel reported. */
 static int ep_translate(struct ep *e, struct epoll_event *ev, int n)
@@ -487,22 +407,29 @@ void ep_side_drain(struct ep *e)
 	shm_unlock(&e->lock, taken);
 }
 
+static void kernel_asked(struct ep *e, bool some)
+{
+	if (some || e->inner)
+		ep_kernel_due(e);
+	else if (e->kernel_quiet < EP_KERNEL_QUIET)
+		e->kernel_quiet++;
+	else
+		e->until = thread_cycles() + conf.turn;
+}
+
 static int ep_kernel(struct ep *e, int epfd, struct epoll_event *ev, int max)
 {
 	long n = sys(SYS_epoll_pwait, epfd, ev, max, 0, 0, 8);
 
-	e->kernel_turn = thread_cycles();
 	n = n > 0 ? ep_translate(e, ev, (int)n) : 0;
-	e->kernel_quiet = n                                   ? 0
-			  : e->kernel_quiet < EP_KERNEL_QUIET ? e->kernel_quiet + 1
-							      : EP_KERNEL_QUIET;
+	kernel_asked(e, n > 0);
 	return (int)n;
 }
 
 static int ep_ours(struct ep *e, struct epoll_event *ev, int max)
 {
 	bool taken = shm_lock(&e->lock, thread_tid());
-	int n = ep_collect(e, ev, max);
+	int n = ep_scan(e, ev, max, true);
 
 	shm_unlock(&e->lock, taken);
 	return n;
@@ -510,8 +437,7 @@ static int ep_ours(struct ep *e, struct epoll_event *ev, int max)
 
 static int ep_gather(struct ep *e, int epfd, struct epoll_event *ev, int max)
 {
-	bool due = e->kernel_quiet < EP_KERNEL_QUIET ||
-		   thread_cycles() - e->kernel_turn > EP_KERNEL_CYCLES;
+	bool due = thread_cycles() >= e->until;
 	int n = 0;
 
 	if (unlikely(e->inner))
@@ -527,7 +453,7 @@ static int ep_gather(struct ep *e, int epfd, struct epoll_event *ev, int max)
 		return n == max || (n && moves != e->moves) ? n : n + ep_ours(e, ev + n, max - n);
 	}
 	n += ep_ours(e, ev + n, max - n);
-	if ((due || n >= EP_KERNEL_BATCH) && n < max)
+	if (due && n < max)
 		n += ep_kernel(e, epfd, ev + n, max - n);
 	e->kernel_last = false;
 	return n;
@@ -535,25 +461,12 @@ static int ep_gather(struct ep *e, int epfd, struct epoll_event *ev, int max)
 
 bool ep_ready(struct ep *e)
 {
-	bool ready = false, taken;
+	bool ready, taken;
 
 	if (unlikely(e->inherited))
 		ep_own(e);
 	taken = shm_lock(&e->lock, thread_tid());
-	/* report nothing, consume no edge */
-	for (uint32_t i = 0; i < e->hots && !ready; i++) {
-		struct ep_hot *h = &e->hot[i];
-		const struct ep_item *it = h->item;
-		uint32_t bits;
-
-		if (!hot_changed(h) || it->disabled)
-			continue;
-		bits = item_bits(h) & it->events;
-		if (bits)
-			ready = !(it->events & EPOLLET) || it->tail_seen != h->peer->tail ||
-				it->edge || it->kernel_seen != it->s->kernel_bits ||
-				(bits & EPOLLOUT && atomic_load(&it->s->full_gen) != it->out_seen);
-	}
+	ready = ep_scan_ready(e);
 	shm_unlock(&e->lock, taken);
 	return ready || (unlikely(e->inner) && ep_nest_ready(e));
 }
@@ -586,7 +499,7 @@ static bool ep_unstall(struct ep *e)
 	for (uint32_t i = 0; i < e->hots; i++) {
 		struct ep_item *it = e->hot[i].item;
 
-		if (it->events & EPOLLOUT && !it->disabled &&
+		if (it->events & EPOLLOUT && it->present && !it->disabled &&
 		    it->s->conn->tx.path == SHM_PATH_RING && !ready_room(it->s)) {
 			waiting = true;
 			wait_unstall(it->s);
@@ -611,6 +524,7 @@ static int64_t sooner(int64_t ns, int64_t ms)
 
 static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint64_t deadline)
 {
+	uint64_t asked = thread_cycles();
 	struct wait_spin w;
 	int n;
 
@@ -619,9 +533,10 @@ static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint
 		return 0;
 	do {
 		if (!ep_changed(e) && !(unlikely(e->inner) && ep_nest_ready(e)) &&
-		    thread_cycles() - e->kernel_turn < EP_KERNEL_CYCLES / 2)
+		    thread_cycles() - asked < conf.turn / 2)
 			continue;
 		n = ep_gather(e, epfd, ev, max);
+		asked = thread_cycles();
 		if (n) {
 			wait_spin_end(true, 0);
 			return n;
@@ -639,6 +554,7 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 	uint64_t begun = thread_now();
 	int64_t ns = deadline ? ns_left(deadline) : -1;
 	int n = 0, saved;
+	bool sleeps;
 
 	if (ep_unstall(e))
 		ns = sooner(ns, WAIT_STALL_MS);
@@ -647,7 +563,8 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 	if (e->side >= 0)
 		shm_waker_sleep(&e->waker, thread_tid());
 	ep_nest_sleep(e, thread_tid());
-	if ((!ep_changed(e) || !ep_ready(e)) && !ep_nest_ready(e))
+	sleeps = (!ep_changed(e) || !ep_ready(e)) && !ep_nest_ready(e);
+	if (sleeps)
 		n = kernel_wait(epfd, ev, max, ns, mask);
 	saved = errno;
 	if (e->side >= 0)
@@ -656,7 +573,8 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 	wait_spin_end(false, thread_now() - begun);
 	if (n > 0)
 		n = ep_translate(e, ev, n);
-	e->kernel_turn = thread_cycles();
+	if (sleeps)
+		kernel_asked(e, n > 0);
 	errno = saved;
 	return n;
 }
@@ -672,17 +590,6 @@ int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t tim
 		ep_own(e);
 	if (max <= 0 || (uintptr_t)ev < 4096 || (uintptr_t)ev >> 47)
 		return kernel_wait(epfd, ev, max, timeout_ns, mask);
-	/* the short way: ours alone, when the kernel had its turn just now */
-	if (likely(!e->inner && e->kernel_quiet == EP_KERNEL_QUIET &&
-		   thread_cycles() - e->kernel_turn < EP_KERNEL_CYCLES)) {
-		n = ep_ours(e, ev, max);
-		if (likely(n && n < EP_KERNEL_BATCH))
-			return n;
-		if (n == max)
-			return n;
-		if (n)
-			return n + ep_kernel(e, epfd, ev + n, max - n);
-	}
 	n = ep_gather(e, epfd, ev, max);
 	if (n)
 		return n;
@@ -716,4 +623,15 @@ int ep_resume(struct ep *e, int epfd, struct epoll_event *ev, int n, int max, in
 {
 	n = ep_translate(e, ev, n);
 	return n ? n : ep_wait(e, epfd, ev, max, timeout_ns, mask);
+}
+
+int ep_wait_as(int epfd, struct epoll_event *ev, int max, int timeout, struct ep *e)
+{
+	int64_t ns = timeout < 0 ? -1 : timeout * INT64_C(1000000);
+	int n;
+
+	if (ep_lifted(e))
+		return ep_wait(e, epfd, ev, max, ns, NULL);
+	n = real.epoll_wait(epfd, ev, max, timeout);
+	return likely(!ep_joined(e)) || n <= 0 ? n : ep_resume(e, epfd, ev, n, max, ns, NULL);
 }

@@ -44,6 +44,12 @@ bool ep_joined(const struct ep *e);
 int ep_resume(struct ep *e, int epfd, struct epoll_event *ev, int n, int max, int64_t timeout_ns,
 	      const sigset_t *mask);
 
+/* epoll_wait(2) on any set of ours; first the short way, of attached members that have bytes. */
+int ep_wait_ms(int epfd, struct epoll_event *ev, int max, int timeout, struct ep *e);
+
+/* The same without the short way. */
+int ep_wait_as(int epfd, struct epoll_event *ev, int max, int timeout, struct ep *e);
+
 /**
  * ep_wait() - epoll_pwait2(2) on a set that ep_lifted()
  * @timeout_ns: negative: for ever

@@ -52,7 +52,7 @@ static void ep_part(struct ep *e)
 {
 	long fd = sys(SYS_epoll_create1, EPOLL_CLOEXEC);
 	long flags = sys(SYS_fcntl, e->fd, F_GETFD);
-	struct ep_item *it;
+	uint32_t n = e->hots;
 
 	if (fd < 0 || flags < 0)
 		return;
@@ -63,15 +63,13 @@ static void ep_part(struct ep *e)
 	shm_fd_close(e->waker.efd);
 	e->side = -1;
 	e->waker = (struct shm_waker){ .efd = -1 };
-	e->hots = 0;
-	for (it = e->items; it; it = it->next) {
+	e->hots = e->odd = 0;
+	for (uint32_t i = 0; i < n; i++) {
+		struct ep_item *it = e->hot[i].item; /* its new place does not lie behind */
 		struct epoll_event ev = { .events = it->events, .data.u64 = it->data };
 
-		bool active = it->hot >= 0;
-
 		it->hot = -1;
-		it->beside = false;
-		if (active) {
+		if (it->present) {
 			sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_ADD, it->fd, &ev);
 			ep_item_lift(it);
 		}
@@ -82,6 +80,7 @@ static void part_if_lifted(struct ep *e)
 {
 	atomic_store(&e->lock, 0);
 	e->inherited = e->hots != 0;
+	ep_kernel_due(e);
 }
 
 void ep_forked(void)

@@ -1,4 +1,4 @@
-/* ep_item.c - memory of epoll sets */
+/* ep_item.c - memory of epoll sets and items */
 #include "preload/sock/ep_item.h"
 
 #include "preload/sock/thread.h"
@@ -10,15 +10,17 @@ enum {
 	EP_MAX = 65536,
 	ITEM_MAX = 1 << 21,
 	INNER_MAX = 4096,
-	HOT_FIRST = 64,
 };
 
 static struct {
-	_Atomic uint32_t lock;
+	_Atomic uint32_t lock; /* not for items */
 	struct ep *ep, *ep_free;
 	uint32_t eps;
-	struct ep_item *item, *item_free;
-	uint32_t items;
+	uint64_t ids;
+	struct ep_item *_Atomic item;
+	_Atomic uint64_t
+		item_free; /* number of the first, from 1; above it a count against reuse */
+	_Atomic uint32_t items;
 	struct ep_inner *inner, *inner_free;
 	uint32_t inners;
 } mem;
@@ -52,6 +54,7 @@ struct ep *ep_alloc(void)
 		memset(e, 0, sizeof(*e));
 		e->hot = hot;
 		e->hot_max = max;
+		atomic_store(&e->id, ++mem.ids);
 	}
 	shm_unlock(&mem.lock, taken);
 	thread_signals_restore(mask);
@@ -63,6 +66,7 @@ void ep_free(struct ep *e)
 	bool taken = shm_lock(&mem.lock, thread_tid());
 
 	e->numbers = 0;
+	atomic_store(&e->id, 0);
 	e->next = mem.ep_free;
 	mem.ep_free = e;
 	shm_unlock(&mem.lock, taken);
@@ -76,97 +80,107 @@ void ep_each(void (*f)(struct ep *e))
 	}
 }
 
-struct ep_item *ep_item_alloc(struct ep *e, struct sock *s, int fd)
-{
-	bool taken = shm_lock(&mem.lock, thread_tid());
-	struct ep_item *it = NULL;
+/* ---- items: no lock, so that a handler may come at any time ---- */
 
-	if (!mem.item)
-		mem.item = map(ITEM_MAX * sizeof(*it));
-	if (mem.item_free) {
-		it = mem.item_free;
-		mem.item_free = it->next;
-	} else if (mem.item && mem.items < ITEM_MAX) {
-		it = &mem.item[mem.items++];
-	}
-	shm_unlock(&mem.lock, taken);
-	if (!it)
-		return NULL;
-	*it = (struct ep_item){
-		.e = e, .s = s, .fd = fd, .hot = -1, .next_of_sock = s->items, .next = e->items
-	};
-	s->items = it;
-	if (e->items)
-		e->items->prev = it;
-	e->items = it;
-	return it;
+static struct ep_item *items_map(void)
+{
+	struct ep_item *base = atomic_load_explicit(&mem.item, memory_order_acquire), *none = NULL;
+
+	if (likely(base))
+		return base;
+	base = map(ITEM_MAX * sizeof(*base));
+	if (!base || atomic_compare_exchange_strong(&mem.item, &none, base))
+		return base;
+	sys(SYS_munmap, base, ITEM_MAX * sizeof(*base));
+	return none;
 }
 
-void ep_hot_remove(struct ep_item *it)
+static struct ep_item *item_alloc(void)
 {
-	struct ep *e = it->e;
-	uint32_t i = (uint32_t)it->hot;
+	struct ep_item *base = items_map();
+	uint64_t top = atomic_load(&mem.item_free);
+	uint32_t n;
 
-	e->hot[i] = e->hot[--e->hots];
-	if (i < e->hots)
-		e->hot[i].item->hot = (int)i;
-	it->hot = -1;
+	if (!base)
+		return NULL;
+	while ((n = (uint32_t)top) != 0) {
+		uint64_t next = ((top >> 32) + 1) << 32 |
+				atomic_load_explicit(&base[n - 1].free_next, memory_order_relaxed);
+
+		if (atomic_compare_exchange_weak(&mem.item_free, &top, next))
+			return &base[n - 1];
+	}
+	n = atomic_load(&mem.items);
+	while (n < ITEM_MAX) {
+		if (atomic_compare_exchange_weak(&mem.items, &n, n + 1))
+			return &base[n];
+	}
+	return NULL;
 }
 
 void ep_item_free(struct ep_item *it)
 {
-	struct ep_item **p = &it->s->items;
-	bool taken;
+	uint32_t n = (uint32_t)(it - atomic_load(&mem.item)) + 1;
+	uint64_t top = atomic_load(&mem.item_free), now;
 
-	if (it->hot >= 0)
-		ep_hot_remove(it);
-	while (*p && *p != it)
-		p = &(*p)->next_of_sock;
-	if (*p)
-		*p = it->next_of_sock;
-	if (it->next)
-		it->next->prev = it->prev;
-	if (it->prev)
-		it->prev->next = it->next;
-	else
-		it->e->items = it->next;
-	it->e = NULL;
+	atomic_store(&it->id, 0);
+	do {
+		atomic_store_explicit(&it->free_next, (uint32_t)top, memory_order_relaxed);
+		now = ((top >> 32) + 1) << 32 | n;
+	} while (!atomic_compare_exchange_weak(&mem.item_free, &top, now));
+}
+
+struct ep_item *ep_item_find(const struct ep *e, const struct sock *s, int fd)
+{
+	uint64_t id = atomic_load_explicit(&e->id, memory_order_relaxed);
+	struct ep_item *it = atomic_load_explicit(&s->items, memory_order_acquire);
+
+	while (it && (atomic_load_explicit(&it->id, memory_order_acquire) != id || it->fd != fd))
+		it = atomic_load_explicit(&it->next, memory_order_acquire);
+	return it;
+}
+
+/* One of a set that is gone. */
+static struct ep_item *item_stale(const struct sock *s, uint64_t id)
+{
+	struct ep_item *it;
+
+	for (it = atomic_load(&s->items); it; it = atomic_load(&it->next)) {
+		uint64_t was = atomic_load(&it->id);
+
+		if (it->e && atomic_load(&it->e->id) != was &&
+		    atomic_compare_exchange_strong(&it->id, &was, id))
+			return it;
+	}
+	return NULL;
+}
+
+struct ep_item *ep_item_add(struct ep *e, struct sock *s, int fd)
+{
+	uint64_t id = atomic_load(&e->id);
+	struct ep_item *it = item_stale(s, id), *first;
+
+	if (it) {
+		it->e = e;
+		it->fd = fd;
+		it->hot = -1;
+		it->present = false;
+		return it;
+	}
+	it = item_alloc();
+	if (!it)
+		return NULL;
+	it->e = e;
+	it->s = s;
+	it->fd = fd;
 	it->hot = -1;
-	taken = shm_lock(&mem.lock, thread_tid());
-	it->next = mem.item_free;
-	mem.item_free = it;
-	shm_unlock(&mem.lock, taken);
-}
-
-/* Old arrays are not unmapped: another thread may be scanning them. They halve in size, so twice is the bound. */
-static bool hot_grow(struct ep *e)
-{
-	uint32_t max = e->hot_max ? e->hot_max * 2 : HOT_FIRST;
-	struct ep_hot *hot = map(max * sizeof(*hot));
-
-	if (!hot)
-		return false;
-	if (e->hots)
-		memcpy(hot, e->hot, e->hots * sizeof(*hot));
-	e->hot = hot;
-	e->hot_max = max;
-	return true;
-}
-
-bool ep_hot_add(struct ep_item *it)
-{
-	struct ep *e = it->e;
-
-	if (e->hots == e->hot_max && !hot_grow(e))
-		return false;
-	e->hot[e->hots] = (struct ep_hot){ .peer = it->s->view.ctl,
-					   .conn = it->s->conn,
-					   .sock = it->s,
-					   .item = it,
-					   .data = it->data,
-					   .look = true };
-	it->hot = (int)e->hots++;
-	return true;
+	it->present = false;
+	atomic_store(&it->id, id);
+	first = atomic_load(&s->items);
+	do
+		atomic_store(&it->next, first);
+	while (!atomic_compare_exchange_weak(&s->items, &first, it));
+	return it;
 }
 
 void ep_memory_forked(void)

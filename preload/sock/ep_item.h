@@ -1,6 +1,10 @@
-/* ep_item.h - memory of epoll sets: sets, items, the hot array
+/* ep_item.h - what the files of epoll share: sets, items, the hot array
  *
  * Private to ep*.c. Sets and items are type-stable, like socks.
+ *
+ * Signal handlers. Items and entries are filled in without blocking signals, and so are system calls made
+ * under e->lock; what moves entries of the hot array blocks them. So a handler that meets its own thread
+ * inside finds every list whole, and may add to it.
  */
 #ifndef SOCK_EP_ITEM_H
 #define SOCK_EP_ITEM_H
@@ -8,51 +12,62 @@
 #include "preload/sock/ep.h"
 #include "shm/shm_fd.h"
 
-/* A registration of a followed socket. */
+/*
+ * A registration of a followed socket, found by its socket alone: a set does not know those of its members
+ * that are in the kernel. What the program deletes stays for the next time, until the socket ends.
+ */
 struct ep_item {
 	struct ep *e;
+	_Atomic uint64_t
+		id; /* of the set, when it was registered: another one means that it is gone */
 	struct sock *s;
-	struct ep_item *next_of_sock;
-	struct ep_item *next, *prev; /* of the set; next also chains free items */
+	struct ep_item *_Atomic next; /* of the socket */
 	uint64_t data;
-	uint64_t tail_seen; /* the peer's tail when last reported (edge) */
 	int fd;
-	int hot; /* place in the hot array, -1: not attached, or deleted by the program */
+	int hot;                    /* place in the hot array and on the side, -1: neither */
+	_Atomic uint32_t free_next; /* number of the next free item */
 	uint32_t events;
 	uint32_t out_seen; /* sock.full_gen when last reported writable */
 	short kernel_seen;
+	bool present;  /* registered by the program */
 	bool disabled; /* oneshot, reported */
 	bool edge;     /* the kernel has reported something since */
-	bool beside;   /* registered with the side; stays so when the program deletes it */
 };
 
-/* What a scan touches of an attached member. */
+/*
+ * What a scan touches of an attached member: a line of ours, one of the peer's. A member has something to
+ * say when *tail and *mark differ; what they point to is chosen by ep_hot_aim().
+ */
 struct ep_hot {
-	const struct shm_ctl *peer;
+	const _Atomic uint64_t *tail; /* the peer's; or what never is, or always is the mark */
+	const _Atomic uint64_t *mark; /* our head; for edges the tail that was told last */
+	uint64_t data;                /* the item's */
+	uint32_t plain;        /* unread bytes mean this and nothing else needs a look; 0: look */
+	uint16_t edge;         /* the same, edge-triggered */
+	bool odd;              /* has something to say that is not plain */
+	_Atomic uint64_t seen; /* the peer's tail when last reported (edge) */
+	struct ep_item *item;
 	struct shm_conn *conn;
 	struct sock *sock;
-	struct ep_item *item;
-	uint64_t data; /* the item's */
-	uint32_t
-		plain; /* what unread bytes mean where nothing else needs a look: EPOLLIN, level; 0: look */
-	bool look; /* the bits must be computed in full */
 };
 
 struct ep {
+	_Atomic uint32_t lock;
+	uint32_t hots; /* attached members */
+	struct ep_hot *hot;
+	uint64_t until;       /* cycles up to which the kernel's members need not be asked */
+	uint32_t odd;         /* entries that have something to say that is not plain */
+	uint8_t kernel_quiet; /* how often in a row the kernel's members had nothing */
+	bool kernel_last;     /* the last full answer had theirs first */
+	_Atomic uint64_t id;  /* of this set and no other before or after; 0: free */
 	int fd;
 	int side;
-	_Atomic uint32_t lock;
 	uint32_t numbers;
-	struct ep_hot *hot;
-	uint32_t hots, hot_max;
+	uint32_t hot_max;
 	uint32_t start;         /* where the next scan begins: fairness */
-	uint64_t kernel_turn;   /* cycles when the kernel's members were last asked */
 	uint32_t moves;         /* registrations that went to the side so far */
-	uint8_t kernel_quiet;   /* how often in a row they had nothing */
-	bool kernel_last;       /* the last full answer had theirs first */
 	struct ep_inner *inner; /* epolls of ours that are members */
 	uint64_t magic;
-	struct ep_item *items;
 	bool inherited; /* shared with the parent since a fork: ep_own() before use */
 	struct shm_waker waker;
 	struct ep *next; /* free list */
@@ -76,12 +91,39 @@ void ep_inner_free(struct ep_inner *in);
 struct ep *ep_alloc(void);
 void ep_free(struct ep *e);
 
-/* Under e->lock. */
-struct ep_item *ep_item_alloc(struct ep *e, struct sock *s, int fd);
+/* The registration of @fd, a number of @s, in @e; NULL: there never was one. */
+struct ep_item *ep_item_find(const struct ep *e, const struct sock *s, int fd);
+
+/* A new one, not present. Under e->lock. Any thread or signal handler. NULL: no memory. */
+struct ep_item *ep_item_add(struct ep *e, struct sock *s, int fd);
+
+/* Give back what ep_item_add() gave; the socket ends, nobody can find it. */
 void ep_item_free(struct ep_item *it);
 
-/* A place in the hot array. Return: false when there is no memory. */
+/* The kernel's members may have something to say: ask them with the next wait. */
+static inline void ep_kernel_due(struct ep *e)
+{
+	e->kernel_quiet = 0;
+	e->until = 0;
+}
+
+/* ---- ep_scan.c: the hot array; under e->lock ---- */
+
+/* A place for an item, or none any more. Signals are blocked. Return: false when there is no memory. */
 bool ep_hot_add(struct ep_item *it);
+void ep_hot_remove(struct ep_item *it);
+
+/* After the item, or something that ep_hot_aim() looks at, has changed: look at it in full next time. */
+void ep_hot_aim(struct ep_hot *h, bool look);
+
+/* What members have to say. @odd: also what moves no bytes: borders, the end, a word from the kernel. */
+int ep_scan(struct ep *e, struct epoll_event *ev, int max, bool odd);
+
+/* Whether a scan may find something. Without the lock. */
+bool ep_changed(const struct ep *e);
+
+/* Whether a scan would find something; tells nobody, consumes no edge. */
+bool ep_scan_ready(struct ep *e);
 
 /* ---- ep_nest.c ---- */
 
@@ -110,11 +152,8 @@ void ep_nest_forget(struct ep *e);
 /* Take in what the side has to say, so that the set's own entry is quiet. */
 void ep_side_drain(struct ep *e);
 
-/* From the program's epoll to the side, and into the hot array. Under e->lock. Return: false: no memory. */
+/* From the program's epoll to the side, and into the hot array. Under e->lock, signals blocked. False: no memory. */
 bool ep_item_lift(struct ep_item *it);
-
-/* Out of the hot array; the item stays. */
-void ep_hot_remove(struct ep_item *it);
 
 /* After fork, in the child, on first use of an inherited set. */
 void ep_own(struct ep *e);

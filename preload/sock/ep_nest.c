@@ -90,8 +90,8 @@ static uint64_t ep_sum(const struct ep *e)
 	uint64_t sum = e->hots;
 
 	for (uint32_t i = 0; i < e->hots; i++)
-		sum += atomic_load_explicit(&e->hot[i].peer->tail, memory_order_relaxed) +
-		       (uint64_t)e->hot[i].item->s->kernel_bits;
+		sum += atomic_load_explicit(&e->hot[i].sock->view.ctl->tail, memory_order_relaxed) +
+		       (uint64_t)e->hot[i].sock->kernel_bits;
 	for (const struct ep_inner *in = e->inner; in; in = in->next)
 		sum += ep_sum(in->e);
 	return sum;

@@ -27,7 +27,10 @@ enum {
 	LIFT_FIND_TRIES = 6,      /* times no process was found, at doubling intervals */
 	LIFT_OFFER_PATIENCE = 64, /* calls between two looks for an answer grow up to this */
 	LIFT_UNSEEN_TRIES = 32,
-	LIFT_BUDGET = 64, /* messages answered in one call */
+	LIFT_BUDGET = 64,            /* messages answered in one call */
+	LIFT_QUIET_CYCLES = 1 << 14, /* about 6 us */
+	LIFT_QUIET_CHANNELS = 16,    /* times that: how long channels are left alone at most */
+	LIFT_QUIET_PORT = 1024,      /* and a port */
 	LIFT_WAIT_CALLS =
 		1 << 14, /* an accepted connection that nobody has offered by then stays */
 };
@@ -241,6 +244,56 @@ static bool attach_pair(struct sock *a, struct sock *b)
 	return true;
 }
 
+/*
+ * Most peers are not wrapped: then nobody calls us, and nobody is found. So that connections of that kind do
+ * not pay for the others, what was asked in vain is not asked again for a while, by none of them; for the
+ * longer, the more often it was.
+ */
+struct quiet {
+	_Atomic uint64_t since; /* cycles */
+	_Atomic uint32_t vain;  /* how often in a row */
+};
+
+static struct quiet quiet_channels; /* nothing was in them */
+static struct quiet quiet_port;     /* nobody was found at the port that follows */
+static _Atomic uint16_t quiet_port_number;
+
+static bool is_quiet(const struct quiet *q)
+{
+	return thread_cycles() - atomic_load_explicit(&q->since, memory_order_relaxed) <
+	       (uint64_t)atomic_load_explicit(&q->vain, memory_order_relaxed) * LIFT_QUIET_CYCLES;
+}
+
+static void quiet_note(struct quiet *q, bool vain, uint32_t most)
+{
+	uint32_t n = atomic_load_explicit(&q->vain, memory_order_relaxed);
+
+	atomic_store_explicit(&q->vain,
+			      vain && n < most ? n + 1
+			      : vain           ? n
+					       : 0,
+			      memory_order_relaxed);
+	atomic_store_explicit(&q->since, thread_cycles(), memory_order_relaxed);
+}
+
+/* Whether a step would ask what was asked in vain just now. */
+static bool step_is_vain(const struct sock *s)
+{
+	if (s->attested)
+		return false;
+	if (s->stage == SOCK_WAITING)
+		return is_quiet(&quiet_channels);
+	return s->stage == SOCK_FINDING && s->remote.port &&
+	       s->remote.port == atomic_load_explicit(&quiet_port_number, memory_order_relaxed) &&
+	       is_quiet(&quiet_port);
+}
+
+/* Calls until the next look for an answer. */
+static uint32_t patience(const struct sock *s)
+{
+	return s->row->ops < LIFT_OFFER_PATIENCE ? 1 : s->row->ops / 8;
+}
+
 /* ---- the connecting end ---- */
 
 static void offer(struct sock *s, struct shm_peer *peer)
@@ -303,6 +356,12 @@ static void find(struct sock *s)
 		s->foreign = true;
 		again_after(s, 1);
 		return;
+	}
+	if (err == -ENOENT && !s->rank) {
+		bool same = atomic_exchange(&quiet_port_number, remote.port) == remote.port;
+
+		s->remote = remote;
+		quiet_note(&quiet_port, same, LIFT_QUIET_PORT);
 	}
 	s->rank = 0;
 	s->row->reason = s->foreign       ? REASON_PEER_USER
@@ -449,12 +508,6 @@ static void answer(struct sock *s);
 static void attach_accepted(struct sock *s);
 static void service(void);
 
-/* Calls until the next look for an answer. */
-static uint32_t patience(const struct sock *s)
-{
-	return s->row->ops < LIFT_OFFER_PATIENCE ? 1 : s->row->ops / 8;
-}
-
 static void step(struct sock *s)
 {
 	if (atomic_load(&s->row->refs) != 1) {
@@ -516,6 +569,10 @@ void lift_step(struct sock *s)
 	uint32_t free = 0;
 	uint64_t mask;
 
+	if (step_is_vain(s)) {
+		again_after(s, patience(s));
+		return;
+	}
 	if (!atomic_compare_exchange_strong(&lift_lock, &free, tid))
 		return; /* another thread, or the one that we interrupt, is at it */
 	mask = thread_signals_block();
@@ -692,8 +749,9 @@ static void service(void)
 {
 	struct shm_msg msg;
 	struct shm_peer *from;
+	unsigned budget = LIFT_BUDGET;
 
-	for (unsigned budget = LIFT_BUDGET; budget && shm_chan_poll(&msg, &from); budget--) {
+	for (; budget && shm_chan_poll(&msg, &from); budget--) {
 		if (msg.type == SHM_MSG_OFFER)
 			on_offer(&msg, from);
 		else if (msg.type == SHM_MSG_ACCEPT)
@@ -703,6 +761,7 @@ static void service(void)
 		else
 			on_refuse(&msg, from);
 	}
+	quiet_note(&quiet_channels, budget == LIFT_BUDGET, LIFT_QUIET_CHANNELS);
 }
 
 void lift_service(void)

@@ -43,25 +43,43 @@ static struct {
 		bool rings;
 	} * zombie; /* closed connections whose peers may still read */
 	uint32_t zombies, zombie_max, reap_next;
+	struct sock *_Atomic late; /* given back by handlers that met their own thread inside */
 } pool;
 
-struct pool_guard {
-	uint64_t mask;
-	bool taken;
-};
-
-static struct pool_guard pool_enter(void)
+/*
+ * Signals are not blocked for the pool: a short connection cannot pay for it. A handler that meets its own
+ * thread inside (false) changes no list: it gets no sock, and leaves what it gives back to that thread.
+ */
+static bool pool_enter(void)
 {
-	struct pool_guard g = { .mask = thread_signals_block() };
-
-	g.taken = shm_lock(&pool.lock, thread_tid());
-	return g;
+	return shm_lock(&pool.lock, thread_tid());
 }
 
-static void pool_leave(const struct pool_guard *g)
+static void pool_release(struct sock *s);
+
+/* What handlers have left. Signals are blocked: more of it would not be seen. */
+static void pool_release_late(void)
 {
-	shm_unlock(&pool.lock, g->taken);
-	thread_signals_restore(g->mask);
+	uint64_t mask = thread_signals_block();
+	struct sock *s = atomic_exchange(&pool.late, NULL), *next;
+
+	for (; s; s = next) {
+		next = s->late;
+		pool_release(s);
+	}
+	shm_unlock(&pool.lock, true);
+	thread_signals_restore(mask);
+}
+
+static void pool_leave(bool taken)
+{
+	if (!taken)
+		return;
+	shm_unlock(&pool.lock, true);
+	/* after the lock: one that came before would be missed */
+	while (unlikely(atomic_load_explicit(&pool.late, memory_order_relaxed)) &&
+	       shm_lock(&pool.lock, thread_tid()))
+		pool_release_late();
 }
 
 static void *map_anonymous(size_t bytes)
@@ -74,25 +92,28 @@ static void *map_anonymous(size_t bytes)
 
 struct stats_head *sock_stats(void)
 {
-	if (!pool.stats && !pool.stats_failed) {
-		struct pool_guard g = pool_enter();
+	if (unlikely(!pool.stats && !pool.stats_failed)) {
+		uint64_t mask = thread_signals_block();
+		bool taken = pool_enter();
 
 		if (!pool.stats && !pool.stats_failed) {
 			pool.stats = stats_make();
 			pool.stats_failed = !pool.stats;
 			tap_make();
 		}
-		pool_leave(&g);
+		pool_leave(taken);
+		thread_signals_restore(mask);
 	}
 	return pool.stats;
 }
 
 static struct sock *sock_alloc(void)
 {
-	struct pool_guard g = pool_enter();
 	struct sock *s = NULL;
 
-	if (!pool.base)
+	if (unlikely(!pool_enter()))
+		return NULL;
+	if (unlikely(!pool.base))
 		pool.base = map_anonymous(POOL_MAX * sizeof(*pool.base));
 	if (pool.free) {
 		s = pool.free;
@@ -100,9 +121,9 @@ static struct sock *sock_alloc(void)
 	} else if (pool.base && pool.used < POOL_MAX) {
 		s = &pool.base[pool.used++];
 	}
+	pool_leave(true);
 	if (s)
 		memset(&s->gen, 0, sizeof(*s) - offsetof(struct sock, gen));
-	pool_leave(&g);
 	return s;
 }
 
@@ -175,20 +196,23 @@ struct sock *sock_open(int fd)
 	return s;
 }
 
-static void hash_insert(struct sock *s)
+/* Return: false: nobody would find it. */
+static bool hash_insert(struct sock *s)
 {
-	struct pool_guard g = pool_enter();
 	unsigned h = end_hash(&s->remote);
 
+	if (unlikely(!pool_enter()))
+		return false;
 	s->next = pool.hash[h];
 	pool.hash[h] = s;
 	s->hashed = true;
-	pool_leave(&g);
+	pool_leave(true);
+	return true;
 }
 
+/* Under the pool's lock. */
 static void hash_remove(struct sock *s)
 {
-	struct pool_guard g = pool_enter();
 	struct sock **p = &pool.hash[end_hash(&s->remote)];
 
 	while (*p && *p != s)
@@ -196,7 +220,6 @@ static void hash_remove(struct sock *s)
 	if (*p)
 		*p = s->next;
 	s->hashed = false;
-	pool_leave(&g);
 }
 
 static uint16_t local_port(int fd)
@@ -212,14 +235,14 @@ static uint16_t local_port(int fd)
 
 struct sock *sock_find(const struct shm_end *remote, uint16_t port)
 {
-	struct pool_guard g = pool_enter();
+	bool taken = pool_enter();
 	struct sock *s = pool.hash[end_hash(remote)];
 
-	while (s && !(end_equal(&s->remote, remote) && local_port(s->fd) == port))
+	while (s && (s->dead || !end_equal(&s->remote, remote) || local_port(s->fd) != port))
 		s = s->next;
 	if (s)
 		sock_get(s);
-	pool_leave(&g);
+	pool_leave(taken);
 	return s;
 }
 
@@ -230,14 +253,14 @@ uint32_t sock_index(const struct sock *s)
 
 struct sock *sock_at(uint32_t index)
 {
-	struct pool_guard g = pool_enter();
+	bool taken = pool_enter();
 	struct sock *s = pool.base && index < pool.used ? &pool.base[index] : NULL;
 
 	if (s && (!s->numbers || !s->row))
 		s = NULL;
 	if (s)
 		sock_get(s);
-	pool_leave(&g);
+	pool_leave(taken);
 	return s;
 }
 
@@ -252,23 +275,19 @@ void sock_each(void (*f)(struct sock *s, void *arg), void *arg)
 void sock_connected(struct sock *s, enum stats_role role, const struct sockaddr *remote)
 {
 	struct stats_head *table = sock_stats();
-	struct stats_row *row = table ? stats_row_alloc(table, thread_tid()) : NULL;
-	long flags;
+	struct stats_row *row = table ? stats_row_alloc(table) : NULL;
 
 	if (!row) {
 		sock_close(s->fd);
 		return;
 	}
-	flags = sys(SYS_fcntl, s->fd, F_GETFL);
 	row->fd = s->fd;
 	row->role = (uint8_t)role;
 	row->reason = REASON_WARMING;
-	if (flags > 0 && flags & O_NONBLOCK)
-		atomic_store(&row->flags, STATS_NONBLOCK);
 	s->row = row;
 	s->next_try = lift_first_look();
-	if (role == STATS_ACCEPT && remote && sock_end(&s->remote, remote))
-		hash_insert(s);
+	if (role == STATS_ACCEPT && remote && sock_end(&s->remote, remote) && !hash_insert(s))
+		sock_settle(s, REASON_BUSY);
 	if (conf.path == OPTIONS_PATH_KERNEL)
 		sock_settle(s, REASON_OPTION_PATH);
 }
@@ -337,12 +356,16 @@ static bool zombie_left(const struct zombie *z)
 
 void sock_reap(void)
 {
-	struct pool_guard g;
+	uint64_t mask;
 	uint32_t tid;
 
-	if (!pool.zombies)
+	if (likely(!pool.zombies))
 		return;
-	g = pool_enter();
+	mask = thread_signals_block();
+	if (!pool_enter()) {
+		thread_signals_restore(mask);
+		return;
+	}
 	tid = thread_tid();
 	for (uint32_t n = 0; n < REAP_AT_ONCE && pool.zombies; n++) {
 		uint32_t i = pool.reap_next++ % pool.zombies;
@@ -361,16 +384,17 @@ void sock_reap(void)
 			*z = pool.zombie[--pool.zombies];
 		}
 	}
-	pool_leave(&g);
+	pool_leave(true);
+	thread_signals_restore(mask);
 }
 
-/* @last: no other process holds the connection, so its block is ours to give back. */
-static void sock_free(struct sock *s, bool last)
+/* Under the pool's lock; with signals blocked where the connection was offered or attached. */
+static void pool_release(struct sock *s)
 {
-	struct pool_guard g = pool_enter();
-
+	if (s->hashed)
+		hash_remove(s);
 	if (s->conn) {
-		if (last)
+		if (s->last)
 			zombie_add(s);
 		else
 			shm_peer_put(s->peer);
@@ -380,12 +404,27 @@ static void sock_free(struct sock *s, bool last)
 				    thread_tid());
 	}
 	s->own = NULL;
-	if (s->row && last)
+	if (s->row && s->last)
 		atomic_store(&s->row->refs, 0);
 	s->row = NULL;
 	s->next = pool.free;
 	pool.free = s;
-	pool_leave(&g);
+}
+
+static void sock_free(struct sock *s)
+{
+	bool taken = pool_enter();
+	struct sock *first;
+
+	if (likely(taken)) {
+		pool_release(s);
+		pool_leave(true);
+		return;
+	}
+	first = atomic_load(&pool.late);
+	do
+		s->late = first;
+	while (!atomic_compare_exchange_weak(&pool.late, &first, s));
 }
 
 /* One holder fewer, unless this is the last: it keeps the row until it is done. Return: whether it is. */
@@ -398,13 +437,23 @@ static bool row_leave(struct stats_row *row)
 	return refs <= 1;
 }
 
+/*
+ * Whether the connection has never left the kernel, nor tried to: then all that its end touches may be
+ * interrupted by a handler, and no system call is spent on signals.
+ */
+static bool sock_is_plain(const struct sock *s)
+{
+	return !s->conn && !s->own && (s->stage == SOCK_NEW || s->stage == SOCK_SETTLED);
+}
+
 /* Nobody is inside any more: the connection ends as the kernel would end it. */
 static void sock_finish(struct sock *s)
 {
 	int kept = s->fd;
-	bool last = row_leave(s->row), known;
+	bool known = !sock_is_plain(s);
 
-	if (s->row && last) {
+	s->last = row_leave(s->row);
+	if (s->row && s->last) {
 		tap_fin(s);
 		explain_closed(s);
 		if (s->conn)
@@ -412,25 +461,27 @@ static void sock_finish(struct sock *s)
 	}
 	if (s->found_at)
 		shm_chan_unlisten(s->found_at);
-	known = s->stage != SOCK_NEW && s->stage != SOCK_SETTLED;
-	sock_free(s, last);
+	sock_free(s);
 	if (pool.zombies || known)
 		lift_service(); /* which peers have died since */
-	if (shm_fd_hidden(kept))
+	if (unlikely(shm_fd_hidden(kept)))
 		shm_fd_close(kept);
 }
 
 static void sock_finish_if_last(struct sock *s)
 {
-	bool ended = false;
+	bool ended = false, plain;
+	uint64_t mask = 0;
 
-	if (s->dead && !atomic_load(&s->users) && !atomic_load(&s->tx_busy) &&
-	    !atomic_load(&s->rx_busy) && atomic_compare_exchange_strong(&s->ended, &ended, true)) {
-		uint64_t mask = thread_signals_block();
-
-		sock_finish(s);
+	if (!s->dead || atomic_load(&s->users) || atomic_load(&s->tx_busy) ||
+	    atomic_load(&s->rx_busy) || !atomic_compare_exchange_strong(&s->ended, &ended, true))
+		return;
+	plain = sock_is_plain(s);
+	if (!plain)
+		mask = thread_signals_block();
+	sock_finish(s);
+	if (!plain)
 		thread_signals_restore(mask);
-	}
 }
 
 void sock_put(struct sock *s)
@@ -464,8 +515,6 @@ static void short_ways_end(struct sock *s)
 static void sock_end_here(struct sock *s)
 {
 	short_ways_end(s);
-	if (s->hashed)
-		hash_remove(s);
 	ep_forget(s);
 	sock_get(s);
 	if (atomic_load(&s->users) > 1 || atomic_load(&s->tx_busy) || atomic_load(&s->rx_busy)) {
@@ -487,10 +536,12 @@ void sock_close(int fd)
 		return;
 	atomic_store_explicit(&sock_table[fd], NULL, memory_order_release);
 	if (--s->numbers == 0) {
-		uint64_t mask = thread_signals_block();
+		bool plain = sock_is_plain(s);
+		uint64_t mask = plain ? 0 : thread_signals_block();
 
 		sock_end_here(s);
-		thread_signals_restore(mask);
+		if (!plain)
+			thread_signals_restore(mask);
 	} else if (s->fd == fd) {
 		for (int other = 0; other <= sock_highest(); other++) {
 			if (sock_of(other) == s) {
@@ -556,6 +607,7 @@ void sock_forked(void)
 	pool.stats = NULL;
 	pool.stats_failed = false;
 	tap_forked();
+	atomic_store(&pool.late, NULL);
 	pool.zombies = 0; /* the parent's to give back */
 	sock_each(forked_one, NULL);
 }

@@ -50,20 +50,20 @@ struct sock {
 	_Atomic uint32_t writer; /* tid of a thread in the middle of a blocking send: others wait */
 	uint32_t streak;         /* receives that had to wait since the last send */
 	struct shm_peer *peer;
-	struct shm_conn *own;  /* our block while an offer is out */
-	uint64_t peer_cookie;  /* SO_COOKIE of the other end, as the kernel confirmed it */
-	struct stats_row *row; /* NULL until connected */
-	struct ep_item *items; /* registrations in epolls of ours */
-	int fd;                /* one of its numbers */
-	uint16_t numbers;      /* descriptors that name it in this process */
-	uint8_t stage;         /* enum sock_stage */
-	int send_error;        /* the kernel's, for the rest of a send whose beginning had gone */
-	short kernel_bits;     /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
-	uint8_t pinned;        /* never lifted again */
-	uint8_t broken;        /* the peer's memory made no sense */
-	bool dead;             /* closed; ended when the last thread inside leaves */
-	bool reset_told;       /* a killed peer's unread bytes: ECONNRESET was returned once */
-	_Atomic bool ended;    /* one of those threads does it */
+	struct shm_conn *own;          /* our block while an offer is out */
+	uint64_t peer_cookie;          /* SO_COOKIE of the other end, as the kernel confirmed it */
+	struct stats_row *row;         /* NULL until connected */
+	struct ep_item *_Atomic items; /* registrations in epolls of ours */
+	int fd;                        /* one of its numbers */
+	uint16_t numbers;              /* descriptors that name it in this process */
+	uint8_t stage;                 /* enum sock_stage */
+	int send_error;     /* the kernel's, for the rest of a send whose beginning had gone */
+	short kernel_bits;  /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
+	uint8_t pinned;     /* never lifted again */
+	uint8_t broken;     /* the peer's memory made no sense */
+	bool dead;          /* closed; ended when the last thread inside leaves */
+	bool reset_told;    /* a killed peer's unread bytes: ECONNRESET was returned once */
+	_Atomic bool ended; /* one of those threads does it */
 	bool hashed;
 	bool foreign;  /* another user's process was found where the peer's was sought */
 	bool attested; /* the other end is found by ztcpd (agent.h) */
@@ -83,6 +83,9 @@ struct sock {
 	uint64_t full_head;
 	struct shm_end remote;
 	struct sock *next; /* in the registry, or the free list */
+	struct sock
+		*late; /* given back by a handler inside the registry's lock: see pool_enter() */
+	bool last;     /* no other process holds it: set when it is finished */
 };
 
 extern struct sock *_Atomic sock_table[];

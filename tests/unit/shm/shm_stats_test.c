@@ -11,11 +11,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-static uint32_t tid(void)
-{
-	return (uint32_t)gettid();
-}
-
 Test(shm_stats, stats_make__is_found_under_its_name_and_read_only)
 {
 	struct stats_head *t = stats_make();
@@ -38,19 +33,19 @@ Test(shm_stats, stats_make__is_found_under_its_name_and_read_only)
 	cr_expect(seen->magic == STATS_MAGIC && seen->version == STATS_VERSION &&
 		  seen->pid == (uint32_t)getpid());
 	cr_expect_eq(seen->rows, STATS_ROWS);
-	stats_row_alloc(t, tid())->ops = 5;
+	stats_row_alloc(t)->ops = 5;
 	cr_expect(seen->used == 1 && seen->row[0].ops == 5 && seen->row[0].refs == 1);
 }
 
 Test(shm_stats, stats_row_alloc__zeroed_and_reused)
 {
 	struct stats_head *t = stats_make();
-	struct stats_row *a = stats_row_alloc(t, tid()), *b = stats_row_alloc(t, tid());
+	struct stats_row *a = stats_row_alloc(t), *b = stats_row_alloc(t);
 
 	cr_assert(a && b && a != b);
 	memset((char *)a + 4, 0xee, sizeof(*a) - 4);
 	atomic_store(&a->refs, 0);
-	cr_expect_eq(stats_row_alloc(t, tid()), a);
+	cr_expect_eq(stats_row_alloc(t), a);
 	for (size_t i = 4; i < sizeof(*a); i++)
 		cr_assert_eq(((unsigned char *)a)[i], 0);
 	cr_expect_eq(t->used, 2);
@@ -62,14 +57,14 @@ Test(shm_stats, stats_row_alloc__full_and_again_free)
 	struct stats_row *last = NULL, *row;
 	unsigned n = 0;
 
-	while ((row = stats_row_alloc(t, tid())) != NULL) {
+	while ((row = stats_row_alloc(t)) != NULL) {
 		last = row;
 		n++;
 	}
 	cr_expect_eq(n, STATS_ROWS);
 	atomic_store(&last->refs, 0);
-	cr_expect_eq(stats_row_alloc(t, tid()), last);
-	cr_expect_null(stats_row_alloc(t, tid()));
+	cr_expect_eq(stats_row_alloc(t), last);
+	cr_expect_null(stats_row_alloc(t));
 }
 
 static void *takes(void *arg)
@@ -77,7 +72,7 @@ static void *takes(void *arg)
 	struct stats_head *t = arg;
 
 	for (unsigned i = 0; i < 20000; i++) {
-		struct stats_row *row = stats_row_alloc(t, tid());
+		struct stats_row *row = stats_row_alloc(t);
 
 		cr_assert_not_null(row);
 		cr_assert_eq(row->ops, 0, "two threads got one row");
