@@ -6,18 +6,21 @@
 #include <string.h>
 #include <sys/mman.h>
 
+/* Mapped a slab at a time: programs may bound their address space. */
 enum {
 	EP_MAX = 65536,
+	EP_SLAB = 64,
 	ITEM_MAX = 1 << 21,
+	ITEM_SLAB = 1024,
 	INNER_MAX = 4096,
 };
 
 static struct {
 	_Atomic uint32_t lock; /* not for items */
-	struct ep *ep, *ep_free;
+	struct ep *ep[EP_MAX / EP_SLAB], *ep_free;
 	uint32_t eps;
 	uint64_t ids;
-	struct ep_item *_Atomic item;
+	struct ep_item *_Atomic item[ITEM_MAX / ITEM_SLAB];
 	_Atomic uint64_t
 		item_free; /* number of the first, from 1; above it a count against reuse */
 	_Atomic uint32_t items;
@@ -33,20 +36,28 @@ static void *map(size_t bytes)
 	return addr < 0 && addr > -4096 ? NULL : (void *)addr;
 }
 
+/* One that was never used. Under mem.lock. */
+static struct ep *ep_fresh(void)
+{
+	struct ep **slab = &mem.ep[mem.eps / EP_SLAB];
+
+	if (mem.eps == EP_MAX)
+		return NULL;
+	if (!*slab)
+		*slab = map(EP_SLAB * sizeof(**slab));
+	return *slab ? &(*slab)[mem.eps++ % EP_SLAB] : NULL;
+}
+
 struct ep *ep_alloc(void)
 {
 	uint64_t mask = thread_signals_block();
 	bool taken = shm_lock(&mem.lock, thread_tid());
-	struct ep *e = NULL;
+	struct ep *e = mem.ep_free;
 
-	if (!mem.ep)
-		mem.ep = map(EP_MAX * sizeof(*e));
-	if (mem.ep_free) {
-		e = mem.ep_free;
+	if (e)
 		mem.ep_free = e->next;
-	} else if (mem.ep && mem.eps < EP_MAX) {
-		e = &mem.ep[mem.eps++];
-	}
+	else
+		e = ep_fresh();
 	if (e) {
 		struct ep_hot *hot = e->hot;
 		uint32_t max = e->hot_max;
@@ -75,58 +86,69 @@ void ep_free(struct ep *e)
 void ep_each(void (*f)(struct ep *e))
 {
 	for (uint32_t i = 0; i < mem.eps; i++) {
-		if (mem.ep[i].numbers)
-			f(&mem.ep[i]);
+		struct ep *e = &mem.ep[i / EP_SLAB][i % EP_SLAB];
+
+		if (e->numbers)
+			f(e);
 	}
 }
 
 /* ---- items: no lock, so that a handler may come at any time ---- */
 
-static struct ep_item *items_map(void)
+/* The slab with this index, mapped if it is not yet. */
+static struct ep_item *item_slab(uint32_t i)
 {
-	struct ep_item *base = atomic_load_explicit(&mem.item, memory_order_acquire), *none = NULL;
+	struct ep_item *slab = atomic_load_explicit(&mem.item[i], memory_order_acquire);
+	struct ep_item *none = NULL;
 
-	if (likely(base))
-		return base;
-	base = map(ITEM_MAX * sizeof(*base));
-	if (!base || atomic_compare_exchange_strong(&mem.item, &none, base))
-		return base;
-	sys(SYS_munmap, base, ITEM_MAX * sizeof(*base));
+	if (likely(slab))
+		return slab;
+	slab = map(ITEM_SLAB * sizeof(*slab));
+	if (!slab || atomic_compare_exchange_strong(&mem.item[i], &none, slab))
+		return slab;
+	sys(SYS_munmap, slab, ITEM_SLAB * sizeof(*slab));
 	return none;
+}
+
+/* @n: the item's number, from 1 */
+static struct ep_item *item_at(uint32_t n)
+{
+	return item_slab((n - 1) / ITEM_SLAB) + (n - 1) % ITEM_SLAB;
 }
 
 static struct ep_item *item_alloc(void)
 {
-	struct ep_item *base = items_map();
 	uint64_t top = atomic_load(&mem.item_free);
 	uint32_t n;
 
-	if (!base)
-		return NULL;
 	while ((n = (uint32_t)top) != 0) {
+		struct ep_item *it = item_at(n);
 		uint64_t next = ((top >> 32) + 1) << 32 |
-				atomic_load_explicit(&base[n - 1].free_next, memory_order_relaxed);
+				atomic_load_explicit(&it->free_next, memory_order_relaxed);
 
 		if (atomic_compare_exchange_weak(&mem.item_free, &top, next))
-			return &base[n - 1];
+			return it;
 	}
 	n = atomic_load(&mem.items);
-	while (n < ITEM_MAX) {
-		if (atomic_compare_exchange_weak(&mem.items, &n, n + 1))
-			return &base[n];
+	while (n < ITEM_MAX && item_slab(n / ITEM_SLAB)) {
+		if (atomic_compare_exchange_weak(&mem.items, &n, n + 1)) {
+			struct ep_item *it = item_at(n + 1);
+
+			it->number = n + 1;
+			return it;
+		}
 	}
 	return NULL;
 }
 
 void ep_item_free(struct ep_item *it)
 {
-	uint32_t n = (uint32_t)(it - atomic_load(&mem.item)) + 1;
 	uint64_t top = atomic_load(&mem.item_free), now;
 
 	atomic_store(&it->id, 0);
 	do {
 		atomic_store_explicit(&it->free_next, (uint32_t)top, memory_order_relaxed);
-		now = ((top >> 32) + 1) << 32 | n;
+		now = ((top >> 32) + 1) << 32 | it->number;
 	} while (!atomic_compare_exchange_weak(&mem.item_free, &top, now));
 }
 

@@ -25,6 +25,7 @@ struct ep_item {
 	uint64_t data;
 	int fd;
 	int hot;                    /* place in the hot array and on the side, -1: neither */
+	uint32_t number;            /* in the pool, from 1; for good */
 	_Atomic uint32_t free_next; /* number of the next free item */
 	uint32_t events;
 	uint32_t out_seen; /* sock.full_gen when last reported writable */

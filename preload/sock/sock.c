@@ -23,14 +23,16 @@ static _Atomic int table_highest = -1;
 
 enum {
 	POOL_MAX = 1 << 20, /* socks ever in use at once: as many as descriptors */
-	REAP_AT_ONCE = 16,  /* zombies looked at by one close */
-	HASH_SIZE = 4096,   /* accepted socks by peer */
+	SLAB = 256,         /* socks mapped at a time: programs may bound their address space */
+	ZOMBIES_FIRST = 256,
+	REAP_AT_ONCE = 16, /* zombies looked at by one close */
+	HASH_SIZE = 4096,  /* accepted socks by peer */
 };
 
 static struct {
 	_Atomic uint32_t lock;
-	struct sock *base; /* POOL_MAX of address space */
-	uint32_t used;
+	struct sock *slab[POOL_MAX / SLAB];
+	uint32_t used; /* of all slabs, in order */
 	struct sock *free;
 	struct sock *hash[HASH_SIZE];
 	struct stats_head *stats;
@@ -107,20 +109,35 @@ struct stats_head *sock_stats(void)
 	return pool.stats;
 }
 
+/* Under the pool's lock; @index is below pool.used. */
+static struct sock *sock_of_index(uint32_t index)
+{
+	return &pool.slab[index / SLAB][index % SLAB];
+}
+
+/* One that was never used. Under the pool's lock. */
+static struct sock *sock_fresh(void)
+{
+	struct sock **slab = &pool.slab[pool.used / SLAB];
+
+	if (pool.used == POOL_MAX)
+		return NULL;
+	if (!*slab)
+		*slab = map_anonymous(SLAB * sizeof(**slab));
+	return *slab ? sock_of_index(pool.used++) : NULL;
+}
+
 static struct sock *sock_alloc(void)
 {
-	struct sock *s = NULL;
+	struct sock *s;
 
 	if (unlikely(!pool_enter()))
 		return NULL;
-	if (unlikely(!pool.base))
-		pool.base = map_anonymous(POOL_MAX * sizeof(*pool.base));
-	if (pool.free) {
-		s = pool.free;
+	s = pool.free;
+	if (likely(s))
 		pool.free = s->next;
-	} else if (pool.base && pool.used < POOL_MAX) {
-		s = &pool.base[pool.used++];
-	}
+	else
+		s = sock_fresh();
 	pool_leave(true);
 	if (s)
 		memset(&s->gen, 0, sizeof(*s) - offsetof(struct sock, gen));
@@ -248,13 +265,18 @@ struct sock *sock_find(const struct shm_end *remote, uint16_t port)
 
 uint32_t sock_index(const struct sock *s)
 {
-	return (uint32_t)(s - pool.base);
+	uint32_t i = 0;
+
+	/* few slabs, and asked once a lift */
+	while (s < pool.slab[i] || s >= pool.slab[i] + SLAB)
+		i++;
+	return i * SLAB + (uint32_t)(s - pool.slab[i]);
 }
 
 struct sock *sock_at(uint32_t index)
 {
 	bool taken = pool_enter();
-	struct sock *s = pool.base && index < pool.used ? &pool.base[index] : NULL;
+	struct sock *s = index < pool.used ? sock_of_index(index) : NULL;
 
 	if (s && (!s->numbers || !s->row))
 		s = NULL;
@@ -267,8 +289,10 @@ struct sock *sock_at(uint32_t index)
 void sock_each(void (*f)(struct sock *s, void *arg), void *arg)
 {
 	for (uint32_t i = 0; i < pool.used; i++) {
-		if (pool.base[i].numbers && pool.base[i].row)
-			f(&pool.base[i], arg);
+		struct sock *s = sock_of_index(i);
+
+		if (s->numbers && s->row)
+			f(s, arg);
 	}
 }
 
@@ -324,15 +348,28 @@ void sock_get(struct sock *s)
 	atomic_fetch_add_explicit(&s->users, 1, memory_order_acquire);
 }
 
+static bool zombies_grow(void)
+{
+	uint32_t max = pool.zombie_max ? 2 * pool.zombie_max : ZOMBIES_FIRST;
+	struct zombie *z = max <= POOL_MAX ? map_anonymous(max * sizeof(*z)) : NULL;
+
+	if (!z)
+		return false;
+	if (pool.zombie) {
+		memcpy(z, pool.zombie, pool.zombies * sizeof(*z));
+		sys(SYS_munmap, pool.zombie, pool.zombie_max * sizeof(*z));
+	}
+	pool.zombie = z;
+	pool.zombie_max = max;
+	return true;
+}
+
+/* Under the pool's lock. */
 static void zombie_add(struct sock *s)
 {
 	struct zombie *z;
 
-	if (!pool.zombie) {
-		pool.zombie_max = POOL_MAX;
-		pool.zombie = map_anonymous(pool.zombie_max * sizeof(*z));
-	}
-	if (!pool.zombie || pool.zombies == pool.zombie_max) {
+	if (pool.zombies == pool.zombie_max && !zombies_grow()) {
 		shm_peer_put(
 			s->peer); /* the block is lost to us, which is better than given to two */
 		return;

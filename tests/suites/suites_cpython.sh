@@ -13,6 +13,10 @@ suite_units() {
 		test_pty
 }
 
+suite_quick_units() {
+	printf '%s\n' test_epoll test_select test_socketserver test_httplib test_httpservers test_ftplib test_socket
+}
+
 # slower, or mostly about other things than sockets
 suite_soak_units() {
 	suite_units

@@ -18,6 +18,10 @@ suite_units() {
 	printf 'glib-networking/%s\n' connection-gnutls
 }
 
+suite_quick_units() {
+	printf '%s\n' glib/socket glib/socket-service libsoup-3.0/chunk-io-test libsoup-3.0/websocket-test libsoup-3.0/streaming-test glib-networking/connection-gnutls
+}
+
 suite_soak_units() {
 	suite_units
 	cd $INSTALLED && ls libsoup-2.4/*.test libsoup-3.0/*.test glib-networking/*.test |

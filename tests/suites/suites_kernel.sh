@@ -111,6 +111,11 @@ one() {
 	esac
 }
 
+suite_quick_units() {
+	printf '%s\n' socket tcp_inq reuseport_dualstack sk_connect_zero_addr msg_zerocopy-tcp transfer-poll transfer-poll-6 transfer-poll-buffers \
+		transfer-mmap transfer-sendfile
+}
+
 suite_run() {
 	local rc
 

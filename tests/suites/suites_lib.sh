@@ -1,12 +1,12 @@
 # suites_lib.sh - what every suite script shares; sourced, never run
 #
-# A suite script names its suite, defines suite_units, suite_soak_units and suite_run UNIT, and ends
-# with `suite_main "$@"`.  A unit is the smallest part that can be run again alone: a test module, a
+# A suite script names its suite, defines suite_units, suite_quick_units, suite_soak_units and suite_run UNIT,
+# and ends with `suite_main "$@"`.  A unit is the smallest part that can be run again alone: a test module, a
 # test program, a stressor.  suites_run.sh runs every unit natively and wrapped, each in namespaces
 # of its own, and compares the two lists of results test by test.
 #
 #   suites_NAME.sh packages          the Debian packages it needs
-#   suites_NAME.sh units [soak]      one unit a line: those of every run, or of a soak run
+#   suites_NAME.sh units [SET]       one unit a line: of a full run; SET quick: of every change; SET soak: all there are
 #   suites_NAME.sh prepare           builds what has to be built, under $SUITE_DIR/NAME
 #   suites_NAME.sh run UNIT RES LOG  runs it under $WRAP; appends "PASS|FAIL|SKIP <tab> test" to RES
 set -u
@@ -53,7 +53,13 @@ suite_main() {
 	mkdir -p "$OUT"
 	case $verb in
 	packages) suite_packages ;;
-	units) if [ "${2-}" = soak ]; then suite_soak_units; else suite_units; fi ;;
+	units)
+		case ${2-} in
+		quick) suite_quick_units ;;
+		soak) suite_soak_units ;;
+		*) suite_units ;;
+		esac
+		;;
 	prepare) suite_prepare ;;
 	run)
 		RES=$(readlink -m "$3")

@@ -1,7 +1,7 @@
 #!/bin/bash
 # suites_run.sh - run one third-party suite natively and under ztcp_run, and compare test by test
 #
-#   suites_run.sh [soak] SUITE [UNIT...]
+#   suites_run.sh [quick|soak] SUITE [UNIT...]
 #
 # Every unit runs natively, then wrapped with the lift threshold at its default (pass "wrap"), then
 # wrapped and lifted as soon as possible (pass "lift0"), each time in fresh network and process
@@ -25,8 +25,8 @@ export SUITE_DIR=${SUITE_DIR:-$build/suites}
 PASSES=${PASSES:-wrap lift0}
 seed=${SEED:-$((RANDOM + 1))}
 set_of=""
-if [ "${1-}" = soak ]; then set_of=soak; shift; fi
-[ $# -ge 1 ] || { echo "usage: $0 [soak] SUITE [UNIT...]" >&2; exit 2; }
+case ${1-} in quick | soak) set_of=$1; shift ;; esac
+[ $# -ge 1 ] || { echo "usage: $0 [quick|soak] SUITE [UNIT...]" >&2; exit 2; }
 suite=$1
 shift
 script=$here/suites_$suite.sh
@@ -35,9 +35,9 @@ script=$here/suites_$suite.sh
 for p in $("$script" packages); do
 	dpkg -s "$p" > /dev/null 2>&1 || { echo "$suite: skipped, Debian package $p is missing"; exit 77; }
 done
-out=$SUITE_DIR/$suite
+out=$SUITE_DIR/$suite${set_of:+.$set_of}
 mkdir -p "$out"
-if ! "$script" prepare > "$out/prepare.log" 2>&1; then
+if ! flock "$SUITE_DIR/$suite.lock" "$script" prepare > "$out/prepare.log" 2>&1; then
 	echo "$suite: cannot be built, see $out/prepare.log" >&2
 	exit 2
 fi

@@ -27,6 +27,10 @@ suite_units() {
 		udp pipe eventfd splice
 }
 
+suite_quick_units() {
+	printf '%s\n' sock-ipv4 sock-sendmmsg sock-nodelay sockmany epoll poll sendfile splice
+}
+
 suite_run() {
 	local rc options
 

@@ -12,6 +12,10 @@ suite_units() {
 		autoreload
 }
 
+suite_quick_units() {
+	printf '%s\n' tornado.test.iostream_test tornado.test.httpserver_test tornado.test.tcpserver_test tornado.test.websocket_test
+}
+
 suite_soak_units() {
 	suite_units
 	printf 'tornado.test.%s_test\n' auth concurrent gen locks log queues routing template wsgi
