@@ -15,7 +15,7 @@ const hash = (data) => crypto.createHash('sha256').update(data).digest('hex');
 
 function serve() {
 	// answers with the digest of what was sent and with as many bytes as the path asks for
-	http.createServer((req, res) => {
+	const server = http.createServer((req, res) => {
 		const digest = crypto.createHash('sha256');
 
 		req.on('data', (chunk) => digest.update(chunk));
@@ -31,7 +31,10 @@ function serve() {
 				res.setHeader('content-length', size);
 			res.end(size % 2 ? undefined : body);
 		});
-	}).listen(port, '127.0.0.1');
+	});
+	// a kept connection that waits long on a busy machine is not closed under the next request
+	server.keepAliveTimeout = server.headersTimeout = server.requestTimeout = 0;
+	server.listen(port, '127.0.0.1');
 	net.createServer({allowHalfOpen: true}, (sock) => sock.pipe(sock)).listen(port + 1, '127.0.0.1');
 	process.on('SIGTERM', () => process.exit(0));
 }
