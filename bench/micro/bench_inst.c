@@ -18,10 +18,14 @@
  *     receive    64 KiB in 45 frames of one burst, taken by reference; acknowledgements go out
  *     send       64 KiB of answer for a request of 64 bytes; frames of up to 64 KiB go out to be
  *                cut by the card; acknowledgements come in
+ *     plain      request, over a card that neither sums nor cuts, without timestamps: what lwIP can do
+ *     lwip       the same frames, answered by lwIP (liblwip, its raw API); ZTCP_LWIP_SIDE names the
+ *                shared object made of lwip_side.c
  *
  * Connections take turns, and each is asked every millisecond of virtual time however many there are, so
  * that timers do the same for each.
  */
+#include <dlfcn.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,6 +33,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
+#include "bench/micro/lwip_side.h"
 #include "stack/base/base_check.h"
 #include "stack/dev/dev.h"
 #include "stack/inst/inst.h"
@@ -48,17 +53,21 @@ struct end {
 	struct inst_conn **conns;
 };
 
+enum { WORK_V6 = 1, WORK_COPY = 2, WORK_PLAIN = 4, WORK_LWIP = 8 };
+
 /* What a turn consists of. */
 static const struct workload {
 	const char *name;
 	uint32_t request, answer; /* bytes */
-	bool copy, v6;
+	unsigned int how;
 } workloads[] = {
-	{ "request", MESSAGE, MESSAGE, false, false },
-	{ "request6", MESSAGE, MESSAGE, false, true },
-	{ "copy", MESSAGE, MESSAGE, true, false },
-	{ "receive", BULK, 0, false, false },
-	{ "send", MESSAGE, BULK, false, false },
+	{ "request", MESSAGE, MESSAGE, 0 },
+	{ "request6", MESSAGE, MESSAGE, WORK_V6 },
+	{ "copy", MESSAGE, MESSAGE, WORK_COPY },
+	{ "receive", BULK, 0, 0 },
+	{ "send", MESSAGE, BULK, 0 },
+	{ "plain", MESSAGE, MESSAGE, WORK_PLAIN },
+	{ "lwip", MESSAGE, MESSAGE, WORK_PLAIN | WORK_LWIP },
 };
 
 static const struct workload *work = &workloads[0];
@@ -68,6 +77,8 @@ static ztime_t now = ZTIME_SEC;
 static char *answer;      /* a zbuf: what the server sends */
 static uint64_t answered; /* requests the server has answered, or bytes it took where it does not */
 static uint32_t asked;    /* bytes of the request that is coming in */
+static uint64_t in_server; /* nanoseconds */
+static const struct lwip_side *lwip;
 
 static void fail(const char *what)
 {
@@ -77,7 +88,7 @@ static void fail(const char *what)
 
 static union wire_addr end_addr(uint8_t last)
 {
-	if (work->v6)
+	if (work->how & WORK_V6)
 		return (union wire_addr){ .b = { 0xfd, [15] = last } };
 	return wire_addr_v4(0x0a000000u + last);
 }
@@ -98,7 +109,9 @@ static void end_init(struct end *e, uint32_t conns, uint8_t last)
 	cfg.ip.mac = (struct wire_mac){ { 2, 0, 0, 0, 0, last } };
 	/* A card that sums and cuts, as every one does. */
 	cfg.ip.offloads = WIRE_OFFLOAD_TX_CSUM | WIRE_OFFLOAD_TSO;
-	if (!work->copy)
+	if (work->how & WORK_PLAIN)
+		cfg.ip.offloads = cfg.tcp.timestamps = 0;
+	if (!(work->how & WORK_COPY))
 		cfg.copy_below = 0;
 	zbuf_wire_ops(pool, &cfg.buf);
 	e->bytes = inst_size(&cfg);
@@ -108,7 +121,7 @@ static void end_init(struct end *e, uint32_t conns, uint8_t last)
 		fail("no memory");
 	e->in = inst_init(e->mem, &cfg, now);
 	e->conns = calloc(conns, sizeof(struct inst_conn *));
-	if (ip_addr_add(inst_ip(e->in), &addr, work->v6 ? 64 : 24, now) ||
+	if (ip_addr_add(inst_ip(e->in), &addr, work->how & WORK_V6 ? 64 : 24, now) ||
 	    ip_neigh_add(inst_ip(e->in), &other, &peer, now))
 		fail("address");
 }
@@ -118,8 +131,10 @@ static struct wire_frame_in frame_in(const struct wire_frame_out *f, uint8_t *st
 {
 	struct wire_frame_in in = { .flags = WIRE_FRAME_IP_CSUM_OK | WIRE_FRAME_TCP_CSUM_OK };
 
+	if (work->how & WORK_PLAIN)
+		in.flags = 0;
 	in.len = f->hdr_len + f->len;
-	if (!work->copy)
+	if (!(work->how & (WORK_COPY | WORK_LWIP)))
 		in.owner = store = zbuf_malloc(pool, in.len);
 	if (!store)
 		fail("no buffer");
@@ -150,6 +165,21 @@ static unsigned int carry(const struct wire_frame_out *out, unsigned int n,
 	return got;
 }
 
+/* What lwIP wants sent. Return: frames, lent until the next call. */
+static unsigned int lwip_out(struct wire_frame_in *in)
+{
+	static uint8_t store[FRAMES][2048];
+	unsigned int n = 0;
+
+	while (n < FRAMES && (in[n].len = lwip->take(store[n], sizeof(store[n]))) != 0) {
+		in[n].data = store[n];
+		in[n].owner = NULL;
+		in[n].flags = 0;
+		n++;
+	}
+	return n;
+}
+
 static void exchange(struct end *from, struct end *to)
 {
 	struct wire_frame_out out[FRAMES];
@@ -170,7 +200,7 @@ static void events_drop(struct end *e)
 
 static void listen_all(uint32_t conns, struct inst_listener **l)
 {
-	union wire_addr any = work->v6 ? (union wire_addr){ { 0 } } : wire_addr_v4(0);
+	union wire_addr any = work->how & WORK_V6 ? (union wire_addr){ { 0 } } : wire_addr_v4(0);
 
 	for (uint32_t i = 0; i * PORTS_A_CLIENT < conns; i++)
 		if (inst_listen(server.in, &any, (uint16_t)(1000 + i), 1024, NULL, &l[i]))
@@ -191,6 +221,7 @@ static void connect_one(uint32_t i)
 /* In groups, so that no queue overflows. */
 static void connect_all(uint32_t conns, struct inst_listener **l)
 {
+	listen_all(conns, l);
 	for (uint32_t at = 0; at < conns;) {
 		uint32_t first = at;
 
@@ -212,33 +243,59 @@ static void connect_all(uint32_t conns, struct inst_listener **l)
 	}
 }
 
-static void answer_ref(struct inst_conn *c)
+static uint64_t nanoseconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+}
+
+static void answer_ref(struct inst *in, struct inst_conn *c, ztime_t t)
 {
 	struct wire_tcp_iov got, iov = { (const uint8_t *)answer, work->answer, answer };
+	uint32_t want = work->request - asked;
 
-	while (asked < work->request && inst_recv_iov(server.in, c, &got, now)) {
-		asked += got.len;
+	while (inst_recv_iov(in, c, &got, t)) {
 		zbuf_free(got.owner);
+		if (got.len >= want)
+			break;
+		want -= got.len;
 	}
-	if (asked < work->request)
+	asked = got.len >= want ? 0 : work->request - want;
+	if (asked)
 		return;
-	asked -= work->request;
 	answered++;
 	if (!iov.len)
 		return;
 	zbuf_get(answer);
-	if (inst_send_iov(server.in, c, &iov, 0, now) != iov.len)
+	if (inst_send_iov(in, c, &iov, 0, t) != iov.len)
 		fail("the answer was not taken");
 }
 
-static void answer_copy(struct inst_conn *c)
+static BASE_COLD void answer_copy(struct inst *in, struct inst_conn *c, ztime_t t)
 {
 	char bytes[256];
-	size_t n = inst_recv(server.in, c, bytes, sizeof(bytes), now);
+	size_t n = inst_recv(in, c, bytes, sizeof(bytes), t);
 
 	answered += n != 0;
 	if (n)
-		inst_send(server.in, c, bytes, n, 0, now);
+		inst_send(in, c, bytes, n, 0, t);
+}
+
+static inline void serve(struct inst *in, struct inst_conn *c, ztime_t t)
+{
+	if (BASE_UNLIKELY(work->how & WORK_COPY))
+		answer_copy(in, c, t);
+	else
+		answer_ref(in, c, t);
+}
+
+static BASE_COLD unsigned int lwip_turn(const struct wire_frame_in *in, unsigned int frames)
+{
+	for (unsigned int i = 0; i < frames; i++)
+		answered = lwip->turn((uint8_t *)in[i].data, in[i].len);
+	return 0;
 }
 
 /* The whole of what a server does for one request. Counted by name. */
@@ -246,18 +303,17 @@ static __attribute__((noinline)) unsigned int server_turn(const struct wire_fram
 							  unsigned int frames,
 							  struct wire_frame_out *out)
 {
+	struct inst *i = server.in;
+	ztime_t t = now;
 	struct inst_event ev;
 
-	inst_input(server.in, in, frames, now);
-	while (inst_event_take(server.in, &ev)) {
-		if (!(ev.events & TCP_EV_READABLE))
-			continue;
-		if (work->copy)
-			answer_copy(ev.conn);
-		else
-			answer_ref(ev.conn);
-	}
-	return inst_output(server.in, out, FRAMES, now);
+	if (BASE_UNLIKELY(work->how & WORK_LWIP))
+		return lwip_turn(in, frames);
+	inst_input(i, in, frames, t);
+	while (inst_event_take(i, &ev))
+		if (BASE_LIKELY(ev.events & TCP_EV_READABLE))
+			serve(i, ev.conn, t);
+	return inst_output(i, out, FRAMES, t);
 }
 
 static uint32_t client_take(struct inst_conn *c)
@@ -277,7 +333,7 @@ static void request(struct inst_conn *c)
 	static const char bytes[BULK] = { 1 };
 	struct wire_frame_out out[FRAMES];
 	struct wire_frame_in in[FRAMES];
-	uint64_t goal = answered + 1;
+	uint64_t goal = answered + 1, begin;
 	uint32_t got = 0;
 	unsigned int n, turns = 0;
 
@@ -288,36 +344,42 @@ static void request(struct inst_conn *c)
 		if (turns++ == 1000)
 			fail("no answer");
 		n = inst_output(client.in, out, 1 + work->request / 65536, now);
-		n = server_turn(in, carry(out, n, in), out);
-		inst_input(client.in, in, carry(out, n, in), now);
+		n = carry(out, n, in);
+		begin = nanoseconds();
+		n = server_turn(in, n, out);
+		in_server += nanoseconds() - begin;
+		n = work->how & WORK_LWIP ? lwip_out(in) : carry(out, n, in);
+		inst_input(client.in, in, n, now);
 		got += client_take(c);
 	}
 	events_drop(&client);
 }
 
-static uint64_t nanoseconds(void)
+/* Nanoseconds that looking at the clock takes, of those that are between two looks. */
+static double clock_cost(void)
 {
-	struct timespec ts;
+	uint64_t begin = nanoseconds();
 
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
+	for (int i = 0; i < 100000; i++)
+		nanoseconds();
+	return (double)(nanoseconds() - begin) / 100000;
 }
 
 static void run(uint32_t conns, uint32_t turns)
 {
 	ztime_t step = BASE_MAX(ASKED_EVERY / conns, (ztime_t)1);
-	uint64_t begin = 0, young = BASE_MAX(2ull * conns, 100ull);
+	uint64_t young = BASE_MAX(2ull * conns, 100ull);
 
 	/* First past the quick acknowledgements of young connections, and windows wide open. */
 	for (uint64_t i = 0; i < young + turns; i++) {
 		if (i == young)
-			begin = nanoseconds();
+			in_server = 0;
+		if (lwip && i % 64 == 0)
+			lwip->timers();
 		request(client.conns[i % conns]);
 		now += step;
 	}
-	if (turns)
-		printf("%" PRIu64 " ns for a turn in both instances\n",
-		       (nanoseconds() - begin) / turns);
+	printf("%.1f ns for a turn in the server\n", (double)in_server / turns - clock_cost());
 }
 
 static size_t resident(void)
@@ -329,6 +391,40 @@ static size_t resident(void)
 		fail("/proc/self/statm");
 	fclose(f);
 	return pages * 4096;
+}
+
+static void lwip_open(void)
+{
+	const char *path = getenv("ZTCP_LWIP_SIDE");
+	void *so = path ? dlopen(path, RTLD_NOW | RTLD_LOCAL) : NULL;
+	const struct lwip_side *(*side)(void) = so ? dlsym(so, "lwip_side") : NULL;
+
+	if (!side)
+		fail(so || !path ? "ZTCP_LWIP_SIDE is not set, or no lwip_side" : dlerror());
+	lwip = side();
+}
+
+static void lwip_connect_all(uint32_t conns)
+{
+	static const uint8_t mac[] = { 2, 0, 0, 0, 0, 2 };
+	struct wire_frame_out out[FRAMES];
+	struct wire_frame_in in[FRAMES];
+
+	lwip_open();
+	if (lwip->init(mac, 0x0a000002, 1000, (uint16_t)(1 + conns / PORTS_A_CLIENT), MESSAGE))
+		fail("lwip");
+	for (uint32_t i = 0; i < conns; i++) {
+		unsigned int n;
+
+		connect_one(i);
+		while ((n = inst_output(client.in, out, FRAMES / 2, now)) != 0) {
+			server_turn(in, carry(out, n, in), out);
+			while ((n = lwip_out(in)) != 0)
+				inst_input(client.in, in, n, now);
+		}
+		events_drop(&client);
+		now += ztime_us(10);
+	}
 }
 
 static bool work_choose(const char *name)
@@ -345,11 +441,12 @@ int main(int argc, char **argv)
 {
 	static struct inst_listener *l[1024];
 	uint32_t conns = argc > 2 ? (uint32_t)strtoul(argv[2], NULL, 10) : 0;
+	uint32_t turns = argc > 3 ? (uint32_t)strtoul(argv[3], NULL, 10) : 0;
 	bool idle = argc == 3;
 	size_t before;
 
 	if (argc < 3 || !work_choose(argv[1]) || idle != !strcmp(argv[1], "idle") || !conns ||
-	    conns > 1024u * PORTS_A_CLIENT) {
+	    (!idle && !turns) || conns > 1024u * PORTS_A_CLIENT) {
 		fprintf(stderr,
 			"usage: bench_inst WORKLOAD CONNECTIONS TURNS | idle CONNECTIONS\n");
 		return 2;
@@ -359,10 +456,12 @@ int main(int argc, char **argv)
 	end_init(&client, conns, 1);
 	end_init(&server, conns, 2);
 	before = resident();
-	listen_all(conns, l);
-	connect_all(conns, l);
+	if (work->how & WORK_LWIP)
+		lwip_connect_all(conns);
+	else
+		connect_all(conns, l);
 	if (!idle) {
-		run(conns, (uint32_t)strtoul(argv[3], NULL, 10));
+		run(conns, turns);
 		return 0;
 	}
 	/* The tables of pointers here are the bench's, not the stack's. */

@@ -28,15 +28,6 @@ struct inst_conn *inst_conn_alloc(struct inst *in)
 	return c;
 }
 
-static void list_push(struct inst_list *l, uint32_t i, uint32_t *tail_next)
-{
-	if (l->tail == INST_NONE)
-		l->head = i;
-	else
-		*tail_next = i;
-	l->tail = i;
-}
-
 void inst_conn_drop(struct inst *in, struct inst_conn *c)
 {
 	if (c->listener != INST_LISTEN_NONE)
@@ -74,25 +65,7 @@ bool inst_conn_reap(struct inst *in, struct inst_conn *c)
 
 void inst_conn_kick(struct inst *in, struct inst_conn *c)
 {
-	uint32_t i = inst_index(in, c);
-
-	if (c->flags & INST_C_READY)
-		return;
-	c->flags |= INST_C_READY;
-	c->ready_next = INST_NONE;
-	list_push(&in->ready, i,
-		  in->ready.tail == INST_NONE ? NULL : &in->conns[in->ready.tail].ready_next);
-}
-
-void inst_conn_event(struct inst *in, struct inst_conn *c, unsigned int events)
-{
-	c->timer.spare |= (uint16_t)events;
-	if (c->flags & INST_C_EVENT)
-		return;
-	c->flags |= INST_C_EVENT;
-	c->flow.spare = INST_NONE;
-	list_push(&in->events, inst_index(in, c),
-		  in->events.tail == INST_NONE ? NULL : &in->conns[in->events.tail].flow.spare);
+	inst_ready_push(in, c);
 }
 
 static struct inst_conn *event_pop(struct inst *in)
@@ -142,7 +115,7 @@ void inst_conn_settle(struct inst *in, struct inst_conn *c, ztime_t now)
 		return;
 	}
 	if (!(c->flags & INST_C_ORPHAN)) {
-		inst_conn_event(in, c, events);
+		inst_event_push(in, c, events);
 		return;
 	}
 	/* A reset may still have to be sent: the slot goes after its turn. */

@@ -73,6 +73,8 @@ static void env_init(struct inst *in)
 	env->buf_put = in->cfg.buf.put;
 	env->buf_ctx = in->cfg.buf.ctx;
 	env->cfg = in->cfg.tcp;
+	if (in->cfg.ip.offloads & WIRE_OFFLOAD_TSO && !env->cfg.gso_max_bytes)
+		env->cfg.gso_max_bytes = INST_GSO_BYTES;
 }
 
 struct inst *inst_init(void *mem, const struct inst_config *cfg, ztime_t now)

@@ -126,8 +126,8 @@ static BASE_COLD bool fast_waits(struct inst *in, const struct inst_conn *c, con
 }
 
 /* The short way (tcp_fast.c). Return: true when all is done; *@owner is NULL when it was kept. */
-static inline bool fast_input(struct inst *in, struct inst_conn *c, const uint8_t *l4,
-			      uint32_t l4_len, void **owner, bool burst, ztime_t now)
+BASE_INLINE bool fast_input(struct inst *in, struct inst_conn *c, const uint8_t *l4,
+			    uint32_t l4_len, void **owner, bool burst, ztime_t now)
 {
 	uint32_t hdr = (l4[12] >> 4) * 4u, len = l4_len - hdr;
 	struct wire_tcp_iov iov = { l4 + hdr, len, *owner };
@@ -144,8 +144,11 @@ static inline bool fast_input(struct inst *in, struct inst_conn *c, const uint8_
 	}
 	if (len && !copy)
 		*owner = NULL;
-	inst_conn_kick(in, c);
-	inst_conn_settle(in, c, now);
+	inst_ready_push(in, c);
+	if (BASE_UNLIKELY(c->flags & (INST_C_CHILD | INST_C_ORPHAN)))
+		inst_conn_settle(in, c, now);
+	else if (BASE_LIKELY(c->tcb.events))
+		inst_event_push(in, c, tcp_events_take(&c->tcb));
 	return true;
 }
 
@@ -172,9 +175,8 @@ static enum counter segment_parse(struct inst *in, struct inst_conn *c, const st
 	return CNT_none;
 }
 
-/* @tried: the short way is known not to be at hand. */
 static enum counter segment_input(struct inst *in, struct ip_rx *rx, void **owner, bool burst,
-				  bool tried, ztime_t now)
+				  ztime_t now)
 {
 	struct inst_conn *c;
 
@@ -186,7 +188,7 @@ static enum counter segment_input(struct inst *in, struct ip_rx *rx, void **owne
 	rx->flow.rport = base_be16_get(rx->l4);
 	rx->flow.lport = base_be16_get(rx->l4 + 2);
 	c = inst_conn_find(in, &rx->flow);
-	if (c && !tried && rx->ecn != 3 && fast_input(in, c, rx->l4, rx->l4_len, owner, burst, now))
+	if (c && rx->ecn != 3 && fast_input(in, c, rx->l4, rx->l4_len, owner, burst, now))
 		return CNT_none;
 	return segment_parse(in, c, rx, owner, burst, now);
 }
@@ -210,9 +212,10 @@ static void error_input(struct inst *in, const struct ip_error *e, ztime_t now)
 	inst_conn_settle(in, c, now);
 }
 
-static BASE_COLD void frame_input(struct inst *in, const struct wire_frame_in *frame, void *owner,
-				  bool burst, bool tried, ztime_t now)
+static BASE_COLD void frame_input(struct inst *in, const struct wire_frame_in *frame, bool burst,
+				  ztime_t now)
 {
+	void *owner = frame->owner;
 	struct ip_rx rx;
 	enum counter why = CNT_none;
 
@@ -221,7 +224,7 @@ static BASE_COLD void frame_input(struct inst *in, const struct wire_frame_in *f
 		/* A reassembled datagram does not lie in the frame. */
 		void *none = NULL;
 
-		why = segment_input(in, &rx, rx.joined ? &none : &owner, burst, tried, now);
+		why = segment_input(in, &rx, rx.joined ? &none : &owner, burst, now);
 	} else if (rx.kind == IP_RX_ERROR) {
 		error_input(in, &rx.error, now);
 	}
@@ -231,23 +234,50 @@ static BASE_COLD void frame_input(struct inst *in, const struct wire_frame_in *f
 		in->cfg.buf.put(in->cfg.buf.ctx, owner);
 }
 
+/* The device has summed the segment, or it is done here. */
+static inline bool plain_csum_ok(const struct wire_frame_in *frame, const uint8_t *l4, uint32_t len)
+{
+	const uint8_t *ends = frame->data + IP_PLAIN_ENDS;
+	uint64_t sum;
+
+	if (BASE_LIKELY(frame->flags & WIRE_FRAME_TCP_CSUM_OK))
+		return true;
+	sum = wire_csum_pseudo4(ip_word32(ends), ip_word32(ends + 4), WIRE_PROTO_TCP, len);
+	return wire_csum_fold(wire_csum_add(sum, l4, len)) == 0;
+}
+
+/* The segment of a plain frame is not plain itself, or waits for others. */
+static BASE_COLD void plain_parse(struct inst *in, struct inst_conn *c,
+				  const struct wire_frame_in *frame, uint32_t len, void **owner,
+				  bool burst, ztime_t now)
+{
+	struct ip_rx rx = { .l4 = frame->data + IP_PLAIN_L4,
+			    .l4_len = len,
+			    .ecn = frame->data[IP_PLAIN_TOS] & 3 };
+	enum counter why = segment_parse(in, c, &rx, owner, burst, now);
+
+	if (BASE_UNLIKELY(why != CNT_none))
+		base_count(&in->counters, why);
+}
+
 /* What nearly every frame is goes to its connection at once. */
-static inline void frame_plain(struct inst *in, const struct wire_frame_in *frame, bool burst,
-			       ztime_t now)
+BASE_INLINE void frame_plain(struct inst *in, const struct wire_frame_in *frame, bool burst,
+			     ztime_t now)
 {
 	uint32_t len = ip_plain4(in->plain, frame), i = INST_FLOW_NONE;
 	const uint8_t *l4 = frame->data + IP_PLAIN_L4;
 	void *owner = frame->owner;
 
-	if (BASE_LIKELY(len))
+	if (BASE_LIKELY(len && plain_csum_ok(frame, l4, len)))
 		i = inst_flow_find4(&in->flow, ip_word64(frame->data + IP_PLAIN_ENDS),
 				    ip_word32(l4));
-	if (BASE_UNLIKELY(i == INST_FLOW_NONE) ||
-	    BASE_UNLIKELY(!fast_input(in, &in->conns[i], l4, len, &owner, burst, now))) {
-		frame_input(in, frame, owner, burst, i != INST_FLOW_NONE, now);
+	if (BASE_UNLIKELY(i == INST_FLOW_NONE)) {
+		frame_input(in, frame, burst, now);
 		return;
 	}
 	base_count(&in->counters, CNT_ip_rx_packets);
+	if (BASE_UNLIKELY(!fast_input(in, &in->conns[i], l4, len, &owner, burst, now)))
+		plain_parse(in, &in->conns[i], frame, len, &owner, burst, now);
 	if (BASE_UNLIKELY(owner != NULL))
 		in->cfg.buf.put(in->cfg.buf.ctx, owner);
 }

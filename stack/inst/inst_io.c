@@ -95,7 +95,7 @@ int64_t inst_send(struct inst *in, struct inst_conn *c, const void *data, size_t
 		}
 		done += (size_t)n;
 	}
-	inst_conn_kick(in, c);
+	inst_ready_push(in, c);
 	return (int64_t)done;
 }
 
@@ -105,7 +105,7 @@ int64_t inst_send_iov(struct inst *in, struct inst_conn *c, const struct wire_tc
 	int64_t n = tcp_send(&c->tcb, iov, flags, now);
 
 	if (n > 0)
-		inst_conn_kick(in, c);
+		inst_ready_push(in, c);
 	return n;
 }
 
@@ -131,7 +131,7 @@ size_t inst_recv(struct inst *in, struct inst_conn *c, void *data, size_t len, z
 		tcp_recv_done(&c->tcb, got, now);
 	}
 	if (done)
-		inst_conn_kick(in, c);
+		inst_ready_push(in, c);
 	return done;
 }
 
@@ -139,6 +139,6 @@ bool inst_recv_iov(struct inst *in, struct inst_conn *c, struct wire_tcp_iov *io
 {
 	if (!tcp_recv_take(&c->tcb, iov, now))
 		return false;
-	inst_conn_kick(in, c);
+	inst_ready_push(in, c);
 	return true;
 }

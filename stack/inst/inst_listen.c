@@ -246,7 +246,7 @@ struct inst_conn *inst_accept(struct inst *in, struct inst_listener *l, void *us
 	listener_leave(l);
 	/* What happened while it waited. */
 	if (c->timer.spare)
-		inst_conn_event(in, c, 0);
+		inst_event_push(in, c, 0);
 	return c;
 }
 

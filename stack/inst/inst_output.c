@@ -33,11 +33,14 @@ static unsigned int answers_take(struct inst *in, struct wire_frame_out *out, un
 	return n;
 }
 
-static void conn_arm(struct inst *in, struct inst_conn *c)
+static inline void conn_arm(struct inst *in, struct inst_conn *c)
 {
 	ztime_t want = tcp_deadline(&c->tcb);
-	uint32_t i = inst_index(in, c);
+	uint32_t i;
 
+	if (BASE_LIKELY(want == ZTIME_NEVER || inst_wheel_by(&c->timer, want)))
+		return;
+	i = inst_index(in, c);
 	if (want < inst_wheel_armed(&in->wheel, i))
 		inst_wheel_arm(&in->wheel, i, want);
 }

@@ -16,6 +16,7 @@
 #define INST_NONE        UINT32_MAX
 #define INST_LISTEN_NONE UINT16_MAX
 #define INST_SEGS_MAX    16    /* segments asked of a connection in one turn */
+#define INST_GSO_BYTES   65435 /* of a frame that the device cuts: all headers fit beside them */
 #define INST_GRO_MAX     4     /* connections whose segments are merged at a time */
 #define INST_FILL_BYTES  16384 /* buffer into which short payload is copied, one after the other */
 #define INST_STEPS_MAX   256   /* timers moved or fired in one turn */
@@ -112,6 +113,41 @@ static inline void inst_conn_flow_set(struct inst_conn *c, const struct wire_flo
 	c->flow.spare = spare;
 }
 
+/** inst_ready_push() - @c has something to do in the next inst_output(). */
+BASE_INLINE void inst_ready_push(struct inst *in, struct inst_conn *c)
+{
+	uint32_t i;
+
+	if (c->flags & INST_C_READY)
+		return;
+	i = inst_index(in, c);
+	c->flags |= INST_C_READY;
+	c->ready_next = INST_NONE;
+	if (BASE_LIKELY(in->ready.tail == INST_NONE))
+		in->ready.head = i;
+	else
+		in->conns[in->ready.tail].ready_next = i;
+	in->ready.tail = i;
+}
+
+/** inst_event_push() - tell the application @events of @c. */
+BASE_INLINE void inst_event_push(struct inst *in, struct inst_conn *c, unsigned int events)
+{
+	uint32_t i;
+
+	c->timer.spare |= (uint16_t)events;
+	if (c->flags & INST_C_EVENT)
+		return;
+	i = inst_index(in, c);
+	c->flags |= INST_C_EVENT;
+	c->flow.spare = INST_NONE;
+	if (BASE_LIKELY(in->events.tail == INST_NONE))
+		in->events.head = i;
+	else
+		in->conns[in->events.tail].flow.spare = i;
+	in->events.tail = i;
+}
+
 /* inst_conn.c */
 
 /** inst_conn_alloc() - a zeroed slot. Return: it, or NULL. */
@@ -140,9 +176,6 @@ void inst_conn_settle(struct inst *in, struct inst_conn *c, ztime_t now);
 
 /** inst_conn_find() - Return: the connection of @flow, or NULL. */
 struct inst_conn *inst_conn_find(struct inst *in, const struct wire_flow *flow);
-
-/** inst_conn_event() - tell the application @events of @c. */
-void inst_conn_event(struct inst *in, struct inst_conn *c, unsigned int events);
 
 /* inst_listen.c */
 

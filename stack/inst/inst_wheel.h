@@ -59,6 +59,15 @@ void inst_wheel_cancel(struct inst_wheel *w, uint32_t i);
 ztime_t inst_wheel_armed(const struct inst_wheel *w, uint32_t i);
 
 /**
+ * inst_wheel_by() - Return: true when object @i fires at @when or before, so that it need not be
+ * armed for it. False is also possible when they are hours apart.
+ */
+static inline bool inst_wheel_by(const struct inst_timer *t, ztime_t when)
+{
+	return t->slot && (int32_t)((uint32_t)((uint64_t)when >> INST_WHEEL_SHIFT) - t->tick) >= 0;
+}
+
+/**
  * inst_wheel_fire() - take one object whose deadline has come
  * @steps: work allowed: objects moved or fired; lowered by what was done
  *

@@ -1,8 +1,7 @@
 /* ip_plain.h - what nearly every arriving frame is, recognised in a few words
  *
  * What it does: ip_plain4() says whether a frame is one of these: to this station, untagged, IPv4 without options or
- * fragments, TCP, both checksums verified by the device, not marked by a router, between ends that ip_input() found
- * good before. Such a frame needs none of ip_input()'s work; any other goes there. Called by inst for each frame,
+ * fragments, its header's checksum right, TCP, not marked by a router, between ends that ip_input() found good before. Such a frame needs none of ip_input()'s work; any other goes there. Called by inst for each frame,
  * inline; written by ip; memory and thread: ip.h.
  */
 #ifndef ZTCP_IP_PLAIN_H
@@ -21,6 +20,7 @@
 
 enum {
 	IP_PLAIN_TYPE = 12, /* Ethernet type, version and header length, TOS */
+	IP_PLAIN_TOS = 15,
 	IP_PLAIN_LEN = 16,
 	IP_PLAIN_FRAG = 20,
 	IP_PLAIN_PROTO = 23,
@@ -68,21 +68,22 @@ static inline uint32_t ip_judged_at(uint64_t ends)
 /** ip_plain4() - Return: bytes from the TCP header on, at least 20, of a plain frame; else 0. */
 static inline uint32_t ip_plain4(const struct ip_plain *ip, const struct wire_frame_in *frame)
 {
-	const uint8_t csums = WIRE_FRAME_IP_CSUM_OK | WIRE_FRAME_TCP_CSUM_OK;
 	const uint32_t ip4_20 = 0x450008; /* in memory order */
 	const uint8_t *f = frame->data;
 	const struct ip_judged *j;
 	uint32_t len;
 
-	if (frame->len < IP_PLAIN_L4 + 20 || (frame->flags & csums) != csums)
+	if (frame->len < IP_PLAIN_L4 + 20)
 		return 0;
 	/* One bit beyond the station's address: that the sender is no group. The last byte is the TOS: no CE. */
 	if ((ip_word64(f) & 0x1ffffffffffffu) != ip->mac48 ||
-	    (ip_word32(f + IP_PLAIN_TYPE) & 0xffffffu) != ip4_20 || (f[15] & 3) == 3)
+	    (ip_word32(f + IP_PLAIN_TYPE) & 0xffffffu) != ip4_20 || (f[IP_PLAIN_TOS] & 3) == 3)
 		return 0;
 	len = base_be16_get(f + IP_PLAIN_LEN) - (uint32_t)WIRE_IP4_LEN;
 	if (len - 20 > frame->len - IP_PLAIN_L4 - 20 || f[IP_PLAIN_PROTO] != 6 ||
 	    base_be16_get(f + IP_PLAIN_FRAG) & 0x3fff)
+		return 0;
+	if (!(frame->flags & WIRE_FRAME_IP_CSUM_OK) && !wire_ip4_csum_ok(f + WIRE_ETH_LEN))
 		return 0;
 	j = &ip->judged[ip_judged_at(ip_word64(f + IP_PLAIN_ENDS))];
 	return j->ends == ip_word64(f + IP_PLAIN_ENDS) && j->gen == ip->gen ? len : 0;

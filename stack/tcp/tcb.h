@@ -1,9 +1,14 @@
 /* tcb.h - the state of one connection, by the names the RFCs give it
  *
- * What it does: lays out struct tcb so that a segment in the middle of a healthy connection touches the
- * first three cache lines, and so that an idle connection is this struct and nothing else. What is needed
- * only sometimes lives in blocks from the environment's pool: payload runs (tcp_chunk), runs in flight
+ * What it does: lays out struct tcb, five cache lines, so that an idle connection is this struct and nothing else. What
+ * is needed only sometimes lives in blocks from the environment's pool: payload runs (tcp_chunk), runs in flight
  * (tcp_sent), out-of-order islands (tcp_range) and the scoreboard of a loss episode (tcp_loss).
+ *
+ * Fields lie by what is done with them. Line 0 has the numbers that judge a segment, line 1 the queues and the clock
+ * that goes with them, line 2 congestion and the round trip, line 3 limits and what is seldom there at all, line 4 what
+ * the application and the slow clocks need. A request and its answer touch all five: the first three for nearly every
+ * step, the last two for a limit, a count of blocks or an event. The struct lies on a line's border where it is
+ * embedded (struct inst_conn), so that a processor fetches the five as one run.
  *
  * Who includes it: stack/tcp and its tests; others embed struct tcb and use tcp.h alone.
  * Owner of the memory: see tcp.h. Thread: the environment's.

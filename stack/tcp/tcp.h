@@ -92,7 +92,8 @@ struct tcp_config {
 	uint32_t sndbuf_bytes;     /* send queue limit of a new connection */
 	uint32_t rcvbuf_bytes;     /* receive buffer of a new connection */
 	uint32_t rcvbuf_max_bytes; /* auto-tuning goes up to this; also decides the window scale */
-	uint32_t gso_max_bytes;    /* longest payload of one output segment; 0: one MSS */
+	uint32_t gso_max_bytes;    /* longest payload of one output segment; 0: one MSS,
+				    * in an instance whose device has TSO as much as fits */
 	uint32_t rto_min_us, rto_max_us, rto_initial_us;
 	uint32_t delack_us;       /* longest delay of an ACK, < 500 ms (RFC 9293 3.8.6.3) */
 	uint32_t time_wait_ms;    /* 2 MSL */

@@ -19,6 +19,12 @@ static uint64_t csum_tail(uint64_t sum, const uint8_t *p, size_t len)
 {
 	uint64_t word = 0;
 
+	if (len == 4) { /* what headers leave */
+		uint32_t w;
+
+		memcpy(&w, p, sizeof(w));
+		return sum + w;
+	}
 	for (size_t i = 0; i < len; i++)
 		word |= (uint64_t)p[i] << (8 * i);
 	return wire_csum_word(sum, word);
@@ -27,15 +33,17 @@ static uint64_t csum_tail(uint64_t sum, const uint8_t *p, size_t len)
 uint64_t wire_csum_add(uint64_t sum, const void *data, size_t len)
 {
 	const uint8_t *p = data;
+	unsigned __int128 wide = 0; /* carries gather above */
 
 	for (; len >= 32; len -= 32, p += 32) {
-		sum = wire_csum_word(sum, csum_load64(p));
-		sum = wire_csum_word(sum, csum_load64(p + 8));
-		sum = wire_csum_word(sum, csum_load64(p + 16));
-		sum = wire_csum_word(sum, csum_load64(p + 24));
+		wide += csum_load64(p);
+		wide += csum_load64(p + 8);
+		wide += csum_load64(p + 16);
+		wide += csum_load64(p + 24);
 	}
 	for (; len >= 8; len -= 8, p += 8)
-		sum = wire_csum_word(sum, csum_load64(p));
+		wide += csum_load64(p);
+	sum = wire_csum_word(sum, (uint64_t)wide) + (uint64_t)(wide >> 64);
 	return len ? csum_tail(sum, p, len) : sum;
 }
 

@@ -44,6 +44,15 @@ enum counter wire_ip4_parse(const uint8_t *bytes, size_t len, bool csum_ok, stru
 /** wire_ip4_emit() - write a header without options, checksum included. Return: WIRE_IP4_LEN. */
 unsigned int wire_ip4_emit(const struct wire_ip4 *ip, uint8_t *out);
 
+/** wire_ip4_csum_ok() - Return: true when the checksum of a header without options is right. */
+static inline bool wire_ip4_csum_ok(const uint8_t *hdr)
+{
+	uint32_t w[5];
+
+	memcpy(w, hdr, sizeof(w));
+	return wire_csum_fold((uint64_t)w[0] + w[1] + w[2] + w[3] + w[4]) == 0;
+}
+
 /**
  * wire_ip4_put() - write the header of an atomic datagram (RFC 6864 4.1): no options, no fragments,
  * no identification

@@ -23,6 +23,7 @@ struct zbuf_mem_pool {
 	size_t bytes_max, bytes_huge, bytes_ordinary;
 	enum zbuf_pages pages;
 	unsigned int slot; /* in every thread's table */
+	uint32_t use;      /* pool_uses[slot] while it lives */
 	struct zbuf_region *arenas;
 	struct zbuf *free[ZBUF_CLASSES];
 	int64_t out; /* of threads that have ended */
@@ -151,8 +152,8 @@ static bool arena_add(struct zbuf_mem_pool *pool, unsigned int size_class)
 
 /* ---- caches */
 
-static void cache_return(struct zbuf_mem_pool *pool, struct zbuf_cache *c, unsigned int k,
-			 unsigned int n)
+static BASE_COLD void cache_return(struct zbuf_mem_pool *pool, struct zbuf_cache *c, unsigned int k,
+				   unsigned int n)
 {
 	pthread_mutex_lock(&pool->lock);
 	for (; n; n--) {
@@ -196,7 +197,7 @@ static void key_make(void)
 	pthread_key_create(&key, thread_end);
 }
 
-static struct zbuf_cache *cache_make(struct zbuf_mem_pool *pool)
+static BASE_COLD struct zbuf_cache *cache_make(struct zbuf_mem_pool *pool)
 {
 	struct zbuf_cache *c = NULL;
 
@@ -220,8 +221,7 @@ static struct zbuf_cache *cache_make(struct zbuf_mem_pool *pool)
 
 static inline struct zbuf_cache *cache_of(struct zbuf_mem_pool *pool)
 {
-	if (BASE_LIKELY(mine && mine->cache[pool->slot] &&
-			mine->use[pool->slot] == pool_uses[pool->slot]))
+	if (BASE_LIKELY(mine && mine->use[pool->slot] == pool->use && mine->cache[pool->slot]))
 		return mine->cache[pool->slot];
 	return cache_make(pool);
 }
@@ -275,6 +275,15 @@ void *zbuf_malloc(struct zbuf_mem_pool *pool, size_t len)
 	return zbuf_data(r, z);
 }
 
+static BASE_COLD void put_uncached(struct zbuf_mem_pool *pool, struct zbuf *z, unsigned int k)
+{
+	pthread_mutex_lock(&pool->lock);
+	pool->out--;
+	z->next = pool->free[k];
+	pool->free[k] = z;
+	pthread_mutex_unlock(&pool->lock);
+}
+
 void zbuf_pool_put(struct zbuf_region *r, struct zbuf *z)
 {
 	struct zbuf_mem_pool *pool = r->pool;
@@ -282,11 +291,7 @@ void zbuf_pool_put(struct zbuf_region *r, struct zbuf *z)
 	unsigned int k = r->size_class;
 
 	if (BASE_UNLIKELY(!c)) {
-		pthread_mutex_lock(&pool->lock);
-		pool->out--;
-		z->next = pool->free[k];
-		pool->free[k] = z;
-		pthread_mutex_unlock(&pool->lock);
+		put_uncached(pool, z, k);
 		return;
 	}
 	if (c->count[k] == ZBUF_CACHE_SLOTS)
@@ -329,7 +334,7 @@ struct zbuf_mem_pool *zbuf_mem_pool_new(size_t bytes_max, enum zbuf_pages pages)
 	if (slot < ZBUF_POOLS_MAX) {
 		pool->slot = slot;
 		pools[slot] = pool;
-		pool_uses[slot]++;
+		pool->use = ++pool_uses[slot];
 	}
 	pthread_mutex_unlock(&pools_lock);
 	if (slot == ZBUF_POOLS_MAX) {
