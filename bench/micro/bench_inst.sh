@@ -32,7 +32,7 @@ each() { # WORKLOAD CONNECTIONS
 	case $1 in
 	receive | send) n=100 ;;
 	esac
-	[ "$2" -le $n ] || n=$2
+	[ "$2" -le $n ] || n=$(($2 < 50000 ? $2 : 50000))
 	few=$(counted "$1" "$2" "$n") && many=$(counted "$1" "$2" $((3 * n))) || return 1
 	awk -v a="$few" -v b="$many" -v n="$n" 'BEGIN { printf "%.1f\n", (b - a) / (2 * n) }'
 }
