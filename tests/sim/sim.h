@@ -26,6 +26,7 @@
 
 struct sim_rng {
 	uint64_t s;
+	const uint8_t *p, *end; /* a fuzzer's answers, used up before the seed's; or NULL */
 };
 
 struct sim_pkt {
@@ -129,6 +130,11 @@ static inline uint64_t sim_rand(struct sim_rng *r)
 {
 	uint64_t z = r->s += 0x9e3779b97f4a7c15ull; /* splitmix64 */
 
+	if (r->end - r->p >= 2) {
+		z = (uint64_t)r->p[0] | (uint64_t)r->p[1] << 8;
+		r->p += 2;
+		return z;
+	}
 	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
 	z = (z ^ z >> 27) * 0x94d049bb133111ebull;
 	return z ^ z >> 31;

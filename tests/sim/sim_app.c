@@ -13,7 +13,7 @@ static bool pattern_ready;
 const uint8_t *sim_bytes(uint64_t key, uint64_t offset, uint32_t *len)
 {
 	uint64_t at = (key + offset) % PATTERN;
-	struct sim_rng r = { 1 };
+	struct sim_rng r = { .s = 1 };
 
 	if (!pattern_ready)
 		for (unsigned i = 0; i < PATTERN; i++)
