@@ -69,6 +69,13 @@ enum tcp_ca {
 	TCP_CA_LOSS,     /* after a retransmission timeout */
 };
 
+/* RFC 5682: is the timeout that has just happened a false alarm? */
+enum tcp_frto {
+	TCP_FRTO_NONE,
+	TCP_FRTO_HEAD, /* the first segment was sent again; what does the ACK say? */
+	TCP_FRTO_NEW,  /* it advanced, so new data goes out before the rest is repeated */
+};
+
 /* Exists from the first sign of trouble until all of it is acknowledged. */
 struct tcp_loss {
 	struct base_list *lost; /* first of ring by_time of runs to send again, or NULL */
@@ -92,6 +99,7 @@ struct tcp_loss {
 	uint32_t
 		dsack_round; /* reo_mult grows once a round trip: not before this is acknowledged */
 	bool undo_ok, undo_ts_ok;
+	uint8_t frto; /* enum tcp_frto */
 	uint8_t sack_n;
 	struct wire_tcp_sack
 		sack_seen[WIRE_TCP_SACK_MAX]; /* blocks of the last ACK, not walked twice */

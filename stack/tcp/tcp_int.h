@@ -25,6 +25,8 @@ struct tcp_ackinfo {
 	bool dup;      /* a duplicate ACK as in RFC 5681 2 */
 	bool dsack;    /* it reported a duplicate */
 	bool sacked;   /* it SACKed something new */
+	bool original; /* it covers something of before the timeout that was sent once (RFC 5682) */
+	bool repeated; /* it covers something that was sent more than once */
 	bool tsecr_ok; /* tsecr below is valid */
 	uint32_t tsecr;
 };

@@ -11,7 +11,8 @@
  * tcp_output.c sends them as cwnd permits.
  *
  * A reduction is taken back when the peer reports every retransmission as a duplicate (RFC 2883, RFC 3708)
- * or when the first ACK after it echoes an older timestamp (RFC 3522): then nothing had been lost.
+ * when the first ACK after it echoes an older timestamp (RFC 3522), or when after a timeout something arrives that
+ * was not sent again (RFC 5682): then nothing had been lost.
  */
 #include "stack/tcp/tcp_int.h"
 
@@ -172,6 +173,28 @@ static void undo_by_dsack(struct tcb *t, const struct tcp_ackinfo *ai)
 		undo(t);
 }
 
+/* RFC 5682 2.1 and 3.1, steps 2 and 3: after the first segment was repeated and acknowledged, new data goes out. When the
+ * peer then has something that was in flight at the timeout and was sent once, it had been on its way all the time.
+ */
+static void frto_ack(struct tcb *t, const struct tcp_ackinfo *ai)
+{
+	struct tcp_loss *l = t->loss;
+	bool advances = ai->acked && seq_lt(t->snd_una, l->recover);
+
+	if (t->ca_state != TCP_CA_LOSS || l->frto == TCP_FRTO_NONE)
+		return;
+	if (l->frto == TCP_FRTO_HEAD) {
+		l->frto = advances && t->unsent && tcp_peer_room(t) ? TCP_FRTO_NEW : TCP_FRTO_NONE;
+	} else if (ai->original && !ai->repeated && l->undo_ok) {
+		l->frto = TCP_FRTO_NONE;
+		tcp_count(t, CNT_tcp_frto);
+		undo(t);
+	} else if (ai->dup || ai->sacked) {
+		l->frto = TCP_FRTO_NONE; /* a real one: step 3a */
+		t->cc.cwnd = 3u * t->mss;
+	}
+}
+
 /* ---------------------------------------------------------------- events */
 
 static void rack_advance(struct tcp_loss *l, const struct tcp_ackinfo *ai, ztime_t now)
@@ -209,6 +232,7 @@ void tcp_loss_ack(struct tcb *t, struct tcp_ackinfo *ai, ztime_t now)
 	rack_advance(l, ai, now);
 	undo_by_timestamp(t, ai);
 	undo_by_dsack(t, ai);
+	frto_ack(t, ai);
 	if (t->ca_state != TCP_CA_OPEN && seq_ge(t->snd_una, l->recover))
 		episode_end(t);
 	if (!t->sent)
@@ -270,8 +294,12 @@ void tcp_loss_timeout(struct tcb *t, ztime_t now)
 	if (!tcp_is(t, TCP_F_SACK))
 		t->loss->sacked_bytes = 0;
 	/* RFC 5681: a segment that was sent again by the timer already does not lower ssthresh once more. */
-	if (t->ca_state != TCP_CA_LOSS)
+	if (t->ca_state != TCP_CA_LOSS) {
 		episode_begin(t, TCP_CA_LOSS, CC_SIGNAL_RTO);
+		t->loss->frto = TCP_FRTO_HEAD;
+	} else {
+		t->loss->frto = TCP_FRTO_NONE; /* RFC 5682 2.1 step 1: not for a repeated timeout */
+	}
 	t->loss->recover = t->snd_nxt;
 	t->cc.cwnd = t->mss;
 	t->min_rtt_us = UINT32_MAX; /* the path may have changed */

@@ -341,11 +341,24 @@ static unsigned out_tlp(struct tcb *t, struct wire_tcp *out, ztime_t now)
 	return n;
 }
 
+/* RFC 5682 2.1 step 2b: new data instead of what seems lost. Return: false when there is none that can go. */
+static bool frto_new(struct tcb *t, struct wire_tcp *out, unsigned max, unsigned *n, ztime_t now)
+{
+	if (t->loss->frto != TCP_FRTO_NEW)
+		return false;
+	if (t->unsent)
+		*n = out_fresh(t, out, max, now);
+	if (*n || t->pipe)
+		return true;
+	t->loss->frto = TCP_FRTO_NONE;
+	return false;
+}
+
 static unsigned out_data(struct tcb *t, struct wire_tcp *out, unsigned max, ztime_t now)
 {
 	unsigned n = 0;
 
-	if (BASE_UNLIKELY(t->loss && t->loss->lost))
+	if (BASE_UNLIKELY(t->loss && t->loss->lost) && !frto_new(t, out, max, &n, now))
 		n = out_lost(t, out, max, now);
 	if (BASE_UNLIKELY(t->todo & TCP_DO_TLP) && n < max)
 		n += out_tlp(t, out + n, now);

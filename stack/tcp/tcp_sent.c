@@ -157,12 +157,16 @@ void tcp_sent_delivered(struct tcb *t, const struct tcp_sent *s, struct tcp_acki
 	int64_t rtt_us = (now - s->sent_at) / ZTIME_US;
 
 	if (s->flags & TCP_SENT_RETRANS) {
+		ai->repeated = true;
 		if (ai->tsecr_ok && seq_lt(ai->tsecr, tcp_tsval(t, s->sent_at)))
 			return;
 		if (rtt_us < t->min_rtt_us)
 			return;
-	} else if (rtt_us > ai->rtt_us) {
-		ai->rtt_us = rtt_us;
+	} else {
+		if (rtt_us > ai->rtt_us)
+			ai->rtt_us = rtt_us;
+		if (BASE_UNLIKELY(t->loss))
+			ai->original |= seq_le(s->end, t->loss->recover);
 	}
 	if (s->sent_at > ai->rack_sent_at ||
 	    (s->sent_at == ai->rack_sent_at && seq_gt(s->end, ai->rack_end))) {

@@ -52,12 +52,12 @@ static void draw_config(struct sim *s, struct sim_host *h)
 	cfg->fin_wait2_ms = 600000;
 	cfg->init_cwnd = (uint8_t)sim_range(r, 1, 10);
 	/* Nobody gives up: within the limit of faults everything gets through. */
-	cfg->syn_retries = cfg->synack_retries = 60;
-	cfg->data_retries = cfg->orphan_retries = 60;
+	cfg->syn_retries = cfg->synack_retries = 200; /* above FAULTS_MAX */
+	cfg->data_retries = cfg->orphan_retries = 200;
 	cfg->rto_max_us = (uint32_t)sim_range(r, 1, 60) * 1000000;
 	cfg->keep_idle_s = 20;
 	cfg->keep_intvl_s = 5;
-	cfg->keep_count = 60;
+	cfg->keep_count = 200;
 	cfg->tfo_server = s->tfo;
 	h->no_memory = sim_chance(r, 1000) ? 500 : 0;
 }
