@@ -162,6 +162,20 @@ int inst_adopt(struct inst *in, struct inst_conn *c, const struct wire_flow *flo
 	       ztime_t now);
 
 /**
+ * inst_release() - give a connection away (the lower, or a move to another instance)
+ * @rec:     as tcp_record_take() fills it
+ * @unread:  filled with the bytes received and not read, with one reference to each owner
+ * @nunread: entries in @unread; set to those filled
+ * @unacked: filled with the bytes from snd_una on, likewise
+ *
+ * Nothing is sent. Return: 0, and @c is not to be used again; -EAGAIN in a state that cannot move;
+ * -ENOSPC when the queues have more runs than there are entries. On failure @c goes on as before.
+ */
+int inst_release(struct inst *in, struct inst_conn *c, struct tcp_record *rec,
+		 struct wire_tcp_iov *unread, unsigned int *nunread, struct wire_tcp_iov *unacked,
+		 unsigned int *nunacked, ztime_t now);
+
+/**
  * inst_send() - queue a copy of @len bytes
  *
  * Return: bytes taken, or tcp_send()'s error, or -ENOBUFS without a buffer.

@@ -233,6 +233,30 @@ static void conn_orphan(struct inst *in, struct inst_conn *c)
 	inst_conn_kick(in, c);
 }
 
+int inst_release(struct inst *in, struct inst_conn *c, struct tcp_record *rec,
+		 struct wire_tcp_iov *unread, unsigned int *nunread, struct wire_tcp_iov *unacked,
+		 unsigned int *nunacked, ztime_t now)
+{
+	const struct wire_buf_ops *buf = &in->cfg.buf;
+	int err;
+
+	if (c->tcb.rcv_chunks > *nunread || c->tcb.snd_chunks > *nunacked)
+		return -ENOSPC;
+	err = tcp_record_take(&c->tcb, rec, now);
+	if (err)
+		return err;
+	*nunacked = tcp_unacked_peek(&c->tcb, unacked, *nunacked);
+	for (unsigned int i = 0; i < *nunacked; i++)
+		if (unacked[i].owner)
+			buf->get(buf->ctx, unacked[i].owner);
+	*nunread = 0;
+	while (tcp_recv_take(&c->tcb, &unread[*nunread], now))
+		(*nunread)++;
+	inst_conn_drop(in, c);
+	conn_orphan(in, c);
+	return 0;
+}
+
 void inst_close(struct inst *in, struct inst_conn *c, ztime_t now)
 {
 	tcp_close(&c->tcb, now);

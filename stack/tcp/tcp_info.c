@@ -118,14 +118,14 @@ static bool record_valid(const struct tcp_record *r, uint64_t unread, uint64_t u
 {
 	uint32_t flight = r->snd_nxt - r->snd_una;
 
-	/* A FIN that was sent is the last number of the flight, unless it is acknowledged (FIN-WAIT-2). */
+	/* A FIN that was sent is the last number of the flight, unless it is acknowledged (FIN-WAIT-2); one that
+	 * still waits behind unsent bytes is in no number yet.
+	 */
 	if (!movable(r->state) || r->snd_wscale > 14 || r->rcv_wscale > 14 || flight > 1u << 30 ||
 	    r->mss < 88 || r->path_mss < 88 || unread > 1u << 30)
 		return false;
 	if (r->state == TCP_ST_FIN_WAIT_2)
 		return !flight && !unacked;
-	if (state_fin_sent(r->state) && flight && unacked != flight && unacked != flight - 1)
-		return false;
 	return unacked <= 1u << 30 && unacked + state_fin_sent(r->state) >= flight;
 }
 

@@ -36,6 +36,7 @@ struct sim_pkt {
 	uint32_t refs;
 	uint16_t len;
 	uint8_t dst, ecn;
+	bool moved; /* from an address that no connection knows */
 	uint8_t bytes[SIM_PKT_BYTES];
 };
 
@@ -83,6 +84,7 @@ struct sim_host {
 	struct sim *sim;
 	uint8_t id;
 	struct tcp_env env;
+	struct tcp_env other; /* of a second instance, to which connections move */
 	struct base_counters counters;
 	struct tcp_listener listener;
 	struct sim_conn conn[SIM_CONNS];
@@ -114,6 +116,11 @@ struct sim {
 	unsigned nconn;
 	ztime_t mtu_at; /* when the path gets smaller */
 	uint16_t mtu_mss;
+	ztime_t move_at; /* when a connection is lifted from one instance to another */
+	uint8_t moves;   /* left */
+	uint64_t lifted; /* so far, in all runs */
+	ztime_t addr_at; /* when the client's address changes */
+	bool addr_changed, answering_stranger;
 	bool wrap; /* initial sequence numbers shortly before zero */
 	bool tfo;
 	bool verbose;
@@ -174,6 +181,9 @@ const uint8_t *sim_bytes(uint64_t key, uint64_t offset, uint32_t *len);
 
 /* sim_check.c */
 void sim_check_tcb(struct sim *s, const struct tcb *t);
+
+/* sim_move.c */
+void sim_move(struct sim_host *h, struct sim_conn *c);
 
 /* sim_forge.c */
 void sim_forge(struct sim *s);

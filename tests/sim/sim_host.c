@@ -46,13 +46,13 @@ static void *block_more(void *ctx, enum tcp_mem kind)
 }
 
 /* Blocks of earlier runs are kept, but the pool of a run begins empty, so that it asks for each as the first did. */
-static void stash_pool(struct sim_host *h)
+static void stash_pool(struct sim_host *h, struct tcp_env *env)
 {
 	for (unsigned k = 0; k < TCP_MEM_COUNT; k++) {
 		void *b;
 
-		while ((b = h->env.pool.free[k])) {
-			h->env.pool.free[k] = *(void **)b;
+		while ((b = env->pool.free[k])) {
+			env->pool.free[k] = *(void **)b;
 			*(void **)b = h->stash[k];
 			h->stash[k] = b;
 		}
@@ -61,7 +61,8 @@ static void stash_pool(struct sim_host *h)
 
 void sim_host_free(struct sim_host *h)
 {
-	stash_pool(h);
+	stash_pool(h, &h->env);
+	stash_pool(h, &h->other);
 	for (unsigned k = 0; k < TCP_MEM_COUNT; k++) {
 		void *b;
 
@@ -88,7 +89,8 @@ void sim_host_init(struct sim *s, uint8_t id)
 	struct sim_host *h = &s->host[id];
 	void *stash[TCP_MEM_COUNT];
 
-	stash_pool(h);
+	stash_pool(h, &h->env);
+	stash_pool(h, &h->other);
 	memcpy(stash, h->stash, sizeof(stash));
 	memset(h, 0, sizeof(*h));
 	memcpy(h->stash, stash, sizeof(stash));
@@ -293,6 +295,17 @@ static void child_open(struct sim_host *h, struct wire_tcp *seg, const struct wi
 	sim_host_flush(h, c);
 }
 
+/* A segment from an address that is new to us: no connection is known from there (RFC 9293 3.10.7.1). */
+static void to_nobody(struct sim_host *h, const struct wire_tcp *seg)
+{
+	struct wire_tcp out;
+
+	h->sim->answering_stranger = true;
+	if (tcp_reset_reply(seg, &out))
+		reply(h, seg, &out);
+	h->sim->answering_stranger = false;
+}
+
 static void to_listener(struct sim_host *h, struct wire_tcp *seg)
 {
 	struct wire_flow f = flow_of(h, seg->dport, seg->sport);
@@ -340,8 +353,10 @@ void sim_host_receive(struct sim_host *h, struct sim_pkt *p)
 	seg.ecn = p->ecn;
 	if (seg.niov)
 		seg.iov[0].owner = p;
-	c = conn_find(h, &seg);
-	if (c) {
+	c = p->moved ? NULL : conn_find(h, &seg);
+	if (p->moved) {
+		to_nobody(h, &seg);
+	} else if (c) {
 		if (s->whole || p->ecn == 3 ||
 		    !tcp_fast_input(&c->t, p->bytes, p->len, seg.iov[0].data, p, s->now))
 			why = tcp_input(&c->t, &seg, s->now);

@@ -13,6 +13,7 @@ struct sim_pkt *sim_pkt_new(struct sim *s)
 	else if (!(p = malloc(sizeof(*p))))
 		abort();
 	p->refs = 1;
+	p->moved = false;
 	s->pkts_out++;
 	return p;
 }
@@ -110,6 +111,7 @@ static void duplicate(struct sim *s, uint8_t from, const struct sim_pkt *p, ztim
 
 	copy->len = p->len;
 	copy->ecn = p->ecn;
+	copy->moved = p->moved;
 	memcpy(copy->bytes, p->bytes, p->len);
 	arrive(s, from, copy, at + (ztime_t)sim_range(&s->rng, 0, (uint64_t)s->link[from].delay));
 }
@@ -122,6 +124,12 @@ void sim_send(struct sim *s, uint8_t from, struct sim_pkt *p, uint16_t payload, 
 	ztime_t start = ztime_max(s->now, l->free_at), done;
 	uint64_t queued = (uint64_t)((start - s->now) / 1000) * l->rate_bps / 1000000;
 
+	if (s->addr_changed && from == SIM_SERVER && !s->answering_stranger) {
+		trace(s, from, p, "nobody");
+		sim_pkt_put(s, p);
+		return;
+	}
+	p->moved = s->addr_changed && from == SIM_CLIENT;
 	if (l->mss_max && payload > l->mss_max) {
 		trace(s, from, p, "big");
 		sim_pkt_put(s, p);

@@ -91,7 +91,7 @@ static void cell_run(const struct cell *c, uint64_t share[2])
 	s->check = s->hostile = false;
 	s->forged = 0;
 	s->nconn = c->flows;
-	s->mtu_at = ZTIME_NEVER;
+	s->mtu_at = s->move_at = s->addr_at = ZTIME_NEVER;
 	for (uint8_t h = 0; h < 2; h++) {
 		sim_host_init(s, h);
 		s->host[h].env.cfg.rcvbuf_bytes = s->host[h].env.cfg.rcvbuf_max_bytes = 8 << 20;

@@ -178,6 +178,34 @@ static void draw_hostile(struct sim *s)
 		}
 }
 
+/* The host has a second instance with the same settings, and now and then a connection goes there. */
+static void draw_moves(struct sim *s)
+{
+	for (unsigned h = 0; h < 2; h++) {
+		struct tcp_pool *pool = &s->host[h].other.pool;
+
+		s->host[h].other = s->host[h].env;
+		memset(pool->free, 0, sizeof(pool->free));
+		memset(pool->used, 0, sizeof(pool->used));
+	}
+	s->moves = sim_chance(&s->rng, 1500) ? (uint8_t)sim_range(&s->rng, 1, 6) : 0;
+	s->move_at = s->moves ? s->now + (ztime_t)sim_range(&s->rng, 0, 3000) * ZTIME_MS
+			      : ZTIME_NEVER;
+	s->addr_at = ZTIME_NEVER;
+	s->addr_changed = false;
+}
+
+/* As when a translator on the way forgets the client: what it sends comes from somewhere else from then on, and what is sent
+ * to its old address reaches nobody. No connection survives that; both ends must find out.
+ */
+static void draw_address_change(struct sim *s)
+{
+	s->addr_at = s->now + (ztime_t)sim_range(&s->rng, 0, 3000) * ZTIME_MS;
+	for (unsigned h = 0; h < 2; h++)
+		for (unsigned i = 0; i < s->nconn; i++)
+			s->host[h].conn[i].doomed = true;
+}
+
 static void draw_run(struct sim *s, uint64_t seed)
 {
 	static const uint16_t sizes[] = { 216, 536, 1000, 1460, 1460, 4000, 8960 };
@@ -215,6 +243,7 @@ static void draw_run(struct sim *s, uint64_t seed)
 	for (unsigned i = 0; i < s->nconn; i++)
 		draw_conn(s, i, mss);
 	memset(s->icmp, 0, sizeof(s->icmp));
+	draw_moves(s);
 	s->mtu_at = ZTIME_NEVER;
 	if (mss > 1000 && sim_chance(r, 1000)) {
 		s->mtu_at = s->now + (ztime_t)sim_range(r, 0, 3000) * ZTIME_MS;
@@ -224,6 +253,8 @@ static void draw_run(struct sim *s, uint64_t seed)
 		draw_fast_open(s);
 	if (sim_chance(r, 500))
 		draw_hostile(s);
+	if (sim_chance(r, 200))
+		draw_address_change(s);
 }
 
 /* ---------------------------------------------------------------- driving it */
@@ -246,7 +277,9 @@ static ztime_t next_deadline(const struct sim *s)
 		}
 	if (s->icmp[0].pending || s->icmp[1].pending)
 		at = ztime_min(at, s->now + s->link[0].delay);
-	return ztime_min(at, s->mtu_at);
+	if (at == ZTIME_NEVER)
+		return s->mtu_at; /* nothing is left but the path, which is part of no connection */
+	return ztime_min(ztime_min(at, s->mtu_at), ztime_min(s->move_at, s->addr_at));
 }
 
 static void run_due(struct sim *s, struct sim_host *h, struct sim_conn *c)
@@ -269,6 +302,15 @@ static void mtu_change(struct sim *s)
 	s->mtu_at = ZTIME_NEVER;
 	for (unsigned d = 0; d < 2; d++)
 		s->link[d].mss_max = s->mtu_mss;
+}
+
+static void move_one(struct sim *s)
+{
+	struct sim_host *h = &s->host[sim_rand(&s->rng) & 1];
+
+	s->move_at = --s->moves ? s->now + (ztime_t)sim_range(&s->rng, 0, 2000) * ZTIME_MS
+				: ZTIME_NEVER;
+	sim_move(h, &h->conn[sim_rand(&s->rng) % s->nconn]);
 }
 
 static void check_memory(struct sim *s)
@@ -306,6 +348,12 @@ void sim_loop(struct sim *s)
 			sim_forge(s);
 		if (s->mtu_at <= s->now)
 			mtu_change(s);
+		if (s->move_at <= s->now)
+			move_one(s);
+		if (s->addr_at <= s->now) {
+			s->addr_at = ZTIME_NEVER;
+			s->addr_changed = true;
+		}
 		for (unsigned h = 0; h < 2; h++)
 			if (s->icmp[h].pending)
 				sim_host_icmp(&s->host[h]);
@@ -348,9 +396,9 @@ static void check_host(struct sim *s, struct sim_host *h)
 			tcp_free(&h->conn[i].t);
 	}
 	for (unsigned k = 0; k < TCP_MEM_COUNT; k++)
-		if (h->env.pool.used[k])
+		if (h->env.pool.used[k] + h->other.pool.used[k])
 			sim_fail(s, "host %u has lost %u blocks of kind %u", h->id,
-				 h->env.pool.used[k], k);
+				 h->env.pool.used[k] + h->other.pool.used[k], k);
 	if (h->buf_refs)
 		sim_fail(s, "host %u has lost %u references", h->id, h->buf_refs);
 	if (h->id == SIM_SERVER && (h->listener.n_syn || h->listener.n_ready || h->listener.n_tfo))

@@ -202,6 +202,74 @@ Test(inst_pair, stream__slow_wire_with_short_queue_loses_and_recovers)
 	stream(&cfg, false, 8 << 20, ztime_sec(60));
 }
 
+/* Release a connection and adopt it again, as another instance would. */
+static void move(struct inst_pair *p, struct watch *w, unsigned int side)
+{
+	static struct wire_tcp_iov unread[4096], unacked[4096];
+	unsigned int n_unread = 4096, n_unacked = 4096;
+	struct inst_conn *c = w->conn[side];
+	struct wire_flow flow = *inst_conn_flow(c);
+	struct tcp_record rec;
+
+	cr_assert_eq(inst_release(p->in[side], c, &rec, unread, &n_unread, unacked, &n_unacked,
+				  p->now),
+		     0);
+	w->conn[side] = inst_conn_new(p->in[side], w);
+	cr_assert_eq(inst_adopt(p->in[side], w->conn[side], &flow, &rec, unread, n_unread, unacked,
+				n_unacked, p->now),
+		     0);
+}
+
+Test(inst_pair, stream__moved_in_the_middle)
+{
+	struct dev_fault_config fault = {
+		.seed = 5, .loss = 20000, .reorder = 20000, .jitter = ztime_ms(1)
+	};
+	struct inst_pair_config cfg;
+	struct inst_pair p;
+	struct watch w;
+
+	inst_pair_defaults(&cfg);
+	start(&p, &cfg, &w, false);
+	p.dev[0] = dev_fault_new(p.dev[0], &fault);
+	w.to_send = 4 << 20;
+	for (unsigned int i = 1; i < 200 && w.received < w.to_send; i++) {
+		inst_pair_run(&p, p.now + ztime_ms(i));
+		if (w.conn[0] && w.conn[1])
+			move(&p, &w, i & 1);
+	}
+	w.close_after = true;
+	stream_send(&p, &w);
+	inst_pair_run(&p, p.now + ztime_sec(60));
+	cr_expect_eq(w.received, w.to_send, "%lu of %lu bytes came", (unsigned long)w.received,
+		     (unsigned long)w.to_send);
+	end(&p, &w);
+}
+
+Test(inst_pair, release__says_what_cannot_move)
+{
+	struct inst_pair_config cfg;
+	struct wire_tcp_iov iov[1];
+	unsigned int none = 0, one = 1;
+	struct tcp_record rec;
+	struct inst_pair p;
+	struct watch w;
+
+	inst_pair_defaults(&cfg);
+	start(&p, &cfg, &w, false);
+	cr_assert_eq(inst_release(p.in[0], w.conn[0], &rec, iov, &none, iov, &one, p.now), -EAGAIN);
+	w.lazy = true;
+	w.to_send = 100;
+	inst_pair_run(&p, p.now + ztime_ms(100));
+	none = 0;
+	cr_assert_eq(inst_release(p.in[1], w.conn[1], &rec, iov, &none, iov, &one, p.now), -ENOSPC);
+	w.lazy = false;
+	stream_recv(&p, &w);
+	inst_close(p.in[0], w.conn[0], p.now);
+	inst_pair_run(&p, p.now + ztime_sec(1));
+	end(&p, &w);
+}
+
 Test(inst_pair, stream__lossy)
 {
 	struct dev_fault_config fault = { .seed = 7,
