@@ -23,6 +23,7 @@ struct way {
 	void (*emit)(struct fault *f, uint8_t *data, size_t len); /* takes @data */
 	struct held held[HELD_MAX];
 	unsigned int nheld;
+	ztime_t free_at; /* when the last packet has passed the bottleneck */
 };
 
 struct fault {
@@ -87,9 +88,29 @@ static uint8_t *copy(const uint8_t *data, size_t len)
 	return c;
 }
 
+/* Through the queue and the bottleneck. Return: when @len bytes have passed, 0 when the queue is full. */
+static ztime_t bottleneck(struct way *w, size_t len)
+{
+	struct fault *f = w->fault;
+	ztime_t start = ztime_max(f->now, w->free_at);
+	uint64_t rate = f->cfg.rate_bps, queued;
+
+	if (!rate)
+		return f->now;
+	queued = (uint64_t)(start - f->now) / 1000 * rate / 1000000;
+	if (queued + len > f->cfg.queue_bytes)
+		return 0;
+	w->free_at = start + (ztime_t)(len * (uint64_t)ZTIME_SEC / rate);
+	return w->free_at;
+}
+
 static bool hold(struct way *w, uint8_t *data, size_t len)
 {
 	struct fault *f = w->fault;
+	ztime_t passed = bottleneck(w, len);
+
+	if (!passed)
+		return false;
 
 	for (int i = 0; i < HELD_MAX; i++) {
 		struct held *h = &w->held[i];
@@ -98,7 +119,7 @@ static bool hold(struct way *w, uint8_t *data, size_t len)
 			continue;
 		h->data = data;
 		h->len = len;
-		h->at = f->now + 1 + f->cfg.delay;
+		h->at = passed + 1 + f->cfg.delay;
 		if (chance(f, f->cfg.reorder))
 			h->at += (ztime_t)(chance_next(f) % (uint64_t)(f->cfg.jitter + 1));
 		w->nheld++;
@@ -119,7 +140,7 @@ static void pass(struct way *w, const uint8_t *packet, size_t len)
 
 		c[where % len] ^= (uint8_t)(1u << (where >> 32) % 8);
 	}
-	if (!f->cfg.delay && !f->cfg.reorder)
+	if (!f->cfg.delay && !f->cfg.reorder && !f->cfg.rate_bps)
 		w->emit(f, c, len);
 	else if (!hold(w, c, len))
 		free(c);

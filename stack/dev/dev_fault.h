@@ -14,8 +14,10 @@
 struct dev_fault_config {
 	uint64_t seed;
 	uint32_t loss, dup, corrupt, reorder;
-	ztime_t delay;  /* of each packet, each way */
-	ztime_t jitter; /* a reordered packet is held back by up to this besides */
+	ztime_t delay;        /* of each packet, each way */
+	ztime_t jitter;       /* a reordered packet is held back by up to this besides */
+	uint32_t rate_bps;    /* bytes a second, each way; 0: no limit */
+	uint32_t queue_bytes; /* of the buffer before that limit; what does not fit is lost */
 	/*
 	 * Gives back the owner of a frame that @inner gave with one; not needed where it lends all.
 	 */

@@ -486,6 +486,7 @@ static int ksink(uint16_t port, unsigned int seconds)
 	int l = socket(AF_INET6, SOCK_STREAM, 0), one = 1, c;
 	static uint8_t block[65536];
 	uint64_t got = 0;
+	ztime_t begin;
 	bool ok = true;
 	ssize_t n;
 
@@ -495,11 +496,13 @@ static int ksink(uint16_t port, unsigned int seconds)
 	ready();
 	c = accept(l, NULL, NULL);
 	sleep(seconds);
+	begin = clock_now();
 	while ((n = read(c, block, sizeof(block))) > 0) {
 		ok &= pattern_ok(block, (size_t)n, got);
 		got += (uint64_t)n;
 	}
 	dprintf(c, "%" PRIu64 " %s\n", got, ok && n == 0 ? "ok" : "bad");
+	fprintf(stderr, "%" PRIu64 " ms\n", (uint64_t)((clock_now() - begin) / ZTIME_MS));
 	close(c);
 	return ok && n == 0 ? 0 : 1;
 }
@@ -523,6 +526,10 @@ static int option(char **a)
 		opt.fault.delay = ztime_us(n);
 	else if (strcmp(a[0], "--jitter") == 0)
 		opt.fault.jitter = ztime_us(n);
+	else if (strcmp(a[0], "--rate") == 0)
+		opt.fault.rate_bps = n;
+	else if (strcmp(a[0], "--queue") == 0)
+		opt.fault.queue_bytes = n;
 	else if (strcmp(a[0], "--seed") == 0)
 		opt.fault.seed = n;
 	else if (strcmp(a[0], "--cc") == 0)
