@@ -30,20 +30,27 @@ static uint64_t csum_tail(uint64_t sum, const uint8_t *p, size_t len)
 	return wire_csum_word(sum, word);
 }
 
+/* End-around carry: an addition and one with carry. */
+static inline uint64_t csum_around(uint64_t sum, uint64_t word)
+{
+	sum += word;
+	return sum + (sum < word);
+}
+
 uint64_t wire_csum_add(uint64_t sum, const void *data, size_t len)
 {
 	const uint8_t *p = data;
-	unsigned __int128 wide = 0; /* carries gather above */
+	uint64_t part = 0;
 
 	for (; len >= 32; len -= 32, p += 32) {
-		wide += csum_load64(p);
-		wide += csum_load64(p + 8);
-		wide += csum_load64(p + 16);
-		wide += csum_load64(p + 24);
+		part = csum_around(part, csum_load64(p));
+		part = csum_around(part, csum_load64(p + 8));
+		part = csum_around(part, csum_load64(p + 16));
+		part = csum_around(part, csum_load64(p + 24));
 	}
 	for (; len >= 8; len -= 8, p += 8)
-		wide += csum_load64(p);
-	sum = wire_csum_word(sum, (uint64_t)wide) + (uint64_t)(wide >> 64);
+		part = csum_around(part, csum_load64(p));
+	sum = wire_csum_word(sum, part);
 	return len ? csum_tail(sum, p, len) : sum;
 }
 
