@@ -1,0 +1,147 @@
+#!/bin/bash
+# daemon_pair.sh - redis in one network namespace, its clients in another, of another user: attested, introduced by ztcpd and
+# lifted; through DNAT too; not by a rule that forbids it; policies change under load; ztcpd is killed under load
+. "$(dirname "$(readlink -f "$0")")/daemon_lib.sh"
+need redis-server redis-benchmark nft
+. "$HERE/daemon_net.bash"
+
+PORT=6399
+KILLS=${KILLS:-10}
+touch "$T/server" "$T/client"
+chmod 666 "$T/server" "$T/client"
+net_up
+
+start() {
+	policy "lift path=shm port=$PORT,7000" kernel
+	daemon
+	grep -q "took up" "$T/ztcpd.err" && fail "something was pinned before: $(cat "$T/ztcpd.err")"
+	grep '/Cap\|^Cap' "/proc/$DAEMON/status" >"$T/caps"
+	same "capabilities of ztcpd" "$(printf '%016x' $((1 << 2 | 1 << 12 | 1 << 19 | 1 << 21 | 1 << 38 | 1 << 39)))" \
+		"$(sed -n 's/^CapPrm:\t//p' "/proc/$DAEMON/status")"
+}
+
+plain() {
+	redis $PORT
+	bench 10.9.0.2 $PORT -n 20000 -c 10
+	[ "$(lifted)" -ge 10 ] || fail "lifted: $(cat "$T/client" "$T/ztcpd.err")"
+	grep -q 'path=kernel reason=NO_DAEMON' "$T/client" && fail "ztcpd was not found"
+	"$ZTCP" ss -j >/dev/null || fail "ztcp ss"
+}
+
+# 10.9.0.9:7000 leads to redis, by a rule in the client's namespace
+dnat() {
+	ip -n a route add 10.9.0.9/32 dev va
+	ip netns exec a nft -f - <<-END || fail "nft"
+		table ip t {
+			chain o {
+				type nat hook output priority -100
+				ip daddr 10.9.0.9 tcp dport 7000 dnat to 10.9.0.2:$PORT
+			}
+		}
+	END
+	bench 10.9.0.9 7000 -n 20000 -c 10
+	[ "$(lifted)" -ge 10 ] || fail "lifted through DNAT: $(cat "$T/client")"
+}
+
+forbidden() {
+	policy "kernel port=$PORT" "lift path=shm"
+	until_true 5 reload_seen || fail "the new policy is not in force: $(head -3 "$T/client")"
+	same "lifted against a rule" 0 "$(lifted)"
+	grep -q 'reason=POLICY' "$T/client" || fail "the reason is not said: $(head -3 "$T/client")"
+	# a wrong file changes nothing and is said
+	policy "lift prot=1"
+	until_true 5 grep -q 'policy:1:' "$T/ztcpd.err" || fail "the error is not said"
+	bench 10.9.0.2 $PORT -n 2000 -c 2
+	same "lifted under a policy that was wrong" 0 "$(lifted)"
+	policy "lift path=shm port=$PORT,7000" kernel
+	until_true 5 lift_seen || fail "lifted again: $(head -3 "$T/client")"
+}
+
+reload_seen() {
+	bench 10.9.0.2 $PORT -n 1000 -c 2
+	[ "$(lifted)" = 0 ]
+}
+
+lift_seen() {
+	bench 10.9.0.2 $PORT -n 1000 -c 2
+	[ "$(lifted)" -ge 2 ]
+}
+
+# Load that must not fail while policies change and ztcpd dies
+load_begin() {
+	: >"$T/load"
+	chmod 666 "$T/load"
+	begin "${A[@]}" "$RUN" redis-benchmark -h 10.9.0.2 -p $PORT -t get -n 100000000 -c 5 --csv >"$T/load" 2>&1
+	LOAD=$PID
+}
+
+load_end() {
+	kill -0 "$LOAD" 2>/dev/null || fail "the load ended: $(cat "$T/load")"
+	finish "$LOAD"
+	grep -i 'error\|refused\|reset' "$T/load" && fail "requests failed"
+}
+
+reloads() {
+	local i
+	load_begin
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		policy "kernel port=$PORT" "lift path=shm"
+		sleep 0.05
+		policy "lift path=shm port=$PORT,7000" kernel
+		sleep 0.05
+	done
+	load_end
+	until_true 5 lift_seen || fail "lifted after reloads"
+}
+
+pins() {
+	find "$PIN" | sort | md5sum
+}
+
+kills() {
+	local i before missed=0
+	before=$(pins)
+	load_begin
+	for ((i = 0; i < KILLS; i++)); do
+		finish "$DAEMON" KILL
+		daemon
+		bench 10.9.0.2 $PORT -n 2000 -c 2
+		[ "$(lifted)" -ge 2 ] || { missed=$((missed + 1)); head -2 "$T/client"; }
+	done
+	load_end
+	same "after $KILLS kills: rounds that were not lifted" 0 "$missed"
+	same "after $KILLS kills: what is pinned" "$before" "$(pins)"
+	same "successors that took up what was pinned" "$KILLS" "$(grep -c 'took up' "$T/ztcpd.err")"
+	# without any ztcpd: it goes on by the kernel
+	finish "$DAEMON" KILL
+	bench 10.9.0.2 $PORT -n 2000 -c 2
+	same "lifted without a daemon" 0 "$(lifted)"
+	grep -q 'reason=NO_DAEMON' "$T/client" || fail "the reason is not said: $(head -2 "$T/client")"
+	daemon
+}
+
+metrics() {
+	finish "$DAEMON"
+	daemon --metrics 127.0.0.1:9464
+	bench 10.9.0.2 $PORT -n 2000 -c 2
+	curl -s "http://127.0.0.1:9464/metrics" >"$T/metrics" || fail "no metrics"
+	grep -q '^ztcpd_introductions_total [1-9]' "$T/metrics" || fail "introductions: $(grep ztcpd_ "$T/metrics")"
+	grep -q '^ztcp_rule_connections_total{.*} [1-9]' "$T/metrics" || fail "rules: $(grep rule "$T/metrics")"
+	same "the last line of metrics" "# EOF" "$(tail -1 "$T/metrics")"
+	same "another page" 404 "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:9464/")"
+}
+
+detach() {
+	finish "$DAEMON"
+	[ -d "$PIN" ] || fail "pins go with the daemon"
+	"$ZTCPD" --detach --pin "$PIN" || fail "ztcpd --detach"
+	[ ! -e "$PIN" ] || fail "left behind: $(find "$PIN")"
+	same "programs left on the cgroup" "" "$(bpftool cgroup show "$CGROUP" 2>/dev/null)"
+}
+
+for part in ${PARTS:-start plain dnat forbidden reloads kills metrics detach}; do
+	$part
+	echo "$part: done"
+done
+finish "$REDIS"
+end
