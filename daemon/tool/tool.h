@@ -19,6 +19,8 @@ int tool_stat(int argc, char **argv);
 int tool_metrics(int argc, char **argv);
 int tool_top(int argc, char **argv);
 int tool_tcpdump(int argc, char **argv);
+int tool_enable(int argc, char **argv);
+int tool_disable(int argc, char **argv);
 
 /** tool_say() - one line on standard error: "ztcp: ..." */
 void tool_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -1,0 +1,123 @@
+#!/usr/bin/python3
+"""daemon_hostile.py - a user whom nothing is attested tries to be introduced, to hear of others, and to be in the way
+
+Prints what it found wrong; exit status 0 when it got nothing.
+"""
+import array
+import os
+import select
+import socket
+import struct
+import sys
+import time
+
+LEVEL, ANSWER, CLAIM = 0x7a74, 1, 2
+MSG = struct.Struct('=IIQQQQIIII')
+CLAIMED, PAIRED, REFUSED = 1, 2, 3
+SECONDS = float(sys.argv[1])
+wrong = []
+
+
+def verdict(sock):
+    return struct.unpack('=IBBHiIQQQQIIQ', sock.getsockopt(LEVEL, ANSWER, 64))
+
+
+def session(agent):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.connect('\0ztcpd/%016x' % agent)
+    s.setblocking(False)
+    return s
+
+
+def claim(cookie, secret, number=1, flags=0, chan=0):
+    return MSG.pack(CLAIMED, 1, cookie, secret, chan, 0, number, 0, flags, 0)
+
+
+def hear(s):
+    """All that came: never a channel, never a descriptor."""
+    try:
+        while True:
+            data, control, _, _ = s.recvmsg(256, socket.CMSG_SPACE(64))
+            if not data:
+                return False
+            if control:
+                wrong.append('a descriptor was handed out')
+            kind, _, cookie, secret, chan, domain, _, peer, _, reason = MSG.unpack(data)
+            if kind != REFUSED or secret or chan or domain or peer or not reason:
+                wrong.append('told of cookie %d: kind %d, channel %d' % (cookie, kind, chan))
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+
+
+def send(s, data):
+    try:
+        s.send(data)
+        return True
+    except BlockingIOError:
+        return True  # made to wait, as it should be
+    except OSError:
+        return False
+
+
+tcp = socket.socket()
+answer = verdict(tcp)
+agent = answer[9]
+if not agent:
+    sys.exit('no ztcpd is known')
+if answer[3] & 2 or answer[7] or answer[8]:
+    wrong.append('an unconnected socket is attested')
+try:
+    tcp.setsockopt(LEVEL, CLAIM, struct.pack('=Q', 1))
+    wrong.append('a socket that is not attested could be claimed')
+except OSError as e:
+    if e.errno != 107:
+        wrong.append('claim: %s' % e)
+
+end = time.monotonic() + SECONDS
+most = answer[6] + 200  # cookies are counted up: those of the others lie around ours
+sent = rounds = 0
+many = [session(agent) for _ in range(100)]
+while time.monotonic() < end:
+    rounds += 1
+    s = session(agent)
+    # forged: sockets of others, with guessed secrets; replayed: the same again
+    for cookie in range(max(1, most - 600), most):
+        for secret in (0, 1, agent, cookie):
+            sent += send(s, claim(cookie, secret, flags=cookie & 1, chan=cookie))
+        if sent % 64 == 0 and not hear(s):
+            s = session(agent)
+    hear(s)
+    s.close()
+    # nonsense of every size, and descriptors that nobody asked for
+    for size in (0, 1, 55, 57, 200, 4096):
+        s = session(agent)
+        send(s, os.urandom(size))
+        try:
+            s.sendmsg([claim(most, 1)], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', [0] * 200))])
+        except OSError:
+            pass
+        hear(s)
+        s.close()
+    # slow: sessions that send and never read
+    for s in many:
+        send(s, claim(most, rounds))
+print('%d claims' % sent)
+# more sessions than a user may have
+held = []
+try:
+    for i in range(1500):
+        held.append(session(agent))
+except OSError:
+    pass
+time.sleep(0.3)
+poll = select.poll()
+for s in held:
+    poll.register(s, select.POLLIN)
+open_ones = len(held) - len(poll.poll(0))
+if open_ones > 1024:
+    wrong.append('%d sessions are open' % open_ones)
+for w in sorted(set(wrong)):
+    print('FAIL:', w)
+sys.exit(bool(wrong))

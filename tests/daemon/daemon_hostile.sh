@@ -1,0 +1,44 @@
+#!/bin/bash
+# daemon_hostile.sh - another user, who has no part in a connection, gets no descriptor, sees no name and no number, and is
+# in nobody's way: forged and replayed claims, nonsense, floods, sessions without end, while others are introduced
+. "$(dirname "$(readlink -f "$0")")/daemon_lib.sh"
+need redis-server redis-benchmark python3
+. "$HERE/daemon_net.bash"
+
+PORT=6399
+touch "$T/server" "$T/client"
+chmod 666 "$T/server" "$T/client"
+net_up
+policy "lift path=shm port=$PORT" kernel
+daemon --metrics 127.0.0.1:9464
+redis $PORT
+begin "${A[@]}" "$RUN" redis-benchmark -h 10.9.0.2 -p $PORT -t get -n 100000000 -c 5 --csv >/dev/null 2>&1
+LOAD=$PID
+
+begin ip netns exec a setpriv --reuid 1003 --regid 1003 --clear-groups python3 "$HERE/daemon_hostile.py" 4 >"$T/hostile"
+HOSTILE=$PID
+for i in 1 2 3 4 5; do
+	bench 10.9.0.2 $PORT -n 2000 -c 3
+	[ "$(lifted)" -ge 3 ] || fail "round $i: not lifted while somebody floods: $(head -2 "$T/client")"
+done
+wait "$HOSTILE" || fail "$(cat "$T/hostile")"
+cat "$T/hostile"
+
+# names and statistics of others
+same "connections that a stranger sees" "[]" \
+	"$(ip netns exec a setpriv --reuid 1003 --regid 1003 --clear-groups "$ZTCP" ss -j 2>/dev/null | tr -d ' \n')"
+ip netns exec a setpriv --reuid 1003 --regid 1003 --clear-groups ls "/proc/$REDIS/fd" >/dev/null 2>&1 &&
+	fail "a stranger sees the descriptors of redis"
+
+kill -0 "$DAEMON" || fail "ztcpd died: $(cat "$T/ztcpd.err")"
+kill -0 "$LOAD" || fail "the load died"
+curl -s http://127.0.0.1:9464/metrics >"$T/metrics"
+grep -q '^ztcpd_nonsense_total [1-9]' "$T/metrics" || fail "nonsense was not counted"
+grep -q '^ztcpd_refusals_total{reason="UNVERIFIED"} [1-9]' "$T/metrics" || fail "forged claims were not counted"
+few_sessions() {
+	curl -s http://127.0.0.1:9464/metrics >"$T/metrics"
+	[ "$(sed -n 's/^ztcpd_sessions //p' "$T/metrics")" -lt 20 ]
+}
+# the sessions of the hostile user went with it
+until_true 5 few_sessions || fail "sessions are left: $(grep '^ztcpd_sessions' "$T/metrics")"
+end
