@@ -38,7 +38,7 @@ int policy_sys_each(const char *dir, int (*entry)(void *arg, const char *name), 
 	if (fd < 0)
 		return fd;
 	while (!rc) {
-		long n = policy_sys(SYS_getdents64, fd, (long)buf, sizeof(buf), 0, 0, 0);
+		long n = sys(SYS_getdents64, fd, buf, sizeof(buf));
 
 		if (n <= 0) {
 			rc = (int)n;
@@ -52,8 +52,8 @@ int policy_sys_each(const char *dir, int (*entry)(void *arg, const char *name), 
 
 static void program_read(struct policy_self *self)
 {
-	long n = policy_sys(SYS_readlinkat, AT_FDCWD, (long)"/proc/self/exe", (long)self->program,
-			    sizeof(self->program) - 1, 0, 0);
+	long n = sys(SYS_readlinkat, AT_FDCWD, "/proc/self/exe", self->program,
+		     sizeof(self->program) - 1);
 
 	self->program[n > 0 ? n : 0] = '\0';
 }
@@ -85,8 +85,7 @@ static uint64_t netns_ino_read(void)
 	char link[64] = "";
 	char digits[24] = "";
 	uint64_t ino = 0;
-	long n = policy_sys(SYS_readlinkat, AT_FDCWD, (long)"/proc/self/ns/net", (long)link,
-			    sizeof(link) - 1, 0, 0);
+	long n = sys(SYS_readlinkat, AT_FDCWD, "/proc/self/ns/net", link, sizeof(link) - 1);
 	char *open = n > 0 ? strchr(link, '[') : NULL;
 	char *close = open ? strchr(open, ']') : NULL;
 
@@ -121,8 +120,8 @@ void policy_self_read(struct policy_self *self, unsigned needs)
 		.program = self->program,
 		.cgroup = self->cgroup,
 		.netns = self->netns,
-		.uid = (uint32_t)policy_sys(SYS_geteuid, 0, 0, 0, 0, 0, 0),
-		.gid = (uint32_t)policy_sys(SYS_getegid, 0, 0, 0, 0, 0, 0),
+		.uid = (uint32_t)sys(SYS_geteuid),
+		.gid = (uint32_t)sys(SYS_getegid),
 	};
 	if (needs & 1u << POLICY_M_PROGRAM)
 		program_read(self);
