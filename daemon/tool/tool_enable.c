@@ -29,7 +29,7 @@ struct enable {
 	bool on, json;
 	const char *netns, *cgroup;
 	char library[PATH_MAX];
-	char file[PATH_MAX];
+	char file[PATH_MAX + 64];
 };
 
 /* The library beside this program: ../lib/libztcp_preload.so, as ztcp_run finds it. */
@@ -70,7 +70,7 @@ static int text_read(const char *file, char *text)
 /* In the file's place at once; an empty one goes. Return: 0 or -errno. */
 static int text_write(const char *file, const char *text)
 {
-	char next[PATH_MAX + 8];
+	char next[PATH_MAX + 80];
 	FILE *f;
 	int err = 0;
 

@@ -1,6 +1,6 @@
 # daemon_lib.sh - what the tests of ztcpd and its tools share; sourced first
 #
-# As root each runs in mount, network and process namespaces of its own, with an empty /etc/ztcp, /etc/netns and /run:
+# As root each runs in mount and network namespaces of its own (ztcpd must see the initial one of processes), with an empty /etc/ztcp, /etc/netns and /run:
 # nothing of the host is read or written but the selector's programs, which are pinned under a name of the test's
 # and attached to a cgroup of its own. Whatever was started is ended by its pid.
 set -u

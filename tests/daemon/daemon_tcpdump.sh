@@ -2,14 +2,18 @@
 # daemon_tcpdump.sh - ztcp tcpdump of a lifted redis and a lifted nginx, read by tshark: every request decoded, nothing
 # malformed or out of order, as many bytes as the programs sent; filters; nothing left on when it ends
 . "$(dirname "$(readlink -f "$0")")/daemon_lib.sh"
-need tshark redis-server redis-benchmark nginx wrk
+need setpriv tshark redis-server redis-benchmark nginx wrk
 
 PORT=7955
+# a listener hears all processes of its user: a user of this run's own, lest two runs hear each other
+USER_ID=$((20000 + $$ % 40000))
+AS=(setpriv --reuid $USER_ID --regid $USER_ID --clear-groups)
+chmod 777 "$T"
 
 capture() { # FILE FILTER...
 	local file=$1
 	shift
-	begin "$ZTCP" tcpdump -w "$file" "$@" 2>"$file.err"
+	begin "${AS[@]}" "$ZTCP" tcpdump -w "$file" "$@" 2>"$file.err"
 	TAP=$PID
 	until_true 10 grep -q listening "$file.err" || fail "tcpdump does not listen: $(cat "$file.err")"
 }
@@ -47,11 +51,12 @@ judge() { # FILE
 redis() {
 	DECODE=resp
 	: >"$T/explain"
+	chmod 666 "$T/explain"
 	capture "$T/redis.pcapng" port $PORT
-	begin "$RUN" --explain="$T/explain" redis-server --port $PORT --save '' --appendonly no >/dev/null
+	begin "${AS[@]}" "$RUN" --explain="$T/explain" redis-server --port $PORT --save '' --appendonly no --dir / >/dev/null
 	SERVER=$PID
 	until_true 20 listens $PORT || fail "redis-server does not start"
-	"$RUN" --explain="$T/explain" redis-benchmark -p $PORT -t set,get -n 4000 -c 8 -d 100 -q >/dev/null || fail "redis-benchmark"
+	"${AS[@]}" "$RUN" --explain="$T/explain" redis-benchmark -p $PORT -t set,get -n 4000 -c 8 -d 100 -q >/dev/null || fail "redis-benchmark"
 	finish "$SERVER"
 	stop_capture "$T/redis.pcapng"
 	judge "$T/redis.pcapng"
@@ -63,21 +68,22 @@ redis() {
 web() {
 	DECODE=http
 	: >"$T/explain"
+	chmod 666 "$T/explain"
 	mkdir -p "$T/www"
 	head -c 100000 /dev/zero | tr '\0' x >"$T/www/big"
 	echo hello >"$T/www/small"
 	chmod -R a+rX "$T"
 	cat >"$T/nginx.conf" <<-END
-		worker_processes 1; pid $T/nginx.pid; error_log $T/nginx.err; user root;
+		worker_processes 1; pid $T/nginx.pid; error_log $T/nginx.err;
 		events { worker_connections 256; }
-		http { access_log off; sendfile on; keepalive_requests 100000;
+		http { access_log off; client_body_temp_path $T/b; proxy_temp_path $T/p; fastcgi_temp_path $T/f; uwsgi_temp_path $T/u; scgi_temp_path $T/s; sendfile on; keepalive_requests 100000;
 			server { listen 127.0.0.1:$PORT; root $T/www; } }
 	END
 	capture "$T/nginx.pcapng" tcp and port $PORT
-	begin "$RUN" --explain="$T/explain" nginx -c "$T/nginx.conf" -g 'daemon off;'
+	begin "${AS[@]}" "$RUN" --explain="$T/explain" nginx -c "$T/nginx.conf" -g 'daemon off;'
 	SERVER=$PID
 	until_true 20 listens $PORT || fail "nginx does not start: $(cat "$T/nginx.err")"
-	"$RUN" --explain="$T/explain" python3 - $PORT <<-'END' || fail "the client saw wrong bytes"
+	"${AS[@]}" "$RUN" --explain="$T/explain" python3 - $PORT <<-'END' || fail "the client saw wrong bytes"
 		import http.client, sys
 		c = http.client.HTTPConnection('127.0.0.1', int(sys.argv[1]))
 		for i in range(200):
@@ -100,17 +106,18 @@ filters() {
 	grep -q "filter:" <<<"$out" || fail "a wrong filter: said '$out'"
 	DECODE=resp
 	: >"$T/explain"
+	chmod 666 "$T/explain"
 	capture "$T/none.pcapng" port 1
-	begin "$RUN" redis-server --port $PORT --save '' --appendonly no >/dev/null
+	begin "${AS[@]}" "$RUN" redis-server --port $PORT --save '' --appendonly no --dir / >/dev/null
 	SERVER=$PID
 	until_true 20 listens $PORT
-	"$RUN" redis-benchmark -p $PORT -t get -n 500 -c 1 -q >/dev/null
+	"${AS[@]}" "$RUN" redis-benchmark -p $PORT -t get -n 500 -c 1 -q >/dev/null
 	finish "$TAP" INT
 	same "another port's packets" 0 "$(shark "$T/none.pcapng" | wc -l)"
 	# a text line each, in the middle of a connection's life; and it ends by itself
-	begin "$RUN" redis-benchmark -p $PORT -t get -n 100000000 -c 1 -q >/dev/null
+	begin "${AS[@]}" "$RUN" redis-benchmark -p $PORT -t get -n 100000000 -c 1 -q >/dev/null
 	sleep 0.3
-	"$ZTCP" tcpdump -c 20 src port $PORT 2>/dev/null >"$T/lines"
+	"${AS[@]}" "$ZTCP" tcpdump -c 20 src port $PORT 2>/dev/null >"$T/lines"
 	same "20 lines and no more" 20 "$(grep -cE "127.0.0.1.$PORT > 127.0.0.1.[0-9]+: Flags \[P\.\], seq [0-9]+, ack [0-9]+, length [0-9]+, shm" "$T/lines")"
 	finish "$PID"
 	finish "$SERVER"
