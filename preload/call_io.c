@@ -1,11 +1,17 @@
 /* call_io.c - overrides that move bytes */
 #include "preload/call.h"
-#include "preload/sock/io.h"
+#include "preload/sock/io_hot.h"
 #include "preload/sock/thread.h"
 
 #include <errno.h>
 
 #define ONE(buf, n) (&(struct iovec){ (void *)(buf), (n) })
+
+/* Flags that change nothing where bytes are there, or fit. */
+enum {
+	RECV_PLAIN = MSG_NOSIGNAL | MSG_DONTWAIT,
+	SEND_PLAIN = MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE,
+};
 
 /* No program has memory there: the kernel is to say so. */
 static bool bad(const void *p)
@@ -15,54 +21,82 @@ static bool bad(const void *p)
 
 /* ---- in ---- */
 
-static __attribute__((noinline)) ssize_t recv_one(struct sock *s, enum io_call call, int fd,
-						  void *buf, size_t n, int flags)
+/*
+ * What the short ways leave over. Their arguments are in an order in which few of them have to be moved, as the
+ * callers are counted by the instruction (bench/micro).
+ */
+static __attribute__((noinline, cold)) ssize_t recv_cold(int fd, void *buf, int flags,
+							 struct sock *s, size_t n,
+							 enum io_call call)
 {
+	ssize_t got = flags & ~RECV_PLAIN ? IO_COLD : io_read(s, fd, ONE(buf, n), 1);
+
+	if (got != IO_COLD)
+		return got;
 	return io_recv(
 		s, &(struct io_req){
 			   .fd = fd, .call = call, .flags = flags, .iov = ONE(buf, n), .iovs = 1 });
 }
 
-static __attribute__((noinline)) ssize_t send_one(struct sock *s, enum io_call call, int fd,
-						  const void *buf, size_t n, int flags)
+/*
+ * Apart from read(), which needs few registers to tell that there is nothing. @place keeps the others where read()
+ * has them.
+ */
+static __attribute__((noipa)) ssize_t read_hot(int fd, void *buf, size_t place, struct sock *s,
+					       size_t n)
 {
-	return io_send(
-		s, &(struct io_req){
-			   .fd = fd, .call = call, .flags = flags, .iov = ONE(buf, n), .iovs = 1 });
+	(void)place;
+	if (likely(io_hot_read(s, buf, &n)))
+		return io_hot_read_done(s, n);
+	return recv_cold(fd, buf, 0, s, n, IO_READ);
 }
 
 EXPORT ssize_t read(int fd, void *buf, size_t n)
 {
 	struct sock *s = sock_of(fd);
-	ssize_t got;
 
-	if (likely(!s))
+	if (!s)
 		return real.read(fd, buf, n);
-	got = io_read(s, fd, buf, n);
-	return likely(got != IO_NOT_SIMPLE) ? got : recv_one(s, IO_READ, fd, buf, n, 0);
+	if (unlikely(!n))
+		return recv_cold(fd, buf, 0, s, n, IO_READ);
+	if (!io_hot_quiet(s))
+		return read_hot(fd, buf, n, s, n);
+	io_errno(EAGAIN);
+	return -1;
 }
 
 EXPORT ssize_t recv(int fd, void *buf, size_t n, int flags)
 {
 	struct sock *s = sock_of(fd);
-	ssize_t got = IO_NOT_SIMPLE;
 
-	if (likely(!s))
+	if (!s)
 		return real.recv(fd, buf, n, flags);
-	if (!flags)
-		got = io_read(s, fd, buf, n);
-	return got != IO_NOT_SIMPLE ? got : recv_one(s, IO_RECV, fd, buf, n, flags);
+	if (unlikely(flags & ~RECV_PLAIN || !n))
+		return recv_cold(fd, buf, flags, s, n, IO_RECV);
+	if (io_hot_quiet(s)) {
+		io_errno(EAGAIN);
+		return -1;
+	}
+	if (likely(io_hot_read(s, buf, &n)))
+		return io_hot_read_done(s, n);
+	return recv_cold(fd, buf, flags, s, n, IO_RECV);
 }
 
 EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from,
 			socklen_t *len)
 {
 	struct sock *s = sock_of(fd);
+	ssize_t got;
 
-	if (likely(!s))
+	if (!s)
 		return real.recvfrom(fd, buf, n, flags, from, len);
 	if (!from)
 		return recv(fd, buf, n, flags);
+	got = flags & ~RECV_PLAIN || bad(len) ? IO_COLD : io_read(s, fd, ONE(buf, n), 1);
+	if (got >= 0)
+		*len = 0; /* TCP has no address to tell */
+	if (got != IO_COLD)
+		return got;
 	return io_recv(s, &(struct io_req){ .fd = fd,
 					    .call = IO_RECVFROM,
 					    .flags = flags,
@@ -75,9 +109,13 @@ EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr 
 EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
 {
 	struct sock *s = sock_of(fd);
+	ssize_t got;
 
 	if (likely(!s) || bad(iov) || n <= 0 || n > 1024)
 		return real.readv(fd, iov, n);
+	got = io_read(s, fd, iov, n);
+	if (got != IO_COLD)
+		return got;
 	return io_recv(s, &(struct io_req){ .fd = fd, .call = IO_READV, .iov = iov, .iovs = n });
 }
 
@@ -103,10 +141,19 @@ EXPORT ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int fl
 EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	struct sock *s = sock_of(fd);
+	ssize_t got;
 
 	if (likely(!s) || bad(msg) || (msg->msg_iovlen && bad(msg->msg_iov)) ||
 	    msg->msg_iovlen > 1024)
 		return real.recvmsg(fd, msg, flags);
+	got = flags & ~RECV_PLAIN ? IO_COLD : io_read(s, fd, msg->msg_iov, (int)msg->msg_iovlen);
+	if (got >= 0) {
+		msg->msg_namelen = 0;
+		msg->msg_controllen = 0;
+		msg->msg_flags = 0;
+	}
+	if (got != IO_COLD)
+		return got;
 	return io_recv(s, &(struct io_req){ .fd = fd,
 					    .call = IO_RECVMSG,
 					    .flags = flags,
@@ -181,27 +228,39 @@ EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t size, int flag
 
 /* ---- out ---- */
 
+static __attribute__((noinline, cold)) ssize_t send_cold(int fd, const void *buf, int flags,
+							 struct sock *s, size_t n,
+							 enum io_call call)
+{
+	ssize_t sent = flags & ~SEND_PLAIN ? IO_COLD : io_write(s, fd, ONE(buf, n), 1);
+
+	if (sent != IO_COLD)
+		return sent;
+	return io_send(
+		s, &(struct io_req){
+			   .fd = fd, .call = call, .flags = flags, .iov = ONE(buf, n), .iovs = 1 });
+}
+
 EXPORT ssize_t write(int fd, const void *buf, size_t n)
 {
 	struct sock *s = sock_of(fd);
-	ssize_t sent;
 
-	if (likely(!s))
+	if (!s)
 		return real.write(fd, buf, n);
-	sent = io_write(s, fd, buf, n);
-	return likely(sent != IO_NOT_SIMPLE) ? sent : send_one(s, IO_WRITE, fd, buf, n, 0);
+	if (likely(io_hot_write(s, buf, n)))
+		return io_hot_write_done(s, n);
+	return send_cold(fd, buf, 0, s, n, IO_WRITE);
 }
 
 EXPORT ssize_t send(int fd, const void *buf, size_t n, int flags)
 {
 	struct sock *s = sock_of(fd);
-	ssize_t sent = IO_NOT_SIMPLE;
 
-	if (likely(!s))
+	if (!s)
 		return real.send(fd, buf, n, flags);
-	if (!(flags & ~(MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE)))
-		sent = io_write(s, fd, buf, n);
-	return sent != IO_NOT_SIMPLE ? sent : send_one(s, IO_SEND, fd, buf, n, flags);
+	if (likely(!(flags & ~SEND_PLAIN) && io_hot_write(s, buf, n)))
+		return io_hot_write_done(s, n);
+	return send_cold(fd, buf, flags, s, n, IO_SEND);
 }
 
 EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to,
@@ -209,10 +268,14 @@ EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct
 {
 	struct sock *s = sock_of(fd);
 
-	if (likely(!s))
+	if (!s)
 		return real.sendto(fd, buf, n, flags, to, len);
 	if (!to)
 		return send(fd, buf, n, flags);
+	/* TCP has no use for the address, but the kernel looks whether it is one */
+	if (likely(!(flags & ~SEND_PLAIN) && !bad(to) && len <= sizeof(struct sockaddr_storage) &&
+		   io_hot_write(s, buf, n)))
+		return io_hot_write_done(s, n);
 	return io_send(s, &(struct io_req){ .fd = fd,
 					    .call = IO_SENDTO,
 					    .flags = flags,
@@ -225,9 +288,13 @@ EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct
 EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
 {
 	struct sock *s = sock_of(fd);
+	ssize_t sent;
 
 	if (likely(!s) || bad(iov) || n <= 0 || n > 1024)
 		return real.writev(fd, iov, n);
+	sent = io_write(s, fd, iov, n);
+	if (sent != IO_COLD)
+		return sent;
 	return io_send(s, &(struct io_req){ .fd = fd, .call = IO_WRITEV, .iov = iov, .iovs = n });
 }
 
@@ -253,12 +320,17 @@ EXPORT ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t off, int f
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	struct sock *s = sock_of(fd);
+	ssize_t sent = IO_COLD;
 
 	if (unlikely(!s && !bad(msg) && msg->msg_controllen))
 		call_passing(msg);
 	if (likely(!s) || bad(msg) || (msg->msg_iovlen && bad(msg->msg_iov)) ||
 	    msg->msg_iovlen > 1024)
 		return real.sendmsg(fd, msg, flags);
+	if (!(flags & ~SEND_PLAIN) && !msg->msg_controllen && !msg->msg_name)
+		sent = io_write(s, fd, msg->msg_iov, (int)msg->msg_iovlen);
+	if (sent != IO_COLD)
+		return sent;
 	return io_send(s, &(struct io_req){ .fd = fd,
 					    .call = IO_SENDMSG,
 					    .flags = flags,

@@ -110,6 +110,7 @@ EXPORT int shutdown(int fd, int how)
 	span_shutdown(s);
 	span_flush(s);
 	how = real.shutdown(fd, how);
+	sock_stir(s);
 	sock_put(s);
 	return how;
 }

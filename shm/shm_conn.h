@@ -7,6 +7,7 @@
 #define SHM_CONN_H
 
 #include "shm/contract.h"
+#include "shm/shm_lock.h"
 
 #include <stdbool.h>
 
@@ -15,33 +16,33 @@ enum shm_path {
 	SHM_PATH_RING,
 };
 
-/* Private to the sender side; under tx.lock. */
+/* Private to the sender side; under tx.seat. */
 struct shm_tx {
-	_Alignas(SHM_LINE) _Atomic uint32_t lock;
+	_Alignas(SHM_LINE) struct shm_seat seat;
 	uint8_t path; /* enum shm_path: where the next byte goes */
 	uint8_t slot; /* ctl.ring[slot] is being filled */
 	uint8_t recalled; /* [recall, tail) still has to go through the kernel, in order, before anything else */
-	uint64_t limit;     /* offset up to which the ring is known to have room */
+	uint32_t mask;  /* of the ring: its size less one */
+	uint64_t limit; /* offset up to which the ring is known to have room; 0: it is not in use */
 	uint64_t head_seen; /* the peer's head as last read: never later than the truth */
 	uint64_t recall;
 	uint64_t checked; /* cycle counter when the kernel socket was last looked at */
 	char *ring;       /* first byte of ctl.ring[slot] */
-	uint64_t mask;    /* its size less one */
 	_Atomic uint64_t
 		resv; /* writers have taken the ring up to here; the tail, but inside a write */
 };
 
-/* Private to the receiver side; under rx.lock. */
+/* Private to the receiver side; under rx.seat. */
 struct shm_rx {
-	_Alignas(SHM_LINE) _Atomic uint32_t lock;
+	_Alignas(SHM_LINE) struct shm_seat seat;
 	uint8_t path;     /* enum shm_path: where the next byte comes from */
 	uint8_t frozen;   /* recall asked for: read the ring no more */
 	uint8_t direct;   /* released: the kernel alone, for good */
+	uint32_t mask;    /* of the ring */
 	uint64_t checked; /* cycle counter when the kernel socket was last looked at */
 	uint64_t
 		rings; /* the peer's ring[0..1] as last read: while they stay, so does what follows */
-	const char *ring; /* the ring that serves all offsets from here on; NULL: not known */
-	uint64_t mask;
+	const char *ring; /* the ring that serves all offsets from here on; NULL: look */
 };
 
 struct shm_conn {

@@ -10,7 +10,7 @@ static void ring_use(struct shm_arena *arena, struct shm_conn *c, unsigned slot,
 	atomic_store_explicit(&c->ctl.ring[slot], ref, memory_order_release);
 	c->tx.slot = (uint8_t)slot;
 	c->tx.ring = (char *)arena->head + shm_ring_offset(ref);
-	c->tx.mask = (UINT64_C(1) << shm_ring_log2(ref)) - 1;
+	c->tx.mask = (UINT32_C(1) << shm_ring_log2(ref)) - 1;
 	c->tx.limit = tail;
 }
 

@@ -2,7 +2,7 @@
  *
  * A ring serves stream offsets: byte x lies at x modulo the ring's size. The sender may give a connection
  * a second, larger ring when the first is too small; both are live until the reader has crossed over.
- * Called with the direction's lock held (or nested in a signal handler on the holder's thread); neither
+ * Called in the direction's seat (or nested in a signal handler on the holder's thread); neither
  * call blocks, and one message costs the peer one line of control and the lines of its bytes.
  */
 #ifndef SHM_RING_H
@@ -23,6 +23,9 @@ enum {
 	SHM_RING_LOG2_GROW = 18,
 };
 
+/* tx.resv while the direction is not on its ring: beyond every limit. */
+#define SHM_TX_CLOSED (UINT64_C(1) << 63)
+
 /* What a reader needs to know of its peer. */
 struct shm_view {
 	const struct shm_ctl *ctl; /* the peer's block */
@@ -37,6 +40,14 @@ static inline uint64_t shm_ring_unread(const struct shm_conn *c, const struct sh
 	       atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
 }
 
+/* Offset up to which the ring has room once the peer has read up to @head. */
+static inline uint64_t shm_ring_limit(const struct shm_conn *c, uint64_t head)
+{
+	uint64_t base = atomic_load_explicit(&c->ctl.base[c->tx.slot], memory_order_relaxed);
+
+	return (head > base ? head : base) + c->tx.mask + 1;
+}
+
 /**
  * shm_ring_room() - bytes that can be written now
  * @want: stop asking the peer once this much is known to be free
@@ -46,24 +57,41 @@ static inline uint64_t shm_ring_unread(const struct shm_conn *c, const struct sh
 static inline ssize_t shm_ring_room(struct shm_conn *c, const struct shm_ctl *peer, size_t want)
 {
 	uint64_t tail = atomic_load_explicit(&c->tx.resv, memory_order_relaxed);
-	uint64_t base = atomic_load_explicit(&c->ctl.base[c->tx.slot], memory_order_relaxed);
-	uint64_t size = c->tx.mask + 1;
-	uint64_t from = c->tx.head_seen > base ? c->tx.head_seen : base;
 	uint64_t head;
 
-	c->tx.limit = from + size;
-	if (size - (tail - from) >= want)
-		return (ssize_t)(size - (tail - from));
+	c->tx.limit = shm_ring_limit(c, c->tx.head_seen);
+	if (c->tx.limit - tail >= want)
+		return (ssize_t)(c->tx.limit - tail);
 	head = atomic_load_explicit(&peer->head,
 				    memory_order_acquire); /* pairs with the reader's commit */
 	if (head > c->tx.head_seen) {
 		if (head > atomic_load_explicit(&c->ctl.tail, memory_order_relaxed))
 			return -EPROTO;
 		c->tx.head_seen = head;
-		from = head > base ? head : base;
-		c->tx.limit = from + size;
+		c->tx.limit = shm_ring_limit(c, head);
 	}
-	return (ssize_t)(size - (tail - from));
+	return (ssize_t)(c->tx.limit - tail);
+}
+
+/*
+ * Bytes that could be written now, for whoever only looks: without the direction's seat, so it is a guess where
+ * somebody writes meanwhile. Return: as shm_ring_room().
+ */
+static inline ssize_t shm_ring_room_guess(const struct shm_conn *c, const struct shm_ctl *peer,
+					  size_t want)
+{
+	uint64_t head = c->tx.head_seen;
+	uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
+	uint64_t limit = shm_ring_limit(c, head);
+
+	if (limit < tail || limit - tail < want) {
+		head = atomic_load_explicit(&peer->head, memory_order_acquire);
+		tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
+		if (head > tail)
+			return -EPROTO;
+		limit = shm_ring_limit(c, head);
+	}
+	return limit > tail ? (ssize_t)(limit - tail) : 0;
 }
 
 /*
@@ -82,33 +110,11 @@ static inline void shm_ring_publish(struct shm_conn *c)
 				  0));
 }
 
-/**
- * shm_ring_put() - publish @len bytes if that is simple: known room, no wrap
- *
- * Return: whether they are published; if not, shm_ring_write() knows why.
- */
-static inline bool shm_ring_put(struct shm_conn *c, const void *buf, size_t len)
-{
-	uint64_t tail = atomic_load_explicit(&c->tx.resv, memory_order_relaxed);
-	uint64_t pos = tail & c->tx.mask;
-
-	if (__builtin_expect(tail != atomic_load_explicit(&c->ctl.tail, memory_order_relaxed) ||
-				     len > c->tx.limit - tail || pos + len > c->tx.mask + 1 ||
-				     len > SHM_RING_PIECE,
-			     0))
-		return false;
-	if (!shm_commit(&c->tx.resv, tail, tail + len))
-		return false;
-	memcpy(c->tx.ring + pos, buf, len);
-	shm_ring_publish(c);
-	return true;
-}
-
 /* Copy into the ring at @at, wrapping. The caller has made sure of the room. */
 static inline void shm_ring_copy_in(struct shm_conn *c, uint64_t at, const void *buf, size_t n)
 {
 	uint64_t pos = at & c->tx.mask;
-	size_t first = c->tx.mask + 1 - pos;
+	size_t first = (uint64_t)c->tx.mask + 1 - pos;
 
 	if (__builtin_expect(n <= first, 1)) {
 		memcpy(c->tx.ring + pos, buf, n);
@@ -116,6 +122,37 @@ static inline void shm_ring_copy_in(struct shm_conn *c, uint64_t at, const void 
 	}
 	memcpy(c->tx.ring + pos, buf, first);
 	memcpy(c->tx.ring, (const char *)buf + first, n - first);
+}
+
+/**
+ * shm_ring_reserve() - take the next @len bytes of the ring, if they are known to be free
+ * @at: their offset, when the answer is true
+ *
+ * To be filled by shm_ring_copy_in() and made visible by shm_ring_publish().
+ */
+static inline bool shm_ring_reserve(struct shm_conn *c, size_t len, uint64_t *at)
+{
+	*at = atomic_load_explicit(&c->tx.resv, memory_order_relaxed);
+	/* a handler on top of a write leaves it to what it interrupted to publish: not the short way */
+	return *at == atomic_load_explicit(&c->ctl.tail, memory_order_relaxed) &&
+	       len <= SHM_RING_PIECE && *at + len <= c->tx.limit &&
+	       shm_commit(&c->tx.resv, *at, *at + len);
+}
+
+/**
+ * shm_ring_put() - publish @len bytes if they are known to fit
+ *
+ * Return: whether they are published; if not, shm_ring_write() knows why.
+ */
+static inline bool shm_ring_put(struct shm_conn *c, const void *buf, size_t len)
+{
+	uint64_t at;
+
+	if (__builtin_expect(!shm_ring_reserve(c, len, &at), 0))
+		return false;
+	shm_ring_copy_in(c, at, buf, len);
+	shm_ring_publish(c);
+	return true;
 }
 
 /**
@@ -231,31 +268,58 @@ static inline void shm_ring_learn(struct shm_conn *c, const struct shm_view *pee
 	    peer->base + shm_ring_offset(ref) + (head & mask) != run.ptr)
 		return;
 	c->rx.ring = peer->base + shm_ring_offset(ref);
-	c->rx.mask = mask;
+	c->rx.mask = (uint32_t)mask;
 }
 
 /**
- * shm_ring_get() - consume up to @len bytes if that is simple: the ring is known, the bytes do not wrap
+ * shm_ring_known() - bytes that can be read from the ring that the last look has found
+ * @head: set to their offset
+ *
+ * Return: 0 when there are none, or shm_ring_learn() has to look first.
+ */
+static inline size_t shm_ring_known(const struct shm_conn *c, const struct shm_view *peer,
+				    uint64_t *head)
+{
+	uint64_t n;
+
+	*head = atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
+	n = atomic_load_explicit(&peer->ctl->tail, memory_order_acquire) - *head;
+	return c->rx.ring && shm_ring_pair(peer->ctl->ring) == c->rx.rings &&
+			       n <= (uint64_t)c->rx.mask + 1
+		       ? n
+		       : 0;
+}
+
+/* Copy @n known bytes at @at out of the ring, wrapping. */
+static inline void shm_ring_copy_out(const struct shm_conn *c, uint64_t at, void *buf, size_t n)
+{
+	uint64_t pos = at & c->rx.mask;
+	size_t first = (uint64_t)c->rx.mask + 1 - pos;
+
+	if (__builtin_expect(n <= first, 1)) {
+		memcpy(buf, c->rx.ring + pos, n);
+		return;
+	}
+	memcpy(buf, c->rx.ring + pos, first);
+	memcpy((char *)buf + first, c->rx.ring, n - first);
+}
+
+/**
+ * shm_ring_get() - consume up to @len bytes if that is simple: the ring is known
  *
  * Return: bytes read; 0: none, or not simple.
  */
 static inline size_t shm_ring_get(struct shm_conn *c, const struct shm_view *peer, void *buf,
 				  size_t len)
 {
-	uint64_t head = atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
-	uint64_t tail = atomic_load_explicit(&peer->ctl->tail, memory_order_acquire);
-	uint64_t n = tail - head;
-	uint64_t pos = head & c->rx.mask;
+	uint64_t head;
+	size_t n = shm_ring_known(c, peer, &head);
 
-	if (__builtin_expect(!c->rx.ring || shm_ring_pair(peer->ctl->ring) != c->rx.rings ||
-				     n > c->rx.mask + 1,
-			     0))
-		return 0;
 	if (n > len)
 		n = len;
-	if (__builtin_expect(pos + n > c->rx.mask + 1, 0))
+	if (__builtin_expect(!n, 0))
 		return 0;
-	memcpy(buf, c->rx.ring + pos, n);
+	shm_ring_copy_out(c, head, buf, n);
 	return shm_commit(&c->ctl.head, head, head + n) ? n : 0;
 }
 

@@ -44,14 +44,14 @@ struct io_req {
 ssize_t io_recv(struct sock *s, const struct io_req *r);
 ssize_t io_send(struct sock *s, const struct io_req *r);
 
-enum { IO_NOT_SIMPLE = -4097 };
+enum { IO_COLD = -4097 };
 
 /*
- * One buffer, no flags, on a ring, no wrap, nobody else inside: nearly every read() and write() of an attached
- * connection ends here. Return: as read(2) and write(2), or IO_NOT_SIMPLE: nothing was done.
+ * No flags, on a ring, nobody else inside: what io_hot.h finds too large, or shared with other threads. Return: as
+ * readv(2) and writev(2), or IO_COLD: nothing was done.
  */
-ssize_t io_read(struct sock *s, int fd, void *buf, size_t n);
-ssize_t io_write(struct sock *s, int fd, const void *buf, size_t n);
+ssize_t io_read(struct sock *s, int fd, const struct iovec *iov, int iovs);
+ssize_t io_write(struct sock *s, int fd, const struct iovec *iov, int iovs);
 
 /* The thread has left a call on @s without returning from it: a turn that it had is over. */
 void io_abandoned(struct sock *s);

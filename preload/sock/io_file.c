@@ -53,7 +53,7 @@ static bool is_pipe(int fd)
 	return sys(SYS_fstat, fd, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
-/* One contiguous piece of the file into the ring. Under tx.lock. Return: bytes, 0 at the end, -errno. */
+/* One contiguous piece of the file into the ring. In tx.seat. Return: bytes, 0 at the end, -errno. */
 static ssize_t file_to_ring(struct sock *s, int in, off64_t *off, size_t n)
 {
 	struct shm_conn *c = s->conn;
@@ -89,7 +89,7 @@ static ssize_t sendfile_piece(struct sock *s, int out, int in, off64_t *off, siz
 {
 	struct shm_conn *c = s->conn;
 	uint64_t mask = thread_signals_block();
-	bool taken = shm_lock(&c->tx.lock, thread_tid());
+	bool taken = shm_seat_take(&c->tx.seat, thread_tid());
 	ssize_t got = -EBADF;
 
 	if (sock_of(out) == s && c->tx.path == SHM_PATH_RING) {
@@ -99,7 +99,7 @@ static ssize_t sendfile_piece(struct sock *s, int out, int in, off64_t *off, siz
 	} else if (sock_of(out) == s) {
 		got = -ESTALE; /* lowered */
 	}
-	shm_unlock(&c->tx.lock, taken);
+	shm_seat_give(&c->tx.seat, taken);
 	thread_signals_restore(mask);
 	if (got > 0 && shm_peer_asleep(s->peer))
 		shm_peer_ring(s->peer,
@@ -219,7 +219,7 @@ ssize_t io_splice_out(struct sock *s, int in, off64_t *in_off, int out, off64_t 
 	return counted(s, real.splice(in, in_off, out, out_off, n, flags), &row->tx_off, mark);
 }
 
-/* What the ring holds into the pipe. Under rx.lock. Return: bytes, 0: none, -errno. */
+/* What the ring holds into the pipe. In rx.seat. Return: bytes, 0: none, -errno. */
 static ssize_t ring_to_pipe(struct sock *s, int out, size_t n, unsigned flags)
 {
 	struct shm_conn *c = s->conn;
@@ -246,7 +246,7 @@ static ssize_t splice_attached(struct sock *s, int in, off64_t *in_off, int out,
 
 	for (;;) {
 		uint64_t mask = thread_signals_block();
-		bool taken = shm_lock(&c->rx.lock, thread_tid());
+		bool taken = shm_seat_take(&c->rx.seat, thread_tid());
 		uint64_t limit = UINT64_MAX;
 		ssize_t got = span_cross(s, &limit);
 
@@ -264,7 +264,7 @@ static ssize_t splice_attached(struct sock *s, int in, off64_t *in_off, int out,
 		} else if (!got) {
 			got = -EAGAIN;
 		}
-		shm_unlock(&c->rx.lock, taken);
+		shm_seat_give(&c->rx.seat, taken);
 		thread_signals_restore(mask);
 		if (got >= 0)
 			return got;

@@ -6,23 +6,13 @@
 #ifndef SOCK_IO_PRIV_H
 #define SOCK_IO_PRIV_H
 
-#include "preload/sock/io.h"
+#include "preload/sock/io_hot.h"
 #include "preload/sock/thread.h"
 
 #include <errno.h>
 #include <limits.h>
 
-enum {
-	IO_CHECK_CYCLES =
-		1 << 23,     /* how often a busy direction looks at the kernel socket: about 3 ms */
-	IO_MOVED_ON = -4096, /* the direction has changed its path: begin again */
-};
-
-/* Addresses that no program has mapped: the kernel answers EFAULT for them, and so must we. */
-static inline bool io_bad_pointer(const void *p)
-{
-	return (uintptr_t)p < 4096 || (uintptr_t)p >> 47;
-}
+enum { IO_MOVED_ON = -4096 }; /* the direction has changed its path: begin again */
 
 static inline bool io_bad_memory(const struct iovec *iov, int n)
 {
@@ -48,13 +38,18 @@ static inline int io_flags(const struct io_req *r)
 	return io_is_message(r->call) ? r->flags : 0;
 }
 
-static inline size_t io_total(const struct io_req *r)
+static inline size_t io_total_of(const struct iovec *iov, int n)
 {
 	size_t total = 0;
 
-	for (int i = 0; i < r->iovs; i++)
-		total += r->iov[i].iov_len;
+	for (int i = 0; i < n; i++)
+		total += iov[i].iov_len;
 	return total;
+}
+
+static inline size_t io_total(const struct io_req *r)
+{
+	return io_total_of(r->iov, r->iovs);
 }
 
 static inline ssize_t io_fail(int err)
@@ -90,19 +85,16 @@ struct stats_row *io_kernel_enter(struct sock *s, int fd, _Atomic uint32_t *busy
 /* After a call that moved bytes: give back what is held from @mark on; perhaps lift. Keeps errno. */
 void io_kernel_leave(struct sock *s, unsigned mark);
 
-/* The lock, if nobody has it and the sock is what it was. */
-static inline bool io_hot_enter(const struct sock *s, int fd, const struct shm_conn *c,
-				_Atomic uint32_t *lock)
+/* Into the direction's seat, if nobody else is there and the sock is what it was. */
+static inline bool io_enter(const struct sock *s, int fd, const struct shm_conn *c,
+			    struct shm_seat *seat)
 {
-	uint32_t free = 0;
-
-	if (unlikely(!atomic_compare_exchange_strong_explicit(
-		    lock, &free, thread_tid(), memory_order_acquire, memory_order_relaxed)))
+	thread_tid();
+	if (unlikely(!shm_seat_try(seat, thread_self.seat)))
 		return false;
-	if (likely(atomic_load_explicit(&sock_table[fd], memory_order_relaxed) == s &&
-		   s->conn == c))
+	if (likely(sock_of(fd) == s && s->conn == c))
 		return true;
-	shm_unlock(lock, true);
+	shm_seat_give(seat, true);
 	return false;
 }
 

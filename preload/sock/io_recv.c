@@ -3,7 +3,7 @@
  * The direction is either on the peer's ring or in the kernel. A call takes its lock, moves what is there,
  * across borders as far as they lie behind bytes that are there, and lets go of the lock to wait.
  */
-#include "preload/sock/io.h"
+#include "preload/sock/io_hot.h"
 
 #include "preload/sock/chaos.h"
 #include "preload/sock/hold.h"
@@ -78,7 +78,7 @@ static ssize_t ring_copy(struct sock *s, struct io_place *at, uint64_t from, uin
 	return (ssize_t)got;
 }
 
-/* Under rx.lock. Return: bytes, 0 when there are none, -EPROTO. */
+/* In rx.seat. Return: bytes, 0 when there are none, -EPROTO. */
 static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, int flags)
 {
 	struct shm_conn *c = s->conn;
@@ -99,7 +99,7 @@ static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, in
 /*
  * How much of what the kernel holds lies before the next border. The peer may lift, lower and write to the
  * kernel again while we are on our way there; but it announces a border before it writes what lies behind
- * it, so a look at the borders after a look at the kernel is enough. Under rx.lock.
+ * it, so a look at the borders after a look at the kernel is enough. In rx.seat.
  *
  * Return: bytes, 0 at the end, -errno.
  */
@@ -148,7 +148,7 @@ static ssize_t end_of_stream(struct sock *s, ssize_t n)
 	return -ECONNRESET;
 }
 
-/* The kernel knows whether the ring will ever hold more. Under rx.lock. */
+/* The kernel knows whether the ring will ever hold more. In rx.seat. */
 static ssize_t ring_end(struct sock *s, const struct io_req *r, size_t done, int flags)
 {
 	if (!(s->kernel_bits & POLLRDHUP))
@@ -233,15 +233,9 @@ static ssize_t recv_once(struct sock *s, const struct io_req *r, size_t done, in
 	}
 }
 
-static inline bool space_wanted(const struct sock *s)
-{
-	return unlikely(atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) &
-			SHM_TX_WANT_SPACE);
-}
-
 static void recv_consumed(struct sock *s)
 {
-	if (space_wanted(s) && shm_peer_asleep(s->peer))
+	if (io_space_wanted(s) && shm_peer_asleep(s->peer))
 		shm_peer_ring(s->peer,
 			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
 }
@@ -311,11 +305,11 @@ static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 	if (unlikely(chaos_on()))
 		chaos(s);
 	for (;;) {
-		bool taken = shm_lock(&c->rx.lock, thread_tid());
+		bool taken = shm_seat_take(&c->rx.seat, thread_tid());
 		ssize_t n = s->conn == c ? recv_once(s, r, done, flags) : -EBADF;
 		bool ring = c->rx.path == SHM_PATH_RING;
 
-		shm_unlock(&c->rx.lock, taken);
+		shm_seat_give(&c->rx.seat, taken);
 		if (unlikely(span_attention(s)))
 			span_attend(s);
 		if (n > 0) {
@@ -367,10 +361,12 @@ ssize_t io_recv(struct sock *s, const struct io_req *r)
 	return n;
 }
 
-/* ---- the short way ---- */
+/* ---- the shorter way ---- */
+
+intptr_t io_errno_at;
 
 /* Nothing there, nothing announced, the kernel asked not long ago. */
-static inline bool read_is_vain(const struct sock *s, const struct shm_conn *c)
+static bool is_quiet(const struct sock *s, const struct shm_conn *c)
 {
 	const struct shm_ctl *peer = s->view.ctl;
 
@@ -378,39 +374,65 @@ static inline bool read_is_vain(const struct sock *s, const struct shm_conn *c)
 	       /* neither a border nor the end */
 	       shm_ring_pair(&peer->span) ==
 		       atomic_load_explicit(&c->ctl.span_ack, memory_order_relaxed) &&
-	       s->gen == atomic_load_explicit(&s->pulse->close_gen, memory_order_relaxed) &&
-	       !s->kernel_bits && c->rx.path == SHM_PATH_RING && !c->rx.frozen &&
-	       thread_cycles() - c->rx.checked < IO_CHECK_CYCLES;
+	       !span_attention(s) && !s->kernel_bits && c->rx.path == SHM_PATH_RING &&
+	       !c->rx.frozen && thread_cycles() - c->rx.checked < IO_CHECK_CYCLES;
 }
 
-ssize_t io_read(struct sock *s, int fd, void *buf, size_t n)
+/* Until the peer says something, or it is time to ask the kernel, io_hot_read() knows the answer by itself. */
+static void quiet_begin(struct sock *s, const struct shm_conn *c, uint64_t tail)
+{
+	if (atomic_load(&s->row->refs) != 1) /* another process may change O_NONBLOCK */
+		return;
+	io_errno_at = (char *)&errno - (char *)__builtin_thread_pointer();
+	s->quiet_from = (uint32_t)c->rx.checked;
+	atomic_store(&s->quiet_tail, tail);
+	atomic_store(&s->quiet_pair, c->ctl.span_ack); /* a full fence; pairs with sock_stir() */
+	if (!is_quiet(s, c) || atomic_load(&s->row->refs) != 1)
+		sock_stir(s);
+}
+
+ssize_t io_consumed(struct sock *s, size_t n)
 {
 	struct shm_conn *c = s->conn;
-	size_t got = 0;
-	bool wanted;
 
-	if (unlikely(!c || chaos_on() || !n))
-		return IO_NOT_SIMPLE;
-	if (atomic_load_explicit(&s->view.ctl->tail, memory_order_acquire) ==
-	    atomic_load_explicit(&c->ctl.head, memory_order_relaxed)) {
-		if (!read_is_vain(s, c))
-			return IO_NOT_SIMPLE;
+	sock_get(s); /* once the seat is given back another thread's close may end the sock */
+	shm_seat_give(&c->rx.seat, true);
+	recv_consumed(s);
+	sock_put(s);
+	return (ssize_t)n;
+}
+
+ssize_t io_read(struct sock *s, int fd, const struct iovec *iov, int iovs)
+{
+	struct shm_conn *c = s->conn;
+	uint64_t head, tail;
+	size_t n, done = 0;
+
+	if (unlikely(!c || chaos_on() || !io_total_of(iov, iovs) || io_bad_memory(iov, iovs)))
+		return IO_COLD;
+	tail = atomic_load_explicit(&s->view.ctl->tail, memory_order_acquire);
+	if (tail == atomic_load_explicit(&c->ctl.head, memory_order_relaxed)) {
+		if (!is_quiet(s, c))
+			return IO_COLD;
+		quiet_begin(s, c, tail);
 		errno = EAGAIN;
 		return -1;
 	}
-	if (unlikely(!io_hot_enter(s, fd, c, &c->rx.lock)))
-		return IO_NOT_SIMPLE;
-	if (likely(c->rx.path == SHM_PATH_RING && !c->rx.frozen))
-		got = shm_ring_get(c, &s->view, buf, n);
-	wanted = got && space_wanted(s);
-	if (unlikely(wanted))
-		sock_get(s); /* as in io_write() */
-	shm_unlock(&c->rx.lock, true);
-	if (unlikely(!got))
-		return IO_NOT_SIMPLE;
-	if (unlikely(wanted)) {
-		recv_consumed(s);
-		sock_put(s);
+	if (unlikely(!io_enter(s, fd, c, &c->rx.seat)))
+		return IO_COLD;
+	n = shm_ring_known(c, &s->view, &head);
+	for (int i = 0; i < iovs && done < n; i++) {
+		size_t piece = iov[i].iov_len < n - done ? iov[i].iov_len : n - done;
+
+		shm_ring_copy_out(c, head + done, iov[i].iov_base, piece);
+		done += piece;
 	}
-	return (ssize_t)got;
+	if (unlikely(!done || !shm_commit(&c->ctl.head, head, head + done))) {
+		shm_seat_give(&c->rx.seat, true);
+		return IO_COLD;
+	}
+	if (unlikely(io_space_wanted(s)))
+		return io_consumed(s, done);
+	shm_seat_give(&c->rx.seat, true);
+	return (ssize_t)done;
 }

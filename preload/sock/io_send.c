@@ -3,7 +3,7 @@
  * The direction is either on our ring or in the kernel; each send that finds it in the kernel tries to lift
  * it. What does not fit waits for the peer, or, where the peer has stopped reading, for the kernel's buffers.
  */
-#include "preload/sock/io.h"
+#include "preload/sock/io_hot.h"
 
 #include "preload/real.h"
 #include "preload/sock/chaos.h"
@@ -24,7 +24,7 @@ static void send_published(struct sock *s)
 			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
 }
 
-/* From @done on, as much as fits. Under tx.lock. Return: bytes, -EAGAIN when full, -EPROTO. */
+/* From @done on, as much as fits. In tx.seat. Return: bytes, -EAGAIN when full, -EPROTO. */
 static ssize_t ring_send(struct sock *s, const struct iovec *iov, int iovs, size_t done)
 {
 	struct shm_conn *c = s->conn;
@@ -188,13 +188,13 @@ static ssize_t send_ring(struct sock *s, const struct io_req *r, int flags)
 
 		if (unlikely(span_attention(s)))
 			span_attend(s);
-		taken = shm_lock(&c->tx.lock, thread_tid());
+		taken = shm_seat_take(&c->tx.seat, thread_tid());
 		ring = c->tx.path == SHM_PATH_RING;
 		n = s->conn != c ? -EBADF : ring ? ring_send(s, r->iov, r->iovs, done) : 0;
 		if (unlikely(ns && n > 0))
 			tap_ring(s, ns, (size_t)n);
 
-		shm_unlock(&c->tx.lock, taken);
+		shm_seat_give(&c->tx.seat, taken);
 		if (n > 0) {
 			send_published(s);
 			done += (size_t)n;
@@ -301,40 +301,48 @@ ssize_t io_send(struct sock *s, const struct io_req *r)
 	return n;
 }
 
-/* ---- the short way ---- */
+/* ---- the shorter way ---- */
 
-/* Published; somebody is to be woken, or looked at, or the kernel asked. The sock is held: given back here. */
-static __attribute__((noinline)) void write_more(struct sock *s)
+ssize_t io_published(struct sock *s, size_t n)
 {
+	struct shm_conn *c = s->conn;
+
+	sock_get(s); /* once the seat is given back another thread's close may end the sock */
+	shm_seat_give(&c->tx.seat, true);
 	send_published(s);
 	if (span_attention(s))
 		span_attend(s);
 	send_check(s);
 	sock_put(s);
+	return (ssize_t)n;
 }
 
-ssize_t io_write(struct sock *s, int fd, const void *buf, size_t n)
+ssize_t io_write(struct sock *s, int fd, const struct iovec *iov, int iovs)
 {
 	struct shm_conn *c = s->conn;
-	bool done = false, more;
+	size_t total = io_total_of(iov, iovs);
+	uint64_t at;
+	bool taken = false;
 
-	if (unlikely(!c || chaos_on() || !n) || unlikely(!io_hot_enter(s, fd, c, &c->tx.lock)))
-		return IO_NOT_SIMPLE;
+	if (unlikely(!c || chaos_on() || !total || total > SHM_RING_PIECE ||
+		     io_bad_memory(iov, iovs)) ||
+	    unlikely(!io_enter(s, fd, c, &c->tx.seat)))
+		return IO_COLD;
 	if (likely(c->tx.path == SHM_PATH_RING &&
-		   !atomic_load_explicit(&s->writer, memory_order_relaxed))) {
-		done = shm_ring_put(c, buf, n);
-		if (!done && shm_ring_room(c, s->view.ctl, n) >= (ssize_t)n)
-			done = shm_ring_put(c, buf, n);
+		   !atomic_load_explicit(&s->writer, memory_order_relaxed)))
+		taken = shm_ring_reserve(c, total, &at) ||
+			(shm_ring_room(c, s->view.ctl, total) >= (ssize_t)total &&
+			 shm_ring_reserve(c, total, &at));
+	if (unlikely(!taken)) {
+		shm_seat_give(&c->tx.seat, true);
+		return IO_COLD;
 	}
+	for (int i = 0; i < iovs; at += iov[i++].iov_len)
+		shm_ring_copy_in(c, at, iov[i].iov_base, iov[i].iov_len);
+	shm_ring_publish(c);
 	s->streak = 0;
-	/* once the lock is given back another thread's close may end the sock: who needs it longer holds it */
-	more = done && (span_pulse(s) || thread_cycles() - c->tx.checked >= IO_CHECK_CYCLES);
-	if (unlikely(more))
-		sock_get(s);
-	shm_unlock(&c->tx.lock, true);
-	if (unlikely(!done))
-		return IO_NOT_SIMPLE;
-	if (unlikely(more))
-		write_more(s);
-	return (ssize_t)n;
+	if (unlikely(span_pulse(s) || thread_cycles() - c->tx.checked >= IO_CHECK_CYCLES))
+		return io_published(s, total);
+	shm_seat_give(&c->tx.seat, true);
+	return (ssize_t)total;
 }

@@ -165,7 +165,7 @@ static bool attach(struct sock *s, struct shm_conn *c, struct shm_peer *peer,
 	row->reason = REASON_WARMING; /* no longer for want of a peer */
 	atomic_store_explicit(&c->ctl.state, SHM_CONN_ATTACHED, memory_order_release);
 	atomic_thread_fence(memory_order_seq_cst);
-	s->conn = c;
+	s->conn = s->hot = c;
 	ep_attached(s);
 	return true;
 }

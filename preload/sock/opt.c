@@ -94,13 +94,13 @@ static int readable(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
 	uint64_t mask = thread_signals_block();
-	bool taken = shm_lock(&c->rx.lock, thread_tid());
+	bool taken = shm_seat_take(&c->rx.seat, thread_tid());
 	uint64_t limit, ring = 0;
 	int kernel = 0;
 
 	if (span_cross(s, &limit) == 0 && c->rx.path == SHM_PATH_RING)
 		ring = shm_ring_unread(c, s->view.ctl);
-	shm_unlock(&c->rx.lock, taken);
+	shm_seat_give(&c->rx.seat, taken);
 	thread_signals_restore(mask);
 	sys(SYS_ioctl, s->fd, SIOCINQ, &kernel);
 	return (int)ring + kernel;
@@ -137,6 +137,7 @@ void opt_set_nonblock(struct sock *s, bool on)
 		atomic_fetch_or(&s->row->flags, STATS_NONBLOCK);
 	else
 		atomic_fetch_and(&s->row->flags, ~(uint32_t)STATS_NONBLOCK);
+	sock_stir(s);
 }
 
 void opt_set_flags(struct sock *s, long flags)

@@ -14,19 +14,22 @@ enum {
 bool ready_room(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
-	uint64_t size = c->tx.mask + 1;
-	ssize_t room = shm_ring_room(c, s->view.ctl, size / 3);
+	uint64_t size = (uint64_t)c->tx.mask + 1;
+	ssize_t room = shm_ring_room_guess(c, s->view.ctl, size / 3);
 
 	if (room < 0 || (uint64_t)room >= size / 3)
 		return true; /* nonsense is found by the send */
 	/* a larger ring may be had once the reader has crossed the last change */
 	return size < UINT64_C(1) << SHM_RING_LOG2_GROW &&
-	       c->tx.head_seen >= c->ctl.base[c->tx.slot];
+	       atomic_load_explicit(&s->view.ctl->head, memory_order_relaxed) >=
+		       c->ctl.base[c->tx.slot];
 }
 
 void ready_heard(struct sock *s, short revents)
 {
 	s->kernel_bits |= (short)(revents & READY_STICKY);
+	if (s->kernel_bits)
+		sock_stir(s);
 	/* A peer that hung up without a word was killed: the kernel knows what becomes of our bytes. */
 	if (revents & READY_END &&
 	    !(atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_acquire) & SHM_TX_FIN))
@@ -76,11 +79,11 @@ short ready_now(struct sock *s, short want)
 		kernel |= POLLIN; /* its FIN is on the way */
 	}
 	if (span_ahead(s)) {
-		bool taken = shm_lock(&c->rx.lock, thread_tid());
+		bool taken = shm_seat_take(&c->rx.seat, thread_tid());
 		uint64_t limit;
 
 		span_cross(s, &limit);
-		shm_unlock(&c->rx.lock, taken);
+		shm_seat_give(&c->rx.seat, taken);
 	}
 	if (c->rx.path == SHM_PATH_RING && !c->rx.frozen) {
 		if (shm_ring_unread(c, s->view.ctl))

@@ -20,6 +20,7 @@
 
 struct sock *_Atomic sock_table[SOCK_TABLE];
 static _Atomic int table_highest = -1;
+struct shm_conn sock_nobody = { .tx.resv = SHM_TX_CLOSED };
 
 enum {
 	POOL_MAX = 1 << 20, /* socks ever in use at once: as many as descriptors */
@@ -127,6 +128,15 @@ static struct sock *sock_fresh(void)
 	return *slab ? sock_of_index(pool.used++) : NULL;
 }
 
+/* Nothing is known of a peer. */
+static void sock_detach(struct sock *s)
+{
+	sock_stir(s);
+	s->conn = NULL;
+	s->hot = &sock_nobody;
+	s->view.ctl = &sock_nobody.ctl;
+}
+
 static struct sock *sock_alloc(void)
 {
 	struct sock *s;
@@ -139,8 +149,10 @@ static struct sock *sock_alloc(void)
 	else
 		s = sock_fresh();
 	pool_leave(true);
-	if (s)
-		memset(&s->gen, 0, sizeof(*s) - offsetof(struct sock, gen));
+	if (s) {
+		sock_detach(s); /* at once: a thread that is late in closing it may look */
+		memset(&s->writer, 0, sizeof(*s) - offsetof(struct sock, writer));
+	}
 	return s;
 }
 
@@ -435,7 +447,7 @@ static void pool_release(struct sock *s)
 			zombie_add(s);
 		else
 			shm_peer_put(s->peer);
-		s->conn = NULL;
+		sock_detach(s);
 	} else if (s->own) {
 		shm_arena_conn_free(&shm_self.arena[shm_self_arena_of(s->own)], s->own,
 				    thread_tid());
@@ -541,8 +553,8 @@ static void short_ways_end(struct sock *s)
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with hold_begin() */
 	if (!s->conn)
 		return;
-	shm_unlock(&s->conn->tx.lock, shm_lock(&s->conn->tx.lock, tid));
-	shm_unlock(&s->conn->rx.lock, shm_lock(&s->conn->rx.lock, tid));
+	shm_seat_give(&s->conn->tx.seat, shm_seat_take(&s->conn->tx.seat, tid));
+	shm_seat_give(&s->conn->rx.seat, shm_seat_take(&s->conn->rx.seat, tid));
 }
 
 /*
@@ -612,6 +624,7 @@ static void forked_one(struct sock *s, void *arg)
 static void share_one(struct sock *s, void *arg)
 {
 	atomic_fetch_add(&s->row->refs, *(int *)arg);
+	sock_stir(s); /* O_NONBLOCK is no longer ours alone to change */
 }
 
 static _Atomic bool has_forked;

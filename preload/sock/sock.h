@@ -6,7 +6,7 @@
  * and for nothing else, so a thread that lost a race with close() sees a sock that is not its own any more
  * (sock_of(fd) differs) and never freed memory.
  *
- * Locks, in this order: ep.lock, conn.tx.lock, conn.rx.lock, the channel's, the arena's. Slow paths block
+ * Locks, in this order: ep.lock, conn.tx.seat, conn.rx.seat, the channel's, the arena's. Slow paths block
  * signals; the two hot ones (shm_ring_write, shm_ring_read) may be interrupted and nested.
  */
 #ifndef SOCK_H
@@ -38,15 +38,21 @@ enum sock_stage {
 	SOCK_SETTLED,  /* stays on the kernel; row->reason says why */
 };
 
-/* What lies before gen outlives a use: threads that lost a race with close() may still look at it. */
+/* What lies before writer outlives a use: threads that lost a race with close() may still look at it. */
 struct sock {
-	struct shm_conn *conn;         /* set while attached */
-	struct shm_view view;          /* the peer's block, when conn is set */
-	const struct shm_pulse *pulse; /* the peer's, when conn is set */
-	_Atomic uint32_t users;        /* threads in a slow path of it */
+	/* One line for the short ways of io_hot.h. Where there is no connection, sock_nobody stands for it. */
+	_Alignas(SHM_LINE) struct shm_view view; /* the peer's block */
+	struct shm_conn *hot;                    /* conn, or sock_nobody's */
+	_Atomic uint64_t quiet_tail;             /* the peer's tail when all of it had been read, */
+	_Atomic uint64_t quiet_pair;             /* its span and flags_tx then, */
+	uint32_t quiet_from;                     /* and the time: low half of the cycle counter */
+	uint32_t gen;                            /* the peer's close_gen as last acted on */
+	const struct shm_pulse *pulse;           /* the peer's, when conn is set */
+
+	struct shm_conn *conn;  /* set while attached */
+	_Atomic uint32_t users; /* threads in a slow path of it */
 	/* threads inside a kernel call that sends, before it is attached or lowered; and one that receives */
 	_Atomic uint32_t tx_busy, rx_busy;
-	uint32_t gen;            /* the peer's close_gen as last acted on */
 	_Atomic uint32_t writer; /* tid of a thread in the middle of a blocking send: others wait */
 	uint32_t streak;         /* receives that had to wait since the last send */
 	struct shm_peer *peer;
@@ -97,6 +103,15 @@ static inline struct sock *sock_of(int fd)
 	if (unlikely((unsigned)fd >= SOCK_TABLE))
 		return NULL;
 	return atomic_load_explicit(&sock_table[fd], memory_order_relaxed);
+}
+
+/* What a sock without a connection has for one: a ring with nothing in it that nobody may enter. */
+extern struct shm_conn sock_nobody;
+
+/* No thread may conclude any more from an earlier look that there is nothing to read. */
+static inline void sock_stir(struct sock *s)
+{
+	atomic_store(&s->quiet_pair, UINT64_MAX);
 }
 
 /* The process-wide statistics table, made with the first connection; NULL when it cannot be. */

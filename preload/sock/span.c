@@ -15,17 +15,17 @@ struct span_guard {
 	bool taken;
 };
 
-static struct span_guard span_enter(_Atomic uint32_t *lock)
+static struct span_guard span_enter(struct shm_seat *seat)
 {
 	struct span_guard g = { .mask = thread_signals_block() };
 
-	g.taken = shm_lock(lock, thread_tid());
+	g.taken = shm_seat_take(seat, thread_tid());
 	return g;
 }
 
-static void span_leave(_Atomic uint32_t *lock, const struct span_guard *g)
+static void span_leave(struct shm_seat *seat, const struct span_guard *g)
 {
-	shm_unlock(lock, g->taken);
+	shm_seat_give(seat, g->taken);
 	thread_signals_restore(g->mask);
 }
 
@@ -79,16 +79,21 @@ static bool tx_claim(struct sock *s)
 	return false;
 }
 
-/* The ring ends at @at, which is the tail or, on a recall, what the peer has read. Under tx.lock. */
+/* The ring ends at @at, which is the tail or, on a recall, what the peer has read. In tx.seat. */
 static void lower_at(struct sock *s, uint64_t at, enum reason reason)
 {
 	struct shm_conn *c = s->conn;
+	uint64_t tail;
 
 	s->row->tx_shm += at - atomic_load(&c->ctl.lift);
 	atomic_store(&s->row->tx_off, at);
 	atomic_store_explicit(&c->ctl.lower, at, memory_order_relaxed);
 	atomic_store_explicit(&c->ctl.span, c->ctl.span + 1, memory_order_release);
 	c->tx.path = SHM_PATH_KERNEL;
+	c->tx.limit =
+		0; /* off the short way; a write that we interrupted before it began notices too */
+	tail = atomic_load(&c->ctl.tail);
+	atomic_compare_exchange_strong(&c->tx.resv, &tail, SHM_TX_CLOSED);
 	s->row->tx_path = 0;
 	s->row->lowers++;
 	count(false);
@@ -98,7 +103,7 @@ static void lower_at(struct sock *s, uint64_t at, enum reason reason)
 bool span_lift(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
-	struct span_guard g = span_enter(&c->tx.lock);
+	struct span_guard g = span_enter(&c->tx.seat);
 	bool lifted = c->tx.path == SHM_PATH_RING;
 
 	if (!lifted && may_lift(s) && tx_claim(s)) {
@@ -128,18 +133,18 @@ bool span_lift(struct sock *s)
 			}
 		}
 	}
-	span_leave(&c->tx.lock, &g);
+	span_leave(&c->tx.seat, &g);
 	return lifted;
 }
 
 void span_lower(struct sock *s, enum reason reason)
 {
 	struct shm_conn *c = s->conn;
-	struct span_guard g = span_enter(&c->tx.lock);
+	struct span_guard g = span_enter(&c->tx.seat);
 
 	if (c->tx.path == SHM_PATH_RING)
 		lower_at(s, atomic_load(&c->ctl.tail), reason);
-	span_leave(&c->tx.lock, &g);
+	span_leave(&c->tx.seat, &g);
 	span_ring_peer(s);
 }
 
@@ -168,6 +173,7 @@ static void cross_to_kernel(struct sock *s, uint32_t span, uint64_t lower)
 	s->row->rx_shm += lower - atomic_load(&s->row->rx_off);
 	atomic_store(&s->row->rx_off, lower);
 	c->rx.path = SHM_PATH_KERNEL;
+	c->rx.ring = NULL;
 	s->row->rx_path = 0;
 	if (c->rx.frozen) { /* the recall stays: the peer lifts no more */
 		c->rx.frozen = false;
@@ -232,7 +238,7 @@ static bool may_retract(struct sock *s)
 	       atomic_load(&s->row->tx_off) == lower && atomic_load(&s->view.ctl->head) < lower;
 }
 
-/* The ring ends earlier than announced. Under tx.lock. */
+/* The ring ends earlier than announced. In tx.seat. */
 static void retract(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
@@ -259,7 +265,7 @@ static void retract(struct sock *s)
 static void serve_recall(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
-	struct span_guard g = span_enter(&c->tx.lock);
+	struct span_guard g = span_enter(&c->tx.seat);
 
 	if (c->tx.path == SHM_PATH_RING) {
 		uint64_t tail = atomic_load(&c->ctl.tail);
@@ -277,7 +283,7 @@ static void serve_recall(struct sock *s)
 	} else if (may_retract(s)) {
 		retract(s);
 	}
-	span_leave(&c->tx.lock, &g);
+	span_leave(&c->tx.seat, &g);
 	if (s->broken)
 		return;
 	span_flush(s);
@@ -287,7 +293,7 @@ static void serve_recall(struct sock *s)
 bool span_flush(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
-	struct span_guard g = span_enter(&c->tx.lock);
+	struct span_guard g = span_enter(&c->tx.seat);
 	const struct shm_view own = { &c->ctl, (const char *)sock_arena(s)->head,
 				      sock_arena(s)->bytes };
 
@@ -310,7 +316,7 @@ bool span_flush(struct sock *s)
 		c->tx.recall += (uint64_t)n;
 		atomic_fetch_add(&s->row->tx_off, (uint64_t)n);
 	}
-	span_leave(&c->tx.lock, &g);
+	span_leave(&c->tx.seat, &g);
 	return !c->tx.recalled;
 }
 
@@ -330,28 +336,30 @@ void span_attend(struct sock *s)
 static bool freeze(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
-	struct span_guard g = span_enter(&c->rx.lock);
+	struct span_guard g = span_enter(&c->rx.seat);
 	uint64_t limit;
 	int err;
 
 	atomic_fetch_or(&c->ctl.flags_rx, SHM_RX_RECALL); /* a full fence; pairs with may_lift() */
 	err = span_cross(s, &limit);
+	c->rx.ring = NULL; /* off the short way */
+	sock_stir(s);
 	if (!err && c->rx.path == SHM_PATH_RING)
 		c->rx.frozen = true;
 	else if (!err && c->rx.path == SHM_PATH_KERNEL && limit == UINT64_MAX)
 		c->rx.direct = true;
-	span_leave(&c->rx.lock, &g);
+	span_leave(&c->rx.seat, &g);
 	return c->rx.frozen;
 }
 
 static bool answered(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
-	struct span_guard g = span_enter(&c->rx.lock);
+	struct span_guard g = span_enter(&c->rx.seat);
 	uint64_t limit;
 
 	span_cross(s, &limit);
-	span_leave(&c->rx.lock, &g);
+	span_leave(&c->rx.seat, &g);
 	return c->rx.path == SHM_PATH_KERNEL;
 }
 
@@ -383,7 +391,7 @@ void span_release(struct sock *s, enum reason reason, unsigned wait_ms)
 		sys(SYS_sched_yield);
 }
 
-/* Whether the ring holds bytes that nobody will read. Under rx.lock. */
+/* Whether the ring holds bytes that nobody will read. In rx.seat. */
 static bool left_unread(struct sock *s)
 {
 	const struct shm_conn *c = s->conn;
@@ -402,8 +410,8 @@ void span_close(struct sock *s)
 
 	/* what the peer has asked for before we go */
 	span_attend(s);
-	tx = shm_lock(&c->tx.lock, tid);
-	rx = shm_lock(&c->rx.lock, tid);
+	tx = shm_seat_take(&c->tx.seat, tid);
+	rx = shm_seat_take(&c->rx.seat, tid);
 	if (s->broken || left_unread(s)) {
 		struct linger reset = { 1, 0 };
 
@@ -411,8 +419,8 @@ void span_close(struct sock *s)
 	}
 	atomic_fetch_or(&c->ctl.flags_tx, SHM_TX_FIN);
 	atomic_store_explicit(&c->ctl.state, SHM_CONN_CLOSED, memory_order_release);
-	shm_unlock(&c->rx.lock, rx);
-	shm_unlock(&c->tx.lock, tx);
+	shm_seat_give(&c->rx.seat, rx);
+	shm_seat_give(&c->tx.seat, tx);
 	span_announce(s);
 	span_ring_peer(s);
 }
@@ -422,15 +430,18 @@ void span_break(struct sock *s)
 	struct sockaddr none = { .sa_family = AF_UNSPEC };
 
 	struct shm_conn *c = s->conn;
-	struct span_guard g = span_enter(&c->tx.lock);
-	bool rx = shm_lock(&c->rx.lock, thread_tid());
+	struct span_guard g = span_enter(&c->tx.seat);
+	bool rx = shm_seat_take(&c->rx.seat, thread_tid());
 	bool first = !s->broken;
 
 	s->broken = true;
 	s->pinned = true;
 	c->tx.path = c->rx.path = SHM_PATH_KERNEL; /* off the short ways */
-	shm_unlock(&c->rx.lock, rx);
-	span_leave(&c->tx.lock, &g);
+	c->tx.limit = 0;
+	c->rx.ring = NULL;
+	sock_stir(s);
+	shm_seat_give(&c->rx.seat, rx);
+	span_leave(&c->tx.seat, &g);
 	if (!first)
 		return;
 	s->row->reason = REASON_PEER_NONSENSE;

@@ -20,7 +20,7 @@ void span_lower(struct sock *s, enum reason reason);
  * @limit: set to the bytes that may be read from the current path before the next border (UINT64_MAX: no
  *         border is known)
  *
- * The caller holds rx.lock. Return: 0, or -EPROTO when the borders make no sense.
+ * The caller sits in rx.seat. Return: 0, or -EPROTO when the borders make no sense.
  */
 int span_cross(struct sock *s, uint64_t *limit);
 

@@ -5,7 +5,8 @@
 #include <string.h>
 #include <sys/rseq.h>
 
-__thread struct thread thread_self __attribute__((tls_model("initial-exec")));
+__thread struct thread thread_self
+	__attribute__((tls_model("initial-exec"))) = { .seat = SHM_SEAT_NOBODY };
 
 static pthread_key_t thread_key;
 static bool thread_key_made;
@@ -62,6 +63,7 @@ void thread_forked(void)
 	struct thread *t = &thread_self;
 
 	t->tid = 0;
+	t->seat = SHM_SEAT_NOBODY;
 	t->holds = 0; /* sock_forked() forgets the counts */
 	for (unsigned i = 0; i < t->hold_max; i++)
 		t->hold[i].word = NULL;

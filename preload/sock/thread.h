@@ -6,6 +6,7 @@
 #define SOCK_THREAD_H
 
 #include "shm/shm_bell.h"
+#include "shm/shm_lock.h"
 #include "shm/shm_sys.h"
 
 #include <signal.h>
@@ -24,6 +25,7 @@ struct thread_hold {
 };
 
 struct thread {
+	uint32_t seat; /* SHM_SEAT_OWNED + tid once that is known */
 	uint32_t tid;
 	bool waker_open;
 	bool ends_here;         /* its end is ours to see */
@@ -40,8 +42,10 @@ extern __thread struct thread thread_self __attribute__((tls_model("initial-exec
 
 static inline uint32_t thread_tid(void)
 {
-	if (__builtin_expect(!thread_self.tid, 0))
+	if (__builtin_expect(!thread_self.tid, 0)) {
 		thread_self.tid = (uint32_t)sys(SYS_gettid);
+		thread_self.seat = SHM_SEAT_OWNED | thread_self.tid;
+	}
 	return thread_self.tid;
 }
 

@@ -145,7 +145,7 @@ static void reads(struct input *in)
 	uint64_t limit;
 	bool taken;
 
-	taken = shm_lock(&w.s.conn->rx.lock, (uint32_t)gettid());
+	taken = shm_seat_take(&w.s.conn->rx.seat, (uint32_t)gettid());
 	if (span_cross(&w.s, &limit) == 0 && w.s.conn->rx.path == SHM_PATH_RING &&
 	    !w.s.conn->rx.frozen) {
 		if (shm_ring_peek(&w.s.view, w.s.conn->ctl.head, &run) == 1) {
@@ -154,7 +154,7 @@ static void reads(struct input *in)
 		}
 		MUST(shm_ring_read(w.s.conn, &w.s.view, b, n) <= (ssize_t)n);
 	}
-	shm_unlock(&w.s.conn->rx.lock, taken);
+	shm_seat_give(&w.s.conn->rx.seat, taken);
 }
 
 static void writes(struct input *in)
@@ -196,7 +196,7 @@ static void check(void)
 	MUST(c->ctl.span_ack >= w.ack);
 	if (c->tx.ring)
 		MUST(c->tx.ring > own && c->tx.ring + c->tx.mask < own + shm_self.arena[0].bytes);
-	MUST(!c->tx.lock && !c->rx.lock);
+	MUST(!c->tx.seat.inside && !c->rx.seat.inside);
 	w.tail = c->ctl.tail;
 	w.ack = c->ctl.span_ack;
 }

@@ -264,10 +264,10 @@ static void record_write(char what)
 	bool taken;
 
 	memset(b, what, sizeof(b));
-	taken = shm_lock(&signalled.tx->tx.lock, signalled_tid);
+	taken = shm_seat_take(&signalled.tx->tx.seat, signalled_tid);
 	if (shm_ring_write(signalled.tx, &signalled.rx->ctl, b, sizeof(b)) != sizeof(b))
 		abort();
-	shm_unlock(&signalled.tx->tx.lock, taken);
+	shm_seat_give(&signalled.tx->tx.seat, taken);
 }
 
 static bool record_fits(void)
