@@ -64,6 +64,7 @@ scarcity() {
 	for call in memfd_create memfd_create-perm memfd_create-nofile mmap-shared ftruncate; do
 		kernel $call
 	done
+	one bound client bound
 	# descriptors: exactly as many as the program itself needs, before and after the talk
 	one nofile client "" --nofile 10
 	one fill client fill --nofile 40:40

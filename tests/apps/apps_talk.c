@@ -1,12 +1,13 @@
 /* apps_talk.c - a server and a client whose printed account is the same whatever carries the bytes
  *
  *     apps_talk server PORT CONNECTIONS
- *     apps_talk client PORT CONNECTIONS [fill|fill-after]
+ *     apps_talk client PORT CONNECTIONS [fill|fill-after|bound]
  *
  * Each connection does ping-pongs of many sizes, then 2 MB both ways at once, then a half-close.
  * fill: the client first uses up all descriptors but those it needs itself, so that a library has none
  * left; fill-after: it does so after the talk and tells how many it got.  The descriptor that the
  * next open would get is printed too: a program can see when another one in its process takes some.
+ * bound: the client limits its own address space once it is connected, as vsftpd does, and then asks for memory.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -22,6 +23,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -168,6 +171,21 @@ static int use_up(int *last, int keep)
 	return n;
 }
 
+/* 200 MB of address space in all are plenty for a program of this size */
+static void bound(void)
+{
+	const struct rlimit l = { 200 << 20, 200 << 20 };
+	void *mem;
+
+	close(epoll_create1(0));
+	if (setrlimit(RLIMIT_AS, &l))
+		die("setrlimit");
+	mem = mmap(NULL, 64 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	printf("64 MB of memory: %s\n", mem == MAP_FAILED ? strerror(errno) : "granted");
+	if (mem != MAP_FAILED)
+		munmap(mem, 64 << 20);
+}
+
 static int client(struct sockaddr_in *to, unsigned conns, const char *how)
 {
 	int fd[CONNECTIONS_MAX], last = 0;
@@ -180,6 +198,8 @@ static int client(struct sockaddr_in *to, unsigned conns, const char *how)
 		if (fd[i] < 0 || connect(fd[i], (struct sockaddr *)to, sizeof(*to)))
 			die("connect");
 	}
+	if (strcmp(how, "bound") == 0)
+		bound();
 	for (unsigned i = 0; i < conns; i++)
 		talk(fd[i], i);
 	if (strcmp(how, "fill") != 0)
@@ -247,7 +267,7 @@ static int server(struct sockaddr_in *at, unsigned conns)
 	ev.data.fd = listener;
 	epoll_ctl(ep, EPOLL_CTL_ADD, listener, &ev);
 	while (ended < conns) {
-		if (epoll_wait(ep, &ev, 1, 20000) != 1)
+		if (epoll_wait(ep, &ev, 1, 60000) != 1)
 			die("server: epoll_wait");
 		if (ev.data.fd == listener) {
 			int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK);
@@ -280,7 +300,7 @@ int main(int argc, char **argv)
 
 	if (conns < 1 || conns > CONNECTIONS_MAX) {
 		fprintf(stderr,
-			"usage: apps_talk server|client PORT CONNECTIONS [fill|fill-after]\n");
+			"usage: apps_talk server|client PORT CONNECTIONS [fill|fill-after|bound]\n");
 		return 2;
 	}
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
