@@ -1,7 +1,7 @@
 #!/bin/bash
-# apps_table.sh - the table of compatibility, in Markdown, from the last results of the apps and suites tests
+# apps_table.sh - the table of programs and suites, in Markdown, from the last results of the apps and suites tests
 #
-#   ctest -L 'apps|suites'; tests/apps/apps_table.sh > docs/compatibility.md
+#   ctest -L 'apps|suites'; tests/apps/apps_table.sh > docs/programs.md
 set -u
 here=$(dirname "$(readlink -f "$0")")
 build=${ZTCP_BUILD:-$(dirname "$(dirname "$here")")/build/release}
@@ -32,9 +32,10 @@ cell() {
 }
 
 cat <<-'END'
-# Compatibility
+# Programs and suites under ztcp_run
 
-Made by the tests: `tests/apps/apps_table.sh` writes this page from the last run of the labels `apps` and `suites`.
+Made by the tests: `tests/apps/apps_table.sh` writes this page from the last run of the labels `apps` and `suites`;
+do not edit. Calls, one by one: [compatibility](compatibility.md).
 A test that is "ok" did the same as natively: checksums, counts, exit codes. "n of m lifted" counts ends of connections;
 connections of a few calls stay on the kernel by default.
 

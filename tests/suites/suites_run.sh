@@ -153,7 +153,7 @@ for pass in $PASSES; do
 	lifted=$(grep -c 'path=shm' "$out/$pass.explain" 2> /dev/null)
 	echo "$suite: $pass: ${#units[@]} units, $base tests passed natively, $(count "$out/$pass.txt") wrapped;" \
 		"${connections:-0} connections seen, ${lifted:-0} lifted"
-	echo "| $suite | $pass | $base | $(count "$out/$pass.txt") | $lost | ${connections:-0} | ${lifted:-0} |" >> "$out/summary.txt"
+	echo "| $suite${set_of:+, $set_of} | $pass | $base | $(count "$out/$pass.txt") | $lost | ${connections:-0} | ${lifted:-0} |" >> "$out/summary.txt"
 	if [ "${lifted:-0}" = 0 ] && [ $# = 0 ]; then
 		echo "$suite: $pass: no connection was lifted, so nothing was tested" >&2
 		rc=1
