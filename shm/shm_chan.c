@@ -1,6 +1,7 @@
 /* shm_chan.c - channels: being found, finding, messages in and out */
 #include "shm/shm_chan.h"
 
+#include "shm/shm_chan_priv.h"
 #include "shm/shm_conn.h"
 #include "shm/shm_fd.h"
 #include "shm/shm_lock.h"
@@ -19,52 +20,11 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-enum {
-	CHAN_PEERS = 256, /* processes that this one has channels with */
-	CHAN_PORTS = 64,  /* server ports under which it can be found */
-	CHAN_RANKS = 64,  /* processes that share one server port */
-	CHAN_BACKLOG = 64,
-	CHAN_BUDGET = 64,  /* messages handled in one call: a flood must not hold the program up */
-	CHAN_PENDING = 64, /* messages read in passing while a bell was looked for */
-	CHAN_LISTENER = 1 << 16, /* epoll data: listeners above, peers below */
-	CHAN_WATCHED = 1 << 17,
-};
-
 struct shm_self shm_self = { .arena[0] = { .fd = -1 } };
 
-/* Big and rarely used: mapped with the first channel. */
-struct chan_state {
-	struct shm_peer peer[CHAN_PEERS];
-	struct {
-		struct shm_msg msg;
-		struct shm_peer *from;
-	} pending[CHAN_PENDING];
-	unsigned pending_first, pending_count;
-	int stranger_fd[SHM_ARENAS][SHM_BELLS]; /* eventfd + 1 of our bells in strangers' arenas */
-};
+struct chan chan = { .epoll = -1 };
 
-static struct {
-	_Atomic uint32_t lock;
-	int epoll; /* listeners and channel sockets */
-	struct chan_state *state;
-	unsigned peers; /* slots ever used */
-	struct {
-		uint16_t port; /* 0: free */
-		int fd;
-		uint32_t users;
-	} listener[CHAN_PORTS];
-} chan = { .epoll = -1 };
-
-/* Slot 0 is this process itself. */
-enum { PEER_SELF = 0 };
-
-struct chan_guard {
-	uint64_t mask;
-	uint32_t tid;
-	bool taken;
-};
-
-static struct chan_guard chan_enter(void)
+struct chan_guard chan_enter(void)
 {
 	struct chan_guard g = { .tid = (uint32_t)sys(SYS_gettid) };
 	uint64_t all = ~UINT64_C(0);
@@ -74,7 +34,7 @@ static struct chan_guard chan_enter(void)
 	return g;
 }
 
-static void chan_leave(const struct chan_guard *g)
+void chan_leave(const struct chan_guard *g)
 {
 	shm_unlock(&chan.lock, g->taken);
 	sys(SYS_rt_sigprocmask, SIG_SETMASK, &g->mask, 0, sizeof(g->mask));
@@ -199,7 +159,7 @@ static int chan_name(struct sockaddr_un *sa, uint16_t port, unsigned rank)
 	return (int)offsetof(struct sockaddr_un, sun_path) + 1 + n;
 }
 
-static int epoll_join(int fd, uint64_t data)
+int chan_epoll_join(int fd, uint64_t data)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLRDHUP, .data.u64 = data };
 
@@ -225,7 +185,7 @@ static int listen_at(uint16_t port, unsigned slot)
 	fd = shm_fd_hide((int)fd);
 	if (fd < 0)
 		return (int)fd;
-	err = epoll_join((int)fd, CHAN_LISTENER + slot);
+	err = chan_epoll_join((int)fd, CHAN_LISTENER + slot);
 	if (err) {
 		shm_fd_close((int)fd);
 		return (int)err;
@@ -342,7 +302,7 @@ static void pending_forget(const struct shm_peer *p)
 	}
 }
 
-static void peer_close(struct shm_peer *p)
+void chan_peer_close(struct shm_peer *p)
 {
 	pending_forget(p); /* the slot may be another's before its turn comes */
 	/* a forked child may hold the socket too: closing ours does not take it out */
@@ -361,8 +321,7 @@ static void peer_close(struct shm_peer *p)
 	p->gone = true;
 }
 
-/* A slot for a channel over @fd, which is taken over; the peer will read @arena. */
-static struct shm_peer *peer_open(int fd, unsigned arena)
+struct shm_peer *chan_peer_open(int fd, unsigned arena)
 {
 	struct shm_peer *p = NULL;
 	unsigned i;
@@ -380,8 +339,9 @@ static struct shm_peer *peer_open(int fd, unsigned arena)
 	peer_init(p);
 	p->arena = (uint8_t)arena;
 	p->sock = shm_fd_hide(fd);
-	if (p->sock < 0 || epoll_join(p->sock, (uint64_t)(p - chan.state->peer)) || say_hello(p)) {
-		peer_close(p);
+	if (p->sock < 0 || chan_epoll_join(p->sock, (uint64_t)(p - chan.state->peer)) ||
+	    say_hello(p)) {
+		chan_peer_close(p);
 		return NULL;
 	}
 	return p;
@@ -403,7 +363,7 @@ static int chan_connect(uint16_t port, unsigned rank, struct shm_peer **peer)
 		sys(SYS_close, fd);
 		return (int)err;
 	}
-	p = peer_open((int)fd, 0);
+	p = chan_peer_open((int)fd, 0);
 	if (!p)
 		return -ENOMEM;
 	p->port = port;
@@ -432,129 +392,6 @@ int shm_chan_find(uint16_t port, unsigned rank, struct shm_peer **peer)
 	return err == -ECONNREFUSED ? -ENOENT : err;
 }
 
-/* ---- channels handed out by ztcpd ---- */
-
-static bool is_channel(int fd, uint64_t chan)
-{
-	static const struct {
-		int name, want;
-	} must[] = { { SO_DOMAIN, AF_UNIX }, { SO_TYPE, SOCK_SEQPACKET } };
-	uint64_t cookie = 0;
-	socklen_t len = sizeof(cookie);
-
-	for (unsigned i = 0; i < 2; i++) {
-		int val = -1;
-		socklen_t size = sizeof(val);
-
-		if (sys(SYS_getsockopt, fd, SOL_SOCKET, must[i].name, &val, &size) < 0 ||
-		    val != must[i].want)
-			return false;
-	}
-	return sys(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 && cookie == chan;
-}
-
-/* The arena that peers of a domain read. Return: its index, or -errno. */
-static int domain_arena(uint64_t domain)
-{
-	unsigned free = 0;
-	int err;
-
-	for (unsigned a = 0; a < SHM_ARENAS; a++) {
-		if (shm_self.domain[a] == domain && (a == 0 || domain))
-			return (int)a;
-		if (!free && a && !shm_self.arena[a].head)
-			free = a;
-	}
-	if (!free)
-		return -ENOSPC;
-	err = shm_arena_make(&shm_self.arena[free]);
-	if (err)
-		return err;
-	shm_self.domain[free] = domain;
-	return (int)free;
-}
-
-static struct shm_peer *adopted(uint64_t chan_cookie)
-{
-	for (unsigned i = 1; i < chan.peers; i++) {
-		struct shm_peer *p = &chan.state->peer[i];
-
-		if (!p->gone && chan_cookie && p->chan == chan_cookie)
-			return p;
-	}
-	return NULL;
-}
-
-static int chan_adopt(int fd, uint64_t chan_cookie, uint64_t domain, struct shm_peer **peer)
-{
-	struct shm_peer *p = adopted(chan_cookie);
-	int arena;
-
-	if (fd >= 0 && (p || !is_channel(fd, chan_cookie))) {
-		sys(SYS_close, fd);
-		return -EPROTO;
-	}
-	if (!p && fd < 0)
-		return -ENOENT;
-	if (!p) {
-		arena = domain_arena(domain);
-		if (arena < 0) {
-			sys(SYS_close, fd);
-			return arena;
-		}
-		p = peer_open(fd, (unsigned)arena);
-		if (!p)
-			return -ENOMEM;
-		p->chan = chan_cookie;
-	}
-	*peer = p;
-	return 0;
-}
-
-int shm_chan_adopt(int fd, uint64_t chan_cookie, uint64_t domain, struct shm_peer **peer)
-{
-	struct chan_guard g = chan_enter();
-	int err = chan_adopt(fd, chan_cookie, domain, peer);
-
-	chan_leave(&g);
-	return err;
-}
-
-struct shm_peer *shm_chan_adopted(uint64_t chan_cookie)
-{
-	struct chan_guard g = chan_enter();
-	struct shm_peer *p = adopted(chan_cookie);
-
-	chan_leave(&g);
-	return p;
-}
-
-void shm_chan_orphan(void)
-{
-	struct chan_guard g = chan_enter();
-
-	for (unsigned i = 1; i < chan.peers; i++) {
-		struct shm_peer *p = &chan.state->peer[i];
-
-		if (p->gone || !p->chan)
-			continue;
-		p->stale = true;
-		if (!p->refs)
-			peer_close(p);
-	}
-	chan_leave(&g);
-}
-
-int shm_chan_watch(int fd, bool on)
-{
-	struct chan_guard g = chan_enter();
-	int err = on ? epoll_join(fd, CHAN_WATCHED)
-		     : (int)sys(SYS_epoll_ctl, chan.epoll, EPOLL_CTL_DEL, fd, 0);
-
-	chan_leave(&g);
-	return err;
-}
-
 static void accept_one(int listener)
 {
 	long fd = sys(SYS_accept4, listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
@@ -562,7 +399,7 @@ static void accept_one(int listener)
 	if (fd < 0)
 		return;
 	if (same_user((int)fd))
-		peer_open((int)fd, 0);
+		chan_peer_open((int)fd, 0);
 	else
 		sys(SYS_close, fd);
 }
@@ -706,7 +543,7 @@ static bool chan_poll(struct shm_msg *msg, struct shm_peer **from)
 		p = &chan.state->peer[ev.data.u64];
 		switch (receive_one(p, msg)) {
 		case GOT_MESSAGE: *from = p; return true;
-		case GOT_NONSENSE: /* or the end: read returned 0 */ peer_close(p); break;
+		case GOT_NONSENSE: /* or the end: read returned 0 */ chan_peer_close(p); break;
 		case GOT_NOTHING:
 		case GOT_DONE: break;
 		}
@@ -806,7 +643,7 @@ static void fetch_bells(struct shm_peer *peer, unsigned bell)
 
 		got = receive_one(peer, &st->pending[i].msg);
 		if (got == GOT_NONSENSE) {
-			peer_close(peer);
+			chan_peer_close(peer);
 			break;
 		}
 		if (got == GOT_MESSAGE) {
@@ -884,7 +721,7 @@ void shm_peer_put(struct shm_peer *peer)
 	struct chan_guard g = chan_enter();
 
 	if (--peer->refs == 0 && (peer->gone || peer->stale))
-		peer_close(peer);
+		chan_peer_close(peer);
 	chan_leave(&g);
 }
 
