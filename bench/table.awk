@@ -118,6 +118,7 @@ END {
 		print "\n  kernel: the better of one core each and both on one core; ztcp: one core each"
 		for (i = 1; i <= nlifted; i++) print "  connections lifted to shared memory, " lifted[i]
 		print "  CPU pressure (some avg10): " pressure "; CPU used by others meanwhile: " foreign trip
+		if (foreign + 0 > 30) print "  The machine was busy with other things: these figures say little. Run it again when it is idle."
 		exit
 	}
 	print fact["workload"] ": " fact["about"]
