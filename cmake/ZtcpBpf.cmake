@@ -21,7 +21,7 @@ function(ztcp_bpf_object name)
 	set(skeleton ${folder}/${name}.skel.h)
 	file(MAKE_DIRECTORY ${folder})
 	add_custom_command(OUTPUT ${object}
-		COMMAND ${ZTCP_CLANG} -g -O2 -Wall -Werror -ffreestanding -target bpf -D__TARGET_ARCH_${ztcp_bpf_arch}
+		COMMAND ${ZTCP_CLANG} -g -O2 -Wall -Wno-unused-function -Werror -ffreestanding -target bpf -D__TARGET_ARCH_${ztcp_bpf_arch}
 			-I${CMAKE_SOURCE_DIR} -isystem /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}
 			-MD -MF ${object}.d -c ${source} -o ${object}
 		DEPENDS ${source} ${A_DEPENDS} DEPFILE ${object}.d VERBATIM)

@@ -1,0 +1,73 @@
+/* bpf_three.c [POLICIES] - random policies: the same verdict from the rules, from the library's matcher, and from eBPF
+ *
+ * Each policy is written to a file and read by the library's loader, judged rule after rule (the grammar's own
+ * meaning), by the compiled form, and by eBPF in the kernel with the same form.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "daemon/policy/policy_load.h"
+#include "tests/bpf/bpf_judge.h"
+#include "tests/bpf/bpf_lib.h"
+#include "tests/lib/policy_gen.h"
+
+enum { KINDS = 4, CONNS = 8, RULES = 24 };
+
+static const struct policy_proc procs[KINDS] = {
+	{ "/usr/bin/redis-server", "/a/b", "blue", 4026531840, 0, 1 },
+	{ "/usr/bin/nginx", "/system.slice/x.service", "red", 4026531840, 2, 2 },
+	{ "/opt/app", "/", "", 7, 3, 3 },
+	{ "/bin/a/b", "/a/b/c/d", "green", 8, 1, 0 },
+};
+static struct sel_proc kind[KINDS];
+
+static void compare(const struct policy *p, struct policy_gen *g, const char *text)
+{
+	static struct policy_class cls;
+	unsigned k = policy_gen_next(g) % KINDS, family = policy_gen_next(g) % 2 ? 4 : 6;
+	struct policy_conn c = {
+		.proc = &procs[k],
+		.role = policy_gen_next(g) % 2 ? POLICY_ROLE_LISTEN : POLICY_ROLE_CONNECT,
+		.local = policy_gen_addr(g, policy_gen_next(g) % 8 ? family : 0),
+		.remote = policy_gen_addr(g, policy_gen_next(g) % 8 ? family : 0),
+	};
+	struct policy_answer lib_says;
+	struct sel_verdict bpf_says;
+	int rules_say = policy_gen_first(p, &c);
+
+	policy_class_read(p, &procs[k], &cls);
+	lib_says = policy_match(p, &cls, &c);
+	bpf_says = bpf_judge_run(&kind[k], &c, 1, NULL);
+	CHECK(lib_says.rule == rules_say && (int)bpf_says.rule - 1 == rules_say,
+	      "rules %d, library %d, eBPF %d%s, process %u, policy:\n%s", rules_say, lib_says.rule,
+	      (int)bpf_says.rule - 1, bpf_says.pending ? " pending" : "", k, text);
+	CHECK(bpf_says.verdict == lib_says.verdict && bpf_says.paths == lib_says.paths &&
+	      bpf_says.threshold == lib_says.threshold);
+}
+
+int main(int argc, char **argv)
+{
+	unsigned policies = argc > 1 ? (unsigned)atoi(argv[1]) : 10000;
+	static char text[RULES * 512];
+
+	bpf_lib_begin("three");
+	bpf_judge_begin();
+	for (unsigned i = 0; i < KINDS; i++)
+		kind[i] = bpf_judge_kind(i, &procs[i]);
+	for (unsigned seed = 1; seed <= policies; seed++) {
+		struct policy_gen g = { .seed = seed, .process = true };
+		struct policy *p;
+
+		policy_gen_text(&g, 1 + seed % RULES, text, sizeof(text));
+		p = bpf_lib_policy_load(text);
+		CHECK(!selector_policy_set(lib.sel, 0, p));
+		for (unsigned i = 0; i < CONNS; i++)
+			compare(p, &g, text);
+		policy_unload(p);
+	}
+	bpf_judge_end();
+	bpf_lib_end();
+	printf("%u policies, %u connections\n", policies, policies * CONNS);
+	return 0;
+}
