@@ -66,6 +66,7 @@ struct selector {
 	void (*met)(void *arg, int pid); /* of the selector_poll() under way */
 	void *met_arg;
 	struct sel_slot slot[SEL_SLOTS];
+	uint32_t generation; /* of the newest policy that slot[] knows */
 	struct sel_kind *kind;
 	size_t kinds;
 	struct sel_netns *netns;
@@ -81,6 +82,9 @@ int sel_fd_open(const char *dir, const char *name);
 
 /** sel_slots_read() - take up the policies that are in force already. Return: 0 or -errno. */
 int sel_slots_read(struct selector *sel);
+
+/** sel_slots_fresh() - read them again if another process has changed one; under the lock. Return: 0 or -errno. */
+int sel_slots_fresh(struct selector *sel);
 
 /** sel_slot_free() - forget one. */
 void sel_slot_free(struct sel_slot *s);

@@ -261,7 +261,9 @@ int selector_process_add(struct selector *sel, int pid)
 		rc = event_read(sel, pid, &after);
 		if (!rc && (sel->kinds == known || same_kind(&before.proc, &after.proc))) {
 			sel_lock(sel);
-			rc = kind_everywhere(sel, k);
+			rc = sel_slots_fresh(sel);
+			if (!rc)
+				rc = kind_everywhere(sel, k);
 			sel_unlock(sel);
 			return rc;
 		}

@@ -194,7 +194,9 @@ int selector_match_load(struct selector *sel, const char *name, const char *file
 	if (!verifier)
 		return say(log, len, -ENOMEM, strerror(ENOMEM));
 	sel_lock(sel);
-	rc = match_put(sel, name, file, verifier, log, len);
+	rc = sel_slots_fresh(sel);
+	if (!rc)
+		rc = match_put(sel, name, file, verifier, log, len);
 	sel_unlock(sel);
 	free(verifier);
 	return rc;
@@ -209,7 +211,7 @@ int selector_match_unload(struct selector *sel, const char *name)
 		return -ENOENT;
 	sel_lock(sel);
 	i = name_find(sel, name);
-	rc = i == SEL_MATCHES ? -ENOENT : 0;
+	rc = i == SEL_MATCHES ? -ENOENT : sel_slots_fresh(sel);
 	if (!rc) {
 		name_set(sel, i, "-");
 		rc = sel_policies_again(sel);

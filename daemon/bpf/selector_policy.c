@@ -112,8 +112,33 @@ static int slot_read(const struct selector *sel, uint32_t slot, struct sel_slot 
 	return rc;
 }
 
+static int generation_read(const struct selector *sel, struct sel_agent *a)
+{
+	uint32_t zero = 0;
+
+	return bpf_map_lookup_elem(sel->map[SEL_MAP_AGENTS], &zero, a) ? -errno : 0;
+}
+
+int sel_slots_fresh(struct selector *sel)
+{
+	struct sel_agent a;
+	int rc = generation_read(sel, &a);
+
+	if (rc || a.generation == sel->generation)
+		return rc;
+	for (uint32_t i = 0; i < SEL_SLOTS; i++)
+		sel_slot_free(&sel->slot[i]);
+	return sel_slots_read(sel);
+}
+
 int sel_slots_read(struct selector *sel)
 {
+	struct sel_agent a;
+	int err = generation_read(sel, &a);
+
+	if (err)
+		return err;
+	sel->generation = a.generation;
 	for (uint32_t i = 0; i < SEL_SLOTS; i++) {
 		int rc = slot_read(sel, i, &sel->slot[i]);
 
@@ -128,14 +153,16 @@ int sel_slots_read(struct selector *sel)
 
 /* ---- writing ---- */
 
-static int generation_next(const struct selector *sel, uint32_t *generation)
+/* Every change has a number: other processes see that what they know is old. */
+static int generation_next(struct selector *sel, uint32_t *generation)
 {
 	struct sel_agent a;
 	uint32_t zero = 0;
+	int rc = generation_read(sel, &a);
 
-	if (bpf_map_lookup_elem(sel->map[SEL_MAP_AGENTS], &zero, &a))
-		return -errno;
-	*generation = ++a.generation;
+	if (rc)
+		return rc;
+	*generation = sel->generation = ++a.generation;
 	return bpf_map_update_elem(sel->map[SEL_MAP_AGENTS], &zero, &a, BPF_EXIST) ? -errno : 0;
 }
 
@@ -311,12 +338,13 @@ static int slot_find(const struct selector *sel, uint64_t netns, uint32_t *slot,
 
 static int policy_drop(struct selector *sel, uint64_t netns)
 {
-	uint32_t slot;
+	uint32_t slot, generation;
 	bool fresh;
 	int rc = slot_find(sel, netns, &slot, &fresh);
 
-	if (rc || fresh)
+	if (rc || fresh || !sel->slot[slot].policy)
 		return 0;
+	rc = generation_next(sel, &generation);
 	if (netns && bpf_map_delete_elem(sel->map[SEL_MAP_SLOTS], &netns))
 		rc = -errno;
 	if (bpf_map_delete_elem(sel->map[SEL_MAP_FORMS], &slot) && errno != ENOENT)
@@ -357,7 +385,9 @@ int selector_policy_set(struct selector *sel, uint64_t netns, const struct polic
 	int rc;
 
 	sel_lock(sel);
-	rc = p ? policy_put(sel, netns, p) : policy_drop(sel, netns);
+	rc = sel_slots_fresh(sel);
+	if (!rc)
+		rc = p ? policy_put(sel, netns, p) : policy_drop(sel, netns);
 	sel_unlock(sel);
 	return rc;
 }

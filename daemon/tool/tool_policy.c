@@ -1,4 +1,4 @@
-/* tool_policy.c - ztcp policy check|explain: is a policy right, and which rule decides
+/* tool_policy.c - ztcp policy check|explain|load: is a policy right, and which rule decides
  *
  * The loader and the matcher are those of the library, so that what is said here is what it does.
  */
@@ -16,6 +16,7 @@
 #include "daemon/policy/policy_load.h"
 #include "daemon/tool/tool.h"
 #include "daemon/tool/tool_json.h"
+#include "daemon/tool/tool_rule.h"
 #include "daemon/tool/tool_proc.h"
 
 static bool json;
@@ -283,15 +284,19 @@ static int explain(const char *file, char **words)
 
 int tool_policy(int argc, char **argv)
 {
-	const char *what = argc > 1 ? argv[1] : "";
+	const char *what = argc > 1 ? argv[1] : "", *netns = NULL, *pin = NULL;
 	int opt;
 
 	optind = 2;
-	while ((opt = getopt(argc, argv, "+jv")) != -1) {
+	while ((opt = getopt(argc, argv, "+jvn:p:")) != -1) {
 		if (opt == 'j')
 			json = true;
 		else if (opt == 'v')
 			verbose = true;
+		else if (opt == 'n')
+			netns = optarg;
+		else if (opt == 'p')
+			pin = optarg;
 		else
 			return TOOL_USAGE;
 	}
@@ -299,6 +304,10 @@ int tool_policy(int argc, char **argv)
 		return check(optind < argc ? argv[optind] : POLICY_DEFAULT_FILE);
 	if (!strcmp(what, "explain") && optind < argc)
 		return explain(argv[optind], argv + optind + 1);
+	if (!strcmp(what, "load") && argc - optind <= 1)
+		return tool_policy_load(optind < argc ? argv[optind] : POLICY_DEFAULT_FILE, netns,
+					pin);
 	return tool_usage(
-		"usage: ztcp policy check [-j] [FILE], or ztcp policy explain [-j] [-v] FILE KEY=VALUE...");
+		"usage: ztcp policy check [-j] [FILE], ztcp policy explain [-j] [-v] FILE KEY=VALUE..., or "
+		"ztcp policy load [-n NETNS] [-p PIN_FOLDER] [FILE]");
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "daemon/tool/tool.h"
+#include "daemon/tool/tool_rule.h"
 
 static const struct {
 	const char *name;
@@ -24,6 +25,10 @@ static const struct {
 	{ "policy", tool_policy, "check [-j] [FILE]", "is a policy right" },
 	{ "policy", tool_policy, "explain [-j] [-v] FILE KEY=VALUE...",
 	  "which rule decides on a connection" },
+	{ "policy", tool_policy, "load [-n NETNS] [FILE]", "put a policy into force at once" },
+	{ "rules", tool_rules, "[-j]", "rules in force, with the connections each decided" },
+	{ "rule", tool_rule, "load FILE.bpf.o [NAME]", "a match of your own, for bpf=NAME" },
+	{ "rule", tool_rule, "unload NAME", "take it away" },
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

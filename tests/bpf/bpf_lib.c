@@ -24,6 +24,25 @@ static void skip(const char *why)
 	exit(77);
 }
 
+/* A selector on the root of the hierarchy answers for all cgroups below: wait for the end of such a test. */
+static void alone(void)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct verdict_answer a;
+
+	for (unsigned tries = 0; tries < 600; tries++) {
+		socklen_t len = sizeof(a);
+
+		if (getsockopt(fd, VERDICT_LEVEL, VERDICT_ANSWER, &a, &len)) {
+			close(fd);
+			return;
+		}
+		usleep(100000);
+	}
+	fprintf(stderr, "a selector on the whole machine is in force: end ztcpd first\n");
+	exit(1);
+}
+
 static bool put(const char *file, const char *text)
 {
 	int fd = open(file, O_WRONLY | O_CLOEXEC);
@@ -59,6 +78,7 @@ void bpf_lib_begin(const char *name)
 		skip("needs root");
 	if (!cgroup_root(root, sizeof(root)))
 		skip("no cgroup v2 is mounted");
+	alone();
 	snprintf(lib.cgroup, sizeof(lib.cgroup), "%s/ztcp_%s_%d", root, name, (int)getpid());
 	snprintf(lib.mount, sizeof(lib.mount), "/tmp/ztcp_%s_%d", name, (int)getpid());
 	snprintf(lib.pins, sizeof(lib.pins), "%s/pins", lib.mount);

@@ -1,0 +1,234 @@
+/* tool_rule.c - ztcp rules | rule load | rule unload | policy load: the policies that the selector has in force */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sched.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "daemon/bpf/selector.h"
+#include "daemon/policy/policy_load.h"
+#include "daemon/tool/tool.h"
+#include "daemon/tool/tool_json.h"
+#include "daemon/tool/tool_rule.h"
+
+enum { LOG_BYTES = 1 << 16 };
+
+static struct selector *selector_of(const char *pin_dir)
+{
+	struct selector *sel = NULL;
+	int rc = selector_attach(&sel, pin_dir);
+
+	if (rc == -ENOENT)
+		tool_say("no selector is loaded: is ztcpd running?");
+	else if (rc == -EPERM || rc == -EACCES)
+		tool_say("the selector can be read by root alone");
+	else if (rc == -EPROTO)
+		tool_say("the selector that is loaded is of another version");
+	else if (rc)
+		tool_say("the selector: %s", strerror(-rc));
+	return sel;
+}
+
+/* ---- rules ---- */
+
+struct listing {
+	bool json;
+	uint64_t netns;
+	unsigned count;
+};
+
+static void rule_json(const struct selector_rule *r)
+{
+	tool_json_open(NULL, '{');
+	tool_json_number("netns", r->netns);
+	tool_json_signed("rule", r->rule == UINT32_MAX ? -1 : (long long)r->rule);
+	tool_json_text("file", r->file);
+	tool_json_number("line", r->line);
+	tool_json_text("text", r->text);
+	tool_json_number("connections", r->hits);
+	tool_json_close('}');
+}
+
+static void rule_print(void *arg, const struct selector_rule *r)
+{
+	struct listing *l = arg;
+
+	if (l->json) {
+		rule_json(r);
+		return;
+	}
+	if (!l->count++ || r->netns != l->netns) {
+		if (r->netns)
+			printf("network namespace %llu\n", (unsigned long long)r->netns);
+		else
+			puts("all other network namespaces");
+	}
+	l->netns = r->netns;
+	if (r->rule == UINT32_MAX)
+		printf("%12llu  no rule matches: %s\n", (unsigned long long)r->hits, r->text);
+	else
+		printf("%12llu  %s:%u: %s\n", (unsigned long long)r->hits, r->file, r->line,
+		       r->text);
+}
+
+int tool_rules(int argc, char **argv)
+{
+	struct listing l = { 0 };
+	const char *pin = NULL;
+	struct selector *sel;
+	int opt, rc;
+
+	optind = 1;
+	while ((opt = getopt(argc, argv, "+jp:")) != -1) {
+		if (opt == 'j')
+			l.json = true;
+		else if (opt == 'p')
+			pin = optarg;
+		else
+			return TOOL_USAGE;
+	}
+	if (optind != argc)
+		return tool_usage("usage: ztcp rules [-j] [-p PIN_FOLDER]");
+	sel = selector_of(pin);
+	if (!sel)
+		return TOOL_FAILED;
+	if (l.json)
+		tool_json_open(NULL, '[');
+	rc = selector_each_rule(sel, rule_print, &l);
+	if (l.json) {
+		tool_json_close(']');
+		putchar('\n');
+	}
+	if (rc)
+		tool_say("the rules in force: %s", strerror(-rc));
+	selector_close(sel);
+	return tool_end(rc ? TOOL_FAILED : TOOL_OK);
+}
+
+/* ---- rule load, unload ---- */
+
+/* The name of a match whose file is my.bpf.o: my. */
+static void name_of_file(const char *file, char *name, size_t size)
+{
+	const char *slash = strrchr(file, '/');
+
+	snprintf(name, size, "%s", slash ? slash + 1 : file);
+	name[strcspn(name, ".")] = '\0';
+}
+
+static int rule_load(struct selector *sel, const char *file, const char *name)
+{
+	static char log[LOG_BYTES];
+	char own[64];
+	int rc;
+
+	name_of_file(file, own, sizeof(own));
+	name = name ? name : own;
+	rc = selector_match_load(sel, name, file, log, sizeof(log));
+	if (rc) {
+		tool_say("%s is refused:", file);
+		fprintf(stderr, "%s%s", log, *log && log[strlen(log) - 1] == '\n' ? "" : "\n");
+		return TOOL_FAILED;
+	}
+	printf("bpf=%s\n", name);
+	return TOOL_OK;
+}
+
+static int rule_unload(struct selector *sel, const char *name)
+{
+	int rc = selector_match_unload(sel, name);
+
+	if (!rc)
+		return TOOL_OK;
+	tool_say("%s: %s", name, rc == -ENOENT ? "no match of that name is loaded" : strerror(-rc));
+	return TOOL_FAILED;
+}
+
+int tool_rule(int argc, char **argv)
+{
+	const char *what = argc > 1 ? argv[1] : "", *pin = NULL;
+	bool load = !strcmp(what, "load");
+	struct selector *sel;
+	int opt, left, status;
+
+	optind = 2;
+	while (argc > 1 && (opt = getopt(argc, argv, "+p:")) != -1) {
+		if (opt != 'p')
+			return TOOL_USAGE;
+		pin = optarg;
+	}
+	left = argc - optind;
+	if (!(load && (left == 1 || left == 2)) && !(!strcmp(what, "unload") && left == 1))
+		return tool_usage(
+			"rule load [-p PIN_FOLDER] FILE.bpf.o [NAME], or rule unload NAME");
+	sel = selector_of(pin);
+	if (!sel)
+		return TOOL_FAILED;
+	status = load ? rule_load(sel, argv[optind], left == 2 ? argv[optind + 1] : NULL)
+		      : rule_unload(sel, argv[optind]);
+	selector_close(sel);
+	return tool_end(status);
+}
+
+/* ---- policy load ---- */
+
+/* SO_NETNS_COOKIE of a namespace under /run/netns; 0: it cannot be had. */
+static uint64_t netns_cookie(const char *name)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+	char path[512];
+	int ns, sock;
+
+	snprintf(path, sizeof(path), "/run/netns/%s", name);
+	ns = open(path, O_RDONLY | O_CLOEXEC);
+	if (ns < 0 || setns(ns, CLONE_NEWNET))
+		return 0;
+	close(ns);
+	sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (sock < 0 || getsockopt(sock, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len))
+		cookie = 0;
+	if (sock >= 0)
+		close(sock);
+	return cookie;
+}
+
+int tool_policy_load(const char *file, const char *netns, const char *pin)
+{
+	uint64_t cookie = 0;
+	struct policy_error err;
+	struct selector *sel;
+	struct policy *p;
+	char line[512];
+	int rc;
+
+	if (policy_load(file, &p, &err)) {
+		tool_say("%s", policy_error_format(&err, line, sizeof(line)));
+		return TOOL_FAILED;
+	}
+	sel = selector_of(pin);
+	if (sel && netns) {
+		cookie = netns_cookie(netns);
+		if (!cookie)
+			tool_say("%s: no such network namespace, or no right to enter it", netns);
+	}
+	if (!sel || (netns && !cookie)) {
+		selector_close(sel);
+		policy_unload(p);
+		return TOOL_FAILED;
+	}
+	rc = selector_policy_set(sel, cookie, p);
+	if (rc == -ENOENT)
+		tool_say("%s: a bpf= match of it is not loaded, and matches nothing", file);
+	else if (rc)
+		tool_say("%s: %s", file, strerror(-rc));
+	else
+		printf("%s: %u rule%s in force\n", file, policy_rules(p),
+		       policy_rules(p) == 1 ? "" : "s");
+	selector_close(sel);
+	policy_unload(p);
+	return rc ? TOOL_FAILED : TOOL_OK;
+}

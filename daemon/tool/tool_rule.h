@@ -1,0 +1,18 @@
+/* tool_rule.h - what the selector has in force; called by ztcp.c and tool_policy.c, one thread */
+#ifndef ZTCP_TOOL_RULE_H
+#define ZTCP_TOOL_RULE_H
+
+int tool_rules(int argc, char **argv);
+int tool_rule(int argc, char **argv);
+
+/**
+ * tool_policy_load() - put a policy into force at once
+ * @file:  policy; with an error nothing changes
+ * @netns: name under /run/netns; NULL: all namespaces without a policy of their own
+ * @pin:   folder of the selector's pins; NULL: the usual one
+ *
+ * Return: exit status.
+ */
+int tool_policy_load(const char *file, const char *netns, const char *pin);
+
+#endif
