@@ -4,6 +4,8 @@
  *
  *	#include <ztcp_match.h>
  *
+ *	ZTCP_LICENSE("GPL");
+ *
  *	ZTCP_MATCH(conn)
  *	{
  *		return conn->uid >= 1000 && conn->remote_port == 6379;
@@ -15,7 +17,8 @@
  *
  * The function is called when a connection is judged: at connect(), when a connection was accepted, and when the
  * library asks. It may use maps and the helpers of socket options and of sockops alike (bpf_ktime_get_ns(), ...).
- * Not 0 means that the match holds. The verifier reads it before it replaces anything.
+ * Not 0 means that the match holds. The verifier reads it before it replaces anything. The kernel must take programs
+ * that extend others (freplace).
  */
 #ifndef ZTCP_MATCH_H
 #define ZTCP_MATCH_H
@@ -48,6 +51,9 @@ struct ztcp_conn {
 };
 
 #ifdef __bpf__
+/* Its licence. The kernel takes functions that replace others under a licence compatible with the GPL alone. */
+#define ZTCP_LICENSE(text) char _license[] __attribute__((section("license"), used)) = text
+
 /* The kernel's own rule for such functions: the pointer is checked before it is used. */
 #define ZTCP_MATCH(conn)                                                      \
 	static inline __attribute__((always_inline)) int ztcp_match_body(     \

@@ -84,7 +84,7 @@ done < <(perl -0777 -ne 'print "$1\t$2\t$3\n" while /^OPTION\((\w+),\s*"([^"]*)"
 
 while read -r command; do
 	grep -q "\"$command\"\( \|$\)" <(sed 's/\\-/-/g' "$root/docs/man/ztcp.1") || fail "ztcp.1 does not name: $command"
-done < <("$build/bin/ztcp" --help | sed -n 's/^  \(ztcp [a-z]* *\(check\|explain\)\{0,1\}\).*/\1/p' | sed 's/ *$//' | sort -u)
+done < <("$build/bin/ztcp" --help | sed -n 's/^  \(ztcp [a-z]* *\(check\|explain\|load\|unload\)\{0,1\}\).*/\1/p' | sed 's/ *$//' | sort -u)
 
 if command -v man >/dev/null; then
 	for page in ztcp ztcp_run; do
