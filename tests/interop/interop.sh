@@ -18,8 +18,8 @@ work=$(mktemp -d)
 failed=0
 trap 'stop_all; rm -rf "$work"' EXIT
 case $length in
-soak) bulk=$((1024 * 1024 * 1024)) ;;
-*) bulk=$((24 * 1024 * 1024)) ;;
+soak) bulk=$((1024 * 1024 * 1024)) faulty=$bulk patience=1500 ;;
+*) bulk=$((24 * 1024 * 1024)) faulty=$((bulk / 6)) patience=120 ;;
 esac
 host_pid='' helper_pid=''
 
@@ -93,13 +93,13 @@ client() { # output file, options and command of the host
 fetch() { # URL-host BYTES [curl options]
 	local to=$1 bytes=$2
 	shift 2
-	curl -sS --max-time 120 "$@" "http://$to/$bytes" -o "$work/got" &&
+	curl -sS --max-time "$patience" "$@" "http://$to/$bytes" -o "$work/got" &&
 		cmp "$work/got" <("$host" pattern "$bytes")
 }
 
 post() { # URL-host BYTES
 	"$host" pattern "$2" >"$work/body" &&
-		[ "$(curl -sS --max-time 120 --data-binary @"$work/body" "http://$1/")" = ok ]
+		[ "$(curl -sS --max-time "$patience" --data-binary @"$work/body" "http://$1/")" = ok ]
 }
 
 sink() { # SECONDS: the kernel's slow reader
@@ -148,9 +148,9 @@ case_ecn() {
 	sysctl -qw net.ipv4.tcp_ecn=2
 	return $rc
 }
-case_faults_get4() { serve "${faults[@]}" && fetch 10.9.0.2 $((bulk / 6)) && served; }
-case_faults_get6() { serve "${faults[@]}" --seed 2 && fetch '[fd09::2]' $((bulk / 6)) -g && served; }
-case_faults_post4() { serve "${faults[@]}" --seed 3 && post 10.9.0.2 $((bulk / 6)) && served; }
+case_faults_get4() { serve "${faults[@]}" && fetch 10.9.0.2 "$faulty" && served; }
+case_faults_get6() { serve "${faults[@]}" --seed 2 && fetch '[fd09::2]' "$faulty" -g && served; }
+case_faults_post4() { serve "${faults[@]}" --seed 3 && post 10.9.0.2 "$faulty" && served; }
 case_faults_reno() { serve "${faults[@]}" --cc reno && fetch 10.9.0.2 $((bulk / 12)) && served; }
 case_parallel() {
 	serve --loss 2000 || return 1
