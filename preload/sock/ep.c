@@ -212,6 +212,7 @@ static void side_harvest(struct ep *e)
 		if (it->e != e || it->hot < 0 || !item_lives(it))
 			continue;
 		ready_heard(it->s, (short)(ev[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)));
+		e->heard += (ev[i].events & ~(uint32_t)EPOLLOUT) != 0;
 		it->edge |= ev[i].events & ~(uint32_t)EPOLLOUT ||
 			    it->s->conn->tx.path == SHM_PATH_KERNEL;
 		ep_hot_aim(&e->hot[it->hot], true);

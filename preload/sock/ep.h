@@ -60,6 +60,8 @@ int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t tim
 
 /* Whether a wait on the set would return at once because of an attached member; for poll() on an epoll. */
 bool ep_ready(struct ep *e);
+/* The kernel has said that a wait on the set would return: whether that is so, our own entry in it aside. */
+bool ep_readable(struct ep *e, int fd);
 struct shm_waker *ep_waker(struct ep *e);
 
 /* A connection was attached: its registrations move to the side. */

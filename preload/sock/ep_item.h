@@ -67,6 +67,7 @@ struct ep {
 	uint32_t hot_max;
 	uint32_t start;         /* where the next scan begins: fairness */
 	uint32_t moves;         /* registrations that went to the side so far */
+	uint32_t heard;         /* events of the side */
 	struct ep_inner *inner; /* epolls of ours that are members */
 	uint64_t magic;
 	bool inherited; /* shared with the parent since a fork: ep_own() before use */

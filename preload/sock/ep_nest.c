@@ -84,10 +84,10 @@ bool ep_nest_lifted(const struct ep *e)
 	return false;
 }
 
-/* Changes whenever an attached member, at any depth, has got new bytes. */
+/* Changes whenever an attached member, at any depth, has got new bytes, by its ring or by the kernel. */
 static uint64_t ep_sum(const struct ep *e)
 {
-	uint64_t sum = e->hots;
+	uint64_t sum = e->hots + e->heard;
 
 	for (uint32_t i = 0; i < e->hots; i++)
 		sum += atomic_load_explicit(&e->hot[i].sock->view.ctl->tail, memory_order_relaxed) +
@@ -98,12 +98,18 @@ static uint64_t ep_sum(const struct ep *e)
 }
 
 /* By its kernel members, now that our own entry in it is quiet. */
-static bool kernel_says(const struct ep_inner *in)
+static bool kernel_says(int fd)
 {
-	struct pollfd p = { .fd = in->fd, .events = POLLIN };
+	struct pollfd p = { .fd = fd, .events = POLLIN };
 	struct timespec zero = { 0, 0 };
 
 	return sys(SYS_ppoll, &p, 1, &zero, 0, 8) == 1 && p.revents & POLLIN;
+}
+
+bool ep_readable(struct ep *e, int fd)
+{
+	ep_side_drain(e);
+	return ep_ready(e) || kernel_says(fd);
 }
 
 static bool inner_by_memory(struct ep_inner *in)
@@ -115,6 +121,7 @@ static bool inner_by_memory(struct ep_inner *in)
 
 static void inner_report(struct ep_inner *in, struct epoll_event *ev)
 {
+	ep_side_drain(in->e); /* the kernel's word on what is reported here is no edge of its own */
 	in->seen = ep_sum(in->e);
 	in->disabled = in->events & EPOLLONESHOT;
 	ev->events = EPOLLIN;
@@ -132,7 +139,7 @@ int ep_nest_translate(struct ep *e, struct epoll_event *ev, int n)
 			continue;
 		ep_side_drain(in->e);
 		/* one that memory vouches for is reported by ep_nest_collect() */
-		if (inner_by_memory(in) || in->disabled || !kernel_says(in)) {
+		if (inner_by_memory(in) || in->disabled || !kernel_says(in->fd)) {
 			ev[i--] = ev[--n];
 			continue;
 		}

@@ -238,6 +238,31 @@ static ssize_t ring_to_pipe(struct sock *s, int out, size_t n, unsigned flags)
 	return put;
 }
 
+/*
+ * Only what surely lies there, or the end: the kernel's splice waits where there is nothing. Under rx.lock.
+ * Return: bytes, 0 at the end, -errno.
+ */
+static ssize_t kernel_to_pipe(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off,
+			      size_t n, unsigned flags, bool *again)
+{
+	ssize_t there = 0, got;
+
+	if (s->conn->rx.path == SHM_PATH_KERNEL)
+		there = io_kernel_safe(s);
+	else if (span_ahead(s) || shm_ring_unread(s->conn, s->view.ctl))
+		return -EAGAIN; /* the end is behind these */
+	if (there < 0)
+		return there == -ESTALE ? -EAGAIN : there;
+	if (there && (size_t)there < n)
+		n = (size_t)there;
+	got = real.splice(in, in_off, out, out_off, n, flags | SPLICE_F_NONBLOCK);
+	if (got > 0)
+		atomic_fetch_add(&s->row->rx_off, (uint64_t)got);
+	if (got == 0)
+		*again = false;
+	return got < 0 ? -errno : got;
+}
+
 static ssize_t splice_attached(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off,
 			       size_t n, unsigned flags)
 {
@@ -247,23 +272,15 @@ static ssize_t splice_attached(struct sock *s, int in, off64_t *in_off, int out,
 	for (;;) {
 		uint64_t mask = thread_signals_block();
 		bool taken = shm_seat_take(&c->rx.seat, thread_tid());
-		uint64_t limit = UINT64_MAX;
+		uint64_t limit;
 		ssize_t got = span_cross(s, &limit);
 
 		if (!got && c->rx.path == SHM_PATH_RING)
 			got = ring_to_pipe(s, out, n, flags);
-		if (!got && (c->rx.path == SHM_PATH_KERNEL || s->kernel_bits)) {
-			got = real.splice(in, in_off, out, out_off, limit < n ? (size_t)limit : n,
-					  flags | SPLICE_F_NONBLOCK);
-			if (got > 0)
-				atomic_fetch_add(&s->row->rx_off, (uint64_t)got);
-			if (got == 0)
-				again = false; /* end of file */
-			if (got < 0)
-				got = -errno;
-		} else if (!got) {
+		if (!got && (c->rx.path == SHM_PATH_KERNEL || s->kernel_bits))
+			got = kernel_to_pipe(s, in, in_off, out, out_off, n, flags, &again);
+		else if (!got)
 			got = -EAGAIN;
-		}
 		shm_seat_give(&c->rx.seat, taken);
 		thread_signals_restore(mask);
 		if (got >= 0)

@@ -85,6 +85,16 @@ struct stats_row *io_kernel_enter(struct sock *s, int fd, _Atomic uint32_t *busy
 /* After a call that moved bytes: give back what is held from @mark on; perhaps lift. Keeps errno. */
 void io_kernel_leave(struct sock *s, unsigned mark);
 
+/**
+ * io_kernel_safe() - how much of what the kernel holds lies before the next border
+ *
+ * The peer may lift, lower and write to the kernel again while we are on our way there; but it announces a border
+ * before it writes what lies behind it, so a look at the borders after a look at the kernel is enough. In rx.seat.
+ *
+ * Return: bytes, 0 at the end, -EAGAIN, -ESTALE when the kernel is not the path any more, -errno.
+ */
+ssize_t io_kernel_safe(struct sock *s);
+
 /* Into the direction's seat, if nobody else is there and the sock is what it was. */
 static inline bool io_enter(const struct sock *s, int fd, const struct shm_conn *c,
 			    struct shm_seat *seat)

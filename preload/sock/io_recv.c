@@ -96,14 +96,7 @@ static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, in
 	}
 }
 
-/*
- * How much of what the kernel holds lies before the next border. The peer may lift, lower and write to the
- * kernel again while we are on our way there; but it announces a border before it writes what lies behind
- * it, so a look at the borders after a look at the kernel is enough. In rx.seat.
- *
- * Return: bytes, 0 at the end, -errno.
- */
-static ssize_t kernel_safe(struct sock *s)
+ssize_t io_kernel_safe(struct sock *s)
 {
 	uint64_t limit;
 	ssize_t n = sys(SYS_recvfrom, s->fd, 0, INT_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT, 0, 0);
@@ -127,7 +120,7 @@ static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, 
 
 	flags = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
 	if (!(flags & MSG_PEEK) && limit == UINT64_MAX) {
-		n = kernel_safe(s);
+		n = io_kernel_safe(s);
 		if (n <= 0)
 			return n;
 		limit = (uint64_t)n;
@@ -184,7 +177,7 @@ static ssize_t peek(struct sock *s, const struct io_req *r, int flags, uint64_t 
 		n = ring_copy(s, &at, here, limit, flags & MSG_TRUNC);
 	else
 		n = kernel_recv(s, r, 0, flags, limit);
-	if (!ring && n > 0 && limit == UINT64_MAX && span_ahead(s)) { /* as in kernel_safe() */
+	if (!ring && n > 0 && limit == UINT64_MAX && span_ahead(s)) { /* as in io_kernel_safe() */
 		uint64_t border = atomic_load(&s->view.ctl->lift);
 
 		if (border - here <= (uint64_t)n) {

@@ -170,17 +170,17 @@ static int merge(struct pollset *p)
 
 	for (nfds_t i = 0; i < p->n; i++) {
 		struct sock *s = p->fds[i].fd >= 0 ? attached(p->fds[i].fd) : NULL;
+		struct ep *e = p->fds[i].fd >= 0 && !s ? nested(p->fds[i].fd) : NULL;
 		short revents = p->copy[i].revents;
 
 		if (s) {
 			if (revents)
 				ready_heard(s, revents);
 			p->fds[i].revents = ready_now(s, p->fds[i].events);
-		} else if (p->fds[i].fd >= 0 && nested(p->fds[i].fd)) {
-			/* the kernel's answer may be our own bell */
-			p->fds[i].revents = ep_ready(nested(p->fds[i].fd))
-						    ? POLLIN & p->fds[i].events
-						    : 0;
+		} else if (e) {
+			bool ready = revents ? ep_readable(e, p->fds[i].fd) : ep_ready(e);
+
+			p->fds[i].revents = ready ? POLLIN & p->fds[i].events : 0;
 		} else {
 			p->fds[i].revents = revents;
 		}

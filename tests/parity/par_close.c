@@ -338,7 +338,7 @@ CASE(sigpipe_thread, F_BOTH, "SIGPIPE is sent to the thread that wrote")
 CASE(close_blocked_read, F_BOTH, "close while a thread reads: the read goes on until bytes come")
 {
 	end_get_start(&c->a, 5);
-	sleep_ms(20);
+	sleep_ms(200);
 	SHOW(close(c->a.fd));
 	say("still reads: %d", end_busy(&c->a, 30));
 	SHOW(end_put1(&c->b, 5));
@@ -349,7 +349,7 @@ CASE(close_blocked_read, F_BOTH, "close while a thread reads: the read goes on u
 CASE(close_blocked_read_eof, F_BOTH, "close while a thread reads, then the peer closes")
 {
 	end_get_start(&c->a, 5);
-	sleep_ms(20);
+	sleep_ms(200);
 	SHOW(close(c->a.fd));
 	SHOW(end_close(&c->b));
 	SHOW(end_get_join(&c->a));
