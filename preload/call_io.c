@@ -1,6 +1,7 @@
 /* call_io.c - overrides that move bytes */
 #include "preload/call.h"
 #include "preload/sock/io_hot.h"
+#include "preload/sock/mem.h"
 #include "preload/sock/thread.h"
 
 #include <errno.h>
@@ -13,10 +14,18 @@ enum {
 	SEND_PLAIN = MSG_NOSIGNAL | MSG_DONTWAIT | MSG_MORE,
 };
 
-/* No program has memory there: the kernel is to say so. */
-static bool bad(const void *p)
+enum { IOV_MOST = 1024 }; /* UIO_MAXIOV */
+
+/* Vectors and headers that are not there, or too long: the kernel is to say so. */
+static bool bad_vector(const struct iovec *iov, int n)
 {
-	return (uintptr_t)p < 4096 || (uintptr_t)p >> 47;
+	return n <= 0 || n > IOV_MOST || !mem_readable(iov, (size_t)n * sizeof(*iov));
+}
+
+static bool bad_message(const struct msghdr *msg)
+{
+	return !mem_readable(msg, sizeof(*msg)) || msg->msg_iovlen > IOV_MOST ||
+	       !mem_readable(msg->msg_iov, msg->msg_iovlen * sizeof(*msg->msg_iov));
 }
 
 /* ---- in ---- */
@@ -92,7 +101,9 @@ EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr 
 		return real.recvfrom(fd, buf, n, flags, from, len);
 	if (!from)
 		return recv(fd, buf, n, flags);
-	got = flags & ~RECV_PLAIN || bad(len) ? IO_COLD : io_read(s, fd, ONE(buf, n), 1);
+	got = flags & ~RECV_PLAIN || !mem_writable(len, sizeof(*len))
+		      ? IO_COLD
+		      : io_read(s, fd, ONE(buf, n), 1);
 	if (got >= 0)
 		*len = 0; /* TCP has no address to tell */
 	if (got != IO_COLD)
@@ -111,7 +122,7 @@ EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
 	struct sock *s = sock_of(fd);
 	ssize_t got;
 
-	if (likely(!s) || bad(iov) || n <= 0 || n > 1024)
+	if (likely(!s) || bad_vector(iov, n))
 		return real.readv(fd, iov, n);
 	got = io_read(s, fd, iov, n);
 	if (got != IO_COLD)
@@ -123,7 +134,7 @@ EXPORT ssize_t preadv64v2(int fd, const struct iovec *iov, int n, off64_t off, i
 {
 	struct sock *s = sock_of(fd);
 
-	if (likely(!s) || off != -1 || bad(iov) || n <= 0 || n > 1024)
+	if (likely(!s) || off != -1 || bad_vector(iov, n))
 		return real.preadv64v2(fd, iov, n, off, flags);
 	return io_recv(s, &(struct io_req){ .fd = fd,
 					    .call = IO_PREADV2,
@@ -143,8 +154,7 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	struct sock *s = sock_of(fd);
 	ssize_t got;
 
-	if (likely(!s) || bad(msg) || (msg->msg_iovlen && bad(msg->msg_iov)) ||
-	    msg->msg_iovlen > 1024)
+	if (likely(!s) || bad_message(msg))
 		return real.recvmsg(fd, msg, flags);
 	got = flags & ~RECV_PLAIN ? IO_COLD : io_read(s, fd, msg->msg_iov, (int)msg->msg_iovlen);
 	if (got >= 0) {
@@ -160,6 +170,16 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 					    .iov = msg->msg_iov,
 					    .iovs = (int)msg->msg_iovlen,
 					    .msg = msg });
+}
+
+static bool bad_messages(struct mmsghdr *vec, unsigned n)
+{
+	return !mem_writable(vec, (n < IOV_MOST ? n : IOV_MOST) * sizeof(*vec));
+}
+
+static bool bad_time(struct timespec *timeout)
+{
+	return timeout && !mem_writable(timeout, sizeof(*timeout));
 }
 
 /* recvmmsg(2) on a stream: message after message until one would wait, or the time is up. */
@@ -187,7 +207,7 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags, struct t
 	uint64_t until = 0, now;
 	int got;
 
-	if (likely(!s) || (!vec && n) || !s->row)
+	if (likely(!s) || !s->row || bad_messages(vec, n) || bad_time(timeout))
 		return real.recvmmsg(fd, vec, n, flags, timeout);
 	if (timeout) {
 		if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000) {
@@ -197,7 +217,7 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags, struct t
 		until = thread_now() + (uint64_t)timeout->tv_sec * 1000000000u +
 			(uint64_t)timeout->tv_nsec;
 	}
-	got = receive_many(fd, vec, n, flags, until);
+	got = receive_many(fd, vec, n < IOV_MOST ? n : IOV_MOST, flags, until);
 	if (timeout && got > 0) {
 		now = thread_now();
 		timeout->tv_sec = until > now ? (time_t)((until - now) / 1000000000u) : 0;
@@ -273,8 +293,8 @@ EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct
 	if (!to)
 		return send(fd, buf, n, flags);
 	/* TCP has no use for the address, but the kernel looks whether it is one */
-	if (likely(!(flags & ~SEND_PLAIN) && !bad(to) && len <= sizeof(struct sockaddr_storage) &&
-		   io_hot_write(s, buf, n)))
+	if (likely(!(flags & ~SEND_PLAIN) && len <= sizeof(struct sockaddr_storage) &&
+		   mem_readable(to, len) && io_hot_write(s, buf, n)))
 		return io_hot_write_done(s, n);
 	return io_send(s, &(struct io_req){ .fd = fd,
 					    .call = IO_SENDTO,
@@ -290,7 +310,7 @@ EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
 	struct sock *s = sock_of(fd);
 	ssize_t sent;
 
-	if (likely(!s) || bad(iov) || n <= 0 || n > 1024)
+	if (likely(!s) || bad_vector(iov, n))
 		return real.writev(fd, iov, n);
 	sent = io_write(s, fd, iov, n);
 	if (sent != IO_COLD)
@@ -302,7 +322,7 @@ EXPORT ssize_t pwritev64v2(int fd, const struct iovec *iov, int n, off64_t off, 
 {
 	struct sock *s = sock_of(fd);
 
-	if (likely(!s) || off != -1 || bad(iov) || n <= 0 || n > 1024)
+	if (likely(!s) || off != -1 || bad_vector(iov, n))
 		return real.pwritev64v2(fd, iov, n, off, flags);
 	return io_send(s, &(struct io_req){ .fd = fd,
 					    .call = IO_PWRITEV2,
@@ -322,10 +342,9 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 	struct sock *s = sock_of(fd);
 	ssize_t sent = IO_COLD;
 
-	if (unlikely(!s && !bad(msg) && msg->msg_controllen))
+	if (unlikely(!s && mem_readable(msg, sizeof(*msg)) && msg->msg_controllen))
 		call_passing(msg);
-	if (likely(!s) || bad(msg) || (msg->msg_iovlen && bad(msg->msg_iov)) ||
-	    msg->msg_iovlen > 1024)
+	if (likely(!s) || bad_message(msg))
 		return real.sendmsg(fd, msg, flags);
 	if (!(flags & ~SEND_PLAIN) && !msg->msg_controllen && !msg->msg_name)
 		sent = io_write(s, fd, msg->msg_iov, (int)msg->msg_iovlen);
@@ -344,13 +363,15 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags)
 	struct sock *s = sock_of(fd);
 	unsigned i;
 
-	if (!s && vec) {
-		for (i = 0; i < n && i < 1024; i++) {
+	if (n > IOV_MOST)
+		n = IOV_MOST;
+	if (!s && !bad_messages(vec, n)) {
+		for (i = 0; i < n; i++) {
 			if (vec[i].msg_hdr.msg_controllen)
 				call_passing(&vec[i].msg_hdr);
 		}
 	}
-	if (likely(!s) || !vec || !s->row)
+	if (likely(!s) || !s->row || bad_messages(vec, n))
 		return real.sendmmsg(fd, vec, n, flags);
 	for (i = 0; i < n; i++) {
 		ssize_t sent = sendmsg(fd, &vec[i].msg_hdr, flags);

@@ -1,6 +1,7 @@
 /* call_proc.c - overrides that make, replace and end processes */
 #include "preload/call.h"
 #include "preload/sock/explain.h"
+#include "preload/sock/mem.h"
 #include "preload/sock/span.h"
 #include "preload/sock/thread.h"
 
@@ -48,7 +49,13 @@ static void pass(int fd)
 
 void call_passing(const struct msghdr *msg)
 {
+	const char *end = (const char *)msg->msg_control + msg->msg_controllen;
+
+	if (!mem_readable(msg->msg_control, msg->msg_controllen))
+		return; /* the kernel refuses it */
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR((struct msghdr *)msg, c)) {
+		if (c->cmsg_len < CMSG_LEN(0) || c->cmsg_len > (size_t)(end - (char *)c))
+			return; /* and this */
 		if (c->cmsg_level != SOL_SOCKET || c->cmsg_type != SCM_RIGHTS)
 			continue;
 		for (size_t at = 0; at + sizeof(int) <= c->cmsg_len - CMSG_LEN(0);

@@ -1,9 +1,11 @@
 /* call_ready.c - overrides that wait for readiness */
 #include "preload/call.h"
 #include "preload/sock/ep.h"
+#include "preload/sock/mem.h"
 #include "preload/sock/pollset.h"
 
 #include <errno.h>
+#include <limits.h>
 
 /* libc says that poll() only writes to its array, and gcc believes it of ours */
 #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
@@ -28,10 +30,34 @@ static bool bad_timespec(const struct timespec *ts)
 	return ts && (ts->tv_sec < 0 || ts->tv_nsec < 0 || ts->tv_nsec >= NS_PER_S);
 }
 
-/* Whether all members are the kernel's. An array that cannot be looked into is the kernel's, too. */
-static inline bool kernel_set(const struct pollfd *fds, nfds_t n)
+/* Times that libc touches, too. */
+static bool fault(const struct timespec *ts)
 {
-	if ((uintptr_t)fds - 4096 >= (UINT64_C(1) << 47) - 4096)
+	if (!ts || mem_readable(ts, sizeof(*ts)))
+		return false;
+	errno = EFAULT;
+	return true;
+}
+
+static bool bad_mask(const sigset_t *mask)
+{
+	return mask && !mem_readable(mask, sizeof(uint64_t));
+}
+
+/* A set as most are: of a few members, on the page that the stack is at. */
+static inline bool on_this_page(const struct pollfd *fds, nfds_t n)
+{
+	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+	return n <= 16 && !(((uintptr_t)fds ^ here) >> MEM_PAGE_SHIFT) &&
+	       !(((uintptr_t)(fds + n) ^ here) >> MEM_PAGE_SHIFT);
+}
+
+/* Whether all members are the kernel's. An array that cannot be looked into is the kernel's, too. */
+static inline bool kernel_set(struct pollfd *fds, nfds_t n)
+{
+	if (unlikely(!on_this_page(fds, n)) &&
+	    (n > INT_MAX / sizeof(*fds) || !mem_writable(fds, n * sizeof(*fds))))
 		return true;
 	for (; n; n--, fds++) {
 		if (unlikely((unsigned)fds->fd < SOCK_TABLE &&
@@ -63,7 +89,9 @@ EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 	struct pollset_guard g;
 	int ret;
 
-	if (bad_timespec(timeout) || likely(kernel_set(fds, n)))
+	if (fault(timeout))
+		return -1;
+	if (bad_timespec(timeout) || bad_mask(mask) || likely(kernel_set(fds, n)))
 		return real.ppoll(fds, n, timeout, mask);
 	pollset_enter(&g, fds, n);
 	ret = likely(!g.lifted) ? real.ppoll(fds, n, timeout, mask)
@@ -87,13 +115,29 @@ EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *time
 	return ppoll(fds, n, timeout, mask);
 }
 
+/* Sets of the kernel's size for @n descriptors, which it writes to; no set is none. */
+static bool bad_set(fd_set *set, int n)
+{
+	return set && !mem_writable(set, ((size_t)n + 63) / 64 * 8);
+}
+
+static bool bad_sets(int n, fd_set *rd, fd_set *wr, fd_set *ex)
+{
+	return bad_set(rd, n) || bad_set(wr, n) || bad_set(ex, n);
+}
+
 EXPORT int select(int n, fd_set *rd, fd_set *wr, fd_set *ex, struct timeval *timeout)
 {
 	struct pollset_guard g;
 	int64_t ns = -1, left;
 	int ret;
 
-	if (n <= 0 || (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
+	if (timeout && !mem_writable(timeout, sizeof(*timeout))) {
+		errno = EFAULT; /* libc touches it, too */
+		return -1;
+	}
+	if (n <= 0 || bad_sets(n, rd, wr, ex) ||
+	    (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
 		return real.select(n, rd, wr, ex, timeout);
 	pollset_select_enter(&g, n, rd, wr, ex);
 	if (likely(!g.lifted)) {
@@ -119,7 +163,9 @@ EXPORT int pselect(int n, fd_set *rd, fd_set *wr, fd_set *ex, const struct times
 	int64_t left;
 	int ret;
 
-	if (n <= 0 || bad_timespec(timeout))
+	if (fault(timeout))
+		return -1;
+	if (n <= 0 || bad_sets(n, rd, wr, ex) || bad_timespec(timeout) || bad_mask(mask))
 		return real.pselect(n, rd, wr, ex, timeout, mask);
 	pollset_select_enter(&g, n, rd, wr, ex);
 	ret = likely(!g.lifted)
@@ -151,7 +197,9 @@ EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 {
 	struct ep *e = ep_of(epfd);
 
-	return likely(e) ? ep_ctl(e, epfd, op, fd, ev) : real.epoll_ctl(epfd, op, fd, ev);
+	if (!e || (op != EPOLL_CTL_DEL && !mem_readable(ev, sizeof(*ev))))
+		return real.epoll_ctl(epfd, op, fd, ev);
+	return ep_ctl(e, epfd, op, fd, ev);
 }
 
 EXPORT int epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout)

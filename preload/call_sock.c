@@ -1,5 +1,6 @@
 /* call_sock.c - overrides that make sockets, set options, shut down */
 #include "preload/call.h"
+#include "preload/sock/mem.h"
 #include "preload/sock/opt.h"
 #include "preload/sock/span.h"
 
@@ -32,7 +33,8 @@ EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len)
 	if (likely(!s))
 		return real.connect(fd, addr, len);
 	if (s->row) { /* connect(AF_UNSPEC), or asking how a first one went */
-		if (addr && len >= sizeof(addr->sa_family) && addr->sa_family == AF_UNSPEC)
+		if (len >= sizeof(addr->sa_family) && mem_readable(addr, sizeof(addr->sa_family)) &&
+		    addr->sa_family == AF_UNSPEC)
 			sock_settle(s, REASON_CLOSED_EARLY);
 		return real.connect(fd, addr, len);
 	}
@@ -67,11 +69,19 @@ static void accepted(int fd, const struct sockaddr *remote)
 static int accept_any(int listener, struct sockaddr *addr, socklen_t *len, int flags, bool four)
 {
 	struct sockaddr_storage sa = { .ss_family = AF_UNSPEC };
-	socklen_t got = sizeof(sa), room = addr && len ? *len : 0;
+	socklen_t got = sizeof(sa), room = 0;
 	struct sockaddr *p = (struct sockaddr *)&sa;
 	int fd;
 
-	if (addr && (!len || (int)room < 0)) /* the kernel's to refuse */
+	if (addr && len && !mem_writable(len, sizeof(*len)))
+		len = NULL;
+	if (addr && len)
+		room = *len;
+	/* the kernel's to refuse; it writes an address, however much room there is */
+	if (addr &&
+	    (!len || (int)room < 0 ||
+	     !mem_writable(addr,
+			   room < sizeof(struct sockaddr_in) ? room : sizeof(struct sockaddr_in))))
 		return four ? real.accept4(listener, addr, len, flags)
 			    : real.accept(listener, addr, len);
 	fd = four ? real.accept4(listener, p, &got, flags) : real.accept(listener, p, &got);

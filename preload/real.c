@@ -1,5 +1,6 @@
 /* real.c - finding libc's own functions */
 #include "preload/real.h"
+#include "shm/shm_sys.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -88,6 +89,50 @@ static int boot_exec_list(const char *path, const char *arg, ...)
 
 int __dprintf_chk(int fd, int flag, const char *format, ...);
 
+/*
+ * An allocator may call these before our constructor, from within what resolves names: they are the kernel's until
+ * the table is made.
+ */
+static long told(long ret)
+{
+	if (ret < 0 && ret > -4096) {
+		errno = (int)-ret;
+		return -1;
+	}
+	return ret;
+}
+
+static void *boot_mmap64(void *addr, size_t n, int prot, int flags, int fd, off64_t off)
+{
+	return (void *)told(sys(SYS_mmap, addr, n, prot, flags, fd, off));
+}
+
+static int boot_munmap(void *addr, size_t n)
+{
+	return (int)told(sys(SYS_munmap, addr, n));
+}
+
+static int boot_mprotect(void *addr, size_t n, int prot)
+{
+	return (int)told(sys(SYS_mprotect, addr, n, prot));
+}
+
+static void *boot_mremap(void *addr, size_t old, size_t n, int flags, ...)
+{
+	va_list ap;
+	void *to;
+
+	va_start(ap, flags);
+	to = va_arg(ap, void *);
+	va_end(ap);
+	return (void *)told(sys(SYS_mremap, addr, old, n, flags, to));
+}
+
+static int boot_shmdt(const void *addr)
+{
+	return (int)told(sys(SYS_shmdt, addr));
+}
+
 static long missing(void)
 {
 	errno = ENOSYS;
@@ -107,6 +152,11 @@ struct real_calls real = {
 	.ioctl = boot_ioctl,
 	.syscall = boot_syscall,
 	.clone = boot_clone,
+	.mmap64 = boot_mmap64,
+	.munmap = boot_munmap,
+	.mprotect = boot_mprotect,
+	.mremap = boot_mremap,
+	.shmdt = boot_shmdt,
 	.dprintf = dprintf, /* ours */
 	.__dprintf_chk = __dprintf_chk,
 	.execl = boot_exec_list,
