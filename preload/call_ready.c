@@ -44,27 +44,33 @@ static bool bad_mask(const sigset_t *mask)
 	return mask && !mem_readable(mask, sizeof(uint64_t));
 }
 
-/* A set as most are: of a few members, on the page that the stack is at. */
+/* Whether an array is, as most are, on the page that the stack is at: then it is there. */
 static inline bool on_this_page(const struct pollfd *fds, nfds_t n)
 {
-	uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+	enum { PAGE = 1 << MEM_PAGE_SHIFT };
+	char place;
+	uintptr_t here = (uintptr_t)&place & ~(uintptr_t)(PAGE - 1);
 
-	return n <= 16 && !(((uintptr_t)fds ^ here) >> MEM_PAGE_SHIFT) &&
-	       !(((uintptr_t)(fds + n) ^ here) >> MEM_PAGE_SHIFT);
+	return n <= PAGE / sizeof(*fds) && (uintptr_t)(fds + n) - here <= PAGE &&
+	       (uintptr_t)fds >= here;
 }
 
-/* Whether all members are the kernel's. An array that cannot be looked into is the kernel's, too. */
-static inline bool kernel_set(struct pollfd *fds, nfds_t n)
+/* Whether all members of an array that is there are the kernel's. */
+static inline bool kernel_members(const struct pollfd *fds, nfds_t n)
 {
-	if (unlikely(!on_this_page(fds, n)) &&
-	    (n > INT_MAX / sizeof(*fds) || !mem_writable(fds, n * sizeof(*fds))))
-		return true;
 	for (; n; n--, fds++) {
 		if (unlikely((unsigned)fds->fd < SOCK_TABLE &&
 			     (sock_of(fds->fd) || ep_of(fds->fd))))
 			return false;
 	}
 	return true;
+}
+
+/* Whether an array is nothing to us: all its members are the kernel's, or it is not there. */
+static bool kernel_set(struct pollfd *fds, nfds_t n)
+{
+	return n > INT_MAX / sizeof(*fds) || !mem_writable(fds, n * sizeof(*fds)) ||
+	       kernel_members(fds, n);
 }
 
 static __attribute__((noinline)) int poll_ours(struct pollfd *fds, nfds_t n, int timeout)
@@ -79,9 +85,17 @@ static __attribute__((noinline)) int poll_ours(struct pollfd *fds, nfds_t n, int
 	return ret;
 }
 
+static __attribute__((noinline)) int poll_elsewhere(struct pollfd *fds, nfds_t n, int timeout)
+{
+	return kernel_set(fds, n) ? real.poll(fds, n, timeout) : poll_ours(fds, n, timeout);
+}
+
 EXPORT int poll(struct pollfd *fds, nfds_t n, int timeout)
 {
-	return likely(kernel_set(fds, n)) ? real.poll(fds, n, timeout) : poll_ours(fds, n, timeout);
+	if (unlikely(!on_this_page(fds, n)))
+		return poll_elsewhere(fds, n, timeout);
+	return likely(kernel_members(fds, n)) ? real.poll(fds, n, timeout)
+					      : poll_ours(fds, n, timeout);
 }
 
 EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
