@@ -1,4 +1,4 @@
-/* bpf_cost.c [RULES] - what a judgement costs in eBPF and in the library, with policies of different shapes
+/* bpf_cost.c - what a judgement costs in eBPF and in the library, with policies of different shapes
  *
  * Prints shape, rules, nanoseconds of one judgement in eBPF and in C, and memory of the compiled form. Run by bench/micro.
  */

@@ -1,4 +1,4 @@
-/* bpf_match.c FOLDER - a user's own match: loaded by the tool, named by a rule, replaced, refused, taken away */
+/* bpf_match.c - a user's own match: loaded by the tool, named by a rule, replaced, refused, taken away */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

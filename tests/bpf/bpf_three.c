@@ -1,4 +1,4 @@
-/* bpf_three.c [POLICIES] - random policies: the same verdict from the rules, from the library's matcher, and from eBPF
+/* bpf_three.c - random policies: the same verdict from the rules, from the library's matcher, and from eBPF
  *
  * Each policy is written to a file and read by the library's loader, judged rule after rule (the grammar's own
  * meaning), by the compiled form, and by eBPF in the kernel with the same form.
