@@ -12,6 +12,7 @@
 #define SOCK_IO_HOT_H
 
 #include "preload/sock/io.h"
+#include "preload/sock/mem.h"
 #include "preload/sock/span.h"
 #include "preload/sock/thread.h"
 
@@ -36,10 +37,10 @@ static inline void io_errno(int err)
 #endif
 }
 
-/* Addresses that no program has mapped: the kernel answers EFAULT for them, and so must we. */
-static inline bool io_bad_pointer(const void *p)
+/* Whether the program's buffer is there, as far as the connection remembers. */
+static inline bool io_hot_there(const _Atomic uint64_t *window, const void *buf)
 {
-	return ((uintptr_t)p - 4096) >> 47;
+	return mem_in_window(window, buf, IO_HOT_MAX);
 }
 
 typedef uint64_t io_word __attribute__((may_alias, aligned(1)));
@@ -144,8 +145,8 @@ static inline __attribute__((always_inline)) bool io_hot_read(struct sock *s, vo
 	if (*n > at)
 		*n = at;
 	at = head & c->rx.mask;
-	if (unlikely(*n > IO_HOT_MAX || at + *n - 1 > c->rx.mask || io_bad_pointer(buf) ||
-		     !c->rx.ring))
+	if (unlikely(*n > IO_HOT_MAX || at + *n - 1 > c->rx.mask ||
+		     !io_hot_there(&s->rx_window, buf) || !c->rx.ring))
 		goto cold;
 	io_copy(buf, c->rx.ring + at, *n);
 	if (unlikely(!shm_commit(&c->ctl.head, head, head + *n)))
@@ -191,7 +192,7 @@ static inline __attribute__((always_inline)) bool io_hot_write(struct sock *s, c
 	struct shm_conn *c = s->hot;
 	uint64_t at, pos;
 
-	if (unlikely(n - 1 >= IO_HOT_MAX || io_bad_pointer(buf) ||
+	if (unlikely(n - 1 >= IO_HOT_MAX || !io_hot_there(&s->tx_window, buf) ||
 		     !shm_seat_enter(&c->tx.seat, thread_self.seat)))
 		return false;
 	at = atomic_load_explicit(&c->tx.resv, memory_order_relaxed);

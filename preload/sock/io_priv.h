@@ -14,14 +14,20 @@
 
 enum { IO_MOVED_ON = -4096 }; /* the direction has changed its path: begin again */
 
-static inline bool io_bad_memory(const struct iovec *iov, int n)
+/* Longer than any memory: the kernel's to refuse. */
+static inline bool io_too_long(const struct iovec *iov, int n)
 {
 	for (int i = 0; i < n; i++) {
-		if (iov[i].iov_len &&
-		    (io_bad_pointer(iov[i].iov_base) || iov[i].iov_len > SSIZE_MAX))
+		if (iov[i].iov_len > SSIZE_MAX)
 			return true;
 	}
 	return false;
+}
+
+/* The buffer is there: the short way takes the connection's word for it the next time. */
+static inline void io_remember(_Atomic uint64_t *window, const void *buf)
+{
+	atomic_store_explicit(window, mem_window(buf), memory_order_relaxed);
 }
 
 static inline bool io_is_message(enum io_call call)

@@ -71,6 +71,11 @@ static ssize_t ring_copy(struct sock *s, struct io_place *at, uint64_t from, uin
 			run.len = max - got;
 		if (!io_piece(at, run.len, &piece))
 			break;
+		if (!discard && !mem_writable(piece.iov_base, piece.iov_len)) {
+			piece.iov_len = mem_prefix(&piece, 1, piece.iov_len, true);
+			if (!piece.iov_len)
+				return got ? (ssize_t)got : -EFAULT;
+		}
 		if (!discard)
 			memcpy(piece.iov_base, run.ptr, piece.iov_len);
 		got += piece.iov_len;
@@ -280,7 +285,7 @@ static bool recv_is_kernel(const struct sock *s, const struct io_req *r, int fla
 {
 	return flags & (MSG_OOB | MSG_ERRQUEUE) || s->conn->rx.direct ||
 	       (r->call == IO_PREADV2 && r->flags & ~(RWF_NOWAIT | RWF_HIPRI)) ||
-	       (!(flags & MSG_TRUNC) && io_bad_memory(r->iov, r->iovs));
+	       io_too_long(r->iov, r->iovs);
 }
 
 static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
@@ -401,7 +406,7 @@ ssize_t io_read(struct sock *s, int fd, const struct iovec *iov, int iovs)
 	uint64_t head, tail;
 	size_t n, done = 0;
 
-	if (unlikely(!c || chaos_on() || !io_total_of(iov, iovs) || io_bad_memory(iov, iovs)))
+	if (unlikely(!c || chaos_on() || !io_total_of(iov, iovs) || io_too_long(iov, iovs)))
 		return IO_COLD;
 	tail = atomic_load_explicit(&s->view.ctl->tail, memory_order_acquire);
 	if (tail == atomic_load_explicit(&c->ctl.head, memory_order_relaxed)) {
@@ -417,9 +422,13 @@ ssize_t io_read(struct sock *s, int fd, const struct iovec *iov, int iovs)
 	for (int i = 0; i < iovs && done < n; i++) {
 		size_t piece = iov[i].iov_len < n - done ? iov[i].iov_len : n - done;
 
+		if (unlikely(!mem_writable(iov[i].iov_base, piece)))
+			break;
 		shm_ring_copy_out(c, head + done, iov[i].iov_base, piece);
 		done += piece;
 	}
+	if (done)
+		io_remember(&s->rx_window, iov->iov_base);
 	if (unlikely(!done || !shm_commit(&c->ctl.head, head, head + done))) {
 		shm_seat_give(&c->rx.seat, true);
 		return IO_COLD;

@@ -25,12 +25,12 @@ static void send_published(struct sock *s)
 }
 
 /* From @done on, as much as fits. In tx.seat. Return: bytes, -EAGAIN when full, -EPROTO. */
-static ssize_t ring_send(struct sock *s, const struct iovec *iov, int iovs, size_t done)
+static ssize_t ring_send(struct sock *s, const struct iovec *iov, size_t total, size_t done)
 {
 	struct shm_conn *c = s->conn;
 	size_t skip = done, sent = 0;
 
-	for (int i = 0; i < iovs; i++) {
+	for (int i = 0; done + sent < total; i++) {
 		const char *at = iov[i].iov_base;
 		size_t left = iov[i].iov_len;
 
@@ -41,6 +41,8 @@ static ssize_t ring_send(struct sock *s, const struct iovec *iov, int iovs, size
 		at += skip;
 		left -= skip;
 		skip = 0;
+		if (left > total - done - sent)
+			left = total - done - sent;
 		while (left) {
 			ssize_t n = shm_ring_write(c, s->view.ctl, at, left);
 
@@ -175,10 +177,11 @@ void io_abandoned(struct sock *s)
 		turn_give(s);
 }
 
-static ssize_t send_ring(struct sock *s, const struct io_req *r, int flags)
+/* @total: bytes of the request that are there */
+static ssize_t send_ring(struct sock *s, const struct io_req *r, size_t total, int flags)
 {
 	struct shm_conn *c = s->conn;
-	size_t total = io_total(r), done = 0;
+	size_t done = 0;
 	uint64_t deadline = io_deadline(s->row->sndtimeo_us);
 
 	for (;;) {
@@ -190,7 +193,7 @@ static ssize_t send_ring(struct sock *s, const struct io_req *r, int flags)
 			span_attend(s);
 		taken = shm_seat_take(&c->tx.seat, thread_tid());
 		ring = c->tx.path == SHM_PATH_RING;
-		n = s->conn != c ? -EBADF : ring ? ring_send(s, r->iov, r->iovs, done) : 0;
+		n = s->conn != c ? -EBADF : ring ? ring_send(s, r->iov, total, done) : 0;
 		if (unlikely(ns && n > 0))
 			tap_ring(s, ns, (size_t)n);
 
@@ -227,8 +230,8 @@ static bool send_is_kernel(const struct io_req *r, int flags)
 {
 	return flags & (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN) ||
 	       (r->msg && r->msg->msg_controllen) ||
-	       (r->addr &&
-		(io_bad_pointer(r->addr) || r->addr_len > sizeof(struct sockaddr_storage))) ||
+	       (r->addr && (r->addr_len > sizeof(struct sockaddr_storage) ||
+			    !mem_readable(r->addr, r->addr_len))) ||
 	       (r->call == IO_PWRITEV2 &&
 		r->flags & ~(RWF_NOWAIT | RWF_HIPRI | RWF_DSYNC | RWF_SYNC));
 }
@@ -239,9 +242,10 @@ static ssize_t send_somehow(struct sock *s, const struct io_req *r, int flags)
 	ssize_t n;
 
 	if (s->conn->tx.path == SHM_PATH_RING) {
-		if (io_bad_memory(r->iov, r->iovs) || !io_total(r))
-			return io_real(r);
-		return send_ring(s, r, flags);
+		size_t there = mem_prefix(r->iov, r->iovs, SIZE_MAX, false);
+
+		return there && !io_too_long(r->iov, r->iovs) ? send_ring(s, r, there, flags)
+							      : io_real(r);
 	}
 	if (unlikely(s->send_error)) {
 		int err = s->send_error;
@@ -271,7 +275,7 @@ static ssize_t io_send_attached(struct sock *s, const struct io_req *r)
 			s->pinned = true;
 		if (send_is_kernel(r, flags))
 			span_lower(s, flags & MSG_OOB ? REASON_URGENT : REASON_OPTION_SOCKET);
-		else if (c->tx.path == SHM_PATH_KERNEL && !io_bad_memory(r->iov, r->iovs) &&
+		else if (c->tx.path == SHM_PATH_KERNEL && mem_prefix(r->iov, r->iovs, 1, false) &&
 			 !c->tx.recalled)
 			span_lift(s);
 		turn = blocks && turn_take(s);
@@ -325,7 +329,7 @@ ssize_t io_write(struct sock *s, int fd, const struct iovec *iov, int iovs)
 	bool taken = false;
 
 	if (unlikely(!c || chaos_on() || !total || total > SHM_RING_PIECE ||
-		     io_bad_memory(iov, iovs)) ||
+		     mem_prefix(iov, iovs, total, false) < total) ||
 	    unlikely(!io_enter(s, fd, c, &c->tx.seat)))
 		return IO_COLD;
 	if (likely(c->tx.path == SHM_PATH_RING &&
@@ -339,6 +343,7 @@ ssize_t io_write(struct sock *s, int fd, const struct iovec *iov, int iovs)
 	}
 	for (int i = 0; i < iovs; at += iov[i++].iov_len)
 		shm_ring_copy_in(c, at, iov[i].iov_base, iov[i].iov_len);
+	io_remember(&s->tx_window, iov->iov_base);
 	shm_ring_publish(c);
 	s->streak = 0;
 	if (unlikely(span_pulse(s) || thread_cycles() - c->tx.checked >= IO_CHECK_CYCLES))

@@ -13,7 +13,7 @@
 enum { MEM_ALL = MEM_KNOWN / 2 << MEM_PAGE_SHIFT }; /* up to here every page is asked about */
 
 __thread struct mem_known mem_self[2] __attribute__((tls_model("initial-exec")));
-_Atomic uint32_t mem_gen;
+_Atomic uint64_t mem_gen = MEM_GEN;
 
 static bool page_readable(uintptr_t p)
 {

@@ -29,19 +29,22 @@ struct mem_known {
 };
 
 extern __thread struct mem_known mem_self[2] __attribute__((tls_model("initial-exec")));
-extern _Atomic uint32_t mem_gen __attribute__((visibility("hidden")));
+
+/* How often mappings have changed, above the bits of an address; never zero. */
+extern _Atomic uint64_t mem_gen __attribute__((visibility("hidden")));
+
+#define MEM_GEN (UINT64_C(1) << 48)
 
 /* Mappings have changed: what was there may not be any more. */
 static inline void mem_changed(void)
 {
-	atomic_fetch_add_explicit(&mem_gen, 1, memory_order_release);
+	if (!(atomic_fetch_add(&mem_gen, MEM_GEN) + MEM_GEN))
+		atomic_fetch_add(&mem_gen, MEM_GEN);
 }
 
-/* Never zero: an empty slot matches nothing. */
 static inline uint64_t mem_key(uintptr_t page)
 {
-	return (uint64_t)page |
-	       (uint64_t)(atomic_load_explicit(&mem_gen, memory_order_acquire) | 1u << 27) << 36;
+	return page | atomic_load_explicit(&mem_gen, memory_order_acquire);
 }
 
 /* Ask the kernel about what is not known. */
@@ -71,6 +74,36 @@ static inline bool mem_readable(const void *p, size_t n)
 static inline bool mem_writable(void *p, size_t n)
 {
 	return !n || mem_there(p, n, true);
+}
+
+/*
+ * A window is a page that was there when it was taken, for a caller that keeps one beside what it works on and
+ * can afford four instructions. Zero is none.
+ *
+ * mem_window() - of the page that @p, which is known to be there, is on
+ * mem_in_window() - whether @p and at least @room bytes behind it are in the window
+ */
+static inline uint64_t mem_window(const void *p)
+{
+	return ((uintptr_t)p & ~(((uintptr_t)1 << MEM_PAGE_SHIFT) - 1)) -
+	       atomic_load_explicit(&mem_gen, memory_order_relaxed);
+}
+
+/* A relaxed load and a difference: the compiler makes two instructions of it. */
+static inline uint64_t mem_less(uint64_t value, const _Atomic uint64_t *word)
+{
+#if defined(__x86_64__)
+	__asm__("subq %1, %0" : "+r"(value) : "m"(*word) : "cc");
+	return value;
+#else
+	return value - atomic_load_explicit(word, memory_order_relaxed);
+#endif
+}
+
+static inline bool mem_in_window(const _Atomic uint64_t *window, const void *p, size_t room)
+{
+	return mem_less(mem_less((uintptr_t)p, window), &mem_gen) <=
+	       ((size_t)1 << MEM_PAGE_SHIFT) - room;
 }
 
 /*

@@ -55,6 +55,7 @@ struct sock {
 	_Atomic uint32_t tx_busy, rx_busy;
 	_Atomic uint32_t writer; /* tid of a thread in the middle of a blocking send: others wait */
 	uint32_t streak;         /* receives that had to wait since the last send */
+	_Atomic uint64_t rx_window, tx_window; /* mem_window() of the buffer last used */
 	struct shm_peer *peer;
 	struct shm_conn *own;          /* our block while an offer is out */
 	uint64_t peer_cookie;          /* SO_COOKIE of the other end, as the kernel confirmed it */
