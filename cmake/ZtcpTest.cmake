@@ -8,6 +8,7 @@ add_custom_target(fuzzers)
 # What every test finds in its environment. A leak or a race must never pass unseen.
 set(ztcp_test_environment
 	ZTCP_SOURCE=${CMAKE_SOURCE_DIR} ZTCP_BUILD=${CMAKE_BINARY_DIR} ZTCP_SANITIZE=${ZTCP_SANITIZE}
+	LSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/lib/lsan.supp:print_suppressions=0
 	UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1 TSAN_OPTIONS=halt_on_error=1:second_deadlock_stack=1)
 set(ztcp_test_never "LeakSanitizer|AddressSanitizer|ThreadSanitizer|runtime error:")
 

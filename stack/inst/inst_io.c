@@ -46,7 +46,7 @@ uint32_t inst_fill_copy(struct inst *in, struct inst_fill *fill, const uint8_t *
 
 void inst_fill_back(struct inst *in, struct inst_fill *fill, const struct wire_tcp_iov *iov)
 {
-	if (iov->data != fill->data + fill->at - iov->len)
+	if (fill->at < iov->len || iov->data != fill->data + (fill->at - iov->len))
 		return; /* nothing was copied */
 	fill->at -= iov->len;
 	in->cfg.buf.put(in->cfg.buf.ctx, iov->owner);
