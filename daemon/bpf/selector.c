@@ -404,9 +404,9 @@ static int pins_make(const struct selector *sel)
 		rc = pin(sel, sel->map[i], map_name[i]);
 	for (unsigned i = 0; !rc && i < SEL_PROGS; i++)
 		rc = pin(sel, sel->prog[i], prog_name[i]);
-	for (unsigned i = SEL_PROGS; !rc && i-- > 0;)
-		if (link_name[i])
-			rc = pin(sel, sel->link[i], link_name[i]);
+	for (unsigned left = SEL_PROGS; !rc && left; left--)
+		if (link_name[left - 1])
+			rc = pin(sel, sel->link[left - 1], link_name[left - 1]);
 	return rc;
 }
 

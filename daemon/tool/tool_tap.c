@@ -21,7 +21,7 @@
 #include "daemon/tool/tool_proc.h"
 
 enum {
-	LOOK_NS = 100000000, /* between two looks for new processes */
+	LOOK_NS = 20000000, /* between two looks for new processes */
 	WINDOW_NS = 50000000,
 	KEEP_ON_NS = 1000000000, /* a listener that dies is noticed after this */
 	SLEEP_NS = 1000000,

@@ -31,11 +31,11 @@ struct tool_taps *tool_taps_open(const int *pids, unsigned count);
 
 /**
  * tool_taps_next() - the next piece
- * @all: do not wait for pieces that may come before it: the end
+ * @everything: do not wait for pieces that may come before it: the end
  *
  * Return: whether there is one; if not, tool_taps_wait() and try again.
  */
-bool tool_taps_next(struct tool_taps *t, struct tool_piece *piece, bool all);
+bool tool_taps_next(struct tool_taps *all, struct tool_piece *piece, bool everything);
 
 /** tool_taps_wait() - keep the taps on, look for new processes, and sleep a little. */
 void tool_taps_wait(struct tool_taps *t);

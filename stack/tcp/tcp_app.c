@@ -252,6 +252,8 @@ bool tcp_pmtu(struct tcb *t, uint16_t path_mss, uint32_t seq, ztime_t now)
 	/* RFC 5927 4: a message that quotes nothing in flight is a forgery or late. */
 	if (!tcp_synchronized(t) || !t->sent || seq_lt(seq, t->snd_una) || seq_ge(seq, t->snd_nxt))
 		return false;
+	if (path_mss >= t->path_mss) /* RFC 1191 3, RFC 8201 4: such a message never raises it */
+		return false;
 	t->path_mss = BASE_MAX(path_mss, t->env->cfg.mss_min);
 	tcp_mss_update(t);
 	if (t->mss >= before)
