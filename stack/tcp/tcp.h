@@ -235,6 +235,8 @@ int tcp_error(const struct tcb *t);
  * @path_mss: as in tcp_connect()
  * @seq:      sequence number quoted in the ICMP message; ignored unless in flight (RFC 5927 4)
  *
+ * It only ever gets smaller by this (RFC 1191 3, RFC 8201 4).
+ *
  * Return: true when it was believed.
  */
 bool tcp_pmtu(struct tcb *t, uint16_t path_mss, uint32_t seq, ztime_t now);

@@ -66,7 +66,7 @@ int main(int argc, char **argv)
 
 	if (load("match_yes", "mine") && strstr(said, strerror(EPERM))) {
 		/* root, and the program was not even read: the verifier would have said something */
-		printf("skip: this kernel takes no programs that extend others (freplace)\n");
+		printf("skip: the kernel refuses to load the match (EPERM), before it is verified\n");
 		bpf_lib_end();
 		return 77;
 	}

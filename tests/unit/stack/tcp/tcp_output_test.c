@@ -236,6 +236,7 @@ Test(tcp_output, pmtu__large_segments_go_again_in_smaller_ones)
 	fix_app_sends(f, 2 * FIX_MSS);
 	drop_tx(f);
 	cr_assert_not(tcp_pmtu(&f->t, 500, FIX_ISS - 5, f->now), "a forgery");
+	cr_assert_not(tcp_pmtu(&f->t, 60000, FIX_ISS + 1, f->now), "it never gets larger by this");
 	cr_assert(tcp_pmtu(&f->t, 500, FIX_ISS + 1, f->now));
 	fix_flush(f);
 	for (uint32_t i = 0; i < 4; i++)
