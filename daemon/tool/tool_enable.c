@@ -117,6 +117,7 @@ static int folder_make(const char *folder)
 static int netns_switch(struct enable *e)
 {
 	char text[FILE_MAX + PATH_MAX + 2], folder[PATH_MAX];
+	size_t used;
 	int err, fd;
 
 	snprintf(folder, sizeof(folder), NETNS_ETC "/%s", e->netns);
@@ -135,10 +136,9 @@ static int netns_switch(struct enable *e)
 		if (fd < 0)
 			return -errno;
 		close(fd);
-		if (*text && text[strlen(text) - 1] != '\n')
-			strcat(text, "\n");
-		strcat(text, e->library);
-		strcat(text, "\n");
+		used = strlen(text);
+		snprintf(text + used, sizeof(text) - used, "%s%s\n",
+			 used && text[used - 1] != '\n' ? "\n" : "", e->library);
 	}
 	return text_write(e->file, text);
 }

@@ -213,7 +213,7 @@ static ssize_t recv_once(struct sock *s, const struct io_req *r, size_t done, in
 	for (;;) {
 		if (span_cross(s, &limit) < 0)
 			return -EPROTO;
-		if (c->rx.frozen)
+		if (span_frozen(s))
 			return -EAGAIN;
 		if (flags & MSG_PEEK)
 			n = peek(s, r, flags, limit);

@@ -85,7 +85,7 @@ short ready_now(struct sock *s, short want)
 		span_cross(s, &limit);
 		shm_seat_give(&c->rx.seat, taken);
 	}
-	if (c->rx.path == SHM_PATH_RING && !c->rx.frozen) {
+	if (c->rx.path == SHM_PATH_RING && !span_frozen(s)) {
 		if (shm_ring_unread(c, s->view.ctl))
 			bits |= POLLIN | POLLRDNORM;
 	} else {

@@ -175,7 +175,7 @@ static void cross_to_kernel(struct sock *s, uint32_t span, uint64_t lower)
 	c->rx.path = SHM_PATH_KERNEL;
 	c->rx.ring = NULL;
 	s->row->rx_path = 0;
-	if (c->rx.frozen) { /* the recall stays: the peer lifts no more */
+	if (atomic_load(&c->ctl.flags_rx) & SHM_RX_RECALL) { /* it stays: the peer lifts no more */
 		c->rx.frozen = false;
 		c->rx.direct = true;
 	}
@@ -227,18 +227,16 @@ int span_cross(struct sock *s, uint64_t *limit)
 	return 0;
 }
 
-/* Lowered before the recall came, the ring not read to its end, and nothing sent by the kernel since. */
-static bool may_retract(struct sock *s)
+/* Lowered before the recall came, and the ring not read to its end: the bytes in it may be wanted back. */
+static bool lowered_unread(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
-	uint64_t lower = atomic_load(&c->ctl.lower);
 
-	return !c->tx.recalled && c->ctl.span &&
-	       atomic_load(&s->view.ctl->span_ack) != c->ctl.span &&
-	       atomic_load(&s->row->tx_off) == lower && atomic_load(&s->view.ctl->head) < lower;
+	return !c->tx.recalled && c->ctl.span && !(c->ctl.flags_tx & SHM_TX_KEPT) &&
+	       atomic_load(&s->view.ctl->span_ack) != c->ctl.span;
 }
 
-/* The ring ends earlier than announced. In tx.seat. */
+/* The ring ends earlier than announced; or, when newer bytes are with the kernel, it does not. In tx.seat. */
 static void retract(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
@@ -253,6 +251,8 @@ static void retract(struct sock *s)
 		memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
 	if (atomic_load(&s->tx_busy) || atomic_load(&s->row->tx_off) != lower || head >= lower) {
 		c->tx.recalled = false;
+		atomic_fetch_or(&c->ctl.flags_tx, SHM_TX_KEPT);
+		span_announce(s);
 		return;
 	}
 	s->row->tx_shm -= lower - head;
@@ -280,7 +280,7 @@ static void serve_recall(struct sock *s)
 			lower_at(s, head, REASON_PEER_LOWERED);
 			s->pinned = true;
 		}
-	} else if (may_retract(s)) {
+	} else if (lowered_unread(s)) {
 		retract(s);
 	}
 	span_leave(&c->tx.seat, &g);
@@ -352,6 +352,18 @@ static bool freeze(struct sock *s)
 	return c->rx.frozen;
 }
 
+bool span_thaw(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+
+	if (!s->peer->gone &&
+	    !(atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_acquire) & SHM_TX_KEPT))
+		return false;
+	c->rx.frozen = false;
+	sock_stir(s);
+	return true;
+}
+
 static bool answered(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
@@ -360,7 +372,7 @@ static bool answered(struct sock *s)
 
 	span_cross(s, &limit);
 	span_leave(&c->rx.seat, &g);
-	return c->rx.path == SHM_PATH_KERNEL;
+	return c->rx.path == SHM_PATH_KERNEL || !span_frozen(s);
 }
 
 void span_release(struct sock *s, enum reason reason, unsigned wait_ms)
@@ -399,7 +411,7 @@ static bool left_unread(struct sock *s)
 
 	/* a span that begins here may not have been looked at */
 	return span_cross(s, &limit) < 0 ||
-	       (c->rx.path == SHM_PATH_RING && !c->rx.frozen && shm_ring_unread(c, s->view.ctl));
+	       (c->rx.path == SHM_PATH_RING && !span_frozen(s) && shm_ring_unread(c, s->view.ctl));
 }
 
 void span_close(struct sock *s)

@@ -75,10 +75,11 @@ bool wait_ready(struct sock *s, short want)
 		return true;
 	if (want & POLLIN) {
 		/* a border that lies ahead in the kernel's bytes is the kernel's to announce */
-		if (span_ahead(s) && !c->rx.frozen && !c->rx.direct &&
+		if (span_ahead(s) && !span_frozen(s) && !c->rx.direct &&
 		    (c->rx.path == SHM_PATH_RING || s->view.ctl->lift == s->row->rx_off))
 			return true;
-		if (c->rx.path == SHM_PATH_RING && !c->rx.frozen && shm_ring_unread(c, s->view.ctl))
+		if (c->rx.path == SHM_PATH_RING && !span_frozen(s) &&
+		    shm_ring_unread(c, s->view.ctl))
 			return true;
 	}
 	return want & POLLOUT && c->tx.path == SHM_PATH_RING && ready_room(s);

@@ -205,6 +205,7 @@ static unsigned out_new(struct tcb *t, struct wire_tcp *out, uint32_t len, uint3
 	if (len < mss) {
 		t->snd_sml = t->snd_nxt + len;
 	} else if (len > mss) {
+		BASE_CHECK(mss); /* segment_room() */
 		out->gso_size = (uint16_t)mss;
 		out->flags |=
 			TCP_PSH; /* who merges packets at the other end need not wait for more */

@@ -332,6 +332,19 @@ CASE(peek_across, F_BOTH, "MSG_PEEK sees what several writes left, up to its len
 	SHOW(end_get(&c->a, 5020));
 }
 
+CASE(recall_late, F_SELF, "an option of the kernel's own after bytes went both ways of it")
+{
+	SHOW(end_put1(&c->b, 10));
+	SHOW(end_setopt(&c->b, SOL_SOCKET, SO_TIMESTAMP, 1));
+	SHOW(end_put1(&c->b, 5000));
+	SHOW(end_setopt(&c->a, SOL_SOCKET, SO_RCVLOWAT, 20));
+	await(c->a.fd, POLLIN);
+	SHOW(end_get(&c->a, 5010));
+	SHOW(end_put1(&c->b, 20));
+	await(c->a.fd, POLLIN);
+	SHOW(end_get(&c->a, 20));
+}
+
 CASE(peek_waitall, F_BOTH, "MSG_PEEK with MSG_WAITALL waits for all of it")
 {
 	SHOW(end_put1(&c->b, 10));
