@@ -12,8 +12,10 @@
 #include "preload/sock/span.h"
 #include "preload/sock/wait.h"
 
+#include <linux/sockios.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 /* A cursor over the request's memory. */
 struct io_place {
@@ -93,7 +95,8 @@ static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, in
 		struct io_place at = io_place(r, done);
 		ssize_t n;
 
-		shm_ring_learn(c, &s->view, head); /* the next call has the short way */
+		if (!s->kernel_bits) /* else behind_end() has to look at each call */
+			shm_ring_learn(c, &s->view, head); /* the next call has the short way */
 		n = ring_copy(s, &at, head, UINT64_MAX, flags & MSG_TRUNC);
 
 		if (n <= 0 || shm_commit(&c->ctl.head, head, head + (uint64_t)n))
@@ -288,6 +291,24 @@ static bool recv_is_kernel(const struct sock *s, const struct io_req *r, int fla
 	       io_too_long(r->iov, r->iovs);
 }
 
+/*
+ * Where a program knows that the peer has ended, a receive that fills less than its buffer tells it that there is
+ * nothing more, as it does with the kernel (libuv relies on it): go on to the next border or ring. A look only, as an
+ * error must stay for the next call.
+ */
+static bool behind_end(struct sock *s)
+{
+	int kernel = 0;
+
+	if (!s->kernel_bits)
+		return false;
+	if (span_ahead(s))
+		return true;
+	if (s->conn->rx.path == SHM_PATH_RING)
+		return shm_ring_unread(s->conn, s->view.ctl);
+	return sys(SYS_ioctl, s->fd, SIOCINQ, &kernel) == 0 && kernel;
+}
+
 static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 {
 	struct shm_conn *c = s->conn;
@@ -315,7 +336,8 @@ static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 			done = flags & MSG_PEEK ? (size_t)n : done + (size_t)n;
 			if (done == (size_t)n)
 				recv_answer(r);
-			more = !ring && !(flags & MSG_PEEK) && (span_ahead(s) || r->iovs > 1);
+			more = !(flags & MSG_PEEK) &&
+			       ((!ring && (span_ahead(s) || r->iovs > 1)) || behind_end(s));
 			if (done == total || !(flags & MSG_WAITALL || more))
 				return (ssize_t)done;
 			if (!(flags & MSG_PEEK))

@@ -27,9 +27,17 @@ bool ready_room(struct sock *s)
 
 void ready_heard(struct sock *s, short revents)
 {
-	s->kernel_bits |= (short)(revents & READY_STICKY);
-	if (s->kernel_bits)
+	if (revents & READY_STICKY & ~s->kernel_bits) {
+		struct shm_seat *seat = &s->conn->rx.seat;
+		bool taken = shm_seat_take(seat, thread_tid());
+
+		s->kernel_bits |= (short)(revents & READY_STICKY);
+		/* off the short ways for good, and before they cut the length to what is in the ring */
+		s->conn->rx.ring = NULL;
+		s->conn->rx.rings = UINT64_MAX;
+		shm_seat_give(seat, taken);
 		sock_stir(s);
+	}
 	/* A peer that hung up without a word was killed: the kernel knows what becomes of our bytes. */
 	if (revents & READY_END &&
 	    !(atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_acquire) & SHM_TX_FIN))

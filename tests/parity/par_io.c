@@ -345,6 +345,20 @@ CASE(recall_late, F_SELF, "an option of the kernel's own after bytes went both w
 	SHOW(end_get(&c->a, 20));
 }
 
+CASE(short_is_last, F_SELF, "after a hang-up, a receive that is short was the last")
+{
+	SHOW(end_put1(&c->b, 100));
+	SHOW(end_setopt(&c->b, SOL_SOCKET, SO_TIMESTAMP, 1));
+	SHOW(end_put1(&c->b, 200));
+	SHOW(end_shutdown(&c->b, SHUT_WR));
+	SHOW(end_shutdown(&c->a, SHUT_WR));
+	await(c->a.fd, POLLHUP);
+	SHOW(recv(c->a.fd, buf, 50, 0));
+	SHOW(read(c->a.fd, buf + 50, 1000));
+	end_check(&c->a, buf, 300);
+	SHOW(read(c->a.fd, buf, 1000));
+}
+
 CASE(peek_waitall, F_BOTH, "MSG_PEEK with MSG_WAITALL waits for all of it")
 {
 	SHOW(end_put1(&c->b, 10));
