@@ -1,7 +1,7 @@
 # ZtcpBpf.cmake - eBPF programs as targets.
 
 # ztcp_bpf_object(NAME SOURCE file.bpf.c): compile the program and generate its skeleton. Link NAME_skel to get
-# #include "NAME.skel.h" and libbpf.
+# #include "NAME.skel.h" and libbpf. <ztcp_match.h> is found as if it were installed.
 function(ztcp_bpf_object name)
 	cmake_parse_arguments(A "" "SOURCE" "DEPENDS" ${ARGN})
 	ztcp_arguments_check(${name} "${A_UNPARSED_ARGUMENTS}")
@@ -22,7 +22,7 @@ function(ztcp_bpf_object name)
 	file(MAKE_DIRECTORY ${folder})
 	add_custom_command(OUTPUT ${object}
 		COMMAND ${ZTCP_CLANG} -g -O2 -Wall -Wno-unused-function -Werror -ffreestanding -target bpf -D__TARGET_ARCH_${ztcp_bpf_arch}
-			-I${CMAKE_SOURCE_DIR} -isystem /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}
+			-I${CMAKE_SOURCE_DIR} -I${CMAKE_SOURCE_DIR}/daemon/bpf -isystem /usr/include/${CMAKE_LIBRARY_ARCHITECTURE}
 			-MD -MF ${object}.d -c ${source} -o ${object}
 		DEPENDS ${source} ${A_DEPENDS} DEPFILE ${object}.d VERBATIM)
 	add_custom_command(OUTPUT ${skeleton}

@@ -57,6 +57,8 @@ static void query_sk(const struct bpf_sock *sk, uint32_t role, struct policy_que
 		q->remote.family = 0;
 	q->role = role;
 	q->bpf = 0;
+	q->asked = 0;
+	q->spare = 0;
 }
 
 /* Whether both ends live and rules allow shm at both; enters this end's state by the way. */
@@ -83,26 +85,35 @@ static bool attested(const struct sel_sock *s, struct verdict_answer *a)
 	return true;
 }
 
-static NOINLINE void answer(struct bpf_sockopt *ctx, struct bpf_sock *sk, struct verdict_answer *a)
+/* Judge the socket by what its process is now. Frames are kept short: a user's match needs the rest of the stack. */
+static NOINLINE struct sel_sock *sock_judge(struct bpf_sockopt *ctx, struct bpf_sock *sk)
 {
 	struct sel_sock *s = bpf_sk_storage_get(&socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
-	const struct sel_agent *c = agent_get();
 	struct sel_verdict old;
 	struct policy_query q;
 
-	*a = (struct verdict_answer){ .version = VERDICT_VERSION };
-	if (!s || !c)
-		return;
+	if (!s)
+		return NULL;
 	if (!s->role)
 		s->role = sk->state == TCP_STATE_LISTEN ? 1 : 2;
 	old = s->verdict;
 	current_read(&s->proc);
 	query_sk(sk, s->role == 2, &q);
-	judge(&s->proc, &q, &s->verdict);
+	judge_answer(ctx, sk, s, &q);
 	if (sk->state != TCP_STATE_LISTEN && q.remote.family) {
 		count(&old, s->judged, &s->verdict);
 		s->judged = 1;
 	}
+	return s;
+}
+
+static NOINLINE void answer(const struct sel_sock *s, struct verdict_answer *a)
+{
+	const struct sel_agent *c = agent_get();
+
+	*a = (struct verdict_answer){ .version = VERDICT_VERSION };
+	if (!s || !c)
+		return;
 	a->verdict = s->verdict.verdict;
 	a->paths = s->verdict.paths;
 	a->threshold = s->verdict.threshold;
@@ -120,9 +131,9 @@ static NOINLINE void answer(struct bpf_sockopt *ctx, struct bpf_sock *sk, struct
 SEC("cgroup/getsockopt")
 int ztcp_answer(struct bpf_sockopt *ctx)
 {
-	struct verdict_answer *to = ctx->optval;
 	struct bpf_sock *sk = ctx->sk;
-	struct verdict_answer a;
+	struct verdict_answer *a;
+	struct sel_sock *s;
 
 	if (ctx->level != VERDICT_LEVEL) {
 		if (ctx->optlen > 4096)
@@ -131,11 +142,14 @@ int ztcp_answer(struct bpf_sockopt *ctx)
 		return 1;
 	}
 	if (ctx->optname != VERDICT_ANSWER || !sk || sk->protocol != TCP_PROTO ||
-	    ctx->optlen < (int)sizeof(*to) || (void *)(to + 1) > ctx->optval_end)
+	    ctx->optlen < (int)sizeof(*a))
 		return 1;
-	answer(ctx, sk, &a);
-	*to = a;
-	ctx->optlen = sizeof(a);
+	s = sock_judge(ctx, sk);
+	a = ctx->optval; /* read now: the verifier forgets it where a user's match is called */
+	if ((void *)(a + 1) > ctx->optval_end)
+		return 1;
+	answer(s, a);
+	ctx->optlen = sizeof(*a);
 	__asm__ volatile("" ::: "memory"); /* the verifier wants two stores */
 	ctx->retval = 0;
 	return 1;

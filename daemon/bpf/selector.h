@@ -185,7 +185,7 @@ int selector_each_rule(struct selector *sel, void (*f)(void *arg, const struct s
 /**
  * selector_match_load() - put a user's ztcp_match() into force under a name
  * @name: for bpf= in rules; it need not be named by one yet
- * @file: eBPF object with one function ztcp_match (daemon/bpf/ztcp_match.h)
+ * @file: eBPF object made of one ZTCP_MATCH() (daemon/bpf/ztcp_match.h)
  * @log:  on failure what is wrong: the verifier's own words
  * @len:  bytes of @log
  *

@@ -2,7 +2,7 @@
 #ifndef ZTCP_SELECTOR_ATTEST_BPF_H
 #define ZTCP_SELECTOR_ATTEST_BPF_H
 
-#include "daemon/bpf/selector_judge.bpf.h"
+#include "daemon/bpf/selector_match.bpf.h"
 
 #define ROTL(x, b) ((x) << (b) | (x) >> (64 - (b)))
 #define SIPROUND(v0, v1, v2, v3)   \
@@ -108,6 +108,8 @@ static void query_ops(struct bpf_sock_ops *ctx, uint32_t role, struct policy_que
 	end_key(&q->remote, ctx->family, ctx->remote_ip4, remote, bpf_ntohl(ctx->remote_port));
 	q->role = role;
 	q->bpf = 0;
+	q->asked = 0;
+	q->spare = 0;
 }
 
 static void tuple_read(struct bpf_sock_ops *ctx, struct sel_tuple *t)
@@ -145,7 +147,7 @@ static NOINLINE void connecting(struct bpf_sock_ops *ctx)
 	s->cookie = bpf_get_socket_cookie(ctx);
 	current_read(&s->proc);
 	query_ops(ctx, 1, &q);
-	judge(&s->proc, &q, &s->verdict);
+	judge_attest(ctx, s, &q);
 	count(&old, s->judged, &s->verdict);
 	s->judged = 1;
 	s->token = 0;
@@ -312,7 +314,7 @@ static NOINLINE void accepted(struct bpf_sock_ops *ctx)
 	if (!s || s->role != 1)
 		return;
 	query_ops(ctx, 0, &q);
-	judge(&s->proc, &q, &s->verdict);
+	judge_attest(ctx, s, &q);
 	count(&s->verdict, false, &s->verdict);
 	s->judged = 1;
 	s->cookie = bpf_get_socket_cookie(ctx);

@@ -13,7 +13,6 @@
 
 #include "daemon/bpf/bpf_kernel.bpf.h"
 #include "daemon/bpf/selector_maps.h"
-#include "daemon/bpf/ztcp_match.h"
 #include "shm/verdict.h"
 
 /* enum policy_verdict and policy_path, which this side cannot include with all of policy.h */
@@ -119,7 +118,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, SEL_MATCHES);
+	__uint(max_entries, POLICY_BPF_MAX);
 	__type(key, uint32_t);
 	__type(value, struct sel_match); /* for user space alone */
 } matches SEC(".maps");
@@ -135,41 +134,6 @@ struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);
 	__uint(max_entries, 1 << 18);
 } events SEC(".maps");
-
-/* ---- a user's own matches: each of these functions can be replaced by one (daemon/bpf/selector_match.c) ---- */
-
-#define MATCH(n)                                                  \
-	NOINLINE int ztcp_match_##n(const struct ztcp_conn *conn) \
-	{                                                         \
-		volatile int no = 0;                              \
-                                                                  \
-		return conn ? no : 0;                             \
-	}
-MATCH(0)
-MATCH(1)
-MATCH(2)
-MATCH(3)
-MATCH(4)
-MATCH(5)
-MATCH(6)
-MATCH(7)
-MATCH(8)
-
-static int match_call(uint32_t slot, const struct ztcp_conn *conn)
-{
-	switch (slot) {
-	case 0: return ztcp_match_0(conn);
-	case 1: return ztcp_match_1(conn);
-	case 2: return ztcp_match_2(conn);
-	case 3: return ztcp_match_3(conn);
-	case 4: return ztcp_match_4(conn);
-	case 5: return ztcp_match_5(conn);
-	case 6: return ztcp_match_6(conn);
-	case 7: return ztcp_match_7(conn);
-	case 8: return ztcp_match_8(conn);
-	default: return 0;
-	}
-}
 
 /* ---- judging ---- */
 
@@ -263,35 +227,6 @@ static NOINLINE int class_get(const struct sel_proc *p, const struct policy_form
 	return 0;
 }
 
-static NOINLINE uint32_t matches_ask(const struct policy_form_head *head,
-				     const struct policy_query *q, const struct sel_proc *p)
-{
-	struct ztcp_conn conn = { .role = q->role,
-				  .family = q->local.family ? q->local.family : q->remote.family,
-				  .local_port = q->local.port,
-				  .remote_port = q->remote.port,
-				  .uid = p->uid,
-				  .gid = p->gid,
-				  .netns = p->netns,
-				  .cgroup = p->cgroup,
-				  .exe_ino = p->exe_ino };
-	uint32_t mask = 0;
-
-	if (conn.family == 4) {
-		conn.local[0] = bpf_htonl((uint32_t)q->local.lo);
-		conn.remote[0] = bpf_htonl((uint32_t)q->remote.lo);
-	} else {
-		*(uint64_t *)&conn.local[0] = bpf_cpu_to_be64(q->local.hi);
-		*(uint64_t *)&conn.local[2] = bpf_cpu_to_be64(q->local.lo);
-		*(uint64_t *)&conn.remote[0] = bpf_cpu_to_be64(q->remote.hi);
-		*(uint64_t *)&conn.remote[2] = bpf_cpu_to_be64(q->remote.lo);
-	}
-	for (uint32_t i = 0; i < POLICY_BPF_MAX; i++)
-		if (i < head->bpf_count && match_call(head->bpf_slot[i], &conn))
-			mask |= 1u << i;
-	return mask;
-}
-
 /* What the walk over chunks needs, in one place for bpf_loop(). */
 struct walk {
 	struct policy_eval eval;
@@ -346,7 +281,10 @@ static void answer_enter(void *form, uint32_t rule_line, uint32_t rule, struct s
 	v->threshold = r->threshold;
 }
 
-/* A global function: the verifier reads it once and not at each call. */
+/*
+ * A global function: the verifier reads it once and not at each call.
+ * Return: 1 if the policy has matches of the user's that are to be asked first; the verdict is "kernel, pending" then.
+ */
 NOINLINE int judge(const struct sel_proc *p, struct policy_query *q, struct sel_verdict *v)
 {
 	const struct policy_form_head *head;
@@ -374,8 +312,12 @@ NOINLINE int judge(const struct sel_proc *p, struct policy_query *q, struct sel_
 		v->pending = 1;
 		return 0;
 	}
-	if (head->bpf_count)
-		q->bpf = matches_ask(head, q, p);
+	if (head->bpf_count && q->asked != head->generation) {
+		v->verdict = KERNEL;
+		v->paths = 0;
+		v->pending = 1;
+		return 1;
+	}
 	w.rule = -1;
 	w.sets = head->sets;
 	w.eval.q = q;

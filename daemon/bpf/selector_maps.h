@@ -11,10 +11,8 @@
 #include "daemon/policy/policy_form.h"
 
 enum {
-	SEL_VERSION = 1,
+	SEL_VERSION = 2,
 	SEL_SLOTS = 64, /* policies; 0 is that of all namespaces without one of their own */
-	SEL_MATCHES = POLICY_BPF_MAX +
-		      1, /* one spare: a new one is in place before the old one goes */
 	SEL_NEEDS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 8 |
 		    1 << 9, /* policy_needs() about the process */
 	SEL_PROCS = 16384,

@@ -1,10 +1,9 @@
 /* selector_match.c - a user's own match functions
  *
- * Theory of operation: the selector has a number of empty global functions, ztcp_match_0 and so on. A user's function is
- * an extension (freplace) of one of them: the kernel verifies it against the signature and for the helpers of each
- * program it goes into, and jumps to it instead. One more function than names is kept free: a new version is loaded,
- * verified and attached there; then the policies are set again with the new number, each by one update; then the
- * old one goes. What is refused was never attached, and the verifier's words are given back.
+ * Theory of operation: a match is two programs made of one function (ztcp_match.h), one for each hook that judges, each in
+ * an array of programs under the match's number. A new one is loaded, so verified, for both hooks before it is entered;
+ * what is refused was never in force, and the verifier's words are given back. One update replaces the one before. A
+ * name's number goes into the policies that use it: they are set again when a name comes or goes.
  */
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -19,11 +18,13 @@
 
 enum { VERIFIER_BYTES = 1 << 20 };
 
-/* The programs that judge, each with its own copy of the functions. */
+/* The hooks that judge, the program for each, and where it is entered. */
 static const struct {
-	enum sel_prog prog;
-	const char *suffix;
-} target[] = { { SEL_PROG_ANSWER, "answer" }, { SEL_PROG_ATTEST, "attest" } };
+	enum sel_prog hook;
+	enum sel_map map;
+	const char *program;
+} target[] = { { SEL_PROG_ANSWER, SEL_MAP_ANSWERS, "ztcp_match_answer" },
+	       { SEL_PROG_ATTEST, SEL_MAP_ATTESTS, "ztcp_match_attest" } };
 
 #define TARGETS (sizeof(target) / sizeof(target[0]))
 
@@ -40,48 +41,28 @@ static int name_set(const struct selector *sel, uint32_t i, const char *name)
 	return bpf_map_update_elem(sel->map[SEL_MAP_MATCHES], &i, &m, BPF_ANY) ? -errno : 0;
 }
 
-/* Number of the function that has a name ("": that is free); SEL_MATCHES: none. */
+/* Number of the match that has a name ("": that is free); POLICY_BPF_MAX: none. */
 static uint32_t name_find(const struct selector *sel, const char *name)
 {
 	struct sel_match m;
 
-	for (uint32_t i = 0; i < SEL_MATCHES; i++)
+	for (uint32_t i = 0; i < POLICY_BPF_MAX; i++)
 		if (!name_get(sel, i, &m) && !strncmp(m.name, name, sizeof(m.name)))
 			return i;
-	return SEL_MATCHES;
+	return POLICY_BPF_MAX;
 }
 
 uint8_t sel_match_slot(const struct selector *sel, const char *name)
 {
 	uint32_t i = name_find(sel, name);
 
-	return i == SEL_MATCHES ? 0xff : (uint8_t)i;
-}
-
-static unsigned names_count(const struct selector *sel)
-{
-	struct sel_match m;
-	unsigned n = 0;
-
-	for (uint32_t i = 0; i < SEL_MATCHES; i++)
-		n += !name_get(sel, i, &m) && *m.name;
-	return n;
-}
-
-static void pin_path(const struct selector *sel, uint32_t i, unsigned t, char *path, size_t size)
-{
-	snprintf(path, size, "%s/match_%u_%s", sel->dir, i, target[t].suffix);
+	return i == POLICY_BPF_MAX ? 0xff : (uint8_t)i;
 }
 
 static void match_remove(const struct selector *sel, uint32_t i)
 {
-	char path[PATH_MAX];
-
-	for (unsigned t = 0; t < TARGETS; t++) {
-		pin_path(sel, i, t, path, sizeof(path));
-		unlink(path);
-	}
-	name_set(sel, i, "");
+	for (unsigned t = 0; t < TARGETS; t++)
+		bpf_map_delete_elem(sel->map[target[t].map], &i);
 }
 
 static int say(char *log, size_t len, int rc, const char *words)
@@ -91,90 +72,102 @@ static int say(char *log, size_t len, int rc, const char *words)
 	return rc;
 }
 
-/* Its one program, which must be ztcp_match. */
-static struct bpf_program *program_find(struct bpf_object *obj, char *log, size_t len)
+/* Where the selector writes the question, and nothing but the two programs of ZTCP_MATCH(). */
+static int object_check(const struct selector *sel, struct bpf_object *obj)
 {
-	struct bpf_program *p = bpf_object__next_program(obj, NULL);
+	struct bpf_map *asked = bpf_object__find_map_by_name(obj, "ztcp_asked");
+	struct bpf_program *p;
+	unsigned programs = 0;
 
-	if (!p || bpf_object__next_program(obj, p) || strcmp(bpf_program__name(p), "ztcp_match")) {
-		say(log, len, 0,
-		    "expected one function in the object, ztcp_match (see ztcp_match.h)");
-		return NULL;
+	bpf_object__for_each_program(p, obj) programs++;
+	for (unsigned t = 0; t < TARGETS; t++) {
+		p = bpf_object__find_program_by_name(obj, target[t].program);
+		if (!p)
+			return -EINVAL;
+		bpf_program__set_autoload(p, sel->prog[target[t].hook] >= 0);
 	}
-	return p;
+	return !asked || programs != TARGETS ? -EINVAL
+					     : bpf_map__reuse_fd(asked, sel->map[SEL_MAP_ASKED]);
 }
 
-/* Load one extension. @link: set to its link, pinned. */
-static int extension_load(const struct selector *sel, struct bpf_object *obj, uint32_t i,
-			  unsigned t, char *verifier, char *log, size_t len)
+/* The verifier's reason stands at the end of what it says. */
+static int say_end(char *log, size_t len, int rc, const char *words)
 {
-	struct bpf_program *p = program_find(obj, log, len);
-	struct bpf_link *link;
-	char name[32], path[PATH_MAX];
-	int rc;
+	size_t n = strlen(words);
+	const char *line;
 
-	if (!p)
-		return -EINVAL;
-	snprintf(name, sizeof(name), "ztcp_match_%u", i);
-	bpf_program__set_type(p, BPF_PROG_TYPE_EXT);
-	bpf_program__set_log_buf(p, verifier, VERIFIER_BYTES);
-	bpf_program__set_log_level(p, 1);
-	rc = bpf_program__set_attach_target(p, sel->prog[target[t].prog], name);
-	if (!rc)
-		rc = bpf_object__load(obj);
-	if (rc)
-		return say(log, len, rc, *verifier ? verifier : strerror(-rc));
-	link = bpf_program__attach_freplace(p, 0, NULL);
-	if (!link)
-		return say(log, len, -errno, strerror(errno));
-	pin_path(sel, i, t, path, sizeof(path));
-	rc = bpf_link__pin(link, path);
-	bpf_link__destroy(link);
-	return rc ? say(log, len, rc, "its link cannot be pinned") : 0;
+	if (n >= len && len) {
+		words += n - len + 1;
+		line = strchr(words, '\n');
+		words = line ? line + 1 : words;
+	}
+	return say(log, len, rc, words);
 }
 
-static int match_load(const struct selector *sel, uint32_t i, const char *file, char *verifier,
-		      char *log, size_t len)
+static void log_use(struct bpf_object *obj, char *verifier)
+{
+	struct bpf_program *p;
+
+	*verifier = '\0';
+	bpf_object__for_each_program(p, obj) bpf_program__set_log_buf(p, verifier, VERIFIER_BYTES);
+}
+
+/* Put what is loaded into force. */
+static int match_enter(const struct selector *sel, struct bpf_object *obj, uint32_t i)
 {
 	for (unsigned t = 0; t < TARGETS; t++) {
-		struct bpf_object *obj;
-		int rc;
+		int fd = bpf_program__fd(bpf_object__find_program_by_name(obj, target[t].program));
 
-		if (sel->prog[target[t].prog] < 0)
-			continue;
-		obj = bpf_object__open_file(file, NULL);
-		if (!obj)
-			return say(log, len, -errno, "not an eBPF object that can be read");
-		*verifier = '\0';
-		rc = extension_load(sel, obj, i, t, verifier, log, len);
-		bpf_object__close(obj);
-		if (rc)
-			return rc;
+		if (sel->prog[target[t].hook] >= 0 &&
+		    bpf_map_update_elem(sel->map[target[t].map], &i, &fd, BPF_ANY))
+			return -errno;
 	}
 	return 0;
 }
 
-static int match_put(struct selector *sel, const char *name, const char *file, char *verifier,
-		     char *log, size_t len)
+static int match_put(struct selector *sel, const char *name, struct bpf_object *obj, char *log,
+		     size_t len)
 {
-	uint32_t old = name_find(sel, name), i = name_find(sel, "");
+	uint32_t old = name_find(sel, name);
+	uint32_t i = old == POLICY_BPF_MAX ? name_find(sel, "") : old;
 	int rc;
 
-	if (i == SEL_MATCHES || (old == SEL_MATCHES && names_count(sel) >= POLICY_BPF_MAX))
+	if (i == POLICY_BPF_MAX)
 		return say(log, len, -ENOSPC, "eight matches are loaded already");
-	rc = match_load(sel, i, file, verifier, log, len);
-	if (rc) {
-		match_remove(sel, i);
-		return rc;
-	}
-	if (old != SEL_MATCHES)
-		name_set(sel, old, "-"); /* no rule can have that name */
-	rc = name_set(sel, i, name);
-	if (!rc)
+	rc = match_enter(sel, obj, i);
+	if (!rc && old == POLICY_BPF_MAX)
+		rc = name_set(sel, i, name);
+	if (!rc && old == POLICY_BPF_MAX)
 		rc = sel_policies_again(sel);
-	if (old != SEL_MATCHES)
-		match_remove(sel, old);
+	if (rc && old == POLICY_BPF_MAX)
+		match_remove(sel, i);
 	return rc ? say(log, len, rc, strerror(-rc)) : 0;
+}
+
+static int match_load(struct selector *sel, const char *name, const char *file, char *verifier,
+		      char *log, size_t len)
+{
+	struct bpf_object *obj = bpf_object__open_file(file, NULL);
+	int rc;
+
+	if (!obj)
+		return say(log, len, -errno, "not an eBPF object that can be read");
+	log_use(obj, verifier);
+	rc = object_check(sel, obj);
+	if (rc) {
+		say(log, len, rc,
+		    "expected one ZTCP_MATCH() and no other program in it (see ztcp_match.h)");
+	} else {
+		rc = bpf_object__load(obj);
+		if (rc)
+			say_end(log, len, rc, *verifier ? verifier : strerror(-rc));
+	}
+	if (!rc)
+		rc = sel_slots_fresh(sel);
+	if (!rc)
+		rc = match_put(sel, name, obj, log, len);
+	bpf_object__close(obj);
+	return rc;
 }
 
 int selector_match_load(struct selector *sel, const char *name, const char *file, char *log,
@@ -194,9 +187,7 @@ int selector_match_load(struct selector *sel, const char *name, const char *file
 	if (!verifier)
 		return say(log, len, -ENOMEM, strerror(ENOMEM));
 	sel_lock(sel);
-	rc = sel_slots_fresh(sel);
-	if (!rc)
-		rc = match_put(sel, name, file, verifier, log, len);
+	rc = match_load(sel, name, file, verifier, log, len);
 	sel_unlock(sel);
 	free(verifier);
 	return rc;
@@ -211,12 +202,13 @@ int selector_match_unload(struct selector *sel, const char *name)
 		return -ENOENT;
 	sel_lock(sel);
 	i = name_find(sel, name);
-	rc = i == SEL_MATCHES ? -ENOENT : sel_slots_fresh(sel);
+	rc = i == POLICY_BPF_MAX ? -ENOENT : sel_slots_fresh(sel);
 	if (!rc) {
-		name_set(sel, i, "-");
-		rc = sel_policies_again(sel);
 		match_remove(sel, i);
+		rc = name_set(sel, i, "");
 	}
+	if (!rc)
+		rc = sel_policies_again(sel);
 	sel_unlock(sel);
 	return rc;
 }

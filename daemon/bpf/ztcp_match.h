@@ -16,9 +16,8 @@
  *	echo 'lift bpf=my path=shm' > /etc/ztcp/policy.d/my.policy
  *
  * The function is called when a connection is judged: at connect(), when a connection was accepted, and when the
- * library asks. It may use maps and the helpers of socket options and of sockops alike (bpf_ktime_get_ns(), ...).
- * Not 0 means that the match holds. The verifier reads it before it replaces anything. The kernel must take programs
- * that extend others (freplace).
+ * library asks. It may use maps and the helpers that socket options and sockops both have (bpf_ktime_get_ns(), ...).
+ * Not 0 means that the match holds. The verifier reads it before it replaces anything.
  */
 #ifndef ZTCP_MATCH_H
 #define ZTCP_MATCH_H
@@ -51,20 +50,45 @@ struct ztcp_conn {
 };
 
 #ifdef __bpf__
-/* Its licence. The kernel takes functions that replace others under a licence compatible with the GPL alone. */
-#define ZTCP_LICENSE(text) char _license[] __attribute__((section("license"), used)) = text
+#include <linux/bpf.h>
 
-/* The kernel's own rule for such functions: the pointer is checked before it is used. */
-#define ZTCP_MATCH(conn)                                                      \
-	static inline __attribute__((always_inline)) int ztcp_match_body(     \
-		const struct ztcp_conn *);                                    \
-	__attribute__((section("freplace/ztcp_match"), used)) int ztcp_match( \
-		const struct ztcp_conn *c_)                                   \
-	{                                                                     \
-		return c_ ? ztcp_match_body(c_) : 0;                          \
-	}                                                                     \
-	static inline __attribute__((always_inline)) int ztcp_match_body(     \
-		const struct ztcp_conn *conn)
+#include <bpf/bpf_helpers.h>
+
+/* Between the selector and a match: the answer, and the question. Storage of the socket that is judged. */
+struct ztcp_asked {
+	__u32 holds;
+	__u32 spare;
+	struct ztcp_conn conn;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct ztcp_asked);
+} ztcp_asked SEC(".maps");
+
+/* Its licence. */
+#define ZTCP_LICENSE(text) char _license[] SEC("license") = text
+
+/* One function of yours, as a program for either hook of the selector that judges. */
+#define ZTCP_MATCH_HOOK(hook, section, ctx_type)                                                  \
+	SEC(section) int ztcp_match_##hook(ctx_type *ctx)                                         \
+	{                                                                                         \
+		struct bpf_sock *sk = ctx->sk;                                                    \
+		struct ztcp_asked *asked = sk ? bpf_sk_storage_get(&ztcp_asked, sk, (void *)0, 0) \
+					      : (void *)0;                                        \
+                                                                                                  \
+		if (asked)                                                                        \
+			asked->holds = ztcp_match(&asked->conn) != 0;                             \
+		return 1;                                                                         \
+	}
+
+#define ZTCP_MATCH(conn)                                                 \
+	static int ztcp_match(const struct ztcp_conn *conn);             \
+	ZTCP_MATCH_HOOK(answer, "cgroup/getsockopt", struct bpf_sockopt) \
+	ZTCP_MATCH_HOOK(attest, "sockops", struct bpf_sock_ops)          \
+	static int ztcp_match(const struct ztcp_conn *conn)
 #endif
 
 #endif

@@ -43,14 +43,17 @@ struct policy_eval_end {
 };
 
 /** struct policy_query - a connection as keys
- * @role: 0: accepted here, or listening; 1: made from here
- * @bpf:  answers of the policy's eBPF matches
+ * @role:  0: accepted here, or listening; 1: made from here
+ * @bpf:   answers of the policy's eBPF matches
+ * @asked: for eBPF: policy_form_head.generation of the policy whose matches gave @bpf; 0: none was asked
  */
 struct policy_query {
 	struct policy_eval_end local;
 	struct policy_eval_end remote;
 	uint32_t role;
 	uint32_t bpf;
+	uint32_t asked;
+	uint32_t spare;
 };
 
 /* 1 if a < b, else 0. The empty asm keeps the compiler from making a branch of it. */

@@ -20,7 +20,10 @@ int ztcp_judge(struct __sk_buff *skb)
 		return 0;
 	proc = p->proc;
 	q = p->query;
-	judge(&proc, &q, &v);
+	if (judge(&proc, &q, &v)) { /* a policy with bpf= matches, none of which is loaded */
+		q.asked = v.generation;
+		judge(&proc, &q, &v);
+	}
 	p->verdict = v;
 	return 1;
 }

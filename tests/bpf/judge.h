@@ -24,6 +24,8 @@ struct judge_packet {
 		struct policy_eval_end_packet remote;
 		uint32_t role;
 		uint32_t bpf;
+		uint32_t asked;
+		uint32_t spare;
 	} query;
 #endif
 	struct sel_verdict verdict;

@@ -1,5 +1,5 @@
-/* match_odd.bpf.c - no ztcp_match in it */
-__attribute__((section("freplace/other"), used)) int other(const void *ctx)
+/* match_odd.bpf.c - no ZTCP_MATCH() in it */
+__attribute__((section("sockops"), used)) int other(const void *ctx)
 {
-	return !ctx;
+	return !!ctx;
 }
