@@ -42,7 +42,7 @@ static bool lift_is_due(struct sock *s)
 	uint32_t ops = atomic_load_explicit(&s->row->ops, memory_order_relaxed) + 1;
 
 	atomic_store_explicit(&s->row->ops, ops, memory_order_relaxed);
-	return ops >= atomic_load_explicit(&s->next_try, memory_order_relaxed) && !s->dead;
+	return ops >= atomic_load_explicit(&s->next_try, memory_order_relaxed) && !sock_is_dead(s);
 }
 
 /* The sock is still counted in: nothing of it goes away before hold_end(). */

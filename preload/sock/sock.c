@@ -151,6 +151,8 @@ static struct sock *sock_alloc(void)
 	pool_leave(true);
 	if (s) {
 		sock_detach(s); /* at once: a thread that is late in closing it may look */
+		atomic_fetch_and(&s->users,
+				 ~(uint32_t)SOCK_DEAD); /* before ended: nobody ends it yet */
 		memset(&s->writer, 0, sizeof(*s) - offsetof(struct sock, writer));
 	}
 	return s;
@@ -262,15 +264,30 @@ static uint16_t local_port(int fd)
 	return end.port;
 }
 
+/*
+ * One user more, unless the sock is closed: from then on it may be ended at any moment, and not even the thread that
+ * does it knows who is still looking. Under the pool's lock: it is not given to another connection meanwhile.
+ */
+static bool sock_try_get(struct sock *s)
+{
+	uint32_t users = atomic_load(&s->users);
+
+	do {
+		if (users & SOCK_DEAD)
+			return false;
+	} while (!atomic_compare_exchange_weak(&s->users, &users, users + 1));
+	return true;
+}
+
 struct sock *sock_find(const struct shm_end *remote, uint16_t port)
 {
 	bool taken = pool_enter();
 	struct sock *s = pool.hash[end_hash(remote)];
 
-	while (s && (s->dead || !end_equal(&s->remote, remote) || local_port(s->fd) != port))
+	/* got after its descriptor was looked at: so that was its own */
+	while (s &&
+	       !(end_equal(&s->remote, remote) && local_port(s->fd) == port && sock_try_get(s)))
 		s = s->next;
-	if (s)
-		sock_get(s);
 	pool_leave(taken);
 	return s;
 }
@@ -290,10 +307,8 @@ struct sock *sock_at(uint32_t index)
 	bool taken = pool_enter();
 	struct sock *s = index < pool.used ? sock_of_index(index) : NULL;
 
-	if (s && (!s->numbers || !s->row))
+	if (s && (!s->numbers || !s->row || !sock_try_get(s)))
 		s = NULL;
-	if (s)
-		sock_get(s);
 	pool_leave(taken);
 	return s;
 }
@@ -522,7 +537,7 @@ static void sock_finish_if_last(struct sock *s)
 	bool ended = false, plain;
 	uint64_t mask = 0;
 
-	if (!s->dead || atomic_load(&s->users) || atomic_load(&s->tx_busy) ||
+	if (atomic_load(&s->users) != SOCK_DEAD || atomic_load(&s->tx_busy) ||
 	    atomic_load(&s->rx_busy) || !atomic_compare_exchange_strong(&s->ended, &ended, true))
 		return;
 	plain = sock_is_plain(s);
@@ -533,16 +548,15 @@ static void sock_finish_if_last(struct sock *s)
 		thread_signals_restore(mask);
 }
 
-void sock_put(struct sock *s)
+void sock_leave(struct sock *s, _Atomic uint32_t *word)
 {
-	if (atomic_fetch_sub(&s->users, 1) == 1)
+	if ((atomic_fetch_sub(word, 1) & ~(uint32_t)SOCK_DEAD) == 1)
 		sock_finish_if_last(s);
 }
 
-void sock_leave(struct sock *s, _Atomic uint32_t *busy)
+void sock_put(struct sock *s)
 {
-	if (atomic_fetch_sub(busy, 1) == 1)
-		sock_finish_if_last(s);
+	sock_leave(s, &s->users);
 }
 
 /* Whoever came in by a descriptor that is now gone from the table has left, or is counted. */
@@ -566,13 +580,13 @@ static void sock_end_here(struct sock *s)
 	short_ways_end(s);
 	ep_forget(s);
 	sock_get(s);
-	if (atomic_load(&s->users) > 1 || atomic_load(&s->tx_busy) || atomic_load(&s->rx_busy)) {
+	if (atomic_fetch_or(&s->users, SOCK_DEAD) > 1 || atomic_load(&s->tx_busy) ||
+	    atomic_load(&s->rx_busy)) {
 		int kept = shm_fd_hide((int)sys(SYS_fcntl, s->fd, F_DUPFD_CLOEXEC, 0));
 
 		if (kept >= 0)
 			s->fd = kept;
 	}
-	s->dead = true;
 	sock_put(s);
 	sock_reap();
 }

@@ -38,6 +38,9 @@ enum sock_stage {
 	SOCK_SETTLED,  /* stays on the kernel; row->reason says why */
 };
 
+/* In sock.users: closed, and ended when the last thread inside leaves. Nobody who seeks a sock gets it any more. */
+enum { SOCK_DEAD = 1 << 30 };
+
 /* What lies before writer outlives a use: threads that lost a race with close() may still look at it. */
 struct sock {
 	/* One line for the short ways of io_hot.h. Where there is no connection, sock_nobody stands for it. */
@@ -50,7 +53,7 @@ struct sock {
 	const struct shm_pulse *pulse;           /* the peer's, when conn is set */
 
 	struct shm_conn *conn;  /* set while attached */
-	_Atomic uint32_t users; /* threads in a slow path of it */
+	_Atomic uint32_t users; /* threads in a slow path of it; SOCK_DEAD */
 	/* threads inside a kernel call that sends, before it is attached or lowered; and one that receives */
 	_Atomic uint32_t tx_busy, rx_busy;
 	_Atomic uint32_t writer; /* tid of a thread in the middle of a blocking send: others wait */
@@ -68,9 +71,8 @@ struct sock {
 	short kernel_bits;  /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
 	uint8_t pinned;     /* never lifted again */
 	uint8_t broken;     /* the peer's memory made no sense */
-	bool dead;          /* closed; ended when the last thread inside leaves */
 	bool reset_told;    /* a killed peer's unread bytes: ECONNRESET was returned once */
-	_Atomic bool ended; /* one of those threads does it */
+	_Atomic bool ended; /* one of the threads that were inside when it was closed does it */
 	bool hashed;
 	bool foreign;  /* another user's process was found where the peer's was sought */
 	bool attested; /* the other end is found by ztcpd (agent.h) */
@@ -108,6 +110,11 @@ static inline struct sock *sock_of(int fd)
 
 /* What a sock without a connection has for one: a ring with nothing in it that nobody may enter. */
 extern struct shm_conn sock_nobody;
+
+static inline bool sock_is_dead(const struct sock *s)
+{
+	return atomic_load_explicit(&s->users, memory_order_relaxed) & SOCK_DEAD;
+}
 
 /* No thread may conclude any more from an earlier look that there is nothing to read. */
 static inline void sock_stir(struct sock *s)
@@ -149,8 +156,8 @@ void sock_settle(struct sock *s, enum reason reason);
 void sock_get(struct sock *s);
 void sock_put(struct sock *s);
 
-/* A thread leaves a kernel call that it was counted in. */
-void sock_leave(struct sock *s, _Atomic uint32_t *busy);
+/* A thread leaves a call that it was counted in: @word is users, tx_busy or rx_busy. */
+void sock_leave(struct sock *s, _Atomic uint32_t *word);
 
 /* The accepted sock whose peer is @remote and whose local port is @port, or NULL; with sock_get(). */
 struct sock *sock_find(const struct shm_end *remote, uint16_t port);

@@ -2,8 +2,10 @@
 #include "tests/parity/parity.h"
 
 #include <netinet/in.h>
+#include <sched.h>
 #include <sys/epoll.h>
 #include <sys/uio.h>
+#include <time.h>
 
 static char buf[1 << 16];
 
@@ -466,4 +468,63 @@ CASE(memcached_style, F_PLAIN, "one thread accepts and hands numbers by pipe to 
 	for (int i = 0; i < 3; i++)
 		pthread_join(t[i], NULL);
 	SHOW(d[0].served + d[1].served + d[2].served);
+}
+
+enum { SHORT_CONNS = 4000, SHORT_BYTES = 7 };
+
+static int short_turn; /* the connection that its server is about to close */
+
+static void spin_ns(long ns)
+{
+	struct timespec t0, t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t0);
+	do
+		clock_gettime(CLOCK_MONOTONIC, &t);
+	while ((t.tv_sec - t0.tv_sec) * 1000000000 + t.tv_nsec - t0.tv_nsec < ns);
+}
+
+static void *serve_short(void *arg)
+{
+	int l = *(int *)arg;
+	long sum = 0;
+
+	for (int i = 0; i < SHORT_CONNS; i++) {
+		int a = accept(l, NULL, NULL);
+
+		for (int j = 0; j < SHORT_BYTES; j++)
+			sum += write(a, "x", 1);
+		/* no two alike: some meet the other end while it looks for this one */
+		__atomic_store_n(&short_turn, i + 1, __ATOMIC_RELEASE);
+		spin_ns(i % 128 * 300);
+		close(a);
+	}
+	return (void *)sum;
+}
+
+CASE(short_of_two_threads, F_PLAIN, "an end is closed at the moment in which the other is lifted")
+{
+	struct sockaddr_storage sa;
+	socklen_t len;
+	int l = listen_any(AF_INET, 16, &sa, &len);
+	pthread_t t = hold(serve_short, &l);
+	long read_all = 0, wrote = 0;
+	void *sum;
+
+	for (int i = 0; i < SHORT_CONNS; i++) {
+		int s = socket(AF_INET, SOCK_STREAM, 0), n = 0;
+
+		MUST(connect(s, (struct sockaddr *)&sa, len));
+		while (n < SHORT_BYTES && read(s, buf, 1) == 1)
+			n++;
+		read_all += n == SHORT_BYTES;
+		while (__atomic_load_n(&short_turn, __ATOMIC_ACQUIRE) <= i)
+			sched_yield();
+		wrote += write(s, buf, 1);
+		close(s);
+	}
+	SHOW(read_all);
+	SHOW(wrote);
+	pthread_join(t, &sum);
+	say("served %ld", (long)sum);
 }
