@@ -62,6 +62,7 @@ static bool may_lift(const struct sock *s)
 	       !s->peer->gone && !(c->ctl.flags_tx & SHM_TX_FIN) &&
 	       atomic_load_explicit(&s->view.ctl->state, memory_order_acquire) ==
 		       SHM_CONN_ATTACHED &&
+	       s->view.ctl->cookie == s->peer_cookie && /* not another's by now: it never joined */
 	       !(atomic_load_explicit(&s->view.ctl->flags_rx, memory_order_relaxed) &
 		 SHM_RX_RECALL) &&
 	       atomic_load_explicit(&s->view.ctl->span_ack, memory_order_acquire) == c->ctl.span;
