@@ -87,6 +87,20 @@ void hold_end(unsigned mark)
 	errno = saved;
 }
 
+bool hold_attaching(struct sock *s, int fd, const struct stats_row *row)
+{
+	unsigned mark = hold_mark();
+	bool attached = false;
+
+	if (!hold_begin(s, &s->users))
+		return false;
+	while (sock_of(fd) == s && !(attached = s->conn != NULL) &&
+	       atomic_load(&row->flags) & STATS_ATTACHED)
+		sys(SYS_sched_yield);
+	hold_end(mark);
+	return attached;
+}
+
 void hold_cut(const void *sp)
 {
 	struct thread *t = &thread_self;

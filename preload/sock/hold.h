@@ -29,6 +29,18 @@ bool hold_begin(struct sock *s, _Atomic uint32_t *word);
 /* Give back everything from @mark on. Keeps errno. */
 void hold_end(unsigned mark);
 
+/**
+ * hold_attaching() - the connection is being attached, by another thread: wait how that ends
+ * @fd:  by which the thread came
+ * @row: of @s, taken while the thread was counted in
+ *
+ * Not counted into rx_busy any more, or else it would be in the way. Where two threads meet here, the other one may
+ * still have seen this one's count and leave the connection as it was.
+ *
+ * Return: whether @s is attached; false: look again.
+ */
+bool hold_attaching(struct sock *s, int fd, const struct stats_row *row);
+
 /* The stack is about to be cut off at @sp: calls that lie below it never return. */
 void hold_cut(const void *sp);
 

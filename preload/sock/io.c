@@ -102,6 +102,7 @@ ssize_t io_recv_kernel(struct sock *s, const struct io_req *r)
 		return io_real(r);
 	if (atomic_load(&row->flags) & STATS_ATTACHED) {
 		hold_end(mark);
+		hold_attaching(s, r->fd, row);
 		return IO_MOVED_ON;
 	}
 	n = io_real(r);

@@ -301,7 +301,7 @@ ssize_t io_splice_in(struct sock *s, int in, off64_t *in_off, int out, off64_t *
 
 	if (!s->row || s->stage == SOCK_SETTLED || in_off || !is_pipe(out) || !n)
 		return real.splice(in, in_off, out, out_off, n, flags);
-	if (!s->conn) {
+	while (!s->conn) {
 		row = io_kernel_enter(s, in, &s->rx_busy);
 		if (!row)
 			return real.splice(in, in_off, out, out_off, n, flags);
@@ -309,8 +309,7 @@ ssize_t io_splice_in(struct sock *s, int in, off64_t *in_off, int out, off64_t *
 			return counted(s, real.splice(in, in_off, out, out_off, n, flags),
 				       &row->rx_off, mark);
 		hold_end(mark);
-		while (!s->conn)
-			sys(SYS_sched_yield);
+		hold_attaching(s, in, row);
 	}
 	hold_begin(s, &s->users);
 	got = splice_attached(s, in, in_off, out, out_off, n, flags);

@@ -367,12 +367,10 @@ ssize_t io_recv(struct sock *s, const struct io_req *r)
 
 	if (!s->row)
 		return io_real(r);
-	if (!s->conn) {
+	while (!s->conn) {
 		n = io_recv_kernel(s, r);
 		if (n != IO_MOVED_ON)
 			return n;
-		while (!s->conn) /* attach() is about to set it */
-			sys(SYS_sched_yield);
 	}
 	mark = hold_mark();
 	hold_begin(s, &s->users);

@@ -53,34 +53,38 @@ static void guard_begin(struct pollset_guard *g)
 	g->lifted = false;
 }
 
-static void guard_one(struct pollset_guard *g, int fd)
+/* Return: false: it was being attached, or another thread has closed it. Look again. */
+static bool guard_try(struct pollset_guard *g, struct sock *s, int fd)
 {
-	struct sock *s = fd >= 0 ? sock_of(fd) : NULL;
-	unsigned mark;
+	unsigned mark = hold_mark();
+	struct stats_row *row;
 
-	if (!s) {
-		g->lifted |= fd >= 0 && nested(fd);
-		return;
-	}
 	if (s->conn || !s->row || s->stage == SOCK_SETTLED) {
 		g->lifted |= s->conn != NULL;
-		return;
+		return true;
 	}
-	mark = hold_mark();
 	if (!hold_begin(s, &s->rx_busy)) {
 		sock_settle(s, REASON_NO_MEMORY);
-		return;
+		return true;
 	}
-	if (unlikely(sock_of(fd) != s)) { /* pairs with sock_end_here() */
-		hold_end(mark);
-		return;
-	}
-	if (atomic_load(&s->row->flags) & STATS_ATTACHED) {
-		hold_end(mark);
-		while (!s->conn)
-			sys(SYS_sched_yield);
-		g->lifted = true;
-	}
+	row = s->row;
+	if (likely(sock_of(fd) == s && row && !(atomic_load(&row->flags) & STATS_ATTACHED)))
+		return true; /* pairs with sock_end_here() and attach() */
+	hold_end(mark);
+	if (row)
+		hold_attaching(s, fd, row);
+	return false;
+}
+
+static void guard_one(struct pollset_guard *g, int fd)
+{
+	struct sock *s;
+
+	do {
+		s = fd >= 0 ? sock_of(fd) : NULL;
+	} while (s && !guard_try(g, s, fd));
+	if (!s)
+		g->lifted |= fd >= 0 && nested(fd);
 }
 
 void pollset_enter(struct pollset_guard *g, const struct pollfd *fds, nfds_t n)
