@@ -10,6 +10,7 @@
 
 #include "shm/shm_arena.h"
 #include "shm/shm_conn.h"
+#include "shm/shm_copy.h"
 #include "shm/shm_lock.h"
 
 #include <errno.h>
@@ -117,11 +118,11 @@ static inline void shm_ring_copy_in(struct shm_conn *c, uint64_t at, const void 
 	size_t first = (uint64_t)c->tx.mask + 1 - pos;
 
 	if (__builtin_expect(n <= first, 1)) {
-		memcpy(c->tx.ring + pos, buf, n);
+		shm_copy(c->tx.ring + pos, buf, n);
 		return;
 	}
-	memcpy(c->tx.ring + pos, buf, first);
-	memcpy(c->tx.ring, (const char *)buf + first, n - first);
+	shm_copy(c->tx.ring + pos, buf, first);
+	shm_copy(c->tx.ring, (const char *)buf + first, n - first);
 }
 
 /**
