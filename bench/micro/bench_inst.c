@@ -251,25 +251,33 @@ static uint64_t nanoseconds(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
-static void answer_ref(struct inst *in, struct inst_conn *c, ztime_t t)
+/* The request has come in pieces, or bytes are not answered. Return: true when one is complete. */
+static BASE_COLD bool request_pieces(uint32_t len)
 {
-	struct wire_tcp_iov got, iov = { (const uint8_t *)answer, work->answer, answer };
-	uint32_t want = work->request - asked;
+	asked += len;
+	if (asked < work->request)
+		return false;
+	asked = 0;
+	return true;
+}
 
-	while (inst_recv_iov(in, c, &got, t)) {
+static inline void answer_ref(struct inst *in, struct inst_conn *c, ztime_t t)
+{
+	struct wire_tcp_iov got, iov;
+	uint32_t len = work->answer;
+
+	do {
+		if (!inst_recv_iov(in, c, &got, t))
+			return;
 		zbuf_free(got.owner);
-		if (got.len >= want)
-			break;
-		want -= got.len;
-	}
-	asked = got.len >= want ? 0 : work->request - want;
-	if (asked)
-		return;
+	} while (BASE_UNLIKELY(got.len != work->request || asked) && !request_pieces(got.len));
 	answered++;
-	if (!iov.len)
+	if (BASE_UNLIKELY(!len))
 		return;
-	zbuf_get(answer);
-	if (inst_send_iov(in, c, &iov, 0, t) != iov.len)
+	iov.data = zbuf_get(answer);
+	iov.len = len;
+	iov.owner = answer;
+	if (inst_send_iov(in, c, &iov, 0, t) != len)
 		fail("the answer was not taken");
 }
 

@@ -9,6 +9,33 @@
 #include <stdint.h>
 #include <string.h>
 
+/** base_word16() - Return: two bytes as loaded. */
+static inline uint16_t base_word16(const void *p)
+{
+	uint16_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/** base_word32() - Return: four bytes as loaded. */
+static inline uint32_t base_word32(const void *p)
+{
+	uint32_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
+/** base_word64() - Return: eight bytes as loaded. */
+static inline uint64_t base_word64(const void *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof(v));
+	return v;
+}
+
 /** base_be16_get() - Return: the 16-bit number at @p. */
 static inline uint16_t base_be16_get(const void *p)
 {

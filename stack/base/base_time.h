@@ -12,6 +12,7 @@
 typedef int64_t ztime_t;
 
 #define ZTIME_NEVER INT64_MAX /* a deadline that does not come */
+#define ZTIME_PAST  INT64_MIN /* before anything */
 #define ZTIME_US    ((ztime_t)1000)
 #define ZTIME_MS    ((ztime_t)1000 * 1000)
 #define ZTIME_SEC   ((ztime_t)1000 * 1000 * 1000)

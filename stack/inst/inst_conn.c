@@ -85,22 +85,43 @@ void inst_events_sweep(struct inst *in)
 		inst_conn_kick(in, event_pop(in));
 }
 
-bool inst_event_take(struct inst *in, struct inst_event *ev)
+BASE_INLINE void event_give(struct inst *in, struct inst_conn *c, struct inst_event *ev)
 {
-	struct inst_conn *c;
+	in->events.head = c->flow.spare;
+	if (BASE_LIKELY(in->events.head == INST_NONE))
+		in->events.tail = INST_NONE;
+	c->flags &= (uint8_t)~INST_C_EVENT;
+	ev->conn = c;
+	ev->listener = NULL;
+	ev->user = c->user;
+	ev->events = c->timer.spare;
+	c->timer.spare = 0;
+}
 
-	if (BASE_UNLIKELY(in->listeners_told) && inst_listen_event(in, ev))
+/* A listener is to be told, or a connection whose owner has left is first. */
+static BASE_APART bool event_take_other(struct inst *in, struct inst_event *ev)
+{
+	if (in->listeners_told && inst_listen_event(in, ev))
 		return true;
+	inst_events_sweep(in);
 	if (in->events.head == INST_NONE)
 		return false;
-	c = event_pop(in);
-	if (BASE_UNLIKELY(c->flags & INST_C_ORPHAN)) {
-		inst_conn_kick(in, c);
-		inst_events_sweep(in);
-		return inst_event_take(in, ev);
-	}
-	*ev = (struct inst_event){ .conn = c, .user = c->user, .events = c->timer.spare };
-	c->timer.spare = 0;
+	event_give(in, &in->conns[in->events.head], ev);
+	return true;
+}
+
+bool inst_event_take(struct inst *in, struct inst_event *ev)
+{
+	uint32_t head = in->events.head;
+	struct inst_conn *c = &in->conns[head];
+
+	if (BASE_UNLIKELY(in->listeners_told))
+		return event_take_other(in, ev);
+	if (head == INST_NONE)
+		return false;
+	if (BASE_UNLIKELY(c->flags & INST_C_ORPHAN))
+		return event_take_other(in, ev);
+	event_give(in, c, ev);
 	return true;
 }
 
@@ -188,7 +209,7 @@ int inst_connect(struct inst *in, struct inst_conn *c, const struct wire_flow *f
 	int err = flow_complete(in, &f);
 
 	if (!err)
-		err = ip_hop_get(in->ip, &f.remote, &c->hop, now);
+		err = ip_hop_get(in->ip, &f, &c->hop, now);
 	if (!err)
 		err = tcp_connect(&c->tcb, &f, ip_hop_mss(&c->hop, &f.remote), now);
 	if (err)

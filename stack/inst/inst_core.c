@@ -91,8 +91,6 @@ struct inst *inst_init(void *mem, const struct inst_config *cfg, ztime_t now)
 	env_init(in);
 	in->ip = ip_init(carve(&at, ip_size(&cfg->ip)), &in->cfg.ip, &in->counters);
 	in->plain = ip_plain(in->ip);
-	in->l4_at[0] = ip_l4_at(in->ip, false);
-	in->l4_at[1] = ip_l4_at(in->ip, true);
 	in->conns = carve(&at, (size_t)cfg->conns_max * sizeof(*in->conns));
 	buckets = carve(&at, (size_t)nbuckets * sizeof(*buckets));
 	in->listeners = carve(&at, cfg->listeners_max * sizeof(*in->listeners));

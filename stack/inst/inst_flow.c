@@ -26,60 +26,17 @@ void inst_flow_init(struct inst_flow *f, struct inst_flow_bucket *buckets, uint3
 		f->secret[i] = base_hash_sip24_words(key, &i, 1) | (i == 2);
 }
 
-/* Any number of buckets, without a division. */
-static inline uint32_t home_of(const struct inst_flow *f, uint64_t hash)
-{
-	return (uint32_t)((hash & 0xffffffffu) * f->n >> 32);
-}
-
-static inline uint32_t after(const struct inst_flow *f, uint32_t at)
-{
-	return at + 1 == f->n ? 0 : at + 1;
-}
-
-static inline uint32_t tag_of(uint64_t hash)
-{
-	return (uint32_t)(hash >> 32) | 1;
-}
-
-static inline const struct wire_flow *flow_of(const struct inst_flow *f, uint32_t i)
-{
-	return (const struct wire_flow *)(const void *)(f->flows + (size_t)i * f->stride);
-}
-
 uint32_t inst_flow_find(const struct inst_flow *f, const struct wire_flow *flow, uint64_t hash)
 {
-	uint32_t tag = tag_of(hash);
+	uint32_t tag = inst_flow_tag(hash);
 
-	for (uint32_t at = home_of(f, hash);; at = after(f, at)) {
+	for (uint32_t at = inst_flow_home(f, hash);; at = inst_flow_after(f, at)) {
 		const struct inst_flow_bucket *b = &f->buckets[at];
 
 		for (int k = 0; k < INST_FLOW_WAYS; k++)
-			if (b->tag[k] == tag && wire_flow_equal(flow_of(f, b->index[k]), flow))
+			if (b->tag[k] == tag && wire_flow_equal(inst_flow_at(f, b->index[k]), flow))
 				return b->index[k];
 		if (!b->passed)
-			return INST_FLOW_NONE;
-	}
-}
-
-static inline bool flow_is4(const struct wire_flow *flow, uint64_t ends, uint32_t ports)
-{
-	return flow->remote.w[3] == (uint32_t)ends && flow->local.w[3] == ends >> 32 &&
-	       inst_flow_ports(flow) == ports && wire_addr_is_v4(&flow->remote);
-}
-
-uint32_t inst_flow_find4(const struct inst_flow *f, uint64_t ends, uint32_t ports)
-{
-	uint64_t hash = inst_flow_hash4(f, ends, ports);
-	uint32_t tag = tag_of(hash);
-
-	for (uint32_t at = home_of(f, hash);; at = after(f, at)) {
-		const struct inst_flow_bucket *b = &f->buckets[at];
-
-		for (int k = 0; k < INST_FLOW_WAYS; k++)
-			if (b->tag[k] == tag && flow_is4(flow_of(f, b->index[k]), ends, ports))
-				return b->index[k];
-		if (BASE_LIKELY(!b->passed))
 			return INST_FLOW_NONE;
 	}
 }
@@ -94,33 +51,33 @@ static int bucket_free_way(const struct inst_flow_bucket *b)
 
 void inst_flow_add(struct inst_flow *f, uint32_t i)
 {
-	uint64_t hash = inst_flow_hash(f, flow_of(f, i));
-	uint32_t at = home_of(f, hash);
+	uint64_t hash = inst_flow_hash(f, inst_flow_at(f, i));
+	uint32_t at = inst_flow_home(f, hash);
 	int k;
 
 	BASE_CHECK(f->count < (uint64_t)f->n * INST_FLOW_WAYS);
 	while ((k = bucket_free_way(&f->buckets[at])) < 0) {
 		f->buckets[at].passed++;
-		at = after(f, at);
+		at = inst_flow_after(f, at);
 	}
-	f->buckets[at].tag[k] = tag_of(hash);
+	f->buckets[at].tag[k] = inst_flow_tag(hash);
 	f->buckets[at].index[k] = i;
 	f->count++;
 }
 
 void inst_flow_remove(struct inst_flow *f, uint32_t i)
 {
-	uint64_t hash = inst_flow_hash(f, flow_of(f, i));
-	uint32_t home = home_of(f, hash), tag = tag_of(hash);
+	uint64_t hash = inst_flow_hash(f, inst_flow_at(f, i));
+	uint32_t home = inst_flow_home(f, hash), tag = inst_flow_tag(hash);
 
-	for (uint32_t at = home;; at = after(f, at)) {
+	for (uint32_t at = home;; at = inst_flow_after(f, at)) {
 		struct inst_flow_bucket *b = &f->buckets[at];
 
 		for (int k = 0; k < INST_FLOW_WAYS; k++) {
 			if (b->tag[k] != tag || b->index[k] != i)
 				continue;
 			b->tag[k] = 0;
-			for (uint32_t p = home; p != at; p = after(f, p))
+			for (uint32_t p = home; p != at; p = inst_flow_after(f, p))
 				f->buckets[p].passed--;
 			f->count--;
 			return;

@@ -16,6 +16,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "stack/base/base_bytes.h"
+#include "stack/base/base_check.h"
 #include "stack/base/base_hash.h"
 #include "stack/wire/wire_addr.h"
 
@@ -70,6 +72,16 @@ static inline uint64_t inst_flow_hash4(const struct inst_flow *f, uint64_t ends,
 	return inst_flow_mix(h ^ f->secret[1], f->secret[2]);
 }
 
+/** inst_flow_hash6() - the same for IPv6: both halves of each address. */
+static inline uint64_t inst_flow_hash6(const struct inst_flow *f, uint64_t l0, uint64_t l1,
+				       uint64_t r0, uint64_t r1, uint32_t ports)
+{
+	uint64_t h = inst_flow_mix(inst_flow_mix(f->secret[0] ^ r0, f->secret[1] ^ r1) ^ l1,
+				   inst_flow_mix(f->secret[1] ^ l0, f->secret[2] ^ ports));
+
+	return inst_flow_mix(h ^ f->secret[1], f->secret[2]);
+}
+
 /**
  * inst_flow_hash() - Return: keyed hash of @flow
  *
@@ -82,16 +94,33 @@ static inline uint64_t inst_flow_hash4(const struct inst_flow *f, uint64_t ends,
 static inline uint64_t inst_flow_hash(const struct inst_flow *f, const struct wire_flow *flow)
 {
 	uint32_t ports = inst_flow_ports(flow);
-	uint64_t h;
 
 	if (wire_addr_is_v4(&flow->remote))
 		return inst_flow_hash4(f, (uint64_t)flow->local.w[3] << 32 | flow->remote.w[3],
 				       ports);
-	h = inst_flow_mix(inst_flow_mix(f->secret[0] ^ flow->remote.q[0],
-					f->secret[1] ^ flow->remote.q[1]) ^
-				  flow->local.q[1],
-			  inst_flow_mix(f->secret[1] ^ flow->local.q[0], f->secret[2] ^ ports));
-	return inst_flow_mix(h ^ f->secret[1], f->secret[2]);
+	return inst_flow_hash6(f, flow->local.q[0], flow->local.q[1], flow->remote.q[0],
+			       flow->remote.q[1], ports);
+}
+
+/* Any number of buckets, without a division. */
+static inline uint32_t inst_flow_home(const struct inst_flow *f, uint64_t hash)
+{
+	return (uint32_t)((hash & 0xffffffffu) * f->n >> 32);
+}
+
+static inline uint32_t inst_flow_after(const struct inst_flow *f, uint32_t at)
+{
+	return at + 1 == f->n ? 0 : at + 1;
+}
+
+static inline uint32_t inst_flow_tag(uint64_t hash)
+{
+	return (uint32_t)(hash >> 32) | 1;
+}
+
+static inline const struct wire_flow *inst_flow_at(const struct inst_flow *f, uint32_t i)
+{
+	return (const struct wire_flow *)(const void *)(f->flows + (size_t)i * f->stride);
 }
 
 /**
@@ -103,8 +132,63 @@ uint32_t inst_flow_find(const struct inst_flow *f, const struct wire_flow *flow,
 /**
  * inst_flow_find4() - inst_flow_find() of addresses and ports as they lie in an IPv4 packet that
  * arrives
+ * @flows:  flow of object 0, as inst_flow_init() was told
+ * @stride: a constant: what it was told
  */
-uint32_t inst_flow_find4(const struct inst_flow *f, uint64_t ends, uint32_t ports);
+BASE_INLINE uint32_t inst_flow_find4(const struct inst_flow *f, const char *flows, size_t stride,
+				     uint64_t ends, uint32_t ports)
+{
+	uint64_t hash = inst_flow_hash4(f, ends, ports);
+	uint64_t remote = ends << 32 | WIRE_ADDR_V4_MARK;
+	uint32_t tag = inst_flow_tag(hash), local = (uint32_t)(ends >> 32), i;
+	const struct wire_flow *flow;
+
+	ports = __builtin_bswap32(ports);
+	for (uint32_t at = inst_flow_home(f, hash);; at = inst_flow_after(f, at)) {
+		const struct inst_flow_bucket *b = &f->buckets[at];
+
+		for (int k = 0; k < INST_FLOW_WAYS; k++) {
+			if (b->tag[k] != tag)
+				continue;
+			i = b->index[k];
+			flow = (const struct wire_flow *)(const void *)(flows + i * stride);
+			if (BASE_LIKELY(flow->remote.q[1] == remote && flow->local.w[3] == local &&
+					base_word32(&flow->lport) == ports && !flow->remote.q[0]))
+				return i;
+		}
+		if (BASE_LIKELY(!b->passed))
+			return INST_FLOW_NONE;
+	}
+}
+
+/** inst_flow_find6() - the same for IPv6. @ends: source and destination as they lie there */
+BASE_INLINE uint32_t inst_flow_find6(const struct inst_flow *f, const char *flows, size_t stride,
+				     const uint8_t *ends, uint32_t ports)
+{
+	uint64_t r0 = base_word64(ends), r1 = base_word64(ends + 8);
+	uint64_t l0 = base_word64(ends + 16), l1 = base_word64(ends + 24);
+	uint64_t hash = inst_flow_hash6(f, l0, l1, r0, r1, ports);
+	uint32_t tag = inst_flow_tag(hash), i;
+	const struct wire_flow *flow;
+
+	ports = __builtin_bswap32(ports);
+	for (uint32_t at = inst_flow_home(f, hash);; at = inst_flow_after(f, at)) {
+		const struct inst_flow_bucket *b = &f->buckets[at];
+
+		for (int k = 0; k < INST_FLOW_WAYS; k++) {
+			if (b->tag[k] != tag)
+				continue;
+			i = b->index[k];
+			flow = (const struct wire_flow *)(const void *)(flows + i * stride);
+			if (BASE_LIKELY(flow->remote.q[0] == r0 && flow->remote.q[1] == r1 &&
+					flow->local.q[0] == l0 && flow->local.q[1] == l1 &&
+					base_word32(&flow->lport) == ports))
+				return i;
+		}
+		if (BASE_LIKELY(!b->passed))
+			return INST_FLOW_NONE;
+	}
+}
 
 /**
  * inst_flow_add() - put object @i, whose flow is not in the table. The caller keeps within the

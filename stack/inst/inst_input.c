@@ -107,17 +107,6 @@ static bool payload_own(struct inst *in, struct wire_tcp *seg, void **owner)
 	return true;
 }
 
-/* Payload that is lent, or not worth the whole frame, is copied. Return: false when it did not fit in one piece. */
-static BASE_COLD bool fast_copy(struct inst *in, struct wire_tcp_iov *iov)
-{
-	uint32_t len = iov->len;
-
-	if (inst_fill_copy(in, &in->rx_fill, iov->data, len, iov) == len)
-		return true;
-	inst_fill_back(in, &in->rx_fill, iov);
-	return false;
-}
-
 /* Segments of @c wait to be merged with this one, or it with those after it. */
 static BASE_COLD bool fast_waits(struct inst *in, const struct inst_conn *c, const uint8_t *l4,
 				 uint32_t len)
@@ -125,30 +114,68 @@ static BASE_COLD bool fast_waits(struct inst *in, const struct inst_conn *c, con
 	return (len && !(l4[13] & TCP_PSH)) || (in->gro_used && gro_find(in, inst_index(in, c)));
 }
 
-/* The short way (tcp_fast.c). Return: true when all is done; *@owner is NULL when it was kept. */
-BASE_INLINE bool fast_input(struct inst *in, struct inst_conn *c, const uint8_t *l4,
-			    uint32_t l4_len, void **owner, bool burst, ztime_t now)
+/* Payload that is lent, or not worth the whole frame, is copied. Return: as tcp_fast_in(). */
+static BASE_APART bool fast_copied(struct inst *in, struct inst_conn *c, const uint8_t *l4,
+				   uint32_t hdr, uint32_t len, unsigned int *told, ztime_t now)
 {
-	uint32_t hdr = (l4[12] >> 4) * 4u, len = l4_len - hdr;
-	struct wire_tcp_iov iov = { l4 + hdr, len, *owner };
-	bool copy = len && (!iov.owner || len < in->cfg.copy_below);
+	struct wire_tcp_iov iov = { l4 + hdr, len, NULL };
+	bool done = inst_fill_copy(in, &in->rx_fill, iov.data, len, &iov) == len &&
+		    tcp_fast_in(&c->tcb, &in->env, l4, hdr, iov.data, len, iov.owner, told,
+				tcp_now_ms(now), now);
 
-	if (hdr > l4_len || (burst && fast_waits(in, c, l4, len)))
-		return false;
-	if (copy && !fast_copy(in, &iov))
-		return false;
-	if (!tcp_fast_input(&c->tcb, l4, l4_len, iov.data, iov.owner, now)) {
-		if (copy)
-			inst_fill_back(in, &in->rx_fill, &iov);
-		return false;
-	}
-	if (len && !copy)
-		*owner = NULL;
+	if (!done)
+		inst_fill_back(in, &in->rx_fill, &iov);
+	return done;
+}
+
+/* Something has come in for @c: it has to have a turn, and perhaps the application is told. */
+static BASE_APART void fast_tell_some(struct inst *in, struct inst_conn *c, ztime_t now)
+{
 	inst_ready_push(in, c);
-	if (BASE_UNLIKELY(c->flags & (INST_C_CHILD | INST_C_ORPHAN)))
+	if (c->flags & (INST_C_CHILD | INST_C_ORPHAN))
 		inst_conn_settle(in, c, now);
-	else if (BASE_LIKELY(c->tcb.events))
+	else if (c->tcb.events)
 		inst_event_push(in, c, tcp_events_take(&c->tcb));
+}
+
+/* @told: TCP_EV_*; @c, slot @i, has no others to tell */
+BASE_INLINE void fast_tell(struct inst *in, struct inst_conn *c, uint32_t i, unsigned int told,
+			   ztime_t now)
+{
+	const unsigned int listed = INST_C_READY | INST_C_EVENT;
+
+	if (BASE_UNLIKELY(c->flags & (listed | INST_C_CHILD | INST_C_ORPHAN) || !told)) {
+		c->tcb.events = (uint16_t)told;
+		fast_tell_some(in, c, now);
+		return;
+	}
+	c->flags |= listed;
+	c->timer.spare = (uint16_t)told;
+	inst_list_append(in, in->ready, c, i, ready_next);
+	inst_list_append(in, in->events, c, i, flow.spare);
+}
+
+/* The short way (tcp_fast.h). Return: true when all is done; *@owner is NULL when it was kept. */
+BASE_INLINE bool fast_input(struct inst *in, uint32_t i, const uint8_t *l4, uint32_t l4_len,
+			    void **owner, bool burst, uint32_t now_ms, ztime_t now)
+{
+	struct inst_conn *c = &in->conns[i];
+	uint32_t hdr = tcp_fast_shape(&c->tcb, l4, l4_len), len = l4_len - hdr;
+	unsigned int told = c->tcb.events;
+
+	if (!hdr || told || (BASE_UNLIKELY(burst) && fast_waits(in, c, l4, len)))
+		return false;
+	if (BASE_UNLIKELY(len && (!*owner || len < in->cfg.copy_below))) {
+		if (!fast_copied(in, c, l4, hdr, len, &told, now))
+			return false;
+	} else {
+		if (!tcp_fast_in(&c->tcb, &in->env, l4, hdr, l4 + hdr, len, *owner, &told, now_ms,
+				 now))
+			return false;
+		if (BASE_LIKELY(len))
+			*owner = NULL;
+	}
+	fast_tell(in, c, i, told, now);
 	return true;
 }
 
@@ -188,7 +215,9 @@ static enum counter segment_input(struct inst *in, struct ip_rx *rx, void **owne
 	rx->flow.rport = base_be16_get(rx->l4);
 	rx->flow.lport = base_be16_get(rx->l4 + 2);
 	c = inst_conn_find(in, &rx->flow);
-	if (c && rx->ecn != 3 && fast_input(in, c, rx->l4, rx->l4_len, owner, burst, now))
+	if (c && rx->ecn != 3 &&
+	    fast_input(in, inst_index(in, c), rx->l4, rx->l4_len, owner, burst, tcp_now_ms(now),
+		       now))
 		return CNT_none;
 	return segment_parse(in, c, rx, owner, burst, now);
 }
@@ -234,52 +263,91 @@ static BASE_COLD void frame_input(struct inst *in, const struct wire_frame_in *f
 		in->cfg.buf.put(in->cfg.buf.ctx, owner);
 }
 
-/* The device has summed the segment, or it is done here. */
-static inline bool plain_csum_ok(const struct wire_frame_in *frame, const uint8_t *l4, uint32_t len)
+/* The device has summed the segment, or it is done here. @pseudo: of the addresses */
+BASE_INLINE bool plain_csum_ok(const struct wire_frame_in *frame, const uint8_t *l4, uint32_t len,
+			       bool v4)
 {
-	const uint8_t *ends = frame->data + IP_PLAIN_ENDS;
+	const uint8_t *ends4 = frame->data + IP_PLAIN4_ENDS, *ends6 = frame->data + IP_PLAIN6_ENDS;
 	uint64_t sum;
 
 	if (BASE_LIKELY(frame->flags & WIRE_FRAME_TCP_CSUM_OK))
 		return true;
-	sum = wire_csum_pseudo4(ip_word32(ends), ip_word32(ends + 4), WIRE_PROTO_TCP, len);
+	sum = (uint64_t)__builtin_bswap32(len) + ((uint64_t)WIRE_PROTO_TCP << 24);
+	sum = v4 ? wire_csum_add(sum, ends4, 8) : wire_csum_add(sum, ends6, 32);
 	return wire_csum_fold(wire_csum_add(sum, l4, len)) == 0;
 }
 
 /* The segment of a plain frame is not plain itself, or waits for others. */
-static BASE_COLD void plain_parse(struct inst *in, struct inst_conn *c,
-				  const struct wire_frame_in *frame, uint32_t len, void **owner,
-				  bool burst, ztime_t now)
+static BASE_COLD void plain_parse(struct inst *in, struct inst_conn *c, const uint8_t *l4,
+				  uint32_t len, uint8_t ecn, void **owner, bool burst, ztime_t now)
 {
-	struct ip_rx rx = { .l4 = frame->data + IP_PLAIN_L4,
-			    .l4_len = len,
-			    .ecn = frame->data[IP_PLAIN_TOS] & 3 };
+	struct ip_rx rx = { .l4 = l4, .l4_len = len, .ecn = ecn };
 	enum counter why = segment_parse(in, c, &rx, owner, burst, now);
 
 	if (BASE_UNLIKELY(why != CNT_none))
 		base_count(&in->counters, why);
 }
 
-/* What nearly every frame is goes to its connection at once. */
-BASE_INLINE void frame_plain(struct inst *in, const struct wire_frame_in *frame, bool burst,
-			     ztime_t now)
+/* The connection that a plain frame is for. Return: its index; INST_NONE when IP has to look at the frame. */
+BASE_INLINE uint32_t plain_find(struct inst *in, const struct wire_frame_in *frame, uint32_t len,
+				bool v4)
 {
-	uint32_t len = ip_plain4(in->plain, frame), i = INST_FLOW_NONE;
-	const uint8_t *l4 = frame->data + IP_PLAIN_L4;
+	const uint8_t *l4 = frame->data + (v4 ? IP_PLAIN4_L4 : IP_PLAIN6_L4);
+	uint32_t i;
+
+	if (BASE_UNLIKELY(!len || !plain_csum_ok(frame, l4, len, v4)))
+		return INST_NONE;
+	if (v4)
+		i = inst_flow_find4(&in->flow, (const char *)&in->conns->flow,
+				    sizeof(struct inst_conn),
+				    base_word64(frame->data + IP_PLAIN4_ENDS), base_word32(l4));
+	else
+		i = inst_flow_find6(&in->flow, (const char *)&in->conns->flow,
+				    sizeof(struct inst_conn), frame->data + IP_PLAIN6_ENDS,
+				    base_word32(l4));
+	if (BASE_UNLIKELY(i == INST_FLOW_NONE) ||
+	    BASE_UNLIKELY(!ip_plain_fresh(in->plain, &in->conns[i].hop)))
+		return INST_NONE;
+	/* A mapped address on the wire is no IPv4 (RFC 4942 2.2). */
+	return v4 || !(in->conns[i].flags & INST_C_V4) ? i : INST_NONE;
+}
+
+BASE_INLINE void plain_input(struct inst *in, const struct wire_frame_in *frame, uint32_t len,
+			     bool v4, bool burst, uint32_t now_ms, ztime_t now)
+{
+	const uint8_t *f = frame->data, *l4 = f + (v4 ? IP_PLAIN4_L4 : IP_PLAIN6_L4);
+	uint32_t i = plain_find(in, frame, len, v4);
 	void *owner = frame->owner;
 
-	if (BASE_LIKELY(len && plain_csum_ok(frame, l4, len)))
-		i = inst_flow_find4(&in->flow, ip_word64(frame->data + IP_PLAIN_ENDS),
-				    ip_word32(l4));
-	if (BASE_UNLIKELY(i == INST_FLOW_NONE)) {
+	if (BASE_UNLIKELY(i == INST_NONE)) {
 		frame_input(in, frame, burst, now);
 		return;
 	}
 	base_count(&in->counters, CNT_ip_rx_packets);
-	if (BASE_UNLIKELY(!fast_input(in, &in->conns[i], l4, len, &owner, burst, now)))
-		plain_parse(in, &in->conns[i], frame, len, &owner, burst, now);
+	if (BASE_UNLIKELY(!fast_input(in, i, l4, len, &owner, burst, now_ms, now)))
+		plain_parse(in, &in->conns[i], l4, len,
+			    v4 ? f[IP_PLAIN4_TOS] & 3 : f[IP_PLAIN_TYPE + 3] >> 4 & 3, &owner,
+			    burst, now);
 	if (BASE_UNLIKELY(owner != NULL))
 		in->cfg.buf.put(in->cfg.buf.ctx, owner);
+}
+
+static BASE_APART void plain6_input(struct inst *in, const struct wire_frame_in *frame, bool burst,
+				    ztime_t now)
+{
+	plain_input(in, frame, ip_plain6(in->plain, frame), false, burst, tcp_now_ms(now), now);
+}
+
+/* What nearly every frame is goes to its connection at once. */
+BASE_INLINE void frame_any(struct inst *in, const struct wire_frame_in *frame, bool burst,
+			   uint32_t now_ms, ztime_t now)
+{
+	uint32_t len = ip_plain4(in->plain, frame);
+
+	if (BASE_LIKELY(len))
+		plain_input(in, frame, len, true, burst, now_ms, now);
+	else
+		plain6_input(in, frame, burst, now);
 }
 
 void inst_errors_input(struct inst *in, const struct ip_error *e, unsigned int n, ztime_t now)
@@ -292,9 +360,12 @@ void inst_input(struct inst *in, const struct wire_frame_in *frames, unsigned in
 {
 	bool burst = n > 1 && !(in->cfg.ip.offloads & WIRE_OFFLOAD_GRO);
 
+	const struct wire_frame_in *end = frames + n;
+	uint32_t now_ms = tcp_now_ms(now);
+
 	base_count_add(&in->counters, CNT_inst_rx_frames, n);
-	for (unsigned int i = 0; i < n; i++)
-		frame_plain(in, &frames[i], burst, now);
+	for (; frames < end; frames++)
+		frame_any(in, frames, burst, now_ms, now);
 	for (unsigned int k = 0; in->gro_used && k < INST_GRO_MAX; k++)
 		gro_flush(in, &in->gro[k], now);
 }

@@ -99,14 +99,29 @@ int64_t inst_send(struct inst *in, struct inst_conn *c, const void *data, size_t
 	return (int64_t)done;
 }
 
-int64_t inst_send_iov(struct inst *in, struct inst_conn *c, const struct wire_tcp_iov *iov,
-		      unsigned int flags, ztime_t now)
+static BASE_APART int64_t send_iov_all(struct inst *in, struct inst_conn *c,
+				       const struct wire_tcp_iov *iov, unsigned int flags,
+				       ztime_t now)
 {
 	int64_t n = tcp_send(&c->tcb, iov, flags, now);
 
 	if (n > 0)
 		inst_ready_push(in, c);
 	return n;
+}
+
+static BASE_APART int64_t sent_iov(struct inst *in, struct inst_conn *c, int64_t n)
+{
+	inst_ready_push(in, c);
+	return n;
+}
+
+int64_t inst_send_iov(struct inst *in, struct inst_conn *c, const struct wire_tcp_iov *iov,
+		      unsigned int flags, ztime_t now)
+{
+	if (BASE_UNLIKELY(flags || !tcp_fast_send(&c->tcb, &in->env, iov)))
+		return send_iov_all(in, c, iov, flags, now);
+	return BASE_LIKELY(c->flags & INST_C_READY) ? iov->len : sent_iov(in, c, iov->len);
 }
 
 size_t inst_recv(struct inst *in, struct inst_conn *c, void *data, size_t len, ztime_t now)
@@ -135,10 +150,24 @@ size_t inst_recv(struct inst *in, struct inst_conn *c, void *data, size_t len, z
 	return done;
 }
 
-bool inst_recv_iov(struct inst *in, struct inst_conn *c, struct wire_tcp_iov *iov, ztime_t now)
+static BASE_APART bool recv_iov_all(struct inst *in, struct inst_conn *c, struct wire_tcp_iov *iov,
+				    ztime_t now)
 {
 	if (!tcp_recv_take(&c->tcb, iov, now))
 		return false;
 	inst_ready_push(in, c);
 	return true;
+}
+
+static BASE_APART bool taken_iov(struct inst *in, struct inst_conn *c)
+{
+	inst_ready_push(in, c);
+	return true;
+}
+
+bool inst_recv_iov(struct inst *in, struct inst_conn *c, struct wire_tcp_iov *iov, ztime_t now)
+{
+	if (BASE_UNLIKELY(!tcp_fast_take(&c->tcb, &in->env, iov, now)))
+		return recv_iov_all(in, c, iov, now);
+	return BASE_LIKELY(c->flags & INST_C_READY) || taken_iov(in, c);
 }

@@ -103,7 +103,7 @@ static enum counter child_open(struct inst *in, struct inst_listener *l, struct 
 		inst_conn_leave(in, old);
 	inst_conn_flow_set(c, flow);
 	c->hop = *hop;
-	c->flags = INST_C_CHILD | INST_C_ORPHAN;
+	c->flags |= INST_C_CHILD | INST_C_ORPHAN;
 	c->listener = (uint16_t)(l - in->listeners);
 	l->children++;
 	inst_conn_enter(in, c);
@@ -134,7 +134,7 @@ enum counter inst_listen_input(struct inst *in, struct wire_tcp *seg, const stru
 
 	if (!l)
 		return no_listener(in, seg, flow, now);
-	if (ip_hop_get(in->ip, &flow->remote, &hop, now) != 0)
+	if (ip_hop_get(in->ip, flow, &hop, now) != 0)
 		return CNT_ip_no_route;
 	switch (tcp_listen_input(&l->tcp, seg, flow, ip_hop_mss(&hop, &flow->remote), now, &why,
 				 &reply)) {

@@ -33,7 +33,7 @@ static unsigned int answers_take(struct inst *in, struct wire_frame_out *out, un
 	return n;
 }
 
-static inline void conn_arm(struct inst *in, struct inst_conn *c)
+static BASE_APART void conn_arm(struct inst *in, struct inst_conn *c)
 {
 	ztime_t want = tcp_deadline(&c->tcb);
 	uint32_t i;
@@ -45,41 +45,68 @@ static inline void conn_arm(struct inst *in, struct inst_conn *c)
 		inst_wheel_arm(&in->wheel, i, want);
 }
 
-/* The short way (tcp_fast.c). Return: frames filled, or -1 when it is not at hand. */
-static int fast_output(struct inst *in, struct inst_conn *c, struct wire_frame_out *out,
-		       ztime_t now)
+/* The deadline of @c that has moved nearer. */
+BASE_INLINE void xmit_arm(struct inst *in, struct inst_conn *c)
 {
-	uint32_t hdr;
+	if (BASE_UNLIKELY(!inst_wheel_by(&c->timer, c->tcb.xmit_at)))
+		conn_arm(in, c);
+}
 
-	out->l4_at = in->l4_at[wire_addr_is_v4(&c->flow.remote)];
-	hdr = tcp_fast_output(&c->tcb, out->hdr + out->l4_at, out->iov, now);
-	if (!hdr)
+/*
+ * The short way (tcp_fast.h) of a connection of IPv4 (@v4) and timestamps (@ts), on links of @l3_at bytes.
+ * Return: frames filled, or -1 when it is not at hand.
+ */
+BASE_INLINE int fast_output_as(struct inst *in, struct inst_conn *c, struct wire_frame_out *out,
+			       bool v4, bool ts, uint8_t l3_at, uint32_t now_ms, ztime_t now)
+{
+	uint8_t l4_at = (uint8_t)(l3_at + (v4 ? WIRE_IP4_LEN : WIRE_IP6_LEN));
+	uint8_t l4_len = ts ? TCP_FAST_HDR_TS : WIRE_TCP_HDR_LEN;
+	struct ip_link *link;
+
+	if (!tcp_fast_out(&c->tcb, &in->env, out->hdr + l4_at, ts, out->iov, now_ms, now))
 		return -1;
-	out->l4_len = (uint8_t)hdr;
+	xmit_arm(in, c);
 	out->niov = 1;
 	out->len = out->iov[0].len;
 	out->gso_size = 0;
+	link = ip_plain_link(in->plain, &c->hop, now);
+	if (BASE_LIKELY(link)) {
+		ip_plain_headers(link, l3_at, &c->flow, v4, out, l4_len, 0);
+		return 1;
+	}
+	out->l4_at = l4_at;
+	out->l4_len = l4_len;
 	return ip_send(in->ip, &c->hop, &c->flow, out, 0, now) == 1;
 }
 
-/* Return: frames filled; a connection that could send more is put at the end of the ready list. */
-static unsigned int conn_output(struct inst *in, struct inst_conn *c, struct wire_frame_out *out,
-				unsigned int max, ztime_t now)
+/* What is not as most connections are. */
+static BASE_APART int fast_output_other(struct inst *in, struct inst_conn *c,
+					struct wire_frame_out *out, uint32_t now_ms, ztime_t now)
+{
+	bool ts = tcp_is(&c->tcb, TCP_F_TS);
+
+	if (c->flags & INST_C_V4)
+		return fast_output_as(in, c, out, true, ts, in->plain->link_len, now_ms, now);
+	return fast_output_as(in, c, out, false, ts, in->plain->link_len, now_ms, now);
+}
+
+BASE_INLINE int fast_output(struct inst *in, struct inst_conn *c, struct wire_frame_out *out,
+			    uint32_t now_ms, ztime_t now)
+{
+	if (BASE_LIKELY(c->flags & INST_C_V4 && tcp_is(&c->tcb, TCP_F_TS) &&
+			in->plain->link_len == WIRE_ETH_LEN))
+		return fast_output_as(in, c, out, true, true, WIRE_ETH_LEN, now_ms, now);
+	return fast_output_other(in, c, out, now_ms, now);
+}
+
+/* The complete way. Return: frames filled. */
+static BASE_APART unsigned int conn_output_all(struct inst *in, struct inst_conn *c,
+					       struct wire_frame_out *out, unsigned int max,
+					       ztime_t now)
 {
 	unsigned int ask = BASE_MIN(max, (unsigned int)INST_SEGS_MAX);
-	unsigned int got, n = 0;
-	int sent;
+	unsigned int got = tcp_output(&c->tcb, in->segs, ask, now), n = 0;
 
-	if (BASE_UNLIKELY(c->flags & INST_C_DEAD)) {
-		inst_conn_reap(in, c);
-		return 0;
-	}
-	sent = fast_output(in, c, out, now);
-	if (BASE_LIKELY(sent >= 0)) {
-		conn_arm(in, c);
-		return (unsigned int)sent;
-	}
-	got = tcp_output(&c->tcb, in->segs, ask, now);
 	for (unsigned int i = 0; i < got; i++)
 		n += ip_output(in->ip, &c->hop, &c->flow, &in->segs[i], &out[n], now) == 1;
 	if (inst_conn_reap(in, c))
@@ -91,7 +118,24 @@ static unsigned int conn_output(struct inst *in, struct inst_conn *c, struct wir
 	return n;
 }
 
-static struct inst_conn *ready_pop(struct inst *in)
+/* Return: frames filled; a connection that could send more is put at the end of the ready list. */
+BASE_INLINE unsigned int conn_output(struct inst *in, struct inst_conn *c,
+				     struct wire_frame_out *out, unsigned int max, uint32_t now_ms,
+				     ztime_t now)
+{
+	int sent;
+
+	if (BASE_UNLIKELY(c->flags & INST_C_DEAD)) {
+		inst_conn_reap(in, c);
+		return 0;
+	}
+	sent = fast_output(in, c, out, now_ms, now);
+	if (BASE_LIKELY(sent >= 0))
+		return (unsigned int)sent;
+	return conn_output_all(in, c, out, max, now);
+}
+
+BASE_INLINE struct inst_conn *ready_pop(struct inst *in)
 {
 	struct inst_conn *c = &in->conns[in->ready.head];
 
@@ -102,33 +146,37 @@ static struct inst_conn *ready_pop(struct inst *in)
 	return c;
 }
 
+/* Something is due, or may be. Return: frames filled. */
+static BASE_APART unsigned int due_output(struct inst *in, struct wire_frame_out *out,
+					  unsigned int max, ztime_t now)
+{
+	timers_fire(in, now);
+	return answers_take(in, out, max);
+}
+
 unsigned int inst_output(struct inst *in, struct wire_frame_out *out, unsigned int max, ztime_t now)
 {
-	unsigned int n = 0;
-	uint32_t last;
+	struct wire_frame_out *at = out, *end = out + max;
+	uint32_t now_ms = tcp_now_ms(now), last, head;
 
 	if (BASE_UNLIKELY(in->events.head != INST_NONE))
 		inst_events_sweep(in);
-	if (BASE_UNLIKELY(ip_deadline(in->ip) <= now || inst_wheel_deadline(&in->wheel) <= now)) {
-		timers_fire(in, now);
-		n = answers_take(in, out, max);
-	}
+	if (BASE_UNLIKELY(in->plain->deadline <= now || inst_wheel_due(&in->wheel, now)))
+		at += due_output(in, out, max, now);
 	last = in->ready.tail;
-	while (n < max && in->ready.head != INST_NONE) {
-		bool end = in->ready.head == last;
-
-		n += conn_output(in, ready_pop(in), &out[n], max - n, now);
-		if (end)
+	while (at < end && (head = in->ready.head) != INST_NONE) {
+		at += conn_output(in, ready_pop(in), at, (unsigned int)(end - at), now_ms, now);
+		if (BASE_LIKELY(head == last))
 			break;
 	}
 	/*
 	 * A neighbour was asked, or found: that frame is first in the next call, if this one had
 	 * none.
 	 */
-	if (!n)
-		n = answers_take(in, out, max);
-	base_count_add(&in->counters, CNT_inst_tx_frames, n);
-	return n;
+	if (at == out)
+		at += answers_take(in, out, max);
+	base_count_add(&in->counters, CNT_inst_tx_frames, (uint64_t)(at - out));
+	return (unsigned int)(at - out);
 }
 
 ztime_t inst_deadline(const struct inst *in)

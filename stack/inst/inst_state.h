@@ -11,7 +11,7 @@
 #include "stack/inst/inst_flow.h"
 #include "stack/inst/inst_wheel.h"
 #include "stack/ip/ip_plain.h"
-#include "stack/tcp/tcb.h"
+#include "stack/tcp/tcp_fast.h"
 
 #define INST_NONE        UINT32_MAX
 #define INST_LISTEN_NONE UINT16_MAX
@@ -30,6 +30,7 @@ enum inst_conn_flag {
 	INST_C_CHILD = 0x10,  /* passive and not accepted: listener holds */
 	INST_C_DEAD = 0x40,   /* dropped; the slot waits for the lists to let go */
 	INST_C_QUEUED = 0x20, /* on its listener's accept queue (linked like events) */
+	INST_C_V4 = 0x80,     /* its flow is IPv4's */
 };
 
 struct inst_conn {
@@ -80,7 +81,6 @@ struct inst {
 	struct tcp_env env;
 	struct ip *ip;
 	const struct ip_plain *plain;
-	uint8_t l4_at[2]; /* bytes before the TCP header: IPv6, IPv4 */
 	struct inst_conn *conns;
 	uint32_t conns_made; /* slots ever used */
 	uint32_t conns_free; /* list by ready_next */
@@ -111,7 +111,21 @@ static inline void inst_conn_flow_set(struct inst_conn *c, const struct wire_flo
 
 	c->flow = *flow;
 	c->flow.spare = spare;
+	c->flags &= (uint8_t)~INST_C_V4;
+	if (wire_addr_is_v4(&flow->remote))
+		c->flags |= INST_C_V4;
 }
+
+/* Put slot @i, which is on none, at the end of @list, linked by @next. */
+#define inst_list_append(in, list, c, i, next)               \
+	do {                                                 \
+		(c)->next = INST_NONE;                       \
+		if (BASE_LIKELY((list).tail == INST_NONE))   \
+			(list).head = (i);                   \
+		else                                         \
+			(in)->conns[(list).tail].next = (i); \
+		(list).tail = (i);                           \
+	} while (0)
 
 /** inst_ready_push() - @c has something to do in the next inst_output(). */
 BASE_INLINE void inst_ready_push(struct inst *in, struct inst_conn *c)
@@ -122,12 +136,7 @@ BASE_INLINE void inst_ready_push(struct inst *in, struct inst_conn *c)
 		return;
 	i = inst_index(in, c);
 	c->flags |= INST_C_READY;
-	c->ready_next = INST_NONE;
-	if (BASE_LIKELY(in->ready.tail == INST_NONE))
-		in->ready.head = i;
-	else
-		in->conns[in->ready.tail].ready_next = i;
-	in->ready.tail = i;
+	inst_list_append(in, in->ready, c, i, ready_next);
 }
 
 /** inst_event_push() - tell the application @events of @c. */
@@ -140,12 +149,7 @@ BASE_INLINE void inst_event_push(struct inst *in, struct inst_conn *c, unsigned 
 		return;
 	i = inst_index(in, c);
 	c->flags |= INST_C_EVENT;
-	c->flow.spare = INST_NONE;
-	if (BASE_LIKELY(in->events.tail == INST_NONE))
-		in->events.head = i;
-	else
-		in->conns[in->events.tail].flow.spare = i;
-	in->events.tail = i;
+	inst_list_append(in, in->events, c, i, flow.spare);
 }
 
 /* inst_conn.c */

@@ -67,6 +67,12 @@ static inline bool inst_wheel_by(const struct inst_timer *t, ztime_t when)
 	return t->slot && (int32_t)((uint32_t)((uint64_t)when >> INST_WHEEL_SHIFT) - t->tick) >= 0;
 }
 
+/** inst_wheel_due() - Return: true when inst_wheel_fire() may have something to do. */
+static inline bool inst_wheel_due(const struct inst_wheel *w, ztime_t now)
+{
+	return (uint64_t)now >> INST_WHEEL_SHIFT >= w->soonest;
+}
+
 /**
  * inst_wheel_fire() - take one object whose deadline has come
  * @steps: work allowed: objects moved or fired; lowered by what was done

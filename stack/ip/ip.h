@@ -148,11 +148,12 @@ int ip_route_remove(struct ip *ip, const union wire_addr *net, unsigned int bits
 int ip_source(const struct ip *ip, const union wire_addr *dst, union wire_addr *src);
 
 /**
- * ip_hop_get() - bring @hop up to date for @dst
+ * ip_hop_get() - bring @hop up to date for @flow
  *
- * Return: 0, -ENETUNREACH without a route, -ENOBUFS when all neighbours are in use.
+ * It stays stale while the ends are none that ip_input() lets through.
+ *  * Return: 0, -ENETUNREACH without a route, -ENOBUFS when all neighbours are in use.
  */
-int ip_hop_get(struct ip *ip, const union wire_addr *dst, struct ip_hop *hop, ztime_t now);
+int ip_hop_get(struct ip *ip, const struct wire_flow *flow, struct ip_hop *hop, ztime_t now);
 
 /** ip_hop_mss() - Return: TCP payload bytes without options that @hop's MTU has room for. */
 uint16_t ip_hop_mss(const struct ip_hop *hop, const union wire_addr *dst);

@@ -33,6 +33,7 @@ size_t ip_size(const struct ip_config *cfg)
 		return 0;
 	return align64(sizeof(struct ip)) + align64(cfg->neigh_max * sizeof(struct ip_neigh)) +
 	       align64(cfg->neigh_max * sizeof(uint16_t)) +
+	       align64(cfg->neigh_max * sizeof(struct ip_link)) +
 	       align64(cfg->pmtu_max * sizeof(struct ip_pmtu)) +
 	       align64(cfg->reass_max * sizeof(struct ip_reass));
 }
@@ -57,6 +58,8 @@ struct ip *ip_init(void *mem, const struct ip_config *cfg, struct base_counters 
 	ip->plain.gen = 1;
 	ip->neigh = carve(&at, cfg->neigh_max * sizeof(*ip->neigh));
 	ip->neigh_head = carve(&at, cfg->neigh_max * sizeof(*ip->neigh_head));
+	ip->plain.links = carve(&at, cfg->neigh_max * sizeof(*ip->plain.links));
+	ip->plain.sums = cfg->offloads & WIRE_OFFLOAD_TX_CSUM;
 	ip->pmtu = carve(&at, cfg->pmtu_max * sizeof(*ip->pmtu));
 	ip->reass = carve(&at, cfg->reass_max * sizeof(*ip->reass));
 	memset(ip->pmtu, 0, cfg->pmtu_max * sizeof(*ip->pmtu));
@@ -64,6 +67,7 @@ struct ip *ip_init(void *mem, const struct ip_config *cfg, struct base_counters 
 		ip->reass[i].until = 0;
 	ip->plain.link_len = cfg->vlan == WIRE_VLAN_NONE ? WIRE_ETH_LEN
 							 : WIRE_ETH_LEN + WIRE_VLAN_LEN;
+	ip->plain.deadline = ZTIME_NEVER;
 	ip->plain.mac48 = UINT64_MAX;
 	if (cfg->vlan == WIRE_VLAN_NONE) {
 		ip->plain.mac48 = 0;

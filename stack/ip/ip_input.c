@@ -1,7 +1,7 @@
 /* ip_input.c - from a frame to what is in it: link, family, addresses, fragments, protocol */
 #include "stack/ip/ip_state.h"
 
-static bool source_martian(const struct ip *ip, const union wire_addr *src)
+bool ip_source_martian(const struct ip *ip, const union wire_addr *src)
 {
 	return wire_addr_is_any(src) || wire_addr_is_multicast(src) ||
 	       wire_addr_is_broadcast(src) || wire_addr_is_loopback(src) ||
@@ -26,54 +26,20 @@ static bool group_ours(const struct ip *ip, const union wire_addr *dst)
 	return false;
 }
 
-/* Most packets repeat ends that were found good before. IPv6 has one place, for the last ones. */
-static void judged_keep(struct ip *ip, const struct ip_packet *p)
-{
-	uint64_t ends = (uint64_t)p->dst.w[3] << 32 | p->src.w[3];
-
-	if (wire_addr_is_v4(&p->dst)) {
-		ip->plain.judged[ip_judged_at(ends)] = (struct ip_judged){ .ends = ends,
-									   .gen = ip->plain.gen };
-		return;
-	}
-	ip->judged_gen = ip->plain.gen;
-	ip->judged_src = p->src;
-	ip->judged_dst = p->dst;
-}
-
-static bool judged_before(const struct ip *ip, const struct ip_packet *p)
-{
-	uint64_t ends = (uint64_t)p->dst.w[3] << 32 | p->src.w[3];
-	const struct ip_judged *j = &ip->plain.judged[ip_judged_at(ends)];
-
-	if (wire_addr_is_v4(&p->dst))
-		return j->gen == ip->plain.gen && j->ends == ends;
-	return ip->judged_gen == ip->plain.gen && wire_addr_equal(&p->src, &ip->judged_src) &&
-	       wire_addr_equal(&p->dst, &ip->judged_dst);
-}
-
-static enum counter addresses_judge_slow(struct ip *ip, struct ip_packet *p)
+static enum counter addresses_judge(struct ip *ip, struct ip_packet *p)
 {
 	/* Duplicate address detection asks from the unspecified address (RFC 4862 5.4.2). */
 	bool dad = p->proto == WIRE_PROTO_ICMP6 && wire_addr_is_any(&p->src) &&
 		   wire_addr_is_multicast(&p->dst) && !wire_addr_is_v4(&p->dst);
 
-	if (!dad && source_martian(ip, &p->src))
+	if (!dad && ip_source_martian(ip, &p->src))
 		return CNT_ip_martian_src;
-	if (ip_addr_local(ip, &p->dst)) {
-		if (!dad)
-			judged_keep(ip, p);
+	if (ip_addr_local(ip, &p->dst))
 		return CNT_none;
-	}
 	if (!group_ours(ip, &p->dst))
 		return CNT_ip_martian_dst;
 	p->group = true;
 	return CNT_none;
-}
-
-static inline enum counter addresses_judge(struct ip *ip, struct ip_packet *p)
-{
-	return BASE_LIKELY(judged_before(ip, p)) ? CNT_none : addresses_judge_slow(ip, p);
 }
 
 static enum counter tcp_found(const struct ip_packet *p, const struct wire_frame_in *frame,

@@ -53,6 +53,7 @@ static void asking_remove(struct ip *ip, uint16_t i)
 		ip->asking_tail = n->prev_asking;
 	else
 		ip->neigh[n->next_asking].prev_asking = n->prev_asking;
+	ip_deadline_set(ip);
 }
 
 static void asking_push(struct ip *ip, uint16_t i)
@@ -66,6 +67,7 @@ static void asking_push(struct ip *ip, uint16_t i)
 	else
 		ip->neigh[ip->asking_tail].next_asking = i;
 	ip->asking_tail = i;
+	ip_deadline_set(ip);
 }
 
 static void neigh_ask(struct ip *ip, uint16_t i, ztime_t now)
@@ -100,17 +102,20 @@ static void neigh_evict(struct ip *ip)
 		struct ip_neigh *n = &ip->neigh[i];
 
 		ip->evict_at = (uint16_t)((i + 1u) % ip->cfg.neigh_max);
-		if (n->state == NEIGH_REACHABLE && !n->used) {
+		if (n->state == NEIGH_REACHABLE && !ip->plain.links[i].used) {
 			neigh_forget(ip, i);
 			base_count(ip->counters, CNT_ip_neigh_evicted);
 			return;
 		}
-		n->used = false;
+		ip->plain.links[i].used = false;
 	}
 }
 
-static void link_set(const struct ip *ip, struct ip_neigh *n)
+/* @good_until: as in struct ip_link */
+static void link_set(const struct ip *ip, uint16_t i, ztime_t good_until)
 {
+	const struct ip_neigh *n = &ip->neigh[i];
+	struct ip_link *link = &ip->plain.links[i];
 	struct wire_eth eth = {
 		.dst = n->mac,
 		.src = ip->cfg.mac,
@@ -118,7 +123,8 @@ static void link_set(const struct ip *ip, struct ip_neigh *n)
 		.vlan = ip->cfg.vlan,
 	};
 
-	wire_eth_emit(&eth, n->link);
+	wire_eth_emit(&eth, link->header);
+	link->good_until = good_until;
 }
 
 uint16_t ip_neigh_get(struct ip *ip, const union wire_addr *addr)
@@ -140,12 +146,12 @@ uint16_t ip_neigh_get(struct ip *ip, const union wire_addr *addr)
 	*n = (struct ip_neigh){
 		.addr = *addr,
 		.state = NEIGH_INCOMPLETE,
-		.used = true,
 		.next_hash = ip->neigh_head[place],
 		.prev_asking = IP_NONE,
 		.next_asking = IP_NONE,
 	};
-	link_set(ip, n);
+	link_set(ip, i, ZTIME_PAST);
+	ip->plain.links[i].used = true;
 	ip->neigh_head[place] = i;
 	return i;
 }
@@ -154,9 +160,10 @@ bool ip_neigh_use(struct ip *ip, uint16_t i, ztime_t now)
 {
 	struct ip_neigh *n = &ip->neigh[i];
 
-	n->used = true;
+	ip->plain.links[i].used = true;
 	if (BASE_LIKELY(n->state == NEIGH_REACHABLE)) {
-		if (BASE_UNLIKELY(now - n->at > IP_NEIGH_FRESH)) {
+		if (BASE_UNLIKELY(now > ip->plain.links[i].good_until)) {
+			ip->plain.links[i].good_until = ZTIME_PAST;
 			n->state = NEIGH_PROBE;
 			n->asked = 0;
 			neigh_ask(ip, i, now);
@@ -274,9 +281,9 @@ void ip_neigh_heard(struct ip *ip, const union wire_addr *addr, const struct wir
 		asking_remove(ip, i);
 	n->asked = 0;
 	n->mac = *mac;
-	link_set(ip, n);
 	n->state = NEIGH_REACHABLE;
 	n->at = solicited ? now : now - IP_NEIGH_FRESH;
+	link_set(ip, i, n->at + IP_NEIGH_FRESH);
 	pending_send(ip, i);
 }
 
@@ -357,11 +364,18 @@ unsigned int ip_tick(struct ip *ip, struct ip_error *err, unsigned int max, ztim
 	return filled;
 }
 
+void ip_deadline_set(struct ip *ip)
+{
+	ip->plain.deadline = ZTIME_NEVER;
+	if (ip->answer_put != ip->answer_got)
+		ip->plain.deadline = 0;
+	else if (ip->asking_head != IP_NONE)
+		ip->plain.deadline = ip->neigh[ip->asking_head].at;
+}
+
 ztime_t ip_deadline(const struct ip *ip)
 {
-	if (ip->answer_put != ip->answer_got)
-		return 0;
-	return ip->asking_head == IP_NONE ? ZTIME_NEVER : ip->neigh[ip->asking_head].at;
+	return ip->plain.deadline;
 }
 
 void ip_neigh_fini(struct ip *ip)

@@ -21,6 +21,7 @@ struct wire_frame_out *ip_answer_new(struct ip *ip)
 void ip_answer_push(struct ip *ip)
 {
 	ip->answer_put++;
+	ip_deadline_set(ip);
 }
 
 bool ip_answer_take(struct ip *ip, struct wire_frame_out *out)
@@ -34,6 +35,7 @@ bool ip_answer_take(struct ip *ip, struct wire_frame_out *out)
 	if (ip->answer_put == ip->answer_got)
 		return false;
 	f = &ip->answers[ip->answer_got++ % IP_ANSWERS_MAX];
+	ip_deadline_set(ip);
 	*out = *f;
 	if (f->niov)
 		ip->answer_owner = f->iov[0].owner;
@@ -107,20 +109,6 @@ void ip_header_put(struct wire_frame_out *f, const union wire_addr *src, const u
 	f->hdr_len = f->l4_at;
 }
 
-static void header6_put(uint8_t *at, const struct wire_flow *flow, uint32_t body, uint8_t ecn)
-{
-	struct wire_ip6 ip6 = {
-		.src = flow->local,
-		.dst = flow->remote,
-		.payload_len = (uint16_t)body,
-		.tclass = ecn,
-		.hops = IP_HOPS,
-		.proto = WIRE_PROTO_TCP,
-	};
-
-	wire_ip6_emit(&ip6, at);
-}
-
 /* A device that does not sum. */
 static BASE_COLD void csum_whole(struct wire_frame_out *f, const struct wire_flow *flow)
 {
@@ -130,41 +118,10 @@ static BASE_COLD void csum_whole(struct wire_frame_out *f, const struct wire_flo
 			   &flow->remote);
 }
 
-/* Headers of both layers, the TCP checksum as a device that sums wants it. */
-static inline void headers_put(struct wire_frame_out *f, uint8_t *l3, uint8_t *l4,
-			       const struct wire_flow *flow, uint8_t ecn)
-{
-	uint32_t body = (uint32_t)f->l4_len + f->len;
-	uint32_t ports = __builtin_bswap32((uint32_t)flow->lport << 16 | flow->rport);
-	uint64_t sum;
-	uint16_t csum;
-
-	if (BASE_LIKELY(wire_addr_is_v4(&flow->remote))) {
-		wire_ip4_put(l3, flow->local.w[3], flow->remote.w[3],
-			     (uint16_t)(WIRE_IP4_LEN + body), ecn, IP_HOPS, WIRE_PROTO_TCP);
-		sum = wire_csum_pseudo4(flow->local.w[3], flow->remote.w[3], WIRE_PROTO_TCP, body);
-	} else {
-		header6_put(l3, flow, body, ecn);
-		sum = wire_csum_pseudo(&flow->local, &flow->remote, WIRE_PROTO_TCP, body);
-	}
-	memcpy(l4, &ports, sizeof(ports));
-	csum = (uint16_t)~wire_csum_fold(sum);
-	memcpy(l4 + WIRE_TCP_CSUM_AT, &csum, sizeof(csum));
-}
-
-/* The neighbour answered not long ago: its address may be used. */
-static inline bool neigh_good(struct ip_neigh *n, ztime_t now)
-{
-	if (BASE_UNLIKELY(n->state != NEIGH_REACHABLE || now - n->at > IP_NEIGH_FRESH))
-		return false;
-	n->used = true;
-	return true;
-}
-
 static BASE_COLD int hop_renew(struct ip *ip, struct ip_hop *hop, const struct wire_flow *flow,
 			       ztime_t now)
 {
-	int err = ip_hop_get(ip, &flow->remote, hop, now);
+	int err = ip_hop_get(ip, flow, hop, now);
 
 	if (err)
 		base_count(ip->counters, err == -ENOBUFS ? CNT_ip_neigh_full : CNT_ip_no_route);
@@ -174,24 +131,18 @@ static BASE_COLD int hop_renew(struct ip *ip, struct ip_hop *hop, const struct w
 int ip_send(struct ip *ip, struct ip_hop *hop, const struct wire_flow *flow,
 	    struct wire_frame_out *out, uint8_t ecn, ztime_t now)
 {
-	uint8_t *l3 = out->hdr + ip->plain.link_len;
-	struct ip_neigh *n;
 	bool ready;
 
-	if (BASE_UNLIKELY(hop->gen != ip->plain.gen)) {
+	if (BASE_UNLIKELY(!ip_plain_fresh(&ip->plain, hop))) {
 		int err = hop_renew(ip, hop, flow, now);
 
 		if (err)
 			return err;
 	}
-	n = &ip->neigh[hop->neigh];
-	ready = neigh_good(n, now) || ip_neigh_use(ip, hop->neigh, now);
-	memcpy(out->hdr, n->link, sizeof(n->link));
-	out->l3_at = ip->plain.link_len;
-	headers_put(out, l3, out->hdr + out->l4_at, flow, ecn);
-	out->hdr_len = (uint16_t)(out->l4_at + out->l4_len);
-	out->flags = WIRE_FRAME_TCP_CSUM;
-	if (BASE_UNLIKELY(!(ip->cfg.offloads & WIRE_OFFLOAD_TX_CSUM) && !out->gso_size))
+	ready = ip_neigh_use(ip, hop->neigh, now);
+	ip_plain_headers(&ip->plain.links[hop->neigh], ip->plain.link_len, flow,
+			 wire_addr_is_v4(&flow->remote), out, out->l4_len, ecn);
+	if (BASE_UNLIKELY(!ip->plain.sums && !out->gso_size))
 		csum_whole(out, flow);
 	return BASE_LIKELY(ready) ? 1 : ip_neigh_wait(ip, hop->neigh, out);
 }

@@ -148,8 +148,14 @@ int ip_source(const struct ip *ip, const union wire_addr *dst, union wire_addr *
 	return 0;
 }
 
-int ip_hop_get(struct ip *ip, const union wire_addr *dst, struct ip_hop *hop, ztime_t now)
+static bool ends_good(const struct ip *ip, const struct wire_flow *flow)
 {
+	return ip_addr_local(ip, &flow->local) && !ip_source_martian(ip, &flow->remote);
+}
+
+int ip_hop_get(struct ip *ip, const struct wire_flow *flow, struct ip_hop *hop, ztime_t now)
+{
+	const union wire_addr *dst = &flow->remote;
 	const struct ip_route *r;
 	uint16_t neigh, mtu;
 
@@ -163,7 +169,7 @@ int ip_hop_get(struct ip *ip, const union wire_addr *dst, struct ip_hop *hop, zt
 		return -ENOBUFS;
 	mtu = r->mtu ? BASE_MIN(r->mtu, ip->cfg.mtu) : ip->cfg.mtu;
 	*hop = (struct ip_hop){
-		.gen = ip->plain.gen,
+		.gen = ends_good(ip, flow) ? ip->plain.gen : 0,
 		.neigh = neigh,
 		.mtu = ip_pmtu_find(ip, dst, mtu, now),
 	};

@@ -45,11 +45,9 @@ enum ip_neigh_state { NEIGH_FREE, NEIGH_INCOMPLETE, NEIGH_REACHABLE, NEIGH_PROBE
 struct ip_neigh {
 	union wire_addr addr;
 	struct wire_mac mac;
-	uint8_t link[WIRE_ETH_LEN + WIRE_VLAN_LEN]; /* Ethernet header of what is sent to it */
 	uint8_t state;
 	uint8_t asked;
 	uint8_t npending;
-	bool used; /* since the last look of the evictor */
 	uint16_t next_hash;
 	uint16_t prev_asking, next_asking; /* ring of those with a question out, soonest first */
 	ztime_t at;                        /* answered at, or next question due at */
@@ -94,8 +92,6 @@ struct ip {
 	struct ip_config cfg;
 	struct base_counters *counters;
 	uint32_t naddrs, nroutes;
-	uint32_t judged_gen; /* IPv6 ends that were last found good, and when */
-	union wire_addr judged_src, judged_dst;
 	struct ip_addr_entry addrs[IP_ADDRS_MAX];
 	struct ip_route routes[IP_ROUTES_MAX]; /* longest prefix first */
 
@@ -162,6 +158,11 @@ int ip_bits_mapped(const union wire_addr *addr, unsigned int bits);
 /** ip_is_net_broadcast() - Return: true for the broadcast address of one of our IPv4 networks. */
 bool ip_is_net_broadcast(const struct ip *ip, const union wire_addr *addr);
 
+/* ip_input.c */
+
+/** ip_source_martian() - Return: true when nothing from @src can be meant for us. */
+bool ip_source_martian(const struct ip *ip, const union wire_addr *src);
+
 /* ip_neigh.c */
 
 void ip_neigh_init(struct ip *ip);
@@ -183,6 +184,9 @@ bool ip_neigh_use(struct ip *ip, uint16_t i, ztime_t now);
  * ip_neigh_wait() - keep a copy of @f until entry @i is resolved. Return: 0 or -ENOBUFS (counted).
  */
 int ip_neigh_wait(struct ip *ip, uint16_t i, const struct wire_frame_out *f);
+
+/** ip_deadline_set() - what is due has changed: keep plain.deadline true. */
+void ip_deadline_set(struct ip *ip);
 
 /** ip_neigh_fini() - give back what waits. */
 void ip_neigh_fini(struct ip *ip);

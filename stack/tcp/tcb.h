@@ -16,6 +16,8 @@
 #ifndef ZTCP_TCB_H
 #define ZTCP_TCB_H
 
+#include <stddef.h>
+
 #include "stack/base/base_check.h"
 #include "stack/base/base_list.h"
 #include "stack/base/base_seq.h"
@@ -183,13 +185,19 @@ struct tcb {
 	uint32_t snd_end;   /* sequence number after the last queued byte */
 	uint32_t ts_recent; /* TS.Recent */
 	uint32_t ts_offset; /* added to our millisecond clock: strangers cannot read our uptime */
-	uint32_t flags;     /* TCP_F_* */
-	uint8_t state;      /* enum tcp_state */
-	uint8_t todo;       /* TCP_DO_* */
-	uint16_t mss;       /* payload bytes of a full segment now, options taken off */
-	uint8_t snd_wscale, rcv_wscale;
+	uint32_t
+		flags; /* TCP_F_*; with the next four a word that is looked at in one go: tcp_word() */
+	uint8_t state;    /* enum tcp_state */
+	uint8_t todo;     /* TCP_DO_* */
 	uint8_t ca_state; /* enum tcp_ca */
-	uint8_t quick;    /* segments still to be acknowledged at once */
+	uint8_t probes;   /* unanswered window or keep-alive probes */
+	uint16_t mss;     /* payload bytes of a full segment now, options taken off */
+	uint8_t snd_wscale, rcv_wscale;
+	/* All four are zero while an ACK finds everything well. */
+	uint8_t xmit_mode;
+	uint8_t backoff; /* consecutive timeouts */
+	uint8_t dupacks;
+	uint8_t soft_errno; /* ICMP said; positive errno below 256 */
 
 	/* line 1: queues and fast timers */
 	struct tcp_chunk *sndq;   /* tail of the ring of bytes from snd_una on */
@@ -243,19 +251,17 @@ struct tcb {
 	uint16_t keep_idle_s, keep_intvl_s;
 	uint16_t linger2_s;
 	uint8_t keep_count, syn_retries;
-	uint8_t xmit_mode;
-	uint8_t backoff; /* consecutive timeouts */
-	uint8_t probes;  /* unanswered window or keep-alive probes */
-	uint8_t dupacks;
+	uint8_t quick;    /* segments still to be acknowledged at once */
 	uint8_t reo_mult; /* RFC 8985 6.2: reo_wnd in quarters of min RTT */
 	uint8_t reo_persist;
-	uint8_t soft_errno, error; /* ICMP said; final. Positive errno below 256 */
-	uint8_t challenges;        /* challenge ACKs in this second */
+	uint8_t error;      /* final; positive errno below 256 */
+	uint8_t challenges; /* challenge ACKs in this second */
 	uint8_t challenge_s;
 };
 
 /* An idle connection is this struct plus what the instance adds; the sum must stay within 400 bytes. */
 BASE_BUILD_CHECK(sizeof(struct tcb) <= 304);
+BASE_BUILD_CHECK(offsetof(struct tcb, flags) == 48 && offsetof(struct tcb, probes) == 55);
 BASE_BUILD_CHECK(sizeof(struct tcp_chunk) == 32);
 BASE_BUILD_CHECK(sizeof(struct tcp_sent) <= 64);
 

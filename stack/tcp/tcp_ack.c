@@ -12,7 +12,8 @@
 
 void tcp_window_update(struct tcb *t, const struct wire_tcp *seg)
 {
-	tcp_window_take(t, seg->seq, seg->wnd);
+	if (seq_ge(seg->seq, t->snd_wl1))
+		tcp_window_set(t, seg->seq, seg->wnd);
 }
 
 /* RFC 5681 2: a duplicate acknowledgment. */

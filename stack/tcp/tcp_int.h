@@ -6,9 +6,12 @@
 #ifndef ZTCP_TCP_INT_H
 #define ZTCP_TCP_INT_H
 
+#include <string.h>
+
 #include "stack/tcp/tcb.h"
 
-#define TCP_TS_OPT_LEN     12   /* timestamp option with its padding */
+#define TCP_TS_OPT_LEN     12 /* timestamp option with its padding */
+#define TCP_RTT_US_MAX     100000000
 #define TCP_OOO_RANGES_MAX 64   /* islands kept; also bounds the work of one segment */
 #define TCP_DUPTHRESH      3    /* RFC 5681 3.2 */
 #define TCP_SACK_STEPS_MAX 4096 /* runs that the SACK blocks of one ACK may walk over */
@@ -76,6 +79,33 @@ static inline void tcp_buf_put(struct tcp_env *env, void *owner)
 {
 	if (owner)
 		env->buf_put(env->buf_ctx, owner);
+}
+
+/* state, todo, ca_state, probes and flags as tcp_word() gives them. */
+#define tcp_word_of(flags, state, todo, ca_state, probes)                                 \
+	((uint64_t)(uint32_t)(flags) | (uint64_t)(state) << 32 | (uint64_t)(todo) << 40 | \
+	 (uint64_t)(ca_state) << 48 | (uint64_t)(probes) << 56)
+
+BASE_INLINE uint64_t tcp_word(const struct tcb *t)
+{
+	uint64_t word;
+
+	memcpy(&word, &t->flags, sizeof(word));
+	return word;
+}
+
+/* Something is missing on either side. */
+BASE_INLINE bool tcp_in_trouble(const struct tcb *t)
+{
+	return (uintptr_t)t->loss | (uintptr_t)t->ooo;
+}
+
+/* A round trip, bounded, without a division: a microsecond too long in six seconds. */
+BASE_INLINE uint32_t tcp_since_us(ztime_t from, ztime_t now)
+{
+	uint64_t ns = (uint64_t)(now - from);
+
+	return (uint32_t)(BASE_MIN(ns, (uint64_t)TCP_RTT_US_MAX * 1000) * 4294968u >> 32);
 }
 
 static inline uint32_t tcp_now_ms(ztime_t now)
@@ -230,6 +260,7 @@ static inline uint32_t tcp_fin_unsent(const struct tcb *t)
 struct tcp_sent *tcp_sent_add(struct tcb *t, uint32_t seq, uint32_t end, struct tcp_chunk *chunk,
 			      uint32_t flags, ztime_t now);
 bool tcp_sent_split(struct tcb *t, struct tcp_sent *s, uint32_t at);
+void tcp_sent_append(struct tcb *t, struct tcp_sent *s);
 void tcp_sent_mark_sacked(struct tcb *t, struct tcp_sent *s);
 void tcp_sent_mark_lost(struct tcb *t, struct tcp_sent *s);
 void tcp_sent_unmark(struct tcb *t, struct tcp_sent *s);
@@ -285,6 +316,8 @@ uint32_t tcp_ooo_bytes(const struct tcb *t);
 void tcp_ack_policy(struct tcb *t, uint32_t size, ztime_t now); /* tcp_window.c */
 uint16_t tcp_window_offer(struct tcb *t);
 void tcp_window_read(struct tcb *t, ztime_t now);
+void tcp_window_grow(struct tcb *t, uint32_t read_seq);
+void tcp_rcv_mss_learn(struct tcb *t, uint32_t size);
 uint8_t tcp_window_scale(uint32_t bytes);
 
 /* ---------------------------------------------------------------- the sender */
@@ -302,6 +335,7 @@ void tcp_loss_reo_timeout(struct tcb *t, ztime_t now);
 void tcp_loss_tlp_ack(struct tcb *t, const struct tcp_ackinfo *ai);
 void tcp_loss_resegment(struct tcb *t, uint32_t seq);
 void tcp_rtt_sample(struct tcb *t, int64_t rtt_us); /* tcp_rtt.c */
+void tcp_rtt_first(struct tcb *t, const struct tcp_env *env, uint32_t us);
 void tcp_rtt_reset(struct tcb *t);
 void tcp_reset_fill(struct wire_tcp *out, uint32_t seq, uint32_t ack,
 		    uint8_t flags);                                    /* tcp_listen.c */

@@ -11,7 +11,14 @@
  * is split when only part of it is SACKed or sent again, always at a multiple of the segment size, so a
  * hostile peer cannot make one block per byte.
  */
-#include "stack/tcp/tcp_int.h"
+#include "stack/tcp/tcp_step.h"
+
+/* The newest of all. */
+void tcp_sent_append(struct tcb *t, struct tcp_sent *s)
+{
+	tcp_ring_append(&t->sent, &s->by_seq);
+	tcp_ring_append(&t->flight, &s->by_time);
+}
 
 struct tcp_sent *tcp_sent_add(struct tcb *t, uint32_t seq, uint32_t end, struct tcp_chunk *chunk,
 			      uint32_t flags, ztime_t now)
@@ -20,15 +27,8 @@ struct tcp_sent *tcp_sent_add(struct tcb *t, uint32_t seq, uint32_t end, struct 
 
 	if (!s)
 		return NULL;
-	s->sent_at = now;
-	s->chunk = chunk;
-	s->seq = seq;
-	s->end = end;
-	s->gap_ns = 0;
-	s->flags = (uint16_t)flags;
-	s->retrans = 0;
-	tcp_ring_append(&t->sent, &s->by_seq);
-	tcp_ring_append(&t->flight, &s->by_time);
+	tcp_sent_fill(s, seq, end, chunk, flags, now);
+	tcp_sent_append(t, s);
 	t->pipe += end - seq;
 	return s;
 }
@@ -154,7 +154,7 @@ void tcp_sent_again(struct tcb *t, struct tcp_sent *s, ztime_t now)
 void tcp_sent_delivered(struct tcb *t, const struct tcp_sent *s, struct tcp_ackinfo *ai,
 			ztime_t now)
 {
-	int64_t rtt_us = (now - s->sent_at) / ZTIME_US;
+	uint32_t rtt_us = tcp_since_us(s->sent_at, now);
 
 	if (s->flags & TCP_SENT_RETRANS) {
 		ai->repeated = true;

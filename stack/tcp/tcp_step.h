@@ -8,8 +8,10 @@
 
 #include "stack/tcp/tcp_int.h"
 
-#define TCP_CHUNK_BYTES 256 /* below this average size the number of blocks is what limits */
-#define TCP_CHUNKS_MIN  128
+#define TCP_CHUNK_BYTES  256 /* below this average size the number of blocks is what limits */
+#define TCP_CHUNKS_MIN   128
+#define TCP_CLOCK_US     1000u  /* RFC 6298's G: callers may run timers this late */
+#define TCP_TLP_DELAY_US 200000 /* RFC 8985 7.2 TLP.max_ack_delay */
 
 /* A peer may not pin more blocks than its window is worth: see tcp_reass.c. */
 BASE_INLINE bool tcp_chunks_full(const struct tcb *t)
@@ -22,18 +24,108 @@ BASE_INLINE bool tcp_chunks_full(const struct tcb *t)
 /* RFC 9293 3.10.7.4: take the window of the newest segment. SND.WL2 is not needed: an ACK below snd_una never gets
  * here, so SND.WL2 =< SEG.ACK always holds.
  */
-BASE_INLINE void tcp_window_take(struct tcb *t, uint32_t seq, uint16_t field)
+BASE_INLINE void tcp_window_set(struct tcb *t, uint32_t seq, uint16_t field)
 {
 	uint32_t wnd = (uint32_t)field << t->snd_wscale;
 
-	if (seq_lt(seq, t->snd_wl1))
-		return;
 	t->snd_wl1 = seq;
 	if (wnd != t->snd_wnd) {
 		t->snd_wnd = wnd;
 		t->max_wnd = BASE_MAX(t->max_wnd, wnd);
 	}
 	t->todo |= TCP_DO_SEND;
+}
+
+/* ---------------------------------------------------------------- what the receiver tells */
+
+BASE_INLINE uint32_t tcp_window_room(const struct tcb *t)
+{
+	uint32_t room = t->rcv_queued < t->rcvbuf ? t->rcvbuf - t->rcv_queued : 0;
+
+	return BASE_MIN(room, 65535u << t->rcv_wscale);
+}
+
+BASE_INLINE uint32_t tcp_window_step(const struct tcb *t)
+{
+	return BASE_MIN(t->rcvbuf / 2, (uint32_t)t->mss);
+}
+
+/* tcp_window_offer() */
+BASE_INLINE uint16_t tcp_window_field(struct tcb *t)
+{
+	uint32_t wnd = t->rcv_adv - t->rcv_nxt, room;
+
+	/* Nearly always: more than half is open, and less than a segment could be added. */
+	if (BASE_LIKELY(wnd <= t->rcvbuf && t->rcvbuf - wnd < BASE_MIN(wnd, (uint32_t)t->mss)))
+		return (uint16_t)BASE_MIN(wnd >> t->rcv_wscale, 65535u);
+	wnd = tcp_rcv_wnd(t);
+	room = tcp_window_room(t);
+
+	if (room >= wnd + tcp_window_step(t))
+		wnd = room;
+	wnd >>= t->rcv_wscale;
+	wnd = BASE_MIN(wnd, 65535u);
+	t->rcv_adv = seq_max(t->rcv_adv, t->rcv_nxt + (wnd << t->rcv_wscale));
+	return (uint16_t)wnd;
+}
+
+/* The application has read: tell the peer when its window had become small. */
+BASE_INLINE void tcp_window_told(struct tcb *t, ztime_t now)
+{
+	uint32_t wnd = tcp_rcv_wnd(t), now_ms = tcp_now_ms(now);
+	uint32_t read_ms = (uint16_t)(now_ms - t->tune_ms), read_seq = t->rcv_nxt - t->rcv_queued;
+
+	/* Once a round trip, and not twice in a millisecond. */
+	if (read_ms && read_ms * 1000 >= tcp_srtt_us(t)) {
+		if (BASE_UNLIKELY(read_seq - t->tune_seq + 8u * t->rcv_mss > t->rcvbuf / 2))
+			tcp_window_grow(t, read_seq);
+		t->tune_ms = (uint16_t)now_ms;
+		t->tune_seq = read_seq;
+	}
+	if (BASE_UNLIKELY(2 * wnd <= t->rcvbuf)) {
+		uint32_t room = tcp_window_room(t);
+
+		if (room >= 2 * wnd && room - wnd >= tcp_window_step(t))
+			t->todo |= TCP_DO_ACK;
+	}
+}
+
+/* In-order data has just been taken, in packets of @size bytes, and @owed of it are not acknowledged. */
+BASE_INLINE void tcp_ack_choose(struct tcb *t, const struct tcp_env *env, uint32_t owed,
+				uint32_t size, ztime_t now)
+{
+	if (BASE_UNLIKELY(size > t->rcv_mss))
+		tcp_rcv_mss_learn(t, size);
+	if (t->quick || owed >= 2u * t->rcv_mss || t->ooo || tcp_is(t, TCP_F_QUICKACK)) {
+		t->quick -= t->quick > 0;
+		t->todo |= TCP_DO_ACK;
+		return;
+	}
+	if (t->delack_at == ZTIME_NEVER)
+		t->delack_at = now + ztime_us(env->cfg.delack_us);
+}
+
+/* ---------------------------------------------------------------- what an ACK tells */
+
+/* RFC 6298 (2.3), then the timeout; @us is at most 100 s. */
+BASE_INLINE void tcp_rtt_take(struct tcb *t, const struct tcp_env *env, uint32_t us)
+{
+	uint32_t m = us + !us, smoothed = t->srtt_us8, var = t->rttvar_us4, rto;
+	int32_t err = (int32_t)(m - (smoothed >> 3));
+
+	if (BASE_UNLIKELY(!smoothed)) {
+		tcp_rtt_first(t, env, m);
+		return;
+	}
+	t->min_rtt_us = BASE_MIN(t->min_rtt_us, m);
+	smoothed += (uint32_t)err;
+	smoothed += !smoothed;
+	var += (uint32_t)__builtin_abs(err) - (var >> 2);
+	t->srtt_us8 = smoothed;
+	t->rttvar_us4 = var;
+	rto = (smoothed >> 3) + BASE_MAX(var, TCP_CLOCK_US);
+	rto = BASE_MAX(rto, env->cfg.rto_min_us);
+	t->rto_us = BASE_MIN(rto, env->cfg.rto_max_us);
 }
 
 BASE_INLINE void tcp_space_tell(struct tcb *t)
@@ -65,6 +157,19 @@ BASE_INLINE void tcp_ack_paid(struct tcb *t)
 	t->todo &= (uint8_t)~TCP_DO_ACK;
 }
 
+/* A run that is being sent for the first time. */
+BASE_INLINE void tcp_sent_fill(struct tcp_sent *s, uint32_t seq, uint32_t end,
+			       struct tcp_chunk *chunk, uint32_t flags, ztime_t now)
+{
+	s->sent_at = now;
+	s->chunk = chunk;
+	s->seq = seq;
+	s->end = end;
+	s->gap_ns = 0;
+	s->flags = (uint16_t)flags;
+	s->retrans = 0;
+}
+
 /* Nothing was sent or heard for a timeout: the network's state is unknown (RFC 5681 4.1). */
 BASE_INLINE bool tcp_idle(const struct tcb *t, ztime_t now)
 {
@@ -87,6 +192,35 @@ BASE_INLINE bool tcp_short_ok(const struct tcb *t)
 	return seq_le(t->snd_sml, t->snd_una) || seq_gt(t->snd_sml, t->snd_nxt);
 }
 
+/* RFC 8985 7.2: a probe needs a healthy flight and a round trip to time it by. */
+BASE_INLINE bool tcp_tlp_wanted(const struct tcb *t)
+{
+	return (t->flags & (TCP_F_SACK | TCP_F_TLP)) == TCP_F_SACK && t->srtt_us8 &&
+	       t->ca_state == TCP_CA_OPEN && t->env->cfg.loss == &tcp_loss_rack &&
+	       (!t->loss || !(t->loss->sacked_bytes | t->loss->lost_bytes));
+}
+
+/* A probe for what is in flight now. */
+BASE_INLINE void tcp_tlp_arm(struct tcb *t, ztime_t now)
+{
+	uint32_t pto_us = t->srtt_us8 >> 2; /* twice SRTT */
+
+	if (t->pipe <= t->mss)
+		pto_us += TCP_TLP_DELAY_US;   /* a single segment may meet a delayed ACK */
+	pto_us = BASE_MIN(pto_us, t->rto_us); /* never later than the timeout would have come */
+	t->xmit_mode = TCP_XMIT_TLP;
+	t->xmit_at = now + ztime_us(BASE_MAX(pto_us, 1000u));
+}
+
+/* Set the clock for what is in flight now. */
+BASE_INLINE void tcp_xmit_arm_sent(struct tcb *t, ztime_t now)
+{
+	if (BASE_LIKELY(tcp_tlp_wanted(t)))
+		tcp_tlp_arm(t, now);
+	else
+		tcp_rto_arm(t, now);
+}
+
 /* New @data, or a FIN alone, has just been sent. */
 BASE_INLINE void tcp_sent_fresh(struct tcb *t, bool data, ztime_t now)
 {
@@ -95,7 +229,7 @@ BASE_INLINE void tcp_sent_fresh(struct tcb *t, bool data, ztime_t now)
 	t->seen_ms = tcp_now_ms(now);
 	/* RFC 8985 7.2: a loss probe is timed from the last transmission; RFC 6298 5.1: the RTO runs on. */
 	if (t->xmit_mode != TCP_XMIT_RTO && t->xmit_mode != TCP_XMIT_REO)
-		tcp_xmit_arm(t, now);
+		tcp_xmit_arm_sent(t, now);
 }
 
 /* RFC 7661: a window that is half empty holds nobody back. */

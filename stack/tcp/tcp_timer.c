@@ -6,11 +6,10 @@
  * paced flow with data to send has its pacing clock besides. tcp_output() calls tcp_timer_run() when the
  * earliest has come; being called late only delays, being called early does nothing.
  */
-#include "stack/tcp/tcp_int.h"
+#include "stack/tcp/tcp_step.h"
 
 #include <errno.h>
 
-#define TLP_ACK_DELAY_US    200000 /* RFC 8985 7.2 TLP.max_ack_delay */
 #define BLACK_HOLE_TIMEOUTS 3      /* RFC 4821 7.7 asks for more than one */
 #define CORK_US             200000 /* a corked short segment waits no longer */
 
@@ -39,14 +38,6 @@ static void persist_arm(struct tcb *t, ztime_t now)
 	t->xmit_at = now + ztime_us(us);
 }
 
-/* RFC 8985 7.2: a probe needs a healthy flight and a round trip to time it by. */
-static bool tlp_wanted(const struct tcb *t)
-{
-	return (t->flags & (TCP_F_SACK | TCP_F_TLP)) == TCP_F_SACK && t->srtt_us8 &&
-	       t->ca_state == TCP_CA_OPEN && t->env->cfg.loss == &tcp_loss_rack &&
-	       (!t->loss || !(t->loss->sacked_bytes | t->loss->lost_bytes));
-}
-
 static BASE_COLD void nothing_sent(struct tcb *t, ztime_t now)
 {
 	if (tcp_can_transmit(t) && (t->unsent || tcp_fin_unsent(t))) {
@@ -61,22 +52,10 @@ static BASE_COLD void nothing_sent(struct tcb *t, ztime_t now)
 /* Set the clock for whatever is outstanding now. */
 void tcp_xmit_arm(struct tcb *t, ztime_t now)
 {
-	uint32_t pto_us;
-
-	if (BASE_UNLIKELY(!t->sent)) {
+	if (BASE_LIKELY(t->sent))
+		tcp_xmit_arm_sent(t, now);
+	else
 		nothing_sent(t, now);
-		return;
-	}
-	pto_us = t->srtt_us8 >> 2; /* twice SRTT */
-	if (t->pipe <= t->mss)
-		pto_us += TLP_ACK_DELAY_US; /* a single segment may meet a delayed ACK */
-	if (!tlp_wanted(t)) {
-		tcp_rto_arm(t, now);
-		return;
-	}
-	pto_us = BASE_MIN(pto_us, t->rto_us); /* never later than the timeout would have come */
-	t->xmit_mode = TCP_XMIT_TLP;
-	t->xmit_at = now + ztime_us(BASE_MAX(pto_us, 1000u));
 }
 
 void tcp_keep_arm(struct tcb *t, ztime_t now)

@@ -45,6 +45,18 @@ static inline uint64_t wire_csum_pseudo4(uint32_t src, uint32_t dst, uint8_t pro
 	return (uint64_t)__builtin_bswap32(len) + ((uint64_t)proto << 24) + src + dst;
 }
 
+/** wire_csum_pseudo6() - the same for IPv6 addresses. */
+static inline uint64_t wire_csum_pseudo6(const union wire_addr *src, const union wire_addr *dst,
+					 uint8_t proto, uint32_t len)
+{
+	uint64_t sum = (uint64_t)__builtin_bswap32(len) + ((uint64_t)proto << 24);
+
+	sum = wire_csum_word(sum, src->q[0]);
+	sum = wire_csum_word(sum, src->q[1]);
+	sum = wire_csum_word(sum, dst->q[0]);
+	return wire_csum_word(sum, dst->q[1]);
+}
+
 /**
  * wire_csum_pseudo() - Return: partial sum of the pseudo header for @proto over @len bytes (v4 or
  * v6).
@@ -52,14 +64,9 @@ static inline uint64_t wire_csum_pseudo4(uint32_t src, uint32_t dst, uint8_t pro
 static inline uint64_t wire_csum_pseudo(const union wire_addr *src, const union wire_addr *dst,
 					uint8_t proto, uint32_t len)
 {
-	uint64_t sum = (uint64_t)__builtin_bswap32(len) + ((uint64_t)proto << 24);
-
 	if (wire_addr_is_v4(src))
-		return sum + src->w[3] + dst->w[3];
-	sum = wire_csum_word(sum, src->q[0]);
-	sum = wire_csum_word(sum, src->q[1]);
-	sum = wire_csum_word(sum, dst->q[0]);
-	return wire_csum_word(sum, dst->q[1]);
+		return wire_csum_pseudo4(src->w[3], dst->w[3], proto, len);
+	return wire_csum_pseudo6(src, dst, proto, len);
 }
 
 /**

@@ -54,6 +54,25 @@ static inline bool wire_ip4_csum_ok(const uint8_t *hdr)
 }
 
 /**
+ * wire_ip4_put_sum() - wire_ip4_put() when the sum of the addresses is known
+ * @ends: @src + @dst
+ */
+static inline void wire_ip4_put_sum(uint8_t *out, uint32_t src, uint32_t dst, uint64_t ends,
+				    uint16_t total_len, uint8_t tos, uint8_t ttl, uint8_t proto)
+{
+	const uint32_t frag = 0x00400000u; /* no fragments */
+	uint32_t first = 0x45u | (uint32_t)tos << 8 | (uint32_t)__builtin_bswap16(total_len) << 16;
+	uint32_t life = ttl | (uint32_t)proto << 8;
+
+	life |= (uint32_t)wire_csum_fold(ends + ((uint64_t)frag + life) + first) << 16;
+	memcpy(out, &first, sizeof(first));
+	memcpy(out + 4, &frag, sizeof(frag));
+	memcpy(out + 8, &life, sizeof(life));
+	memcpy(out + 12, &src, sizeof(src));
+	memcpy(out + 16, &dst, sizeof(dst));
+}
+
+/**
  * wire_ip4_put() - write the header of an atomic datagram (RFC 6864 4.1): no options, no fragments,
  * no identification
  * @src: network order, as loaded; so is @dst
@@ -61,12 +80,7 @@ static inline bool wire_ip4_csum_ok(const uint8_t *hdr)
 static inline void wire_ip4_put(uint8_t *out, uint32_t src, uint32_t dst, uint16_t total_len,
 				uint8_t tos, uint8_t ttl, uint8_t proto)
 {
-	uint32_t w[5] = { 0x45u | (uint32_t)tos << 8 | (uint32_t)__builtin_bswap16(total_len) << 16,
-			  0x00400000u, ttl | (uint32_t)proto << 8, src, dst };
-	uint64_t sum = (uint64_t)w[0] + w[1] + w[2] + w[3] + w[4];
-
-	w[2] |= (uint32_t)wire_csum_fold(sum) << 16;
-	memcpy(out, w, sizeof(w));
+	wire_ip4_put_sum(out, src, dst, (uint64_t)src + dst, total_len, tos, ttl, proto);
 }
 
 /**

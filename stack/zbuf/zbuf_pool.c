@@ -43,7 +43,9 @@ struct thread_caches {
 	uint32_t use[ZBUF_POOLS_MAX];
 };
 
-static __thread struct thread_caches *mine;
+/* What a thread has before it has anything: uses begin with 1. */
+static struct thread_caches none;
+static __thread struct thread_caches *mine = &none;
 
 static unsigned int class_of(size_t len)
 {
@@ -109,14 +111,14 @@ static void arena_lay_out(struct zbuf_region *r, unsigned int size_class)
 	*(struct zbuf_region **)r->map = r;
 	r->bufs = (struct zbuf *)(void *)((char *)r->map + ARENA_HEAD);
 	r->start = (char *)r->map + head;
-	r->end = r->start + n * bytes;
+	r->len = n * bytes;
 	r->shift = class_shift[size_class];
 	r->size_class = size_class;
 }
 
 static size_t arena_count(const struct zbuf_region *r)
 {
-	return (size_t)(r->end - r->start) >> r->shift;
+	return r->len >> r->shift;
 }
 
 static bool arena_add(struct zbuf_mem_pool *pool, unsigned int size_class)
@@ -134,6 +136,8 @@ static bool arena_add(struct zbuf_mem_pool *pool, unsigned int size_class)
 		return false;
 	}
 	r->pool = pool;
+	r->slot = pool->slot;
+	r->use = pool->use;
 	arena_lay_out(r, size_class);
 	if (zbuf_region_publish(r) != 0) {
 		munmap(r->map, ZBUF_ARENA_BYTES);
@@ -188,7 +192,7 @@ static void thread_end(void *arg)
 	}
 	pthread_mutex_unlock(&pools_lock);
 	if (mine == t)
-		mine = NULL;
+		mine = &none;
 	free(t);
 }
 
@@ -201,11 +205,13 @@ static BASE_COLD struct zbuf_cache *cache_make(struct zbuf_mem_pool *pool)
 {
 	struct zbuf_cache *c = NULL;
 
-	if (!mine) {
-		mine = calloc(1, sizeof(*mine));
-		if (!mine)
+	if (mine == &none) {
+		struct thread_caches *t = calloc(1, sizeof(*t));
+
+		if (!t)
 			return NULL;
-		pthread_setspecific(key, mine);
+		mine = t;
+		pthread_setspecific(key, t);
 	}
 	pthread_mutex_lock(&pools_lock);
 	if (pool->ncaches < BASE_ARRAY_SIZE(pool->caches))
@@ -219,11 +225,12 @@ static BASE_COLD struct zbuf_cache *cache_make(struct zbuf_mem_pool *pool)
 	return c;
 }
 
-static inline struct zbuf_cache *cache_of(struct zbuf_mem_pool *pool)
+/* @slot, @use: the pool's. Return: this thread's cache, or NULL when it has none yet. */
+static inline struct zbuf_cache *cache_of(uint32_t slot, uint32_t use)
 {
-	if (BASE_LIKELY(mine && mine->use[pool->slot] == pool->use && mine->cache[pool->slot]))
-		return mine->cache[pool->slot];
-	return cache_make(pool);
+	struct thread_caches *t = mine;
+
+	return BASE_LIKELY(t->use[slot] == use) ? t->cache[slot] : NULL;
 }
 
 static bool cache_refill(struct zbuf_mem_pool *pool, struct zbuf_cache *c, unsigned int k)
@@ -262,7 +269,9 @@ void *zbuf_malloc(struct zbuf_mem_pool *pool, size_t len)
 		return NULL;
 	}
 	k = class_of(len);
-	c = cache_of(pool);
+	c = cache_of(pool->slot, pool->use);
+	if (BASE_UNLIKELY(!c))
+		c = cache_make(pool);
 	if (!c || (!c->count[k] && !cache_refill(pool, c, k))) {
 		errno = ENOMEM;
 		return NULL;
@@ -275,7 +284,7 @@ void *zbuf_malloc(struct zbuf_mem_pool *pool, size_t len)
 	return zbuf_data(r, z);
 }
 
-static BASE_COLD void put_uncached(struct zbuf_mem_pool *pool, struct zbuf *z, unsigned int k)
+static void put_uncached(struct zbuf_mem_pool *pool, struct zbuf *z, unsigned int k)
 {
 	pthread_mutex_lock(&pool->lock);
 	pool->out--;
@@ -284,20 +293,37 @@ static BASE_COLD void put_uncached(struct zbuf_mem_pool *pool, struct zbuf *z, u
 	pthread_mutex_unlock(&pool->lock);
 }
 
-void zbuf_pool_put(struct zbuf_region *r, struct zbuf *z)
+static inline void cache_put(struct zbuf_cache *c, unsigned int k, struct zbuf *z)
 {
-	struct zbuf_mem_pool *pool = r->pool;
-	struct zbuf_cache *c = cache_of(pool);
+	c->slots[k][c->count[k]++] = z;
+	count_out(c, -1);
+}
+
+/* The thread has no cache, or it is full. */
+static BASE_APART void put_other(struct zbuf_region *r, struct zbuf *z)
+{
+	struct zbuf_cache *c = cache_of(r->slot, r->use);
 	unsigned int k = r->size_class;
 
-	if (BASE_UNLIKELY(!c)) {
-		put_uncached(pool, z, k);
+	if (!c)
+		c = cache_make(r->pool);
+	if (!c) {
+		put_uncached(r->pool, z, k);
 		return;
 	}
 	if (c->count[k] == ZBUF_CACHE_SLOTS)
-		cache_return(pool, c, k, ZBUF_BATCH);
-	c->slots[k][c->count[k]++] = z;
-	count_out(c, -1);
+		cache_return(r->pool, c, k, ZBUF_BATCH);
+	cache_put(c, k, z);
+}
+
+void zbuf_pool_put(struct zbuf_region *r, struct zbuf *z)
+{
+	struct zbuf_cache *c = cache_of(r->slot, r->use);
+
+	if (BASE_LIKELY(c && c->count[r->size_class] < ZBUF_CACHE_SLOTS))
+		cache_put(c, r->size_class, z);
+	else
+		put_other(r, z);
 }
 
 /* ---- pools */

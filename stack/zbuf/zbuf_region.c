@@ -30,15 +30,19 @@ static struct leaf *_Atomic leaves[LEVEL_SIZE];
 static struct zbuf_region *foreign;
 static pthread_mutex_t region_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static struct place *place_of(uintptr_t addr)
+/* Addresses beyond the table share places with others, where region_find() sees that they do not lie. */
+static inline struct place *place_of(uintptr_t addr)
 {
 	uintptr_t granule = addr >> GRANULE_SHIFT;
-	struct leaf *leaf;
+	struct leaf *leaf = atomic_load_explicit(&leaves[granule >> LEVEL_BITS & (LEVEL_SIZE - 1)],
+						 memory_order_acquire);
 
-	if (granule >> (2 * LEVEL_BITS))
-		return NULL;
-	leaf = atomic_load_explicit(&leaves[granule >> LEVEL_BITS], memory_order_acquire);
 	return leaf ? &leaf->places[granule & (LEVEL_SIZE - 1)] : NULL;
+}
+
+static inline bool region_holds(const struct zbuf_region *r, const void *ptr)
+{
+	return (size_t)((const char *)ptr - r->start) < r->len;
 }
 
 /* Several foreign regions lie in one granule. */
@@ -47,25 +51,28 @@ static BASE_COLD struct zbuf_region *region_search(struct place *p, const void *
 	for (; p; p = atomic_load_explicit(&p->next, memory_order_acquire)) {
 		struct zbuf_region *r = atomic_load_explicit(&p->region, memory_order_acquire);
 
-		if (r && (const char *)ptr >= r->start && (const char *)ptr < r->end)
+		if (r && region_holds(r, ptr))
 			return r;
 	}
 	return NULL;
 }
 
-static inline struct zbuf_region *region_find(const void *ptr)
+/* Nearly every pointer lies in the first region of its granule. Return: that region, or NULL. */
+static inline struct zbuf_region *region_first(const void *ptr)
 {
 	struct place *p = place_of((uintptr_t)ptr);
-	struct zbuf_region *r = p ? atomic_load_explicit(&p->region, memory_order_acquire) : NULL;
+	struct zbuf_region *r = NULL;
 
-	if (BASE_LIKELY(r && (const char *)ptr >= r->start && (const char *)ptr < r->end))
-		return r;
-	return region_search(p, ptr);
+	if (BASE_LIKELY(p))
+		r = atomic_load_explicit(&p->region, memory_order_acquire);
+	return BASE_LIKELY(r && region_holds(r, ptr)) ? r : NULL;
 }
 
 struct zbuf_region *zbuf_region_find(const void *ptr)
 {
-	return region_find(ptr);
+	struct zbuf_region *r = region_first(ptr);
+
+	return BASE_LIKELY(r) ? r : region_search(place_of((uintptr_t)ptr), ptr);
 }
 
 static struct place *place_make(uintptr_t addr)
@@ -121,7 +128,7 @@ static uintptr_t granule_start(const void *ptr)
 void zbuf_region_forget(struct zbuf_region *r)
 {
 	pthread_mutex_lock(&region_lock);
-	for (uintptr_t at = granule_start(r->start); at < (uintptr_t)r->end;
+	for (uintptr_t at = granule_start(r->start); at < (uintptr_t)(r->start + r->len);
 	     at += (uintptr_t)1 << GRANULE_SHIFT)
 		place_remove(place_of(at), r);
 	pthread_mutex_unlock(&region_lock);
@@ -132,7 +139,7 @@ int zbuf_region_publish(struct zbuf_region *r)
 	int err = 0;
 
 	pthread_mutex_lock(&region_lock);
-	for (uintptr_t at = granule_start(r->start); !err && at < (uintptr_t)r->end;
+	for (uintptr_t at = granule_start(r->start); !err && at < (uintptr_t)(r->start + r->len);
 	     at += (uintptr_t)1 << GRANULE_SHIFT) {
 		struct place *p = place_make(at);
 
@@ -147,7 +154,7 @@ int zbuf_region_publish(struct zbuf_region *r)
 static bool foreign_overlaps(const char *start, const char *end)
 {
 	for (const struct zbuf_region *r = foreign; r; r = r->next)
-		if (start < r->end && r->start < end)
+		if (start < r->start + r->len && r->start < end)
 			return true;
 	return zbuf_region_find(start) || zbuf_region_find(end - 1);
 }
@@ -175,7 +182,7 @@ int zbuf_region_add(void *start, size_t len, size_t grain, zbuf_done_fn done, vo
 		return -ENOMEM;
 	*r = (struct zbuf_region){
 		.start = start,
-		.end = (char *)start + len,
+		.len = len,
 		.shift = (unsigned int)__builtin_ctzll(grain),
 		.done = done,
 		.arg = arg,
@@ -186,7 +193,7 @@ int zbuf_region_add(void *start, size_t len, size_t grain, zbuf_done_fn done, vo
 		return -ENOMEM;
 	}
 	pthread_mutex_lock(&region_lock);
-	err = foreign_overlaps(r->start, r->end) ? -EEXIST : 0;
+	err = foreign_overlaps(r->start, r->start + r->len) ? -EEXIST : 0;
 	if (!err) {
 		r->next = foreign;
 		foreign = r;
@@ -203,7 +210,7 @@ int zbuf_region_add(void *start, size_t len, size_t grain, zbuf_done_fn done, vo
 
 static bool region_busy(const struct zbuf_region *r)
 {
-	size_t n = ((size_t)(r->end - r->start) + ((size_t)1 << r->shift) - 1) >> r->shift;
+	size_t n = (r->len + ((size_t)1 << r->shift) - 1) >> r->shift;
 
 	for (size_t i = 0; i < n; i++)
 		if (atomic_load_explicit(&r->bufs[i].refs, memory_order_relaxed))
@@ -230,18 +237,33 @@ int zbuf_region_remove(void *start)
 	return 0;
 }
 
-void *zbuf_get(const void *ptr)
+/* A new reference is made out of an old one: nothing has to be ordered. */
+static inline void ref_get(struct zbuf_region *r, const void *ptr)
 {
-	struct zbuf_region *r = region_find(ptr);
+	atomic_fetch_add_explicit(&zbuf_desc(r, ptr)->refs, 1, memory_order_relaxed);
+}
+
+static BASE_COLD void *get_searched(const void *ptr)
+{
+	struct zbuf_region *r = zbuf_region_find(ptr);
 
 	BASE_CHECK(r);
-	/* A new reference is made out of an old one: nothing has to be ordered. */
-	atomic_fetch_add_explicit(&zbuf_desc(r, ptr)->refs, 1, memory_order_relaxed);
+	ref_get(r, ptr);
+	return (void *)(uintptr_t)ptr;
+}
+
+void *zbuf_get(const void *ptr)
+{
+	struct zbuf_region *r = region_first(ptr);
+
+	if (BASE_UNLIKELY(!r))
+		return get_searched(ptr);
+	ref_get(r, ptr);
 	return (void *)(uintptr_t)ptr;
 }
 
 /* The owner's callback, before the buffer can be used again. */
-static BASE_COLD void owner_tell(struct zbuf_region *r, struct zbuf *z)
+static BASE_APART void owner_tell(struct zbuf_region *r, struct zbuf *z)
 {
 	zbuf_done_fn done = r->pool ? z->done : r->done;
 	void *arg = r->pool ? z->arg : r->arg;
@@ -249,69 +271,81 @@ static BASE_COLD void owner_tell(struct zbuf_region *r, struct zbuf *z)
 	size_t len = (size_t)1 << r->shift;
 
 	z->done = NULL;
-	if (len > (size_t)(r->end - data))
-		len = (size_t)(r->end - data);
+	if (len > (size_t)(r->start + r->len - data))
+		len = (size_t)(r->start + r->len - data);
 	if (done)
 		done(arg, data, len);
-}
-
-static inline void last_put(struct zbuf_region *r, struct zbuf *z)
-{
-	if (BASE_UNLIKELY(!r->pool || z->done))
-		owner_tell(r, z);
 	if (r->pool)
 		zbuf_pool_put(r, z);
+}
+
+static inline void ref_put(struct zbuf_region *r, const void *ptr)
+{
+	struct zbuf *z = zbuf_desc(r, ptr);
+	/*
+	 * Release: what this holder did to the bytes; acquire: what all others did, for whoever is
+	 * last.
+	 */
+	uint32_t before = atomic_fetch_sub_explicit(&z->refs, 1, memory_order_acq_rel);
+
+	BASE_CHECK(before);
+	if (before != 1)
+		return;
+	if (BASE_UNLIKELY(!r->pool || z->done))
+		owner_tell(r, z);
+	else
+		zbuf_pool_put(r, z);
+}
+
+static BASE_COLD void free_searched(const void *ptr)
+{
+	struct zbuf_region *r = zbuf_region_find(ptr);
+
+	BASE_CHECK(r);
+	ref_put(r, ptr);
 }
 
 void zbuf_free(const void *ptr)
 {
 	struct zbuf_region *r;
-	struct zbuf *z;
-	uint32_t before;
 
 	if (!ptr)
 		return;
-	r = region_find(ptr);
-	BASE_CHECK(r);
-	z = zbuf_desc(r, ptr);
-	/*
-	 * Release: what this holder did to the bytes; acquire: what all others did, for whoever is
-	 * last.
-	 */
-	before = atomic_fetch_sub_explicit(&z->refs, 1, memory_order_acq_rel);
-	BASE_CHECK(before);
-	if (before == 1)
-		last_put(r, z);
+	r = region_first(ptr);
+	if (BASE_LIKELY(r))
+		ref_put(r, ptr);
+	else
+		free_searched(ptr);
 }
 
 uint32_t zbuf_refs(const void *ptr)
 {
-	struct zbuf_region *r = region_find(ptr);
+	struct zbuf_region *r = zbuf_region_find(ptr);
 
 	return r ? atomic_load_explicit(&zbuf_desc(r, ptr)->refs, memory_order_relaxed) : 0;
 }
 
 size_t zbuf_size(const void *ptr)
 {
-	struct zbuf_region *r = region_find(ptr);
+	struct zbuf_region *r = zbuf_region_find(ptr);
 
 	return r ? (size_t)1 << r->shift : 0;
 }
 
 size_t zbuf_left(const void *ptr)
 {
-	struct zbuf_region *r = region_find(ptr);
+	struct zbuf_region *r = zbuf_region_find(ptr);
 	const char *end;
 
 	if (!r)
 		return 0;
 	end = zbuf_data(r, zbuf_desc(r, ptr)) + ((size_t)1 << r->shift);
-	return (size_t)((end < r->end ? end : r->end) - (const char *)ptr);
+	return (size_t)(BASE_MIN(end, (const char *)r->start + r->len) - (const char *)ptr);
 }
 
 void zbuf_done_set(const void *ptr, zbuf_done_fn done, void *arg)
 {
-	struct zbuf_region *r = region_find(ptr);
+	struct zbuf_region *r = zbuf_region_find(ptr);
 	struct zbuf *z;
 
 	BASE_CHECK(r && r->pool);
@@ -322,7 +356,7 @@ void zbuf_done_set(const void *ptr, zbuf_done_fn done, void *arg)
 
 struct zbuf_mem_pool *zbuf_mem_pool(const void *ptr)
 {
-	struct zbuf_region *r = region_find(ptr);
+	struct zbuf_region *r = zbuf_region_find(ptr);
 
 	return r ? r->pool : NULL;
 }

@@ -28,10 +28,11 @@ struct zbuf {
 /* An arena, or a foreign region. Found through the granule table; immutable once published. */
 struct zbuf_region {
 	char *start; /* of buffer 0 */
-	char *end;
+	size_t len;
 	unsigned int shift; /* log2 of bytes a buffer */
 	unsigned int size_class;
 	struct zbuf_mem_pool *pool; /* NULL: foreign */
+	uint32_t slot, use;         /* the pool's */
 	struct zbuf *bufs;
 	zbuf_done_fn done;
 	void *arg;

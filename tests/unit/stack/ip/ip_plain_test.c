@@ -8,7 +8,7 @@
 #include "stack/base/base_bytes.h"
 #include "stack/ip/ip.h"
 
-enum { BODY = 40, FRAME = IP_PLAIN_L4 + BODY };
+enum { BODY = 40, FRAME = IP_PLAIN4_L4 + BODY };
 
 static const struct wire_mac us = { { 2, 0, 0, 0, 0, 1 } }, them = { { 2, 0, 0, 0, 0, 2 } };
 
@@ -17,7 +17,7 @@ struct fix {
 	void *mem;
 	struct base_counters c;
 	union wire_addr local;
-	uint8_t frame[FRAME + 6];
+	uint8_t frame[IP_PLAIN6_L4 + BODY + 6];
 };
 
 static void fix_init(struct fix *f, uint16_t vlan)
@@ -51,6 +51,21 @@ static uint32_t plain(const struct fix *f, uint32_t len, uint8_t flags)
 	return ip_plain4(ip_plain(f->ip), &in);
 }
 
+static uint32_t plain6(const struct fix *f, uint32_t len, uint8_t flags)
+{
+	struct wire_frame_in in = frame_of(f, len, flags);
+
+	return ip_plain6(ip_plain(f->ip), &in);
+}
+
+/* Whether bit @at is one of the addresses, which end the header, and so is the IPv4 checksum that it breaks. */
+static bool ends_turned(unsigned int headers, unsigned int at)
+{
+	unsigned int addrs = headers == IP_PLAIN4_L4 ? 8 : 32;
+
+	return at / 8 >= headers - addrs && at / 8 < headers;
+}
+
 static enum counter input(struct fix *f, uint32_t len, uint8_t flags, struct ip_rx *rx)
 {
 	struct wire_frame_in in = frame_of(f, len, flags);
@@ -64,19 +79,35 @@ static void fix_end(struct fix *f)
 	free(f->mem);
 }
 
-Test(ip_plain, ip_plain4__not_before_ip_input_has_judged_and_not_after_a_change)
+static bool fresh(const struct fix *f, const struct ip_hop *hop)
+{
+	return ip_plain_fresh(ip_plain(f->ip), hop);
+}
+
+Test(ip_plain, ip_plain_fresh__until_something_changes_and_never_for_ends_that_are_not_good)
 {
 	union wire_addr other = wire_addr_v4(0x0a000009);
-	struct ip_rx rx;
+	struct wire_flow flow;
+	struct ip_hop hop = { 0 };
 	struct fix f;
 
 	fix_init(&f, WIRE_VLAN_NONE);
-	cr_expect_eq(plain(&f, FRAME, 0), 0);
-	cr_expect_eq(input(&f, FRAME, 0, &rx), CNT_none);
 	cr_expect_eq(plain(&f, FRAME, 0), BODY);
 	cr_expect_eq(plain(&f, FRAME + 6, 0), BODY, "padded");
+	flow = (struct wire_flow){ .local = f.local, .remote = wire_addr_v4(0x0a000002) };
+	cr_expect_not(fresh(&f, &hop));
+	cr_expect_eq(ip_hop_get(f.ip, &flow, &hop, ZTIME_SEC), 0);
+	cr_expect(fresh(&f, &hop));
 	cr_expect_eq(ip_addr_add(f.ip, &other, 24, ZTIME_SEC), 0);
-	cr_expect_eq(plain(&f, FRAME, 0), 0, "addresses have changed");
+	cr_expect_not(fresh(&f, &hop), "addresses have changed");
+	cr_expect_eq(ip_hop_get(f.ip, &flow, &hop, ZTIME_SEC), 0);
+	cr_expect(fresh(&f, &hop));
+	cr_expect_eq(ip_addr_remove(f.ip, &f.local), 0);
+	cr_expect_eq(ip_hop_get(f.ip, &flow, &hop, ZTIME_SEC), 0);
+	cr_expect_not(fresh(&f, &hop), "the local end is ours no more");
+	flow = (struct wire_flow){ .local = other, .remote = wire_addr_v4(0x0a0000ff) };
+	cr_expect_eq(ip_hop_get(f.ip, &flow, &hop, ZTIME_SEC), 0);
+	cr_expect_not(fresh(&f, &hop), "nothing may come from a broadcast address");
 	fix_end(&f);
 }
 
@@ -91,35 +122,59 @@ Test(ip_plain, ip_plain4__never_where_frames_are_tagged)
 	fix_end(&f);
 }
 
-/* Every bit of the headers turned, every length, both kinds of device. */
-Test(ip_plain, ip_plain4__whatever_it_takes_ip_input_takes_the_same)
+/* Every bit of @headers turned, every length, both kinds of device. */
+static void every_bit(struct fix *f, unsigned int headers,
+		      uint32_t (*judge)(const struct fix *f, uint32_t len, uint8_t flags))
 {
 	unsigned int taken = 0;
 	struct ip_rx rx;
-	struct fix f;
 
-	fix_init(&f, WIRE_VLAN_NONE);
-	cr_assert_eq(input(&f, FRAME, 0, &rx), CNT_none);
-	for (unsigned int bit = 0; bit <= IP_PLAIN_L4 * 8; bit++) {
-		if (bit < IP_PLAIN_L4 * 8)
-			f.frame[bit / 8] ^= (uint8_t)(1u << bit % 8);
-		for (uint32_t len = 0; len <= sizeof(f.frame); len++) {
+	for (unsigned int bit = 0; bit <= headers * 8; bit++) {
+		if (bit < headers * 8)
+			f->frame[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		for (uint32_t len = 0; len <= headers + BODY + 6; len++) {
 			uint8_t flags = len % 2 ? WIRE_FRAME_IP_CSUM_OK : 0;
-			uint32_t got = plain(&f, len, flags);
+			uint32_t got = judge(f, len, flags);
 
 			if (!got)
 				continue;
 			taken++;
-			cr_assert_eq(input(&f, len, flags, &rx), CNT_none, "bit %u", bit);
+			if (ends_turned(headers, bit))
+				continue; /* ip_plain_fresh() says that */
+			cr_assert_eq(input(f, len, flags, &rx), CNT_none, "bit %u", bit);
 			cr_assert_eq(rx.kind, IP_RX_TCP);
-			cr_assert_eq(rx.l4, f.frame + IP_PLAIN_L4);
+			cr_assert_eq(rx.l4, f->frame + headers);
 			cr_assert_eq(rx.l4_len, got);
 			cr_assert_neq(rx.ecn, 3);
 			cr_assert(!rx.joined);
 		}
-		if (bit < IP_PLAIN_L4 * 8)
-			f.frame[bit / 8] ^= (uint8_t)(1u << bit % 8);
+		if (bit < headers * 8)
+			f->frame[bit / 8] ^= (uint8_t)(1u << bit % 8);
 	}
 	cr_expect_gt(taken, 100);
+}
+
+Test(ip_plain, ip_plain4__whatever_it_takes_ip_input_takes_the_same)
+{
+	struct fix f;
+
+	fix_init(&f, WIRE_VLAN_NONE);
+	every_bit(&f, IP_PLAIN4_L4, plain);
+	fix_end(&f);
+}
+
+Test(ip_plain, ip_plain6__whatever_it_takes_ip_input_takes_the_same)
+{
+	union wire_addr us6 = { .b = { 0xfd, [15] = 1 } }, them6 = { .b = { 0xfd, [15] = 2 } };
+	struct wire_ip6 ip6 = {
+		.src = them6, .dst = us6, .payload_len = BODY, .hops = 64, .proto = WIRE_PROTO_TCP
+	};
+	struct fix f;
+
+	fix_init(&f, WIRE_VLAN_NONE);
+	cr_assert_eq(ip_addr_add(f.ip, &us6, 64, ZTIME_SEC), 0);
+	base_be16_put(f.frame + IP_PLAIN_TYPE, WIRE_ETH_IP6);
+	wire_ip6_emit(&ip6, f.frame + WIRE_ETH_LEN);
+	every_bit(&f, IP_PLAIN6_L4, plain6);
 	fix_end(&f);
 }

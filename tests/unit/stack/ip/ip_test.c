@@ -414,20 +414,22 @@ Test(ip_route, ip_source__same_scope_then_longest_prefix)
 Test(ip_pmtu, learned_lowered_and_forgotten)
 {
 	struct ip_hop hop = { 0 };
+	struct wire_flow flow;
 	struct fix f;
 
 	fix_init(&f, NULL);
-	ip_hop_get(f.ip, &f.them4, &hop, f.now);
+	flow = (struct wire_flow){ .local = f.us4, .remote = f.them4 };
+	ip_hop_get(f.ip, &flow, &hop, f.now);
 	cr_expect_eq(ip_hop_mss(&hop, &f.them4), 1460);
 	cr_expect_eq(ip_pmtu_learn(f.ip, &f.them4, 1300, f.now), 1300);
 	cr_expect_eq(ip_pmtu_learn(f.ip, &f.them4, 1400, f.now), 1300, "never raised");
-	ip_hop_get(f.ip, &f.them4, &hop, f.now);
+	ip_hop_get(f.ip, &flow, &hop, f.now);
 	cr_expect_eq(ip_hop_mss(&hop, &f.them4), 1260);
 	cr_expect_eq(ip_pmtu_learn(f.ip, &f.them4, 1, f.now), IP4_MTU_MIN);
 	cr_expect_eq(ip_pmtu_learn(f.ip, &f.them6, 1, f.now), IP6_MTU_MIN);
 	hop.gen = 0;
 	f.now += 601 * ZTIME_SEC;
-	ip_hop_get(f.ip, &f.them4, &hop, f.now);
+	ip_hop_get(f.ip, &flow, &hop, f.now);
 	cr_expect_eq(hop.mtu, 1500);
 	fix_end(&f);
 }
