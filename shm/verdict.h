@@ -5,7 +5,7 @@
  * write the answer: so nothing in it has to be believed on the word of another process. Used by the library, by
  * ztcpd and by daemon/bpf; numbers are in host byte order.
  *
- *   getsockopt(fd, VERDICT_LEVEL, VERDICT_ANSWER, &answer, &len)
+ *   getsockopt(fd, VERDICT_LEVEL, VERDICT_ANSWER, &answer, &len)     or VERDICT_ANSWER | VERDICT_ACCEPTED
  *   setsockopt(fd, VERDICT_LEVEL, VERDICT_CLAIM, &secret, 8)     the caller is whom ztcpd may hand a channel
  */
 #ifndef SHM_VERDICT_H
@@ -18,6 +18,8 @@ enum {
 	VERDICT_LEVEL = 0x7a74,
 	VERDICT_ANSWER = 1,
 	VERDICT_CLAIM = 2, /* of an attested socket only, else ENOTCONN */
+	VERDICT_ACCEPTED =
+		4, /* it was accepted: asked where the listener is older than the selector */
 	VERDICT_VERSION = 1,
 };
 

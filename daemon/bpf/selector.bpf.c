@@ -95,7 +95,7 @@ static NOINLINE struct sel_sock *sock_judge(struct bpf_sockopt *ctx, struct bpf_
 	if (!s)
 		return NULL;
 	if (!s->role)
-		s->role = sk->state == TCP_STATE_LISTEN ? 1 : 2;
+		s->role = sk->state == TCP_STATE_LISTEN || ctx->optname & VERDICT_ACCEPTED ? 1 : 2;
 	old = s->verdict;
 	current_read(&s->proc);
 	query_sk(sk, s->role == 2, &q);
@@ -141,8 +141,8 @@ int ztcp_answer(struct bpf_sockopt *ctx)
 				0; /* longer than what we are given: the kernel's own answer stands */
 		return 1;
 	}
-	if (ctx->optname != VERDICT_ANSWER || !sk || sk->protocol != TCP_PROTO ||
-	    ctx->optlen < (int)sizeof(*a))
+	if ((ctx->optname & ~VERDICT_ACCEPTED) != VERDICT_ANSWER || !sk ||
+	    sk->protocol != TCP_PROTO || ctx->optlen < (int)sizeof(*a))
 		return 1;
 	s = sock_judge(ctx, sk);
 	a = ctx->optval; /* read now: the verifier forgets it where a user's match is called */

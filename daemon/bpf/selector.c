@@ -168,6 +168,20 @@ static int dir_make(const char *dir)
 	return mkdir(dir, 0700) && errno != EEXIST ? -errno : 0;
 }
 
+/* Detached at once: without that the kernel would let it go some time after the last reference. */
+static void link_remove(const char *dir, const char *name)
+{
+	char path[PATH_MAX];
+	int fd = sel_fd_open(dir, name);
+
+	if (fd >= 0) {
+		bpf_link_detach(fd);
+		close(fd);
+	}
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	unlink(path);
+}
+
 /* Remove what lies in a folder; links first, so that no program runs on maps that are half gone. */
 static void dir_empty(const char *dir)
 {
@@ -175,12 +189,9 @@ static void dir_empty(const char *dir)
 	struct dirent *e;
 	DIR *d;
 
-	for (unsigned i = 0; i < SEL_PROGS; i++) {
-		if (!link_name[i])
-			continue;
-		snprintf(path, sizeof(path), "%s/%s", dir, link_name[i]);
-		unlink(path);
-	}
+	for (unsigned i = 0; i < SEL_PROGS; i++)
+		if (link_name[i])
+			link_remove(dir, link_name[i]);
 	d = opendir(dir);
 	while (d && (e = readdir(d))) {
 		if (e->d_name[0] == '.')
@@ -360,11 +371,16 @@ static int fds_take(struct selector *sel, const struct selector_bpf *skel)
 static int conf_begin(const struct selector *sel)
 {
 	struct sel_conf conf = { .version = SEL_VERSION };
-	uint32_t zero = 0;
+	uint32_t zero = 0, closed = SEL_CLOSED;
+	uint64_t all = 0;
 
 	if (getrandom(conf.key, sizeof(conf.key), 0) != sizeof(conf.key))
 		return -EIO;
-	return bpf_map_update_elem(sel->map[SEL_MAP_CONF], &zero, &conf, BPF_ANY) ? -errno : 0;
+	/* what connects before the first policy is in force must not go by none */
+	return bpf_map_update_elem(sel->map[SEL_MAP_CONF], &zero, &conf, BPF_ANY) ||
+			       bpf_map_update_elem(sel->map[SEL_MAP_SLOTS], &all, &closed, BPF_ANY)
+		       ? -errno
+		       : 0;
 }
 
 static int links_make(struct selector *sel, int cgroup, struct selector_report *rep)
@@ -466,13 +482,25 @@ static int adopt(struct selector *sel, struct selector_report *rep)
 	return sel_slots_read(sel);
 }
 
+static bool lacking(const struct selector_report *rep, enum selector_part part)
+{
+	for (unsigned i = 0; i < rep->lacks; i++)
+		if (rep->lack[i].part == part)
+			return true;
+	return false;
+}
+
+/* The ring is for namespaces too: it is read even where no kind can be. */
 static void events_begin(struct selector *sel, struct selector_report *rep)
 {
-	if (sel->prog[SEL_PROG_KIND] < 0)
-		return;
+	struct sel_event self;
+	int rc;
+
 	sel->ring = ring_buffer__new(sel->map[SEL_MAP_EVENTS], event_learn, sel, NULL);
-	if (!sel->ring)
-		lack(rep, SELECTOR_PART_KINDS, -errno, "");
+	rc = sel->ring ? sel_event_read(sel, getpid(), &self) : -errno;
+	if (rc && !lacking(rep, SELECTOR_PART_KINDS))
+		lack(rep, SELECTOR_PART_KINDS, rc,
+		     sel->ring ? "a task cannot be read by iter/task" : "no ring buffer");
 }
 
 int selector_open(struct selector **out, const char *pin_dir, const char *cgroup,
@@ -523,11 +551,13 @@ int selector_open(struct selector **out, const char *pin_dir, const char *cgroup
 
 int selector_fd(const struct selector *sel)
 {
-	return sel->ring ? ring_buffer__epoll_fd(sel->ring) : -ENOENT;
+	return sel && sel->ring ? ring_buffer__epoll_fd(sel->ring) : -ENOENT;
 }
 
 int selector_poll(struct selector *sel, void (*met)(void *arg, int pid), void *arg)
 {
+	if (!sel)
+		return -EOPNOTSUPP;
 	sel->met = met;
 	sel->met_arg = arg;
 	return sel->ring ? ring_buffer__consume(sel->ring) : 0;
@@ -539,6 +569,8 @@ int selector_agent_set(struct selector *sel, uint64_t agent)
 	uint32_t zero = 0;
 	int rc = 0;
 
+	if (!sel)
+		return -EOPNOTSUPP;
 	sel_lock(sel);
 	if (bpf_map_lookup_elem(sel->map[SEL_MAP_AGENTS], &zero, &a))
 		rc = -errno;
@@ -559,6 +591,8 @@ int selector_conn_get(struct selector *sel, uint64_t cookie, struct selector_con
 {
 	struct sel_end end, peer;
 
+	if (!sel)
+		return -EOPNOTSUPP;
 	if (bpf_map_lookup_elem(sel->map[SEL_MAP_ENDS], &cookie, &end))
 		return -errno;
 	*out = (struct selector_conn){
@@ -583,6 +617,8 @@ int selector_chan_set(struct selector *sel, uint64_t cookie, uint64_t chan)
 {
 	struct sel_end end;
 
+	if (!sel)
+		return -EOPNOTSUPP;
 	if (bpf_map_update_elem(sel->map[SEL_MAP_CHANS], &cookie, &chan, BPF_ANY))
 		return -errno;
 	/* looked for afterwards: what closes meanwhile takes the entry away, or we do */

@@ -6,6 +6,7 @@
  * Who calls: ztcpd; `ztcp rules`, `ztcp rule` and `ztcp policy load` (as root).
  * Memory: a struct selector is one allocation of ours; maps, programs and links belong to the kernel and stay
  * pinned in the folder until selector_detach().
+ * All of it takes NULL for a selector that could not be had, and says -EOPNOTSUPP (selector_fd(): -ENOENT).
  * Threads: one thread per struct selector. Several processes may have it open; who changes something locks
  * the pin folder (flock) meanwhile.
  */
@@ -27,8 +28,8 @@ enum selector_part {
 	SELECTOR_PART_ANSWER, /* getsockopt: without it nothing works, the library judges alone */
 	SELECTOR_PART_CLAIM,  /* setsockopt: no pairing of processes */
 	SELECTOR_PART_ATTEST, /* sockops: no attestation, no pairing; counters only of who asks */
-	SELECTOR_PART_KINDS,  /* iter/task: rules that ask about the process match nothing */
-	SELECTOR_PART_PIN,    /* bpffs: nothing outlives the process */
+	SELECTOR_PART_KINDS, /* iter/task: policies with rules about processes keep all on the kernel */
+	SELECTOR_PART_PIN, /* bpffs: nothing outlives the process */
 	SELECTOR_PARTS
 };
 
@@ -57,7 +58,8 @@ const char *selector_part_name(enum selector_part part);
  * @cgroup:  folder of cgroup v2; NULL: the root of the hierarchy wherever it is mounted
  * @rep:     filled in either case
  *
- * A pinned selector of another version is detached and replaced.
+ * A pinned selector of another version is detached and replaced. One that is new keeps everything on the kernel until
+ * selector_policy_set() for all namespaces, be it with no policy.
  * Return: 0, perhaps with something lacking; -errno if not even SELECTOR_PART_ANSWER works.
  */
 int selector_open(struct selector **out, const char *pin_dir, const char *cgroup,
@@ -88,6 +90,14 @@ int selector_detach(const char *pin_dir);
  * is not loaded (it is set all the same, and nothing matches there); another -errno, and the old one stays.
  */
 int selector_policy_set(struct selector *sel, uint64_t netns, const struct policy *p);
+
+/**
+ * selector_policy_close() - a namespace's policy cannot be read or set: nothing is lifted until selector_policy_set()
+ * @netns: as there
+ *
+ * Return: 0; -EEXIST: one is in force already, and stays; another -errno.
+ */
+int selector_policy_close(struct selector *sel, uint64_t netns);
 
 /**
  * selector_netns_name() - tell what netns= rules call a namespace; before selector_policy_set()

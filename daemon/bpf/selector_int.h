@@ -98,6 +98,9 @@ int sel_slot_netns(const struct selector *sel, uint32_t slot, uint64_t *netns);
 /** sel_policies_again() - set all policies in force again: names of matches have changed. Return: 0 or -errno. */
 int sel_policies_again(struct selector *sel);
 
+/** sel_event_read() - the kernel's names for the kind of a process. Return: 0, -ESRCH, -errno. */
+int sel_event_read(const struct selector *sel, int pid, struct sel_event *e);
+
 /** sel_kinds_enter() - enter all kinds of processes that were met into a policy that is about to be in force. */
 int sel_kinds_enter(struct selector *sel, uint32_t slot, struct sel_slot *s);
 

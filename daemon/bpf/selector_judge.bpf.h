@@ -53,8 +53,8 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, SEL_SLOTS);
-	__type(key, uint64_t); /* network namespace cookie */
+	__uint(max_entries, SEL_NAMESPACES);
+	__type(key, uint64_t); /* network namespace cookie; 0: where slot 0 is closed */
 	__type(value, uint32_t);
 } slots SEC(".maps");
 
@@ -281,6 +281,18 @@ static void answer_enter(void *form, uint32_t rule_line, uint32_t rule, struct s
 	v->threshold = r->threshold;
 }
 
+/* Without a policy everything may be lifted, unless one is about to come or could not be put into force. */
+static void default_enter(uint32_t slot, struct sel_verdict *v)
+{
+	uint64_t all = 0;
+
+	*v = (struct sel_verdict){ .verdict = LIFT, .paths = PATH_ALL, .threshold = -1 };
+	if (slot == SEL_CLOSED || bpf_map_lookup_elem(&slots, &all)) {
+		v->verdict = KERNEL;
+		v->paths = 0;
+	}
+}
+
 /*
  * A global function: the verifier reads it once and not at each call.
  * Return: 1 if the policy has matches of the user's that are to be asked first; the verdict is "kernel, pending" then.
@@ -293,13 +305,15 @@ NOINLINE int judge(const struct sel_proc *p, struct policy_query *q, struct sel_
 
 	if (!p || !q || !v)
 		return 0;
-	*v = (struct sel_verdict){ .verdict = LIFT, .paths = PATH_ALL, .threshold = -1 };
 	own_slot = bpf_map_lookup_elem(&slots, &p->netns);
 	if (own_slot)
 		slot = *own_slot;
 	w.eval.form = bpf_map_lookup_elem(&forms, &slot);
-	if (!w.eval.form)
+	if (!w.eval.form) {
+		default_enter(slot, v);
 		return 0;
+	}
+	*v = (struct sel_verdict){ .verdict = LIFT, .paths = PATH_ALL, .threshold = -1 };
 	head = (const void *)policy_eval_line(w.eval.form, 0);
 	if (!head)
 		return 0;

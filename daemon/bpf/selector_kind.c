@@ -33,8 +33,7 @@ void sel_kinds_free(struct selector *sel)
 
 /* ---- what a process is ---- */
 
-/* The kernel's names. */
-static int event_read(const struct selector *sel, int pid, struct sel_event *e)
+int sel_event_read(const struct selector *sel, int pid, struct sel_event *e)
 {
 	union bpf_iter_link_info info = { .task = { .tid = (uint32_t)pid } };
 	LIBBPF_OPTS(bpf_link_create_opts, opts, .iter_info = &info, .iter_info_len = sizeof(info));
@@ -249,16 +248,18 @@ int selector_process_add(struct selector *sel, int pid)
 	const struct sel_kind *k;
 	int rc;
 
+	if (!sel)
+		return -EOPNOTSUPP;
 	for (unsigned tries = 0; tries < 8; tries++) {
 		size_t known = sel->kinds;
 
-		rc = event_read(sel, pid, &before);
+		rc = sel_event_read(sel, pid, &before);
 		if (rc)
 			return rc;
 		k = kind_keep(sel, &before, pid);
 		if (!k)
 			return -ENOMEM;
-		rc = event_read(sel, pid, &after);
+		rc = sel_event_read(sel, pid, &after);
 		if (!rc && (sel->kinds == known || same_kind(&before.proc, &after.proc))) {
 			sel_lock(sel);
 			rc = sel_slots_fresh(sel);
@@ -281,6 +282,8 @@ int selector_netns_name(struct selector *sel, uint64_t cookie, uint64_t ino, con
 	struct sel_netns *grown;
 	size_t i = 0;
 
+	if (!sel)
+		return -EOPNOTSUPP;
 	if (name && strlen(name) > POLICY_TEXT_MAX)
 		return -ENAMETOOLONG;
 	while (i < sel->netns_count && sel->netns[i].cookie != cookie)

@@ -13,6 +13,9 @@
 enum {
 	SEL_VERSION = 2,
 	SEL_SLOTS = 64, /* policies; 0 is that of all namespaces without one of their own */
+	SEL_CLOSED =
+		0xff, /* instead of a slot: a policy should be in force and is not: nothing is lifted */
+	SEL_NAMESPACES = 1024,
 	SEL_NEEDS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 8 |
 		    1 << 9, /* policy_needs() about the process */
 	SEL_PROCS = 16384,

@@ -327,13 +327,19 @@ static int slot_find(const struct selector *sel, uint64_t netns, uint32_t *slot,
 	*slot = 0;
 	if (!netns)
 		return 0;
-	if (!bpf_map_lookup_elem(sel->map[SEL_MAP_SLOTS], &netns, slot))
+	if (!bpf_map_lookup_elem(sel->map[SEL_MAP_SLOTS], &netns, slot) && *slot != SEL_CLOSED)
 		return 0;
 	*fresh = true;
 	for (*slot = 1; *slot < SEL_SLOTS; (*slot)++)
 		if (!sel->slot[*slot].policy)
 			return 0;
 	return -ENOSPC;
+}
+
+/* It has no policy, or its policy lies in slot 0: nothing says that it is closed. */
+static int opened(struct selector *sel, uint64_t netns)
+{
+	return bpf_map_delete_elem(sel->map[SEL_MAP_SLOTS], &netns) && errno != ENOENT ? -errno : 0;
 }
 
 static int policy_drop(struct selector *sel, uint64_t netns)
@@ -343,10 +349,10 @@ static int policy_drop(struct selector *sel, uint64_t netns)
 	int rc = slot_find(sel, netns, &slot, &fresh);
 
 	if (rc || fresh || !sel->slot[slot].policy)
-		return 0;
+		return opened(sel, netns);
 	rc = generation_next(sel, &generation);
-	if (netns && bpf_map_delete_elem(sel->map[SEL_MAP_SLOTS], &netns))
-		rc = -errno;
+	if (netns)
+		rc = opened(sel, netns);
 	if (bpf_map_delete_elem(sel->map[SEL_MAP_FORMS], &slot) && errno != ENOENT)
 		rc = -errno;
 	sel_slot_free(&sel->slot[slot]);
@@ -371,6 +377,8 @@ static int policy_put(struct selector *sel, uint64_t netns, const struct policy 
 		rc = -errno;
 	if (!rc && fresh && bpf_map_update_elem(sel->map[SEL_MAP_SLOTS], &netns, &slot, BPF_ANY))
 		rc = -errno;
+	if (!rc && !netns)
+		rc = opened(sel, 0);
 	if (rc) {
 		sel_slot_free(&made);
 		return rc;
@@ -380,10 +388,32 @@ static int policy_put(struct selector *sel, uint64_t netns, const struct policy 
 	return missing;
 }
 
+int selector_policy_close(struct selector *sel, uint64_t netns)
+{
+	uint32_t slot, closed = SEL_CLOSED;
+	bool fresh;
+	int rc;
+
+	if (!sel)
+		return -EOPNOTSUPP;
+	sel_lock(sel);
+	rc = sel_slots_fresh(sel);
+	if (!rc && slot_find(sel, netns, &slot, &fresh))
+		fresh = true; /* no slot is free */
+	if (!rc && (netns ? !fresh : !!sel->slot[0].policy))
+		rc = -EEXIST;
+	if (!rc && bpf_map_update_elem(sel->map[SEL_MAP_SLOTS], &netns, &closed, BPF_ANY))
+		rc = -errno;
+	sel_unlock(sel);
+	return rc;
+}
+
 int selector_policy_set(struct selector *sel, uint64_t netns, const struct policy *p)
 {
 	int rc;
 
+	if (!sel)
+		return -EOPNOTSUPP;
 	sel_lock(sel);
 	rc = sel_slots_fresh(sel);
 	if (!rc)
@@ -454,6 +484,8 @@ static void rules_tell(const struct sel_slot *s, uint64_t netns,
 int selector_each_rule(struct selector *sel, void (*f)(void *arg, const struct selector_rule *rule),
 		       void *arg)
 {
+	if (!sel)
+		return -EOPNOTSUPP;
 	for (uint32_t i = 0; i < SEL_SLOTS; i++) {
 		struct sel_slot s = { .map = -1 };
 		uint64_t netns;

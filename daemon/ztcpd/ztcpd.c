@@ -133,16 +133,18 @@ static void report_say(const struct selector_report *r)
 		ztcpd_say("took up the selector that was pinned");
 }
 
-static int selector_start(struct ztcpd *d, const struct arguments *a)
+/* Without it, what is left is served: policies are read and their errors said, metrics told. */
+static void selector_start(struct ztcpd *d, const struct arguments *a)
 {
 	int err = selector_open(&d->sel, a->pin, a->cgroup, &d->report);
 
 	report_say(&d->report);
-	if (err)
-		ztcpd_say(
-			"no selector: %s; programs go by their own copy of the policy, and nobody is introduced",
-			strerror(-err));
-	return err;
+	if (!err)
+		return;
+	d->sel = NULL;
+	ztcpd_say(
+		"no selector: %s; programs go by their own copy of the policy, and nobody is introduced",
+		strerror(-err));
 }
 
 /* Two daemons would take each other's place over and over. */
@@ -162,9 +164,11 @@ static int only_one(void)
 	return 0; /* held until the process ends */
 }
 
-static int ready_say(int fd)
+static int ready_say(int fd, bool selector)
 {
-	notify_systemd("READY=1\nSTATUS=serving");
+	notify_systemd(
+		selector ? "READY=1\nSTATUS=serving"
+			 : "READY=1\nSTATUS=no selector: policies are not in force in the kernel");
 	if (fd < 0)
 		return 0;
 	if (write(fd, "\n", 1) != 1) {
@@ -191,19 +195,19 @@ static int start(struct ztcpd *d, const struct arguments *a, struct source *sign
 	err = only_one();
 	if (!err)
 		err = signals_start(d, signals);
-	if (!err)
-		err = selector_start(d, a);
-	if (!err)
+	if (!err) {
+		selector_start(d, a);
 		err = sessions_start(d);
+	}
 	if (!err)
 		err = spaces_start(d);
-	if (!err)
+	if (!err && d->sel)
 		err = selector_agent_set(d->sel, d->agent);
 	if (!err && a->metrics)
 		err = metrics_start(d, a->metrics);
 	if (!err)
 		err = caps_keep();
-	return err ? err : ready_say(a->ready_fd);
+	return err ? err : ready_say(a->ready_fd, d->sel);
 }
 
 static int run(const struct arguments *a)

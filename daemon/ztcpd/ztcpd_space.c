@@ -84,11 +84,14 @@ static int name_bind(struct ztcpd *d, uint64_t *cookie)
 	return fd;
 }
 
-/* A listening socket in the namespace @ns; this thread goes there and back. */
+/* A listening socket in the namespace @ns; unless it is our own, this thread goes there and back. */
 static int name_bind_in(struct ztcpd *d, int ns, uint64_t *cookie)
 {
+	struct stat there, here;
 	int fd;
 
+	if (!fstat(ns, &there) && !fstat(d->spaces->own, &here) && there.st_ino == here.st_ino)
+		return name_bind(d, cookie);
 	if (setns(ns, CLONE_NEWNET))
 		return -errno;
 	fd = name_bind(d, cookie);
@@ -400,7 +403,7 @@ static void policy_say(struct ztcpd *d, char *said, size_t size, const char *fil
 	snprintf(said, size, "%s", text);
 	if (*text) {
 		d->spaces->failures++;
-		ztcpd_say("%s; the policy before stays in force", text);
+		ztcpd_say("%s; the policy before stays in force, or nothing is lifted", text);
 	} else {
 		ztcpd_say("%s is right again", file);
 	}
@@ -423,6 +426,8 @@ static bool policy_apply(struct ztcpd *d, const char *file, uint64_t cookie, cha
 	if (ret == 0) {
 		watch_includes(d, p);
 		ret = selector_policy_set(d->sel, cookie, p);
+		if (ret == -EOPNOTSUPP) /* no selector: programs read it themselves */
+			ret = 0;
 		if (ret == -ENOENT)
 			snprintf(text, sizeof(text),
 				 "%s: a bpf= match is not loaded and matches nothing", file);
@@ -432,6 +437,8 @@ static bool policy_apply(struct ztcpd *d, const char *file, uint64_t cookie, cha
 	} else {
 		policy_error_format(&err, text, sizeof(text));
 	}
+	if (*text)
+		selector_policy_close(d->sel, cookie);
 	policy_say(d, said, size, file, text);
 	return true;
 }

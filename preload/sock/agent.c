@@ -34,23 +34,29 @@ void agent_greet(void)
 	if (fd < 0)
 		return;
 	for (unsigned i = 0; i < AGENT_GREET_TRIES; i++) {
-		if (!agent_verdict((int)fd, &v) || !(v.flags & VERDICT_PENDING))
+		if (!agent_verdict((int)fd, false, &v) || !(v.flags & VERDICT_PENDING))
 			break;
 		sys(SYS_nanosleep, &pause, 0);
 	}
 	sys(SYS_close, fd);
 }
 
-bool agent_verdict(int fd, struct verdict_answer *answer)
+bool agent_verdict(int fd, bool accepted, struct verdict_answer *answer)
 {
+	int name = VERDICT_ANSWER | (accepted ? VERDICT_ACCEPTED : 0);
 	socklen_t len = sizeof(*answer);
 
-	if (sys(SYS_getsockopt, fd, VERDICT_LEVEL, VERDICT_ANSWER, answer, &len) < 0 ||
+	if (sys(SYS_getsockopt, fd, VERDICT_LEVEL, name, answer, &len) < 0 ||
 	    len != sizeof(*answer) || answer->version != VERDICT_VERSION)
 		return false;
 	if (answer->threshold >= 0 && (threshold_min < 0 || answer->threshold < threshold_min))
 		threshold_min = answer->threshold;
 	return true;
+}
+
+static bool verdict_of(const struct sock *s, struct verdict_answer *v)
+{
+	return agent_verdict(s->fd, s->row->role == STATS_ACCEPT, v);
 }
 
 int agent_threshold_min(void)
@@ -82,7 +88,7 @@ int agent_claim(struct sock *s)
 
 	s->stage = SOCK_CLAIMED;
 	agent_let_go(s);
-	if (!secret || !agent_verdict(s->fd, &v) || !(v.flags & VERDICT_ATTESTED) || !v.agent)
+	if (!secret || !verdict_of(s, &v) || !(v.flags & VERDICT_ATTESTED) || !v.agent)
 		return -ENOENT;
 	err = shm_agent_open(v.agent);
 	if (err)
@@ -117,7 +123,7 @@ static enum reason adopt(struct sock *s, const struct agent_msg *msg, int fd)
 	struct shm_peer *peer;
 	int err;
 
-	if (!agent_verdict(s->fd, &v) || !(v.flags & VERDICT_ATTESTED) || v.cookie != msg->cookie ||
+	if (!verdict_of(s, &v) || !(v.flags & VERDICT_ATTESTED) || v.cookie != msg->cookie ||
 	    !msg->chan || v.chan != msg->chan) {
 		if (fd >= 0)
 			sys(SYS_close, fd);

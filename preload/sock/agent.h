@@ -21,11 +21,12 @@ void agent_greet(void);
 
 /**
  * agent_verdict() - what the selector says of a socket
- * @answer: filled when the answer is true
+ * @accepted: it was accepted, and not connected
+ * @answer:   filled when the answer is true
  *
  * Return: false when there is no selector, or one of another version.
  */
-bool agent_verdict(int fd, struct verdict_answer *answer);
+bool agent_verdict(int fd, bool accepted, struct verdict_answer *answer);
 
 /* The least threshold that the selector's rules were seen to ask for; -1: none. */
 int agent_threshold_min(void);

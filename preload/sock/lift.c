@@ -439,11 +439,14 @@ static enum reason prepare(struct sock *s, struct shm_end *local, struct shm_end
 		return REASON_PEER_REMOTE;
 	if (diag_ends(s->fd, local, remote) < 0)
 		return REASON_CLOSED_EARLY;
-	asked = agent_verdict(s->fd, &v);
+	asked = agent_verdict(s->fd, s->row->role == STATS_ACCEPT, &v);
 	if (asked && v.flags & VERDICT_PENDING) {
+		s->row->reason = REASON_UNJUDGED;
 		again_doubled(s);
 		return REASON_WARMING;
 	}
+	if (s->row->reason == REASON_UNJUDGED)
+		s->row->reason = REASON_WARMING;
 	reason = asked ? judged(v.verdict, v.paths, v.threshold, &calls) : REASON_NONE;
 	/* a file of the user's own may forbid more, but allows nothing */
 	if (reason == REASON_NONE && (!asked || conf.policy_own))

@@ -99,6 +99,7 @@ void bpf_lib_begin(const char *name)
 		       lib.report.lack[i].why);
 	CHECK(!rc, "selector_open: %s", strerror(-rc));
 	CHECK(!lib.report.lacks);
+	CHECK(!selector_policy_set(lib.sel, 0, NULL));
 }
 
 void bpf_lib_end(void)

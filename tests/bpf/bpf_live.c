@@ -213,6 +213,7 @@ static void half_made(void)
 {
 	struct selector_report report;
 	char path[256];
+	int fd[2];
 
 	selector_close(lib.sel);
 	lib.sel = NULL;
@@ -220,7 +221,56 @@ static void half_made(void)
 	CHECK(!unlink(path));
 	CHECK(!selector_open(&lib.sel, lib.pins, lib.cgroup, &report));
 	CHECK(!report.adopted && !report.lacks);
+	/* new: nothing is lifted until the first policy, or until it is said that there is none */
+	bpf_lib_pair("127.0.0.1", fd);
+	CHECK(bpf_lib_answer(fd[0]).verdict == POLICY_KERNEL);
+	pair_close(fd);
+	CHECK(!selector_policy_set(lib.sel, 0, NULL));
 	no_policy();
+}
+
+/* A policy that should be in force and is not: nothing is lifted where it would decide. */
+static void closed(void)
+{
+	uint64_t netns = 0;
+	int fd[2];
+
+	bpf_lib_pair("127.0.0.1", fd);
+	CHECK(!getsockopt(fd[0], SOL_SOCKET, SO_NETNS_COOKIE, &netns, &(socklen_t){ 8 }));
+	CHECK(!selector_policy_close(lib.sel, 0));
+	CHECK(bpf_lib_answer(fd[0]).verdict == POLICY_KERNEL);
+	CHECK(!bpf_lib_policy(0, "count\n"));
+	CHECK(bpf_lib_answer(fd[0]).verdict == POLICY_COUNT);
+	CHECK(selector_policy_close(lib.sel, 0) == -EEXIST);
+	CHECK(!selector_policy_close(lib.sel, netns));
+	CHECK(bpf_lib_answer(fd[0]).verdict == POLICY_KERNEL && !bpf_lib_answer(fd[0]).rule);
+	CHECK(!bpf_lib_policy(netns, "lift path=shm\n"));
+	CHECK(bpf_lib_answer(fd[0]).rule == 1);
+	CHECK(selector_policy_close(lib.sel, netns) == -EEXIST);
+	CHECK(!selector_policy_set(lib.sel, netns, NULL));
+	CHECK(bpf_lib_answer(fd[0]).verdict == POLICY_COUNT);
+	CHECK(!selector_policy_close(lib.sel, netns));
+	CHECK(!selector_policy_set(lib.sel, netns, NULL));
+	CHECK(bpf_lib_answer(fd[0]).verdict == POLICY_COUNT);
+	CHECK(!selector_policy_set(lib.sel, 0, NULL));
+	no_policy();
+	pair_close(fd);
+}
+
+/* Without a selector each call says so. */
+static void none(void)
+{
+	struct selector_conn conn;
+
+	CHECK(selector_policy_set(NULL, 0, NULL) == -EOPNOTSUPP);
+	CHECK(selector_policy_close(NULL, 0) == -EOPNOTSUPP);
+	CHECK(selector_netns_name(NULL, 1, 1, "a") == -EOPNOTSUPP);
+	CHECK(selector_process_add(NULL, 1) == -EOPNOTSUPP);
+	CHECK(selector_fd(NULL) == -ENOENT && selector_poll(NULL, NULL, NULL) == -EOPNOTSUPP);
+	CHECK(selector_agent_set(NULL, 1) == -EOPNOTSUPP);
+	CHECK(selector_conn_get(NULL, 1, &conn) == -EOPNOTSUPP);
+	CHECK(selector_chan_set(NULL, 1, 1) == -EOPNOTSUPP);
+	CHECK(selector_each_rule(NULL, hits_keep, NULL) == -EOPNOTSUPP);
 }
 
 static void namespaces(void)
@@ -292,6 +342,8 @@ int main(void)
 	netns_names();
 	taken_up();
 	half_made();
+	closed();
+	none();
 	left();
 	bpf_lib_end();
 	puts("ok");

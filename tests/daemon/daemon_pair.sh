@@ -136,7 +136,7 @@ detach() {
 	[ -d "$PIN" ] || fail "pins go with the daemon"
 	"$ZTCPD" --detach --pin "$PIN" || fail "ztcpd --detach"
 	[ ! -e "$PIN" ] || fail "left behind: $(find "$PIN")"
-	same "programs left on the cgroup" "" "$(bpftool cgroup show "$CGROUP" 2>/dev/null)"
+	same "programs left on the cgroup" "" "$(bpftool cgroup show "$CGROUP" 2>/dev/null | sed 1d)"
 }
 
 for part in ${PARTS:-start plain dnat forbidden reloads kills metrics detach}; do

@@ -1,0 +1,174 @@
+#!/bin/bash
+# daemon_lacks.sh - a kernel that lacks something: the calls of bpf() that ztcpd makes are refused in turn, and each kind of call for good;
+# no BTF, no cgroup v2, no capabilities. ztcpd says what it lacks and serves the rest; programs are on a correct path, and each
+# connection says why
+. "$(dirname "$(readlink -f "$0")")/daemon_lib.sh"
+need redis-server redis-benchmark setpriv
+. "$HERE/daemon_net.bash"
+
+FAIL_BPF=$BUILD/tests/bin/bpf_fail
+EPERM=1 EINVAL=22 ENOSYS=38
+PORT=6399 KEPT=6398
+STEP=${STEP:-1}
+touch "$T/server" "$T/client"
+chmod 666 "$T/server" "$T/client"
+
+# ask WHO HOST PORT: 2 connections with enough requests to be lifted; their reports in $T/client
+ask() {
+	local -n who=$1
+	: >"$T/client"
+	"${who[@]}" timeout 60 "$RUN" --explain="$T/client" redis-benchmark -h "$2" -p "$3" -t get -n 400 -c 2 -q >"$T/bench" 2>&1 ||
+		fail "$PLAN: requests to $2:$3 failed: $(tail -2 "$T/bench")"
+	grep -q 'path=' "$T/client" || fail "$PLAN: nothing was reported"
+}
+
+# The program's first connection ends after one question, and says that this was too few.
+reasons() {
+	grep -v 'reason=WARMING.* tx=77 ' "$T/client" | sed -n 's/.*path=kernel reason=\([A-Z_]*\).*/\1/p' | sort -u | xargs
+}
+
+# outcome: what became of the connections of the last ask: "lifted", or the reasons of those that were not
+outcome() {
+	local why
+	why=$(reasons)
+	echo "${why:-lifted}"
+}
+
+# serve PROGRAM...: ztcpd by way of it. Sets $UP: whether it serves.
+serve() {
+	: >"$T/ready"
+	: >"$T/refused"
+	: >"$T/ztcpd.err"
+	"$@" "$ZTCPD" --pin "$PIN" --cgroup "$CGROUP" --ready-fd 3 3>"$T/ready" 2>>"$T/ztcpd.err" &
+	DAEMON=$!
+	PIDS=("$KEPT_BY" "$DAEMON")
+	until_true 20 served || fail "$PLAN: ztcpd neither serves nor ends"
+	UP=
+	[ ! -s "$T/ready" ] || UP=yes
+	redis $PORT # a listener that the selector has seen
+}
+
+served() {
+	[ -s "$T/ready" ] || ! kill -0 "$DAEMON" 2>/dev/null
+}
+
+stop() {
+	local status
+	if [ -n "$UP" ]; then
+		kill -0 "$DAEMON" 2>/dev/null || fail "$PLAN: ztcpd has ended: $(cat "$T/ztcpd.err")"
+		kill "$DAEMON"
+	fi
+	wait "$DAEMON"
+	status=$?
+	finish "$REDIS"
+	same "$PLAN: how ztcpd ended" "${UP:+0}${UP:-1}" "${status}${UP:+yes}"
+	"$ZTCPD" --detach --pin "$PIN" || fail "$PLAN: detach"
+	[ ! -e "$PIN" ] || fail "$PLAN: left behind: $(find "$PIN")"
+}
+
+# What holds whatever is lacking: a rule for the kernel is kept to, and who is not lifted is told why.
+sound() {
+	local why
+	ask B 127.0.0.1 $KEPT
+	same "$PLAN: against a rule for the kernel" 0 "$(lifted)"
+	case $(reasons) in POLICY | UNJUDGED) ;; *) fail "$PLAN: kept by a rule, and says $(reasons)" ;; esac
+	for why in "B 127.0.0.1" "A 10.9.0.2"; do
+		# shellcheck disable=SC2086 # two words
+		ask $why $PORT
+		case $(outcome) in
+		*NONE* | *WARMING*) fail "$PLAN: $why: $(outcome): $(head -2 "$T/client")" ;;
+		esac
+	done
+}
+
+# lack WHAT-IS-SAID SAME-NAMESPACE ACROSS PROGRAM...: for good; how connections in one namespace, and across, must fare
+lack() {
+	local said=$1 here=$2 across=$3
+	shift 3
+	serve "$@"
+	[ -n "$UP" ] || fail "$PLAN: it serves nothing: $(cat "$T/ztcpd.err")"
+	grep -q "$said" "$T/ztcpd.err" || fail "$PLAN: not said: $said; but: $(cat "$T/ztcpd.err")"
+	sound
+	ask B 127.0.0.1 $PORT
+	same "$PLAN: in one namespace" "$here" "$(outcome)"
+	ask A 10.9.0.2 $PORT
+	same "$PLAN: across namespaces" "$across" "$(outcome)"
+	stop
+}
+
+# refused WHAT-IS-SAID SAME ACROSS PLAN: the same, by a kind of call; it must be one that is made
+refused() {
+	PLAN="every call $4"
+	lack "$1" "$2" "$3" "$FAIL_BPF" "$4" "$T/refused"
+	[ -s "$T/refused" ] || fail "$PLAN: no such call is made"
+}
+
+start() {
+	net_up
+	policy "lift path=shm port=$PORT" kernel
+	redis $KEPT
+	KEPT_BY=$REDIS
+}
+
+nothing() {
+	local no="no selector: "
+	refused "$no" lifted PEER_REMOTE all/$EPERM
+	refused "$no" lifted PEER_REMOTE all/$ENOSYS
+	PLAN="no capabilities"
+	lack "$no" lifted PEER_REMOTE setpriv --bounding-set -all,+setpcap --inh-caps -all
+	PLAN="no BTF"
+	lack "$no" lifted PEER_REMOTE unshare -m sh -c 'mount -t tmpfs none /sys/kernel/btf && exec "$@"' -
+	PLAN="no cgroup v2"
+	lack "no cgroup v2" lifted PEER_REMOTE unshare -m sh -c 'umount -l "$0" && exec "$@"' "$CGROOT"
+}
+
+# Kinds of calls, as an older kernel, or one that was built without, refuses them: maps, programs, hooks
+kinds() {
+	local type
+	for type in 1 2 3 9 12 24 27; do # hash, array, programs, LRU hash, array of maps, socket storage, ring buffer
+		refused "no selector: " lifted PEER_REMOTE 0:$type/$EINVAL
+	done
+	refused "without answer" lifted PEER_REMOTE 5:25/$EINVAL     # programs for socket options
+	refused "without answer" lifted PEER_REMOTE 28:21/$EINVAL    # their hooks: getsockopt
+	refused "without claim" lifted NO_DAEMON 28:22/$EINVAL       # setsockopt
+	refused "without attest" lifted PEER_REMOTE 5:13/$EINVAL     # sockops
+	refused "without attest" lifted PEER_REMOTE 28:3/$EINVAL
+	refused "without kinds" lifted lifted 5:26/$EINVAL           # iter/task
+	refused "without kinds" lifted lifted 28:28/$EINVAL
+	refused "without pin" lifted lifted 6:-1/$EPERM
+	refused "policy: " POLICY POLICY 26:-1/$EINVAL               # a table filled at once: no policy can be put into force
+	policy "lift path=shm port=$PORT program=redis-*" kernel
+	refused "without kinds" UNJUDGED UNJUDGED 5:26/$EINVAL
+	policy "lift path=shm port=$PORT" kernel
+}
+
+# Each call in turn, or each STEP-th, until there are no more
+each() {
+	local n
+	for ((n = 1; n < 1000; n += STEP)); do
+		PLAN="call $n"
+		serve "$FAIL_BPF" $n/$((n % 2 ? EPERM : EINVAL)) "$T/refused"
+		[ -n "$UP" ] || grep -q "cannot start" "$T/ztcpd.err" || fail "$PLAN: it ended without a word"
+		sound
+		stop
+		[ -s "$T/refused" ] || break
+	done
+	[ $n -gt 60 ] || fail "only $n calls were made"
+	echo "$n calls"
+}
+
+# And then a kernel that lacks nothing
+whole() {
+	PLAN="nothing refused"
+	serve
+	same "$PLAN: said" "" "$(cat "$T/ztcpd.err")"
+	ask A 10.9.0.2 $PORT
+	same "$PLAN: across namespaces" lifted "$(outcome)"
+	stop
+}
+
+for part in ${PARTS:-start nothing kinds each whole}; do
+	$part
+	echo "$part: done"
+done
+end
