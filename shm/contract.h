@@ -28,7 +28,7 @@
 #define SHM_LINE 64
 
 enum {
-	SHM_VERSION = 1,
+	SHM_VERSION = 2,
 	SHM_BELLS = 256,          /* bells in an arena; number 0 is never used */
 	SHM_RING_UNIT = 256,      /* rings are aligned to this, a connection block fills one */
 	SHM_RING_LOG2_MIN = 9,    /* smallest ring: 512 bytes */
@@ -114,9 +114,12 @@ static inline uint32_t shm_ring_ref(uint64_t offset, unsigned log2)
 	return (uint32_t)(offset / SHM_RING_UNIT) << 5 | log2;
 }
 
+/* In a ring's word: it ends at a border. A reader that remembers the words sees that there is something new. */
+#define SHM_RING_ENDS (UINT32_C(1) << 31)
+
 static inline uint64_t shm_ring_offset(uint32_t ref)
 {
-	return (uint64_t)(ref >> 5) * SHM_RING_UNIT;
+	return (uint64_t)((ref & ~SHM_RING_ENDS) >> 5) * SHM_RING_UNIT;
 }
 
 static inline unsigned shm_ring_log2(uint32_t ref)

@@ -197,6 +197,16 @@ bool shm_ring_grow(struct shm_arena *arena, struct shm_conn *c, const struct shm
 /* The first ring of a connection. Return: 0 or -ENOMEM. */
 int shm_ring_open(struct shm_arena *arena, struct shm_conn *c, uint32_t tid);
 
+/* Say, or take back, that the ring being filled ends at a border. In tx.seat. */
+static inline void shm_ring_mark(struct shm_conn *c, bool ends)
+{
+	_Atomic uint32_t *word = &c->ctl.ring[c->tx.slot];
+	uint32_t ref = atomic_load_explicit(word, memory_order_relaxed);
+
+	ref = ends ? ref | SHM_RING_ENDS : ref & ~SHM_RING_ENDS;
+	atomic_store_explicit(word, ref, memory_order_release);
+}
+
 /* Give the rings back. The peer must be done with them. */
 void shm_ring_close(struct shm_arena *arena, struct shm_conn *c, uint32_t tid);
 

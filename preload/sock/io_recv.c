@@ -95,7 +95,8 @@ static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, in
 		struct io_place at = io_place(r, done);
 		ssize_t n;
 
-		if (!s->kernel_bits) /* else behind_end() has to look at each call */
+		if (!s->kernel_bits &&
+		    !span_ahead(s)) /* else more_behind() has to look at each call */
 			shm_ring_learn(c, &s->view, head); /* the next call has the short way */
 		n = ring_copy(s, &at, head, UINT64_MAX, flags & MSG_TRUNC);
 
@@ -292,21 +293,28 @@ static bool recv_is_kernel(const struct sock *s, const struct io_req *r, int fla
 }
 
 /*
- * Where a program knows that the peer has ended, a receive that fills less than its buffer tells it that there is
- * nothing more, as it does with the kernel (libuv relies on it): go on to the next border or ring. A look only, as an
- * error must stay for the next call.
+ * Whether bytes lie behind those that were just read: over a border, in the next ring, in the next piece of memory.
+ * A receive that fills less than its buffer says that there is nothing more, and programs rely on it: with edges
+ * (epoll(7)), and after a hang-up (libuv). A look only, as an error must stay for the next call.
  */
-static bool behind_end(struct sock *s)
+static bool more_behind(struct sock *s, const struct io_req *r, bool ring)
 {
+	struct shm_conn *c = s->conn;
+	uint64_t limit;
+	bool taken, more;
 	int kernel = 0;
 
-	if (!s->kernel_bits)
+	if (!span_ahead(s) && !s->kernel_bits && (ring || r->iovs == 1))
 		return false;
-	if (span_ahead(s))
-		return true;
-	if (s->conn->rx.path == SHM_PATH_RING)
-		return shm_ring_unread(s->conn, s->view.ctl);
-	return sys(SYS_ioctl, s->fd, SIOCINQ, &kernel) == 0 && kernel;
+	taken = shm_seat_take(&c->rx.seat, thread_tid());
+	if (span_cross(s, &limit) < 0) /* the next look says so */
+		more = true;
+	else if (c->rx.path == SHM_PATH_RING)
+		more = shm_ring_unread(c, s->view.ctl);
+	else
+		more = sys(SYS_ioctl, s->fd, SIOCINQ, &kernel) == 0 && kernel;
+	shm_seat_give(&c->rx.seat, taken);
+	return more;
 }
 
 static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
@@ -336,8 +344,7 @@ static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 			done = flags & MSG_PEEK ? (size_t)n : done + (size_t)n;
 			if (done == (size_t)n)
 				recv_answer(r);
-			more = !(flags & MSG_PEEK) &&
-			       ((!ring && (span_ahead(s) || r->iovs > 1)) || behind_end(s));
+			more = done < total && !(flags & MSG_PEEK) && more_behind(s, r, ring);
 			if (done == total || !(flags & MSG_WAITALL || more))
 				return (ssize_t)done;
 			if (!(flags & MSG_PEEK))

@@ -90,6 +90,7 @@ static void lower_at(struct sock *s, uint64_t at, enum reason reason)
 	atomic_store(&s->row->tx_off, at);
 	atomic_store_explicit(&c->ctl.lower, at, memory_order_relaxed);
 	atomic_store_explicit(&c->ctl.span, c->ctl.span + 1, memory_order_release);
+	shm_ring_mark(c, true);
 	c->tx.path = SHM_PATH_KERNEL;
 	c->tx.limit =
 		0; /* off the short way; a write that we interrupted before it began notices too */
@@ -119,6 +120,7 @@ bool span_lift(struct sock *s)
 			s->row->reason = REASON_NO_MEMORY;
 			s->pinned = true;
 		} else {
+			shm_ring_mark(c, false);
 			atomic_store_explicit(&c->ctl.lift, at, memory_order_relaxed);
 			atomic_store_explicit(&c->ctl.span, c->ctl.span + 1, memory_order_release);
 			s->row->tx_path = 1;

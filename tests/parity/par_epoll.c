@@ -77,6 +77,25 @@ CASE(edge_merged, F_BOTH, "edge: two arrivals before one wait are one event")
 	ep_say(ep, 0);
 }
 
+/* epoll(7): with edges, a read of less than was asked for means that nothing is left. */
+CASE(edge_short, F_SELF, "edge: a short read has taken all that there is")
+{
+	int ep = ep_new();
+	char got[1000];
+
+	SHOW(ep_add(ep, c->a.fd, EPOLLIN | EPOLLET, 1));
+	arrive(c, 100);
+	SHOW(end_setopt(&c->b, SOL_SOCKET, SO_TIMESTAMP, 1));
+	arrive(c, 200);
+	ep_say(ep, 5000);
+	SHOW(read(c->a.fd, got, 50));
+	SHOW(read(c->a.fd, got, sizeof(got)));
+	ep_say(ep, 0);
+	arrive(c, 10);
+	ep_say(ep, 5000);
+	SHOW(read(c->a.fd, got, sizeof(got)));
+}
+
 CASE(edge_out, F_ANY, "edge: writable once at the start, then when room came back")
 {
 	int ep = ep_new();
