@@ -37,6 +37,17 @@ struct cc_reno {
 	uint32_t acked; /* bytes acknowledged towards the next increase (RFC 5681 3.1) */
 };
 
+/* The first slow start (RFC 9406), while ssthresh is UINT32_MAX. All zero: it begins. Times are 0 where there is none. */
+struct cc_hystart {
+	uint32_t round_end;    /* sequence number that ends the round: windowEnd */
+	uint32_t last_min_us;  /* lastRoundMinRTT */
+	uint32_t round_min_us; /* currentRoundMinRTT */
+	uint32_t base_us;      /* cssBaselineMinRtt; 0: not in conservative slow start */
+	uint16_t samples;      /* rttSampleCount */
+	uint8_t css_rounds;
+	bool begun; /* round_end holds */
+};
+
 struct cc {
 	const struct cc_ops *ops;
 	uint32_t cwnd;     /* bytes, >= 1 segment */
@@ -46,6 +57,7 @@ struct cc {
 	union {
 		struct cc_cubic cubic;
 		struct cc_reno reno;
+		struct cc_hystart hystart; /* until ssthresh is known, whatever the algorithm */
 	} u;
 };
 
@@ -54,12 +66,17 @@ struct cc_ack {
 	uint32_t acked;   /* newly acknowledged, cumulatively or selectively */
 	uint32_t mss;     /* sender's segment size */
 	uint32_t srtt_us; /* smoothed round trip; 0: not measured yet */
+	uint32_t rtt_us;  /* the round trip that this ACK measured; 0: none */
+	uint32_t una;     /* what it acknowledges */
+	uint32_t next;    /* what is sent next */
 	ztime_t now;
 };
 
 struct cc_ops {
 	const char *name;
-	/* A connection starts, or changes its algorithm: cwnd and ssthresh stand and are kept. */
+	/* A connection starts, changes its algorithm, or leaves its first slow start: cwnd and ssthresh stand and are
+	 * kept.
+	 */
 	void (*init)(struct cc *cc);
 	/* New data was acknowledged while not in fast recovery, and the window was what held the
 	 * sender back (RFC 7661): may grow cwnd. */
@@ -98,9 +115,15 @@ const struct cc_ops *cc_find(const char *name);
 /**
  * cc_slow_start_ack() - grow cwnd by what was acknowledged, up to ssthresh
  *
- * Shared by all algorithms. Return: acknowledged bytes left over for congestion avoidance.
+ * Shared by all algorithms. The first slow start ends by itself when round trips grow (HyStart++, RFC 9406). Return: acknowledged bytes left over for congestion avoidance.
  */
 uint32_t cc_slow_start_ack(struct cc *cc, const struct cc_ack *ack);
+
+/** cc_first_slow_start() - Return: true until the first loss, mark or growth of the round trip. */
+static inline bool cc_first_slow_start(const struct cc *cc)
+{
+	return cc->ssthresh == UINT32_MAX;
+}
 
 /** cc_initial_window() - RFC 6928 initial window. Return: bytes for @mss and @segments. */
 uint32_t cc_initial_window(uint32_t mss, uint32_t segments);

@@ -126,6 +126,8 @@ static void cubic_congestion(struct cc *cc, enum cc_signal why, uint32_t pipe, u
 	uint32_t w = cc->cwnd;
 
 	(void)why;
+	if (cc_first_slow_start(cc))
+		cubic_init(cc);
 	/* 4.7: a flow that did not get back to its old maximum leaves room for others. */
 	c->w_max = w < c->w_max ? (uint32_t)((uint64_t)w * FAST_CONVERGENCE / 100) : w;
 	cc->epoch_ms = 0;

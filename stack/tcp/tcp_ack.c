@@ -34,12 +34,15 @@ static void ack_advance(struct tcb *t, uint32_t ack, struct tcp_ackinfo *ai, zti
 	tcp_ack_progress(t);
 }
 
-void tcp_ack_growth(struct tcb *t, uint32_t delivered, ztime_t now)
+void tcp_ack_growth(struct tcb *t, uint32_t delivered, uint32_t rtt_us, ztime_t now)
 {
 	struct cc_ack ca = {
 		.acked = delivered,
 		.mss = t->mss,
 		.srtt_us = tcp_srtt_us(t),
+		.rtt_us = rtt_us,
+		.una = t->snd_una,
+		.next = t->snd_nxt,
 		.now = now,
 	};
 
@@ -66,7 +69,7 @@ static void ack_healthy(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now
 {
 	tcp_rtt_sample(t, ai->rtt_us);
 	if (ai->acked)
-		tcp_ack_congestion(t, ai->delivered, now);
+		tcp_ack_congestion(t, ai, now);
 }
 
 static void ack_troubled(struct tcb *t, struct tcp_ackinfo *ai, ztime_t now)
@@ -80,7 +83,7 @@ static void ack_troubled(struct tcb *t, struct tcp_ackinfo *ai, ztime_t now)
 		tcp_loss_ack(t, ai, now);
 	/* RFC 5681 3.2: duplicate ACKs before the fast retransmit do not open the window. */
 	if (t->ca_state == TCP_CA_LOSS || (t->ca_state == TCP_CA_OPEN && ai->acked))
-		tcp_ack_congestion(t, ai->delivered, now);
+		tcp_ack_congestion(t, ai, now);
 	if (t->loss && !t->sent)
 		tcp_loss_put(t);
 }

@@ -105,12 +105,12 @@ BASE_INLINE struct tcp_chunk *tcp_fast_flight_over(struct tcb *t, struct tcp_env
 						   unsigned int *told, ztime_t now)
 {
 	struct tcp_sent *s = tcp_sent_first(t);
-	uint32_t delivered = t->pipe;
+	uint32_t delivered = t->pipe, rtt_us = tcp_since_us(s->sent_at, now);
 
 	t->sent = NULL;
 	t->flight = NULL;
 	t->pipe = 0;
-	tcp_rtt_take(t, env, tcp_since_us(s->sent_at, now));
+	tcp_rtt_take(t, env, rtt_us);
 	tcp_mem_put(env, TCP_MEM_SENT, s);
 	t->snd_una = ack;
 	t->stall_ms = 0;
@@ -122,7 +122,7 @@ BASE_INLINE struct tcp_chunk *tcp_fast_flight_over(struct tcb *t, struct tcp_env
 	else
 		tcp_xmit_arm(t, now);
 	if (BASE_UNLIKELY(tcp_is(t, TCP_F_CWND_LIMITED)))
-		tcp_ack_growth(t, delivered, now);
+		tcp_ack_growth(t, delivered, rtt_us, now);
 	else
 		cc_app_limited(&t->cc);
 	return tcp_fast_release(t, env, ack);

@@ -324,7 +324,7 @@ uint8_t tcp_window_scale(uint32_t bytes);
 
 enum counter tcp_ack(struct tcb *t, const struct wire_tcp *seg, ztime_t now); /* tcp_ack.c */
 void tcp_window_update(struct tcb *t, const struct wire_tcp *seg);
-void tcp_ack_growth(struct tcb *t, uint32_t delivered, ztime_t now);
+void tcp_ack_growth(struct tcb *t, uint32_t delivered, uint32_t rtt_us, ztime_t now);
 void tcp_sack_apply(struct tcb *t, const struct wire_tcp *seg, struct tcp_ackinfo *ai, ztime_t now);
 bool tcp_loss_get(struct tcb *t); /* tcp_loss.c */
 void tcp_loss_put(struct tcb *t);
@@ -341,15 +341,15 @@ void tcp_reset_fill(struct wire_tcp *out, uint32_t seq, uint32_t ack,
 		    uint8_t flags);                                    /* tcp_listen.c */
 void tcp_out_header(struct tcb *t, struct wire_tcp *out, ztime_t now); /* tcp_output.c */
 
-/* @delivered bytes are newly known to be at the peer. */
-static inline void tcp_ack_congestion(struct tcb *t, uint32_t delivered, ztime_t now)
+/* What an ACK delivered counts for the congestion window. */
+static inline void tcp_ack_congestion(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now)
 {
-	if (!delivered)
+	if (!ai->delivered)
 		return;
 	if (BASE_LIKELY(!tcp_is(t, TCP_F_CWND_LIMITED)))
 		cc_app_limited(&t->cc);
 	else
-		tcp_ack_growth(t, delivered, now);
+		tcp_ack_growth(t, ai->delivered, ai->rtt_us > 0 ? (uint32_t)ai->rtt_us : 0, now);
 }
 
 /* ---------------------------------------------------------------- timers, tcp_timer.c */
