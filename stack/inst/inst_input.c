@@ -233,7 +233,7 @@ static void error_input(struct inst *in, const struct ip_error *e, ztime_t now)
 	}
 	if (e->err != EMSGSIZE) {
 		tcp_icmp_error(&c->tcb, e->seq, e->err, e->hard, now);
-	} else if (e->mtu > headers && e->mtu < c->hop.mtu &&
+	} else if (e->mtu > headers &&
 		   tcp_pmtu(&c->tcb, (uint16_t)(e->mtu - headers), e->seq, now)) {
 		ip_pmtu_learn(in->ip, &c->flow.remote, e->mtu, now);
 	}

@@ -39,6 +39,7 @@ enum tcp_sent_flag {
 	TCP_SENT_RETRANS = 1, /* sent more than once: no round trip can be taken from it (Karn) */
 	TCP_SENT_SACKED = 2,  /* the peer has it (RFC 2018) */
 	TCP_SENT_LOST = 4,    /* declared lost and waiting on loss->lost to be sent again */
+	TCP_SENT_PROBE = 16,  /* larger than mss, to see whether it arrives (tcp_raise.c) */
 	TCP_SENT_FIN = 8,     /* the last sequence number of the run is our FIN */
 };
 
@@ -247,6 +248,9 @@ struct tcb {
 	uint16_t path_mss;
 	uint16_t user_mss;   /* 0, or the application's limit */
 	uint16_t probed_mss; /* 0, or the limit that black-hole detection found */
+	uint16_t top_mss;    /* path_mss as it was at first */
+	uint16_t raise_high; /* 0, or a size that was tried and did not arrive */
+	uint16_t raise_s;    /* low bits of when a larger size is tried */
 	uint16_t events;     /* TCP_EV_* */
 	uint16_t keep_idle_s, keep_intvl_s;
 	uint16_t linger2_s;

@@ -106,7 +106,8 @@ struct tcp_config {
 	uint8_t challenge_per_s; /* challenge ACKs a second and connection (RFC 5961 7) */
 	uint16_t mss_floor;      /* black-hole detection stops here */
 	uint16_t mss_min;        /* a smaller MSS option counts as this */
-	uint16_t mtu_raise_s;    /* try a larger size again after so long (RFC 4821) */
+	uint16_t
+		mtu_raise_s; /* try a larger size again after so long (RFC 4821), at most 32767; 0: never */
 	bool sack, timestamps, window_scale, ecn, pacing, autotune, tfo_server;
 	bool idle_restart; /* the window shrinks to the initial one after silence (RFC 5681 4.1) */
 	const struct cc_ops *cc;

@@ -248,7 +248,6 @@ bool tcp_pmtu(struct tcb *t, uint16_t path_mss, uint32_t seq, ztime_t now)
 {
 	uint16_t before = t->mss;
 
-	(void)now;
 	/* RFC 5927 4: a message that quotes nothing in flight is a forgery or late. */
 	if (!tcp_synchronized(t) || !t->sent || seq_lt(seq, t->snd_una) || seq_ge(seq, t->snd_nxt))
 		return false;
@@ -256,6 +255,7 @@ bool tcp_pmtu(struct tcb *t, uint16_t path_mss, uint32_t seq, ztime_t now)
 		return false;
 	t->path_mss = BASE_MAX(path_mss, t->env->cfg.mss_min);
 	tcp_mss_update(t);
+	tcp_raise_later(t, now);
 	if (t->mss >= before)
 		return true;
 	tcp_count(t, CNT_tcp_pmtu);

@@ -144,6 +144,7 @@ static void record_numbers(struct tcb *t, const struct tcp_record *r, ztime_t no
 	t->rcv_acked = r->rcv_nxt;
 	t->peer_mss = r->mss;
 	t->path_mss = r->path_mss;
+	t->top_mss = r->path_mss;
 	t->rcv_mss = BASE_MIN(r->path_mss, 536);
 	t->snd_wscale = r->wscale_ok ? r->snd_wscale : 0;
 	t->rcv_wscale = r->wscale_ok ? r->rcv_wscale : 0;

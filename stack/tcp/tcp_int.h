@@ -373,6 +373,20 @@ void tcp_time_wait(struct tcb *t, ztime_t now);
 void tcp_parent_leave(struct tcb *t);
 bool tcp_challenge(struct tcb *t, ztime_t now);
 
+/* ---------------------------------------------------------------- larger segments again, tcp_raise.c */
+
+void tcp_raise_later(struct tcb *t, ztime_t now);
+uint32_t tcp_raise_len(struct tcb *t, ztime_t now);
+void tcp_raise_sent(struct tcb *t, uint32_t len, ztime_t now);
+void tcp_raise_arrived(struct tcb *t, const struct tcp_sent *s, ztime_t now);
+bool tcp_raise_lost(struct tcb *t, ztime_t now);
+
+/* Something has made segments smaller than they began. */
+static inline bool tcp_lowered(const struct tcb *t)
+{
+	return t->probed_mss || t->path_mss < t->top_mss;
+}
+
 /* ---------------------------------------------------------------- handshake, tcp_open.c */
 
 unsigned tcp_out_syn(struct tcb *t, struct wire_tcp *out, ztime_t now);

@@ -212,7 +212,8 @@ static void loss_detect(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now
 	ztime_t reo_at = ZTIME_NEVER;
 
 	loss_ops(t)->detect(t, ai, now, &reo_at);
-	if (t->loss->lost && (t->ca_state == TCP_CA_OPEN || t->ca_state == TCP_CA_CWR))
+	if (t->loss->lost && (t->ca_state == TCP_CA_OPEN || t->ca_state == TCP_CA_CWR) &&
+	    !tcp_raise_lost(t, now))
 		recovery_enter(t);
 	if (reo_at != ZTIME_NEVER) {
 		t->xmit_mode = TCP_XMIT_REO;

@@ -42,6 +42,7 @@ void tcp_begin(struct tcb *t, uint32_t iss, uint16_t path_mss, ztime_t now)
 	t->snd_nxt = iss + 1;
 	t->snd_sml = t->snd_up = iss;
 	t->path_mss = BASE_MAX(path_mss, cfg->mss_min);
+	t->top_mss = t->path_mss;
 	t->peer_mss = 536; /* RFC 9293 3.7.1, until the peer says more */
 	t->rcv_mss = BASE_MIN(t->path_mss, 536);
 	t->rcv_wscale = cfg->window_scale

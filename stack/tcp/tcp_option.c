@@ -33,6 +33,7 @@ void tcp_config_defaults(struct tcp_config *cfg)
 		.challenge_per_s = 10,
 		.mss_floor = 512,
 		.mss_min = 88,
+		.mtu_raise_s = 600,
 		.sack = true,
 		.timestamps = true,
 		.window_scale = true,

@@ -227,16 +227,23 @@ static unsigned out_fresh(struct tcb *t, struct wire_tcp *out, unsigned max, zti
 	if (!t->sent && t->unsent)
 		idle_restart(t, now);
 	do {
-		uint32_t mss = segment_room(t), len;
+		uint32_t mss = segment_room(t), len, tried = 0;
 
 		if (BASE_UNLIKELY(n == max) || pace_held(t, now))
 			break;
-		len = t->unsent ? new_len(t, mss) : 0;
+		if (BASE_UNLIKELY(tcp_lowered(t)))
+			tried = tcp_raise_len(t, now);
+		if (BASE_UNLIKELY(tried))
+			len = mss = tried;
+		else
+			len = t->unsent ? new_len(t, mss) : 0;
 		/* A bare FIN is no load on the network: the congestion window does not hold it. */
 		if (!len && (t->unsent || !tcp_peer_room(t)))
 			break;
 		if (!out_new(t, &out[n], len, mss, now))
 			break;
+		if (BASE_UNLIKELY(tried))
+			tcp_raise_sent(t, out[n].len, now);
 		n++;
 	} while (t->unsent || BASE_UNLIKELY(tcp_fin_unsent(t)));
 	if (n)

@@ -52,7 +52,8 @@ bool tcp_sent_split(struct tcb *t, struct tcp_sent *s, uint32_t at)
 	r->seq = at;
 	r->chunk = tcp_chunk_after(t, s->chunk, at);
 	s->end = at;
-	s->flags &= (uint16_t)~TCP_SENT_FIN;
+	s->flags &= (uint16_t) ~(TCP_SENT_FIN | TCP_SENT_PROBE);
+	r->flags &= (uint16_t)~TCP_SENT_PROBE;
 	base_list_insert(&s->by_seq, &r->by_seq);
 	if (time_ring(t, s))
 		base_list_insert(&s->by_time, &r->by_time);
@@ -141,7 +142,7 @@ void tcp_sent_unmark(struct tcb *t, struct tcp_sent *s)
 void tcp_sent_again(struct tcb *t, struct tcp_sent *s, ztime_t now)
 {
 	sent_leave(t, s);
-	s->flags = (uint16_t)((s->flags & ~TCP_SENT_LOST) | TCP_SENT_RETRANS);
+	s->flags = (uint16_t)((s->flags & ~(TCP_SENT_LOST | TCP_SENT_PROBE)) | TCP_SENT_RETRANS);
 	s->sent_at = now;
 	s->retrans++;
 	t->pipe += s->end - s->seq;
@@ -165,6 +166,8 @@ void tcp_sent_delivered(struct tcb *t, const struct tcp_sent *s, struct tcp_acki
 	} else {
 		if (rtt_us > ai->rtt_us)
 			ai->rtt_us = rtt_us;
+		if (BASE_UNLIKELY(s->flags & TCP_SENT_PROBE))
+			tcp_raise_arrived(t, s, now);
 		if (BASE_UNLIKELY(t->loss))
 			ai->original |= seq_le(s->end, t->loss->recover);
 	}

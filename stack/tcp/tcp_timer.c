@@ -138,7 +138,7 @@ static void syn_timeout(struct tcb *t, ztime_t now)
 }
 
 /* RFC 4821 7.7, without ICMP: the same segment vanishes again and again, so try smaller ones. */
-static void black_hole_check(struct tcb *t)
+static void black_hole_check(struct tcb *t, ztime_t now)
 {
 	struct tcp_sent *s = tcp_sent_first(t);
 	uint32_t floor = t->env->cfg.mss_floor, len = BASE_MIN(s->end - s->seq, (uint32_t)t->mss);
@@ -147,6 +147,7 @@ static void black_hole_check(struct tcb *t)
 		return;
 	t->probed_mss = (uint16_t)BASE_MAX(len / 2, floor);
 	tcp_mss_update(t);
+	tcp_raise_later(t, now);
 	tcp_count(t, CNT_tcp_black_hole);
 }
 
@@ -163,7 +164,7 @@ static void rto_timeout(struct tcb *t, ztime_t now)
 	tcp_loss_timeout(t, now);
 	if (t->backoff < UINT8_MAX)
 		t->backoff++;
-	black_hole_check(t);
+	black_hole_check(t, now);
 	tcp_rto_arm(t, now);
 }
 

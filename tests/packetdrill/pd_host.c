@@ -127,11 +127,20 @@ static bool settings_read(struct pd_host *h, struct inst_config *cfg, const char
 
 /* ---- life */
 
+static const union wire_addr gw6 = { .b = { 0xfd, 0x3d, [15] = 0xfe } };
+
+static void gateways_answer(struct pd_host *h)
+{
+	union wire_addr gw4 = wire_addr_v4(0xc0a8fffe);
+
+	ip_neigh_add(inst_ip(h->in), &gw4, &mac_gateway, h->now);
+	ip_neigh_add(inst_ip(h->in), &gw6, &mac_gateway, h->now);
+}
+
 static void network(struct pd_host *h)
 {
 	union wire_addr a4 = wire_addr_v4(0xc0a80001), gw4 = wire_addr_v4(0xc0a8fffe);
-	union wire_addr a6 = { .b = { 0xfd, 0x3d, [15] = 1 } },
-			gw6 = { .b = { 0xfd, 0x3d, [15] = 0xfe } };
+	union wire_addr a6 = { .b = { 0xfd, 0x3d, [15] = 1 } };
 	union wire_addr any4 = wire_addr_v4(0), any6 = { .q = { 0, 0 } };
 	struct ip *ip = inst_ip(h->in);
 
@@ -139,8 +148,7 @@ static void network(struct pd_host *h)
 	ip_addr_add(ip, &a6, 64, h->now);
 	ip_route_add(ip, &any4, 0, &gw4, 0);
 	ip_route_add(ip, &any6, 0, &gw6, 0);
-	ip_neigh_add(ip, &gw4, &mac_gateway, h->now);
-	ip_neigh_add(ip, &gw6, &mac_gateway, h->now);
+	gateways_answer(h);
 }
 
 struct pd_host *pd_host_new(const char *settings, char bad[64])
@@ -196,10 +204,13 @@ static void packet_keep(struct pd_host *h, const struct wire_frame_out *f)
 	uint8_t *flat;
 	size_t len;
 
-	if (f->hdr[12] == 0x08 && f->hdr[13] == 0x06)
-		return; /* ARP is no business of scripts */
-	if (f->hdr[12] == 0x86 && f->l4_len == 0)
-		return; /* neither is neighbour discovery */
+	bool arp = f->hdr[12] == 0x08 && f->hdr[13] == 0x06;
+
+	/* Neither ARP nor neighbour discovery is a business of scripts: the gateways have answered. */
+	if (arp || (f->hdr[12] == 0x86 && f->l4_len == 0)) {
+		gateways_answer(h);
+		return;
+	}
 	if (h->put - h->got == PD_QUEUE_MAX)
 		return;
 	flat = malloc(f->hdr_len + f->len);

@@ -116,10 +116,11 @@ struct sim {
 	unsigned nconn;
 	ztime_t mtu_at; /* when the path gets smaller */
 	uint16_t mtu_mss;
-	ztime_t move_at; /* when a connection is lifted from one instance to another */
-	uint8_t moves;   /* left */
-	uint64_t lifted; /* so far, in all runs */
-	ztime_t addr_at; /* when the client's address changes */
+	uint16_t mtu_again; /* and a while later; 0: never */
+	ztime_t move_at;    /* when a connection is lifted from one instance to another */
+	uint8_t moves;      /* left */
+	uint64_t lifted;    /* so far, in all runs */
+	ztime_t addr_at;    /* when the client's address changes */
 	bool addr_changed, answering_stranger;
 	bool wrap; /* initial sequence numbers shortly before zero */
 	bool tfo;

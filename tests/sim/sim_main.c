@@ -103,7 +103,7 @@ static bool covered(const struct base_counters *sum)
 		CNT_tcp_undo,      CNT_tcp_ecn_cwr,  CNT_tcp_probe_window, CNT_tcp_cookie_ok,
 		CNT_tcp_tfo_in,    CNT_tcp_tfo_bad,  CNT_tcp_pmtu,         CNT_tcp_black_hole,
 		CNT_tcp_no_block,  CNT_tcp_dsack_in, CNT_tcp_rst_in,       CNT_tcp_old,
-		CNT_wire_tcp_csum, CNT_tcp_frto,
+		CNT_wire_tcp_csum, CNT_tcp_frto,     CNT_tcp_mtu_probe,    CNT_tcp_mtu_raised,
 	};
 	bool ok = true;
 

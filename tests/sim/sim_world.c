@@ -56,6 +56,7 @@ static void draw_config(struct sim *s, struct sim_host *h)
 	cfg->data_retries = cfg->orphan_retries = 200;
 	cfg->rto_max_us = (uint32_t)sim_range(r, 1, 60) * 1000000;
 	cfg->keep_idle_s = 20;
+	cfg->mtu_raise_s = (uint16_t)sim_range(r, 0, 3);
 	cfg->keep_intvl_s = 5;
 	cfg->keep_count = 200;
 	cfg->tfo_server = s->tfo;
@@ -248,6 +249,7 @@ static void draw_run(struct sim *s, uint64_t seed)
 	if (mss > 1000 && sim_chance(r, 1000)) {
 		s->mtu_at = s->now + (ztime_t)sim_range(r, 0, 3000) * ZTIME_MS;
 		s->mtu_mss = (uint16_t)sim_range(r, 560, mss);
+		s->mtu_again = sim_chance(r, 5000) ? (uint16_t)sim_range(r, s->mtu_mss, mss) : 0;
 	}
 	if (s->tfo)
 		draw_fast_open(s);
@@ -302,6 +304,11 @@ static void mtu_change(struct sim *s)
 	s->mtu_at = ZTIME_NEVER;
 	for (unsigned d = 0; d < 2; d++)
 		s->link[d].mss_max = s->mtu_mss;
+	if (!s->mtu_again)
+		return;
+	s->mtu_mss = s->mtu_again; /* a better path, after a while */
+	s->mtu_again = 0;
+	s->mtu_at = s->now + (ztime_t)sim_range(&s->rng, 0, 3000) * ZTIME_MS;
 }
 
 static void move_one(struct sim *s)
