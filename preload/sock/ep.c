@@ -69,9 +69,10 @@ void ep_dup(int fd, int to)
 static void ep_end(struct ep *e)
 {
 	uint64_t mask = thread_signals_block();
-	bool taken = shm_lock(&e->lock, thread_tid());
+	bool taken;
 
-	ep_nest_forget(e);
+	ep_nest_forget(e); /* whose lock comes before this one */
+	taken = shm_lock(&e->lock, thread_tid());
 	for (uint32_t i = 0; i < e->hots; i++)
 		e->hot[i].item->hot = -1;
 	shm_fd_close(e->side);
@@ -338,17 +339,15 @@ static int ctl_attached(struct ep *e, int op, struct sock *s, int fd, struct epo
 	return 0;
 }
 
-static int ctl_slow(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev)
+/* A member that has no place yet. */
+static int ctl_slow(struct ep *e, int op, struct sock *s, int fd, struct epoll_event *ev)
 {
 	uint64_t mask = thread_signals_block();
 	bool taken = shm_lock(&e->lock, thread_tid());
 	int ret;
 
 	ep_kernel_due(e);
-	if (s)
-		ret = ctl_attached(e, op, s, fd, ev);
-	else
-		ret = ep_nest_ctl(e, epfd, op, fd, ep_of(fd), ev);
+	ret = ctl_attached(e, op, s, fd, ev);
 	shm_unlock(&e->lock, taken);
 	thread_signals_restore(mask);
 	return ret;
@@ -357,22 +356,27 @@ static int ctl_slow(struct ep *e, int epfd, int op, struct sock *s, int fd, stru
 int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
 {
 	struct sock *s = sock_of(fd);
+	struct ep *inner = s ? NULL : ep_of(fd);
 	const struct ep_item *it;
 	bool taken;
 	int ret;
 
 	if (unlikely(e->inherited))
 		ep_own(e);
-	if ((!s && !ep_of(fd)) || op < EPOLL_CTL_ADD || op > EPOLL_CTL_MOD ||
+	if ((!s && !inner) || op < EPOLL_CTL_ADD || op > EPOLL_CTL_MOD ||
 	    (op != EPOLL_CTL_DEL && ((uintptr_t)ev < 4096 || (uintptr_t)ev >> 47))) {
 		ep_kernel_due(e);
 		return real.epoll_ctl(epfd, op, fd, ev);
 	}
-	if (s && !s->conn)
+	if (inner) {
+		ep_kernel_due(e);
+		return ep_nest_ctl(e, epfd, op, fd, inner, ev);
+	}
+	if (!s->conn)
 		return ctl_plain(e, epfd, op, s, fd, ev);
-	it = s ? ep_item_find(e, s, fd) : NULL;
-	if (!it || it->hot < 0) /* it needs a place */
-		return ctl_slow(e, epfd, op, s, fd, ev);
+	it = ep_item_find(e, s, fd);
+	if (!it || it->hot < 0)
+		return ctl_slow(e, op, s, fd, ev);
 	taken = shm_lock(&e->lock, thread_tid());
 	ret = ctl_attached(e, op, s, fd, ev);
 	shm_unlock(&e->lock, taken);

@@ -208,6 +208,7 @@ struct ep_item *ep_item_add(struct ep *e, struct sock *s, int fd)
 void ep_memory_forked(void)
 {
 	atomic_store(&mem.lock, 0);
+	ep_nest_forked();
 }
 
 struct ep_inner *ep_inner_alloc(void)
@@ -240,8 +241,11 @@ void ep_fork_lock(bool lock)
 {
 	static bool taken;
 
-	if (lock)
+	if (lock) {
+		ep_nest_fork_lock(true); /* in the order of locks */
 		taken = shm_lock(&mem.lock, thread_tid());
-	else
+	} else {
 		shm_unlock(&mem.lock, taken);
+		ep_nest_fork_lock(false);
+	}
 }

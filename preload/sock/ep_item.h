@@ -129,7 +129,7 @@ bool ep_scan_ready(struct ep *e);
 
 /* ---- ep_nest.c ---- */
 
-/* epoll_ctl(2) of an inner set. */
+/* epoll_ctl(2) of an inner set. Not under e->lock. */
 int ep_nest_ctl(struct ep *e, int epfd, int op, int fd, struct ep *inner, struct epoll_event *ev);
 
 /* Whether any inner set has attached members. */
@@ -148,8 +148,12 @@ bool ep_nest_ready(struct ep *e);
 void ep_nest_sleep(struct ep *e, uint32_t tid);
 void ep_nest_wake(struct ep *e, uint32_t tid);
 
-/* A set is closed: forget it wherever it is a member, and its own members. */
+/* A set is closed: forget it wherever it is a member, and its own members. Not under e->lock. */
 void ep_nest_forget(struct ep *e);
+
+/* Around fork, in the parent; and in the child. */
+void ep_nest_fork_lock(bool lock);
+void ep_nest_forked(void);
 
 /* Take in what the side has to say, so that the set's own entry is quiet. */
 void ep_side_drain(struct ep *e);

@@ -3,6 +3,10 @@
  * The kernel sees an inner set become readable when one of its kernel members does or its bell rings; only
  * we know what its attached members hold. So an inner set is registered with the kernel under a random
  * value of ours, and what the program is told is decided here, by looking into the inner set.
+ *
+ * One lock for the lists of all sets, since a walk goes down through several of them and the end of a set goes
+ * through all. It is taken before any set's own (ep.lock), never inside one. Handlers may walk on top of their own
+ * thread's walk; who changes a list blocks signals.
  */
 #include "preload/sock/ep_item.h"
 
@@ -11,6 +15,33 @@
 
 #include <errno.h>
 #include <poll.h>
+
+static _Atomic uint32_t nest_lock;
+
+static bool nest_enter(void)
+{
+	return shm_lock(&nest_lock, thread_tid());
+}
+
+static void nest_leave(bool taken)
+{
+	shm_unlock(&nest_lock, taken);
+}
+
+void ep_nest_fork_lock(bool lock)
+{
+	static bool taken;
+
+	if (lock)
+		taken = nest_enter();
+	else
+		nest_leave(taken);
+}
+
+void ep_nest_forked(void)
+{
+	atomic_store(&nest_lock, 0);
+}
 
 static struct ep_inner *inner_find(const struct ep *e, int fd)
 {
@@ -39,7 +70,9 @@ static void inner_set(struct ep_inner *in, const struct epoll_event *ev)
 	in->disabled = false;
 }
 
-int ep_nest_ctl(struct ep *e, int epfd, int op, int fd, struct ep *inner, struct epoll_event *ev)
+/* With nest_lock held. */
+static int nest_ctl(struct ep *e, int epfd, int op, int fd, struct ep *inner,
+		    struct epoll_event *ev)
 {
 	struct ep_inner *in = inner_find(e, fd);
 	struct epoll_event ours = { 0 };
@@ -75,23 +108,38 @@ int ep_nest_ctl(struct ep *e, int epfd, int op, int fd, struct ep *inner, struct
 	return ret;
 }
 
+int ep_nest_ctl(struct ep *e, int epfd, int op, int fd, struct ep *inner, struct epoll_event *ev)
+{
+	uint64_t mask = thread_signals_block();
+	bool taken = nest_enter();
+	int ret = nest_ctl(e, epfd, op, fd, inner, ev);
+
+	nest_leave(taken);
+	thread_signals_restore(mask);
+	return ret;
+}
+
 bool ep_nest_lifted(const struct ep *e)
 {
-	for (const struct ep_inner *in = e->inner; in; in = in->next) {
-		if (ep_lifted(in->e))
-			return true;
-	}
-	return false;
+	bool taken = nest_enter();
+	const struct ep_inner *in = e->inner;
+
+	while (in && !ep_lifted(in->e))
+		in = in->next;
+	nest_leave(taken);
+	return in;
 }
 
 /* Changes whenever an attached member, at any depth, has got new bytes, by its ring or by the kernel. */
-static uint64_t ep_sum(const struct ep *e)
+static uint64_t ep_sum(struct ep *e)
 {
+	bool taken = shm_lock(&e->lock, thread_tid());
 	uint64_t sum = e->hots + e->heard;
 
 	for (uint32_t i = 0; i < e->hots; i++)
 		sum += atomic_load_explicit(&e->hot[i].sock->view.ctl->tail, memory_order_relaxed) +
 		       (uint64_t)e->hot[i].sock->kernel_bits;
+	shm_unlock(&e->lock, taken);
 	for (const struct ep_inner *in = e->inner; in; in = in->next)
 		sum += ep_sum(in->e);
 	return sum;
@@ -130,6 +178,8 @@ static void inner_report(struct ep_inner *in, struct epoll_event *ev)
 
 int ep_nest_translate(struct ep *e, struct epoll_event *ev, int n)
 {
+	bool taken = nest_enter();
+
 	for (int i = 0; i < n; i++) {
 		struct ep_inner *in = e->inner;
 
@@ -145,47 +195,64 @@ int ep_nest_translate(struct ep *e, struct epoll_event *ev, int n)
 		}
 		inner_report(in, &ev[i]);
 	}
+	nest_leave(taken);
 	return n;
 }
 
 int ep_nest_collect(struct ep *e, struct epoll_event *ev, int n, int max)
 {
+	bool taken = nest_enter();
+
 	for (struct ep_inner *in = e->inner; in && n < max; in = in->next) {
 		if (inner_by_memory(in))
 			inner_report(in, &ev[n++]);
 	}
+	nest_leave(taken);
 	return n;
 }
 
 bool ep_nest_ready(struct ep *e)
 {
-	for (struct ep_inner *in = e->inner; in; in = in->next) {
-		if (inner_by_memory(in))
-			return true;
-	}
-	return false;
+	bool taken = nest_enter();
+	struct ep_inner *in = e->inner;
+
+	while (in && !inner_by_memory(in))
+		in = in->next;
+	nest_leave(taken);
+	return in;
 }
 
 void ep_nest_sleep(struct ep *e, uint32_t tid)
 {
+	bool taken;
+
+	if (likely(!e->inner))
+		return;
+	taken = nest_enter();
 	for (struct ep_inner *in = e->inner; in; in = in->next) {
 		if (ep_joined(in->e) && in->e->side >= 0)
 			shm_waker_sleep(&in->e->waker, tid);
 		ep_nest_sleep(in->e, tid);
 	}
+	nest_leave(taken);
 }
 
 void ep_nest_wake(struct ep *e, uint32_t tid)
 {
+	bool taken;
+
+	if (likely(!e->inner))
+		return;
+	taken = nest_enter();
 	for (struct ep_inner *in = e->inner; in; in = in->next) {
 		if (ep_joined(in->e) && in->e->side >= 0)
 			shm_waker_wake(&in->e->waker, tid);
 		ep_nest_wake(in->e, tid);
 	}
+	nest_leave(taken);
 }
 
-static struct ep *closing; /* under the lock that ep_nest_forget() holds */
-static _Atomic uint32_t closing_lock;
+static struct ep *closing; /* under nest_lock */
 
 static void forget_member(struct ep *e)
 {
@@ -198,9 +265,10 @@ static void forget_member(struct ep *e)
 
 void ep_nest_forget(struct ep *e)
 {
-	bool taken = shm_lock(&closing_lock, thread_tid());
+	bool taken = nest_enter();
 
 	closing = e;
 	ep_each(forget_member);
-	shm_unlock(&closing_lock, taken);
+	forget_member(e); /* without a number it is not among them any more */
+	nest_leave(taken);
 }

@@ -56,6 +56,62 @@ CASE(nested_three, F_BOTH, "three levels, and a loop is refused")
 	ep_say(x, 0);
 }
 
+CASE(nested_ends, F_PLAIN,
+     "5000 epolls are closed with another one in them, and 5000 while in another one")
+{
+	int in = ep_new(), out = ep_new(), good = 0;
+
+	for (int i = 0; i < 5000; i++) {
+		int a = ep_new(), b = ep_new();
+
+		good += ep_add(a, in, EPOLLIN, 1) == 0;
+		good += ep_add(out, b, EPOLLIN, 2) == 0;
+		close(a);
+		close(b);
+	}
+	SHOW(good);
+	SHOW(ep_add(out, in, EPOLLIN, 3));
+	ep_say(out, 0);
+}
+
+static void *nest_and_close(void *arg)
+{
+	long good = 0;
+
+	for (int i = 0; i < 3000; i++) {
+		int in = ep_new();
+
+		good += ep_add(*(int *)arg, in, EPOLLIN, 1) == 0;
+		close(in);
+	}
+	return (void *)good;
+}
+
+CASE(nested_threads, F_BOTH, "3 threads put epolls into one and close them, a fourth waits for it")
+{
+	int in = ep_new(), out = ep_new(), told = 0;
+	pthread_t t[3];
+	void *good;
+
+	SHOW(ep_add(in, c->a.fd, EPOLLIN, 1));
+	SHOW(ep_add(out, in, EPOLLIN, 2));
+	arrive(c, 1);
+	for (int i = 0; i < 3; i++)
+		t[i] = hold(nest_and_close, &out);
+	for (int i = 0; i < 3000; i++) {
+		struct epoll_event e = { 0 };
+
+		told += epoll_wait(out, &e, 1, 0) == 1 && e.data.u64 == 2;
+	}
+	SHOW(told);
+	for (int i = 0; i < 3; i++) {
+		pthread_join(t[i], &good);
+		SHOW((long)good);
+	}
+	SHOW(end_get(&c->a, 1));
+	ep_say(out, 0);
+}
+
 CASE(poll_of_epoll, F_ANY, "poll and select on an epoll fd")
 {
 	int ep = ep_new();
