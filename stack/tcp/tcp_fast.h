@@ -276,7 +276,7 @@ BASE_INLINE uint32_t tcp_fast_last_run(const struct tcb *t, const struct tcp_env
 	    t->unsent != t->sndq || !env->pool.free[TCP_MEM_SENT])
 		return 0;
 	if (len >= t->mss || seq_gt(t->snd_end, t->snd_una + t->snd_wnd) ||
-	    t->pipe + len > t->cc.cwnd)
+	    2 * (t->pipe + len) > t->cc.cwnd)
 		return 0;
 	/* What tcp_short_ok() says of such a word. */
 	if (!(word & TCP_F_NODELAY) && seq_gt(t->snd_sml, t->snd_una) &&
@@ -371,7 +371,7 @@ BASE_INLINE bool tcp_fast_out(struct tcb *t, struct tcp_env *env, uint8_t *l4, b
 	t->seen_ms = now_ms;
 	tcp_fast_arm(t, env, word, now);
 	if (BASE_UNLIKELY(word & TCP_F_CWND_LIMITED))
-		tcp_cwnd_unused(t);
+		tcp_cwnd_used(t);
 	return true;
 }
 

@@ -214,7 +214,7 @@ static unsigned out_new(struct tcb *t, struct wire_tcp *out, uint32_t len, uint3
 	}
 	t->unsent = tcp_chunk_after(t, t->unsent, t->snd_nxt + len);
 	t->snd_nxt = end;
-	if (!t->unsent && len)
+	if (!t->unsent && len && !tcp_is(t, TCP_F_MORE))
 		out->flags |= TCP_PSH;
 	return 1;
 }
@@ -378,7 +378,7 @@ static unsigned out_data(struct tcb *t, struct wire_tcp *out, unsigned max, ztim
 		t->todo &= (uint8_t) ~(TCP_DO_SEND | TCP_DO_FORCE);
 	if (t->xmit_mode == TCP_XMIT_NONE)
 		tcp_xmit_arm(t, now); /* the window may be shut: probe it */
-	tcp_cwnd_unused(t);
+	tcp_cwnd_used(t);
 	return n;
 }
 

@@ -232,11 +232,17 @@ BASE_INLINE void tcp_sent_fresh(struct tcb *t, bool data, ztime_t now)
 		tcp_xmit_arm_sent(t, now);
 }
 
-/* RFC 7661: a window that is half empty holds nobody back. */
-BASE_INLINE void tcp_cwnd_unused(struct tcb *t)
+/* RFC 7661 4.3: a window that is no more than half used holds nobody back; one that is used more may grow in slow start even when
+ * it did not hold the last segment back, or a sender of small flights would never get past the initial window.
+ */
+BASE_INLINE void tcp_cwnd_used(struct tcb *t)
 {
-	if (2 * tcp_inflight(t) < t->cc.cwnd && !t->unsent)
-		t->flags &= ~(uint32_t)TCP_F_CWND_LIMITED;
+	if (2 * tcp_inflight(t) <= t->cc.cwnd) {
+		if (!t->unsent)
+			t->flags &= ~(uint32_t)TCP_F_CWND_LIMITED;
+	} else if (cc_slow_start(&t->cc)) {
+		t->flags |= TCP_F_CWND_LIMITED;
+	}
 }
 
 /* Nothing is in flight any more: no timer runs unless something waits to be sent. */
