@@ -100,6 +100,17 @@ int selector_policy_set(struct selector *sel, uint64_t netns, const struct polic
 int selector_policy_close(struct selector *sel, uint64_t netns);
 
 /**
+ * selector_policies_keep() - drop the policies of namespaces that are there no more
+ * @wanted: asked of each namespace that has one; false: drop it
+ * @arg:    handed to @wanted
+ *
+ * For a successor: what went while no daemon ran.
+ * Return: how many were dropped, or -errno.
+ */
+int selector_policies_keep(struct selector *sel, bool (*wanted)(void *arg, uint64_t netns),
+			   void *arg);
+
+/**
  * selector_netns_name() - tell what netns= rules call a namespace; before selector_policy_set()
  * @cookie: SO_NETNS_COOKIE
  * @ino:    inode of its file

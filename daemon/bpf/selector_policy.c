@@ -422,6 +422,28 @@ int selector_policy_set(struct selector *sel, uint64_t netns, const struct polic
 	return rc;
 }
 
+int selector_policies_keep(struct selector *sel, bool (*wanted)(void *arg, uint64_t netns),
+			   void *arg)
+{
+	uint64_t gone[SEL_NAMESPACES], key, *from = NULL;
+	int rc, n = 0;
+
+	if (!sel)
+		return -EOPNOTSUPP;
+	sel_lock(sel);
+	rc = sel_slots_fresh(sel);
+	while (!rc && n < SEL_NAMESPACES &&
+	       !bpf_map_get_next_key(sel->map[SEL_MAP_SLOTS], from, &key)) {
+		if (key && !wanted(arg, key))
+			gone[n++] = key;
+		from = &key;
+	}
+	for (int i = 0; !rc && i < n; i++)
+		rc = policy_drop(sel, gone[i]);
+	sel_unlock(sel);
+	return rc ? rc : n;
+}
+
 /* A policy from a bare one: compiled again. */
 static struct policy *finished(const struct policy *bare)
 {

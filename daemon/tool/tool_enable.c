@@ -2,7 +2,9 @@
  *
  * A network namespace of `ip netns`: a line in /etc/netns/NAME/ld.so.preload, which `ip netns exec` puts in the place of
  * /etc/ld.so.preload (there must be one, if only an empty one). A service of systemd, named by its cgroup: a drop-in that
- * sets LD_PRELOAD. Both act on programs that start from then on. What others have written stays.
+ * sets LD_PRELOAD. Any other cgroup, and every one where systemd is not: a line in /etc/ztcp/cgroups, and in
+ * /etc/ld.so.preload the library by its other name, by which it leaves programs alone whose cgroup is not in that list
+ * (preload/sock/conf.c). All act on programs that start from then on. What others have written stays.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -22,8 +24,13 @@
 #define NETNS_ETC    "/etc/netns"
 #define PRELOAD_FILE "/etc/ld.so.preload"
 #define UNITS        "/etc/systemd/system"
+#define ZTCP_ETC     "/etc/ztcp"
 
-enum { FILE_MAX = 65536 };
+/* CONF_CGROUPS and CONF_LIBRARY_EVERYWHERE of preload/sock/conf.h, which is of another layer */
+#define CGROUPS            ZTCP_ETC "/cgroups"
+#define LIBRARY_EVERYWHERE "libztcp_enabled.so"
+
+enum { FILE_MAX = 65535, CGROUP_MAX = 512 };
 
 struct enable {
 	bool on, json;
@@ -67,14 +74,14 @@ static int text_read(const char *file, char *text)
 	return 0;
 }
 
-/* In the file's place at once; an empty one goes. Return: 0 or -errno. */
+/* In the file's place at once; an empty one goes, but for the one that `ip netns exec` mounts over. Return: 0 or -errno. */
 static int text_write(const char *file, const char *text)
 {
 	char next[PATH_MAX + 80];
 	FILE *f;
 	int err = 0;
 
-	if (!*text)
+	if (!*text && strcmp(file, PRELOAD_FILE))
 		return unlink(file) && errno != ENOENT ? -errno : 0;
 	snprintf(next, sizeof(next), "%s.ztcp", file);
 	f = fopen(next, "we");
@@ -107,6 +114,14 @@ static void line_drop(char *text, const char *line)
 	}
 }
 
+/* There is room: a file of FILE_MAX bytes leaves some for lines of ours. */
+static void line_add(char *text, const char *line)
+{
+	size_t used = strlen(text);
+
+	sprintf(text + used, "%s%s\n", used && text[used - 1] != '\n' ? "\n" : "", line);
+}
+
 static int folder_make(const char *folder)
 {
 	return mkdir(folder, 0755) && errno != EEXIST ? -errno : 0;
@@ -117,7 +132,6 @@ static int folder_make(const char *folder)
 static int netns_switch(struct enable *e)
 {
 	char text[FILE_MAX + PATH_MAX + 2], folder[PATH_MAX];
-	size_t used;
 	int err, fd;
 
 	snprintf(folder, sizeof(folder), NETNS_ETC "/%s", e->netns);
@@ -136,9 +150,7 @@ static int netns_switch(struct enable *e)
 		if (fd < 0)
 			return -errno;
 		close(fd);
-		used = strlen(text);
-		snprintf(text + used, sizeof(text) - used, "%s%s\n",
-			 used && text[used - 1] != '\n' ? "\n" : "", e->library);
+		line_add(text, e->library);
 	}
 	return text_write(e->file, text);
 }
@@ -161,7 +173,7 @@ static bool netns_is_right(const struct enable *e)
 
 /* ---- a service ---- */
 
-/* The unit is the last part of the cgroup's path. */
+/* The unit is the last part of the cgroup's path; NULL: it is no service, or systemd is not here. */
 static const char *unit_of(const char *cgroup)
 {
 	const char *unit = strrchr(cgroup, '/');
@@ -169,7 +181,7 @@ static const char *unit_of(const char *cgroup)
 
 	unit = unit ? unit + 1 : cgroup;
 	len = strlen(unit);
-	return len > 8 && !strcmp(unit + len - 8, ".service") ? unit : NULL;
+	return len > 8 && !strcmp(unit + len - 8, ".service") && !access(UNITS, F_OK) ? unit : NULL;
 }
 
 static int service_switch(struct enable *e)
@@ -193,13 +205,49 @@ static int service_switch(struct enable *e)
 
 static bool cgroup_is_right(const struct enable *e)
 {
-	if (unit_of(e->cgroup))
+	if (e->cgroup[0] == '/' && !strpbrk(e->cgroup, "\n\r") && strlen(e->cgroup) < CGROUP_MAX)
 		return true;
-	tool_say(
-		"--cgroup %s: only a service of systemd (/system.slice/NAME.service) has a file that its "
-		"programs start by; for containers see docs/operations.md",
-		e->cgroup);
+	tool_say("--cgroup '%s': expected a path of cgroup v2, from /", e->cgroup);
 	return false;
+}
+
+/* ---- any other cgroup ---- */
+
+/* A line more or less in a file. @text: what it is afterwards. Return: 0 or -errno. */
+static int line_switch(const char *file, const char *line, bool on, char *text)
+{
+	int err = text_read(file, text);
+
+	if (err)
+		return err;
+	line_drop(text, line);
+	if (on)
+		line_add(text, line);
+	return text_write(file, text);
+}
+
+/* Never a program that finds the library without the list. */
+static int cgroup_switch(struct enable *e)
+{
+	char text[FILE_MAX + 2 * PATH_MAX], path[CGROUP_MAX], everywhere[PATH_MAX + 32];
+	size_t len = strlen(e->cgroup);
+	int err;
+
+	while (len > 1 && e->cgroup[len - 1] == '/')
+		len--;
+	snprintf(path, sizeof(path), "%.*s", (int)len, e->cgroup);
+	snprintf(everywhere, sizeof(everywhere), "%.*s" LIBRARY_EVERYWHERE,
+		 (int)(strrchr(e->library, '/') + 1 - e->library), e->library);
+	snprintf(e->file, sizeof(e->file), CGROUPS);
+	err = e->on ? folder_make(ZTCP_ETC) : 0;
+	if (!err)
+		err = line_switch(e->file, path, e->on, text);
+	if (!err && e->on && access(everywhere, F_OK))
+		err = -errno;
+	if (err || (!e->on && *text))
+		return err;
+	snprintf(e->file, sizeof(e->file), PRELOAD_FILE);
+	return line_switch(e->file, everywhere, e->on, text);
 }
 
 /* ---- the command ---- */
@@ -216,9 +264,9 @@ static void report(const struct enable *e)
 		return;
 	}
 	printf("%s: programs that start %s %s are %s\n", e->file,
-	       e->netns ? "by ip netns exec in" : "in", e->netns ? e->netns : unit_of(e->cgroup),
+	       e->netns ? "by ip netns exec in" : "in", e->netns ? e->netns : e->cgroup,
 	       e->on ? "under ztcp" : "plain again");
-	if (e->cgroup)
+	if (e->cgroup && unit_of(e->cgroup))
 		printf("systemctl daemon-reload; systemctl restart %s\n", unit_of(e->cgroup));
 }
 
@@ -255,7 +303,9 @@ static int run(bool on, int argc, char **argv)
 		return TOOL_USAGE;
 	if (!library_find(&e))
 		return TOOL_FAILED;
-	err = e.netns ? netns_switch(&e) : service_switch(&e);
+	err = e.netns             ? netns_switch(&e)
+	      : unit_of(e.cgroup) ? service_switch(&e)
+				  : cgroup_switch(&e);
 	if (err) {
 		tool_say("%s: %s", e.file, strerror(-err));
 		return TOOL_FAILED;

@@ -38,6 +38,11 @@ static void begin(const char *key)
 	}
 }
 
+void tool_json_begin(void)
+{
+	comma = false;
+}
+
 void tool_json_open(const char *key, char bracket)
 {
 	begin(key);

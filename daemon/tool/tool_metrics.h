@@ -7,7 +7,7 @@
 
 #include <stdio.h>
 
-/** metrics_print() - all families, without the end mark. Return: 0, or -errno after a line on standard error. */
+/** metrics_print() - all families, without the end mark. @out: NULL: as JSON on standard output. Return: 0, or -errno after a line on standard error. */
 int metrics_print(FILE *out);
 
 #endif

@@ -306,8 +306,8 @@ int tool_policy(int argc, char **argv)
 		return explain(argv[optind], argv + optind + 1);
 	if (!strcmp(what, "load") && argc - optind <= 1)
 		return tool_policy_load(optind < argc ? argv[optind] : POLICY_DEFAULT_FILE, netns,
-					pin);
+					pin, json);
 	return tool_usage(
 		"usage: ztcp policy check [-j] [FILE], ztcp policy explain [-j] [-v] FILE KEY=VALUE..., or "
-		"ztcp policy load [-n NETNS] [-p PIN_FOLDER] [FILE]");
+		"ztcp policy load [-j] [-n NETNS] [-p PIN_FOLDER] [FILE]");
 }

@@ -119,7 +119,19 @@ static void name_of_file(const char *file, char *name, size_t size)
 	name[strcspn(name, ".")] = '\0';
 }
 
-static int rule_load(struct selector *sel, const char *file, const char *name)
+/* @loaded: or unloaded. @refused: why it was not; NULL: it was. */
+static void match_json(const char *name, bool loaded, const char *refused)
+{
+	tool_json_open(NULL, '{');
+	tool_json_text("bpf", name);
+	tool_json_bool("loaded", loaded);
+	if (refused)
+		tool_json_text("refused", refused);
+	tool_json_close('}');
+	putchar('\n');
+}
+
+static int rule_load(struct selector *sel, const char *file, const char *name, bool json)
 {
 	static char log[LOG_BYTES];
 	char own[64];
@@ -128,19 +140,23 @@ static int rule_load(struct selector *sel, const char *file, const char *name)
 	name_of_file(file, own, sizeof(own));
 	name = name ? name : own;
 	rc = selector_match_load(sel, name, file, log, sizeof(log));
-	if (rc) {
+	if (json) {
+		match_json(name, !rc, rc ? log : NULL);
+	} else if (rc) {
 		tool_say("%s is refused:", file);
 		fprintf(stderr, "%s%s", log, *log && log[strlen(log) - 1] == '\n' ? "" : "\n");
-		return TOOL_FAILED;
+	} else {
+		printf("bpf=%s\n", name);
 	}
-	printf("bpf=%s\n", name);
-	return TOOL_OK;
+	return rc ? TOOL_FAILED : TOOL_OK;
 }
 
-static int rule_unload(struct selector *sel, const char *name)
+static int rule_unload(struct selector *sel, const char *name, bool json)
 {
 	int rc = selector_match_unload(sel, name);
 
+	if (!rc && json)
+		match_json(name, false, NULL);
 	if (!rc)
 		return TOOL_OK;
 	tool_say("%s: %s", name, rc == -ENOENT ? "no match of that name is loaded" : strerror(-rc));
@@ -150,25 +166,28 @@ static int rule_unload(struct selector *sel, const char *name)
 int tool_rule(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "", *pin = NULL;
-	bool load = !strcmp(what, "load");
+	bool load = !strcmp(what, "load"), json = false;
 	struct selector *sel;
 	int opt, left, status;
 
 	optind = 2;
-	while (argc > 1 && (opt = getopt(argc, argv, "+p:")) != -1) {
-		if (opt != 'p')
+	while (argc > 1 && (opt = getopt(argc, argv, "+jp:")) != -1) {
+		if (opt == 'j')
+			json = true;
+		else if (opt == 'p')
+			pin = optarg;
+		else
 			return TOOL_USAGE;
-		pin = optarg;
 	}
 	left = argc - optind;
 	if (!(load && (left == 1 || left == 2)) && !(!strcmp(what, "unload") && left == 1))
 		return tool_usage(
-			"rule load [-p PIN_FOLDER] FILE.bpf.o [NAME], or rule unload NAME");
+			"rule load [-j] [-p PIN_FOLDER] FILE.bpf.o [NAME], or rule unload [-j] NAME");
 	sel = selector_of(pin);
 	if (!sel)
 		return TOOL_FAILED;
-	status = load ? rule_load(sel, argv[optind], left == 2 ? argv[optind + 1] : NULL)
-		      : rule_unload(sel, argv[optind]);
+	status = load ? rule_load(sel, argv[optind], left == 2 ? argv[optind + 1] : NULL, json)
+		      : rule_unload(sel, argv[optind], json);
 	selector_close(sel);
 	return tool_end(status);
 }
@@ -196,7 +215,20 @@ static uint64_t netns_cookie(const char *name)
 	return cookie;
 }
 
-int tool_policy_load(const char *file, const char *netns, const char *pin)
+static void loaded_print(const char *file, unsigned rules, bool json)
+{
+	if (!json) {
+		printf("%s: %u rule%s in force\n", file, rules, rules == 1 ? "" : "s");
+		return;
+	}
+	tool_json_open(NULL, '{');
+	tool_json_text("file", file);
+	tool_json_number("rules", rules);
+	tool_json_close('}');
+	putchar('\n');
+}
+
+int tool_policy_load(const char *file, const char *netns, const char *pin, bool json)
 {
 	uint64_t cookie = 0;
 	struct policy_error err;
@@ -226,8 +258,7 @@ int tool_policy_load(const char *file, const char *netns, const char *pin)
 	else if (rc)
 		tool_say("%s: %s", file, strerror(-rc));
 	else
-		printf("%s: %u rule%s in force\n", file, policy_rules(p),
-		       policy_rules(p) == 1 ? "" : "s");
+		loaded_print(file, policy_rules(p), json);
 	selector_close(sel);
 	policy_unload(p);
 	return rc ? TOOL_FAILED : TOOL_OK;

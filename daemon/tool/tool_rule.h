@@ -5,6 +5,8 @@
 int tool_rules(int argc, char **argv);
 int tool_rule(int argc, char **argv);
 
+#include <stdbool.h>
+
 /**
  * tool_policy_load() - put a policy into force at once
  * @file:  policy; with an error nothing changes
@@ -13,6 +15,6 @@ int tool_rule(int argc, char **argv);
  *
  * Return: exit status.
  */
-int tool_policy_load(const char *file, const char *netns, const char *pin);
+int tool_policy_load(const char *file, const char *netns, const char *pin, bool json);
 
 #endif

@@ -1,7 +1,7 @@
 /* tool_top.c - ztcp top: connections by what they carry now
  *
  * Two views are compared; a connection is known again by namespace and cookie. On a terminal ncurses draws
- * until 'q'; with -b, or where there is no terminal, frames are printed one below the other.
+ * until 'q'; with -b, or where there is no terminal, frames are printed one below the other; with -j as JSON, a line each.
  */
 #include <errno.h>
 #include <math.h>
@@ -15,6 +15,7 @@
 
 #include "daemon/tool/tool.h"
 #include "daemon/tool/tool_conn.h"
+#include "daemon/tool/tool_json.h"
 
 #define DELAY_MS_MAX 3600000
 
@@ -144,6 +145,37 @@ static void line_format(const struct line *l, char *buf, size_t size)
 		 tool_diag_end_format(peer, sizeof(peer), d->family, d->dst, d->dport));
 }
 
+static void line_json(const struct line *l)
+{
+	const struct tool_conn *c = l->conn;
+	const struct tool_diag *d = c->diag;
+	char end[64];
+
+	tool_json_open(NULL, '{');
+	tool_json_number("pid", (uint64_t)c->holders[0].proc->pid);
+	tool_json_text("program", c->holders[0].proc->comm);
+	tool_json_real("shm_per_second", l->shm);
+	tool_json_real("kernel_per_second", l->kernel);
+	tool_json_text("path", c->row.tx_lifted || c->row.rx_lifted ? "shm" : "kernel");
+	tool_json_text("reason", tool_conn_reason(c));
+	tool_json_text("local",
+		       tool_diag_end_format(end, sizeof(end), d->family, d->src, d->sport));
+	tool_json_text("peer", tool_diag_end_format(end, sizeof(end), d->family, d->dst, d->dport));
+	tool_json_close('}');
+}
+
+/* A line for each frame, whose end a reader can see. */
+static void frame_json(const struct frame *f)
+{
+	tool_json_begin();
+	tool_json_open(NULL, '[');
+	for (unsigned i = 0; i < f->count; i++)
+		line_json(&f->line[i]);
+	tool_json_close(']');
+	putchar('\n');
+	fflush(stdout);
+}
+
 static const char columns[] =
 	"    Pid Program             Shm/s  Kernel/s Path       Reason             "
 	"Local Address:Port      Peer Address:Port";
@@ -179,6 +211,10 @@ static void frame_draw(const struct frame *f)
 	refresh();
 }
 
+enum show { LINES_OF_TEXT, JSON, DRAWN };
+
+static void (*const show_frame[])(const struct frame *f) = { frame_print, frame_json, frame_draw };
+
 /* Wait for the next frame. Return: false to end. */
 static bool pause_plain(unsigned delay_ms)
 {
@@ -206,7 +242,7 @@ static bool pause_screen(unsigned delay_ms)
 	}
 }
 
-static int frames(bool screen, unsigned delay_ms, uint64_t count)
+static int frames(enum show show, unsigned delay_ms, uint64_t count)
 {
 	struct tool_view old, now;
 	double before = seconds_now();
@@ -216,7 +252,7 @@ static int frames(bool screen, unsigned delay_ms, uint64_t count)
 		struct frame f;
 		double at;
 
-		if (!(screen ? pause_screen(delay_ms) : pause_plain(delay_ms)))
+		if (!(show == DRAWN ? pause_screen(delay_ms) : pause_plain(delay_ms)))
 			break;
 		at = seconds_now();
 		rc = tool_view_read(&now, NULL, 0);
@@ -225,10 +261,7 @@ static int frames(bool screen, unsigned delay_ms, uint64_t count)
 			break;
 		}
 		frame_make(&f, &now, &old, at - before);
-		if (screen)
-			frame_draw(&f);
-		else
-			frame_print(&f);
+		show_frame[show](&f);
 		free(f.line);
 		tool_view_free(&old);
 		old = now;
@@ -252,15 +285,17 @@ static bool delay_read(const char *text, unsigned *ms)
 
 int tool_top(int argc, char **argv)
 {
-	bool screen = isatty(STDOUT_FILENO) && isatty(STDIN_FILENO);
+	enum show show = isatty(STDOUT_FILENO) && isatty(STDIN_FILENO) ? DRAWN : LINES_OF_TEXT;
 	uint64_t count = UINT64_MAX;
 	unsigned delay_ms = 1000;
 	int opt, rc;
 
 	optind = 1;
-	while ((opt = getopt(argc, argv, "+bd:n:")) != -1) {
+	while ((opt = getopt(argc, argv, "+bjd:n:")) != -1) {
 		if (opt == 'b')
-			screen = false;
+			show = show == DRAWN ? LINES_OF_TEXT : show;
+		else if (opt == 'j')
+			show = JSON;
 		else if (opt == 'd' && !delay_read(optarg, &delay_ms))
 			return tool_usage("-d: expected seconds from 0.1 to 3600, found '%s'",
 					  optarg);
@@ -270,16 +305,16 @@ int tool_top(int argc, char **argv)
 			return TOOL_USAGE;
 	}
 	if (optind < argc)
-		return tool_usage("usage: ztcp top [-b] [-d SECONDS] [-n FRAMES]");
-	if (!screen)
-		return frames(false, delay_ms, count) ? TOOL_FAILED : TOOL_OK;
+		return tool_usage("usage: ztcp top [-b | -j] [-d SECONDS] [-n FRAMES]");
+	if (show != DRAWN)
+		return frames(show, delay_ms, count) ? TOOL_FAILED : TOOL_OK;
 	if (!initscr())
 		return TOOL_FAILED;
 	cbreak();
 	noecho();
 	keypad(stdscr, TRUE);
 	curs_set(0);
-	rc = frames(true, delay_ms, count);
+	rc = frames(DRAWN, delay_ms, count);
 	endwin();
 	return rc ? TOOL_FAILED : TOOL_OK;
 }

@@ -15,8 +15,9 @@ static const struct {
 	{ "ss", tool_ss, "[-j] [-a] [PID...]", "connections with path, reason and bytes per path" },
 	{ "why", tool_why, "[-j] PID:FD", "why a connection is on its path" },
 	{ "stat", tool_stat, "[-j] [PID...]", "open connections of each process, added up" },
-	{ "top", tool_top, "[-b] [-d SECONDS] [-n FRAMES]", "connections by what they carry now" },
-	{ "metrics", tool_metrics, "", "the same sums as OpenMetrics text" },
+	{ "top", tool_top, "[-b | -j] [-d SECONDS] [-n FRAMES]",
+	  "connections by what they carry now" },
+	{ "metrics", tool_metrics, "[-j]", "the same sums as OpenMetrics text" },
 	{ "tcpdump", tool_tcpdump, "[-j] [-w FILE] [-c N] [-p PID] [FILTER]",
 	  "what passes on connections, as TCP packets" },
 	{ "enable", tool_enable, "[-j] --netns NAME | --cgroup PATH",
@@ -25,10 +26,10 @@ static const struct {
 	{ "policy", tool_policy, "check [-j] [FILE]", "is a policy right" },
 	{ "policy", tool_policy, "explain [-j] [-v] FILE KEY=VALUE...",
 	  "which rule decides on a connection" },
-	{ "policy", tool_policy, "load [-n NETNS] [FILE]", "put a policy into force at once" },
+	{ "policy", tool_policy, "load [-j] [-n NETNS] [FILE]", "put a policy into force at once" },
 	{ "rules", tool_rules, "[-j]", "rules in force, with the connections each decided" },
-	{ "rule", tool_rule, "load FILE.bpf.o [NAME]", "a match of your own, for bpf=NAME" },
-	{ "rule", tool_rule, "unload NAME", "take it away" },
+	{ "rule", tool_rule, "load [-j] FILE.bpf.o [NAME]", "a match of your own, for bpf=NAME" },
+	{ "rule", tool_rule, "unload [-j] NAME", "take it away" },
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

@@ -234,12 +234,19 @@ static struct space *space_open(struct ztcpd *d, int ns, uint64_t ino)
 	return s;
 }
 
+/* From now on it has that of all others. */
+static void space_policy_drop(struct ztcpd *d, struct space *s)
+{
+	if (s->own_policy)
+		selector_policy_set(d->sel, s->cookie, NULL);
+	s->own_policy = false;
+}
+
 static void space_close(struct ztcpd *d, unsigned i)
 {
 	struct space *s = d->spaces->space[i];
 
-	if (s->own_policy)
-		selector_policy_set(d->sel, s->cookie, NULL);
+	space_policy_drop(d, s);
 	source_drop(d, &s->listener);
 	source_drop(d, &s->process);
 	d->spaces->space[i] = d->spaces->space[--d->spaces->count];
@@ -456,12 +463,14 @@ static void policies_look(struct ztcpd *d)
 		char file[PATH_MAX];
 		bool is;
 
-		if (!s->name[0])
+		if (!s->name[0]) {
+			space_policy_drop(d, s);
 			continue;
+		}
 		snprintf(file, sizeof(file), NETNS_ETC "/%s/ztcp/policy", s->name);
 		is = policy_apply(d, file, s->cookie, s->said, sizeof(s->said));
-		if (!is && s->own_policy)
-			selector_policy_set(d->sel, s->cookie, NULL);
+		if (!is)
+			space_policy_drop(d, s);
 		s->own_policy = is;
 	}
 	all->reloads++;
@@ -516,6 +525,17 @@ uint64_t spaces_reloads(const struct ztcpd *d, bool failed)
 	return failed ? d->spaces->failures : d->spaces->reloads;
 }
 
+static bool space_has_policy(void *arg, uint64_t cookie)
+{
+	const struct spaces *all = arg;
+
+	for (unsigned i = 0; i < all->count; i++) {
+		if (all->space[i]->cookie == cookie)
+			return all->space[i]->own_policy;
+	}
+	return false;
+}
+
 int spaces_start(struct ztcpd *d)
 {
 	struct spaces *all = calloc(1, sizeof(*all));
@@ -536,6 +556,7 @@ int spaces_start(struct ztcpd *d)
 	names_look(d);
 	processes_each(meet_each, d);
 	policies_look(d);
+	selector_policies_keep(d->sel, space_has_policy, all);
 	return 0;
 }
 

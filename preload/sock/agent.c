@@ -6,6 +6,7 @@
  */
 #include "preload/sock/agent.h"
 
+#include "preload/sock/conf.h"
 #include "preload/sock/diag.h"
 #include "preload/sock/thread.h"
 #include "shm/shm_agent.h"
@@ -21,24 +22,28 @@ enum {
 static uint32_t session; /* goes up when a session ends: claims made in it are void */
 static int threshold_min = -1;
 
-void agent_greet(void)
+bool agent_greet(void)
 {
-	static _Atomic bool greeted;
+	static _Atomic bool greeted, judges;
 	const struct timespec pause = { 0, AGENT_GREET_US * 1000 };
 	struct verdict_answer v;
 	long fd;
 
-	if (atomic_exchange(&greeted, true))
-		return;
+	if (atomic_load_explicit(&greeted, memory_order_relaxed) || atomic_exchange(&greeted, true))
+		return atomic_load_explicit(&judges, memory_order_relaxed);
+	if (conf.policy_own && conf.off)
+		return false;
 	fd = sys(SYS_socket, AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return;
+		return false;
 	for (unsigned i = 0; i < AGENT_GREET_TRIES; i++) {
-		if (!agent_verdict((int)fd, false, &v) || !(v.flags & VERDICT_PENDING))
+		atomic_store(&judges, agent_verdict((int)fd, false, &v));
+		if (!atomic_load(&judges) || !(v.flags & VERDICT_PENDING))
 			break;
 		sys(SYS_nanosleep, &pause, 0);
 	}
 	sys(SYS_close, fd);
+	return atomic_load(&judges);
 }
 
 bool agent_verdict(int fd, bool accepted, struct verdict_answer *answer)

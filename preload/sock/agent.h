@@ -14,10 +14,12 @@
 /**
  * agent_greet() - let the selector know what kind of process this is, before its first connection
  *
+ * Return: whether a selector judges this process's connections; false too where its own policy (ZTCP_POLICY) lets nothing be lifted.
+ *
  * Once a process, at its first socket. A kind that the selector has never met is looked up by ztcpd; until then the
  * process's connections stay on the kernel, so this waits for it, two milliseconds at most.
  */
-void agent_greet(void);
+bool agent_greet(void);
 
 /**
  * agent_verdict() - what the selector says of a socket

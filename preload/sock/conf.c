@@ -3,12 +3,15 @@
 
 #include "shm/shm_sys.h"
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 
-enum { CONF_TURN = 65536 }; /* about 24 us */
+enum { CONF_TURN = 65536, CONF_CGROUPS_BYTES = 65536 }; /* about 24 us */
 
 struct conf conf = { .spin_us = 50, .lift = -1, .turn = CONF_TURN };
 
@@ -37,6 +40,7 @@ static void conf_policy(const char *file)
 	struct policy *p = NULL;
 	int ret = policy_load(file ? file : POLICY_DEFAULT_FILE, &p, &err);
 
+	conf.policy_own = file != NULL;
 	if (ret == -ENOENT && !file)
 		return;
 	if (ret < 0) {
@@ -50,7 +54,6 @@ static void conf_policy(const char *file)
 		return;
 	}
 	conf.policy = p;
-	conf.policy_own = file != NULL;
 	policy_self_read(&conf.self, policy_needs(p));
 	policy_class_read(p, &conf.self.proc, &conf.cls);
 	conf.off = !policy_process_may_lift(p, &conf.self.proc);
@@ -66,9 +69,47 @@ static const char *explain_copy(const char *text)
 	return memcpy(copy, text, strlen(text) + 1);
 }
 
+/* The cgroup of a line, or one below it. */
+static bool cgroup_is(const char *line, const char *own)
+{
+	size_t len = strcspn(line, "\n");
+
+	return len && !strncmp(line, own, len) &&
+	       (!own[len] || own[len] == '/' || line[len - 1] == '/');
+}
+
+/* Under its other name the library is in every program, for the cgroups of a list; as itself it was asked for. */
+static bool enabled(void)
+{
+	static char text[CONF_CGROUPS_BYTES];
+	const char *line = text;
+	Dl_info self;
+	long fd;
+
+	if (!dladdr(&conf, &self) || !strstr(self.dli_fname, CONF_LIBRARY_EVERYWHERE))
+		return true;
+	fd = sys(SYS_openat, AT_FDCWD, CONF_CGROUPS, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return false;
+	if (sys(SYS_read, fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	sys(SYS_close, fd);
+	policy_self_read(&conf.self, 1u << POLICY_M_CGROUP);
+	while (*line && !cgroup_is(line, conf.self.cgroup)) {
+		line = strchrnul(line, '\n');
+		line += *line == '\n';
+	}
+	return *line;
+}
+
 void conf_init(void)
 {
-	struct options_value explain = conf_option(OPTIONS_explain);
+	struct options_value explain;
+
+	conf.out = getauxval(AT_SECURE) || !enabled();
+	if (conf.out)
+		return;
+	explain = conf_option(OPTIONS_explain);
 
 	conf.path = (enum options_path)conf_option(OPTIONS_path).num;
 	conf.spin_us = (uint32_t)conf_option(OPTIONS_spin).num;

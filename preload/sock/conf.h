@@ -19,8 +19,9 @@ struct conf {
 	uint64_t chaos; /* 0: never */
 	unsigned cold;  /* CONF_COLD_* */
 	uint64_t turn;  /* cycles between two looks at the kernel's members of a busy epoll set */
-	const char *explain;         /* NULL: no; "1": stderr; else a file */
-	bool off;                    /* no rule names this process: follow nothing */
+	const char *explain; /* NULL: no; "1": stderr; else a file */
+	bool out;            /* this program has nothing to do with us: follow nothing */
+	bool off; /* by its own copy of the policy nothing can be lifted: follow nothing, unless a selector judges */
 	const struct policy *policy; /* NULL: everything may be lifted */
 	bool policy_own; /* named by ZTCP_POLICY: it holds beside the selector's rules */
 	struct policy_self self;
@@ -29,7 +30,14 @@ struct conf {
 
 extern struct conf conf;
 
-/* Read the environment and the policy file. Errors go to stderr once; the policy then is "kernel". */
+/* `ztcp enable --cgroup` has this name of the library loaded into every program, and lists the cgroups, one a line. */
+#define CONF_LIBRARY_EVERYWHERE "libztcp_enabled.so"
+#define CONF_CGROUPS            "/etc/ztcp/cgroups"
+
+/*
+ * Read the environment and the policy file. Errors go to stderr once; the policy then is "kernel". A set-user-id program is left
+ * alone: its environment is its caller's. So is a program outside of the enabled cgroups, if nobody has asked for it.
+ */
 void conf_init(void);
 
 #endif

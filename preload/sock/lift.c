@@ -449,6 +449,8 @@ static enum reason prepare(struct sock *s, struct shm_end *local, struct shm_end
 		s->row->reason = REASON_WARMING;
 	reason = asked ? judged(v.verdict, v.paths, v.threshold, &calls) : REASON_NONE;
 	/* a file of the user's own may forbid more, but allows nothing */
+	if (reason == REASON_NONE && !asked && conf.off)
+		reason = REASON_POLICY; /* the selector that let us follow it has gone */
 	if (reason == REASON_NONE && (!asked || conf.policy_own))
 		reason = judge(s, local, remote, &calls);
 	if (reason != REASON_NONE)

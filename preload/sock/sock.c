@@ -213,9 +213,8 @@ struct sock *sock_open(int fd)
 {
 	struct sock *s;
 
-	if ((unsigned)fd >= SOCK_TABLE || conf.off)
+	if ((unsigned)fd >= SOCK_TABLE || conf.out || (!agent_greet() && conf.off))
 		return NULL;
-	agent_greet();
 	if (sock_of(fd))
 		sock_close(fd); /* closed behind our back */
 	s = sock_alloc();

@@ -273,6 +273,11 @@ static void none(void)
 	CHECK(selector_each_rule(NULL, hits_keep, NULL) == -EOPNOTSUPP);
 }
 
+static bool is_netns(void *arg, uint64_t netns)
+{
+	return netns == *(uint64_t *)arg;
+}
+
 static void namespaces(void)
 {
 	uint64_t netns = 0;
@@ -290,8 +295,12 @@ static void namespaces(void)
 	for (uint64_t i = 1; i < 64; i++)
 		CHECK(!bpf_lib_policy(1000 + i, "kernel\n"));
 	CHECK(bpf_lib_policy(2000, "kernel\n") == -ENOSPC);
-	for (uint64_t i = 1; i < 64; i++)
-		CHECK(!selector_policy_set(lib.sel, 1000 + i, NULL));
+	CHECK(selector_policies_keep(lib.sel, is_netns, &netns) == 63);
+	CHECK(!bpf_lib_policy(netns, "count\n"));
+	CHECK(!selector_policy_close(lib.sel, 3000));
+	CHECK(selector_policies_keep(lib.sel, is_netns, &netns) == 1);
+	CHECK(bpf_lib_answer(fd[0]).verdict == POLICY_COUNT);
+	CHECK(!selector_policy_set(lib.sel, netns, NULL));
 	pair_close(fd);
 }
 

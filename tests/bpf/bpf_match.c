@@ -31,8 +31,11 @@ static int load(const char *object, const char *name)
 {
 	char args[700];
 
-	snprintf(args, sizeof(args), "load -p %s %s/%s.bpf/%s.bpf.o %s", lib.pins, folder, object,
-		 object, name);
+	const char *json = !strncmp(object, "-j ", 3) ? "-j" : "";
+
+	object += *json ? 3 : 0;
+	snprintf(args, sizeof(args), "load %s -p %s %s/%s.bpf/%s.bpf.o %s", json, lib.pins, folder,
+		 object, object, name);
 	return tool(args);
 }
 
@@ -129,6 +132,9 @@ int main(int argc, char **argv)
 	CHECK(load("match_none", "mine") == 1);
 	CHECK(load("match_yes", "\"a name\"") == 1 && strstr(said, "letters"), "%s", said);
 	CHECK(verdict(true) == POLICY_COUNT && verdict(false) == POLICY_LIFT);
+
+	CHECK(load("-j match_bad", "mine") == 1);
+	CHECK(strstr(said, "\"loaded\": false") && strstr(said, "\"refused\": \""), "%s", said);
 
 	/* replaced, and back */
 	CHECK(load("match_no", "mine") == 0, "%s", said);

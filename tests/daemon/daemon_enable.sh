@@ -10,9 +10,11 @@ mount --bind "$T/etc" /etc || skip "cannot put an /etc in its place"
 rm -f /etc/ld.so.preload
 mkdir -p /etc/netns /etc/systemd/system
 ip netns add shop
+CGROOT=$(findmnt -nt cgroup2 -o TARGET | head -1)
 LIB=$(readlink -f "$BUILD/lib/libztcp_preload.so")
 
 clean_more() {
+	rmdir "$CGROOT/ztcp-test-$$/inner" "$CGROOT/ztcp-test-$$-2/inner" "$CGROOT/ztcp-test-$$" "$CGROOT/ztcp-test-$$-2" 2>/dev/null
 	ip netns del shop
 	umount -l /etc
 }
@@ -43,7 +45,58 @@ grep -q 'systemctl restart shop.service' "$T/said" || fail "said: $(cat "$T/said
 "$ZTCP" disable --cgroup /system.slice/shop.service >/dev/null || fail "disable a service"
 [ ! -e /etc/systemd/system/shop.service.d ] || fail "disable leaves a folder"
 
-for wrong in "" "--netns none" "--netns ../shop" "--cgroup /user.slice" "--netns shop --cgroup /a.service" "--netns shop more"; do
+# A cgroup that is no service: the library comes into every program, and stays out of those in other cgroups
+connections() { # PROGRAM...: connections that a python of it followed, by their reports
+	rm -f "$T/explain"
+	ZTCP_EXPLAIN=$T/explain "$@" - <<-'END' || fail "$* failed"
+		import socket
+		l = socket.create_server(('127.0.0.1', 0))
+		c = socket.create_connection(l.getsockname())
+		a = l.accept()[0]
+		c.sendall(b'x')
+		a.recv(1)
+	END
+	sort -u "$T/explain" 2>/dev/null | wc -l
+}
+
+within() { # COMMAND...: in the cgroup
+	sh -c 'echo $$ >"$0/cgroup.procs" && exec "$@"' "$BOX/inner" "$@"
+}
+
+
+BOX=$CGROOT/ztcp-test-$$
+mkdir -p "$BOX/inner" "$BOX-2" || skip "cannot make a cgroup"
+"$ZTCP" enable --cgroup "/${BOX##*/}/" >"$T/said" || fail "enable a cgroup"
+grep -q "^/etc/ld.so.preload: programs that start in /ztcp-test" "$T/said" || fail "said: $(cat "$T/said")"
+"$ZTCP" enable --cgroup /another >/dev/null && "$ZTCP" enable --cgroup /another >/dev/null || fail "enable another"
+same "the list" "/${BOX##*/} /another" "$(xargs </etc/ztcp/cgroups)"
+same "the library" "${LIB%/*}/libztcp_enabled.so" "$(cat /etc/ld.so.preload)"
+same "connections followed in a cgroup below it" 2 "$(connections within python3)"
+same "connections followed outside" 0 "$(connections python3)"
+BOX=$BOX-2 # whose name only begins like it
+mkdir "$BOX/inner"
+same "connections followed in one of a longer name" 0 "$(connections within python3)"
+same "connections followed where LD_PRELOAD asks" 2 "$(connections within env LD_PRELOAD="$LIB" python3)"
+# what its caller puts into the environment of a set-user-id program is not for us to read
+cp "$(readlink -f "$(command -v python3)")" "$T/python3"
+chmod 4755 "$T/python3"
+chmod 755 "$T"
+mkdir -m 700 "$T/secret"
+same "its effective user" 0 "$(setpriv --reuid 1001 --clear-groups "$T/python3" -c 'import os; print(os.geteuid())')"
+"$ZTCP" enable --cgroup / >/dev/null || fail "enable all cgroups"
+same "connections followed anywhere" 2 "$(connections python3)"
+ZTCP_EXPLAIN=$T/secret/file setpriv --reuid 1001 --clear-groups "$T/python3" -c '
+import socket
+l = socket.create_server(("127.0.0.1", 0))
+c = socket.create_connection(l.getsockname())'
+[ ! -e "$T/secret/file" ] || fail "a set-user-id program writes where its caller says"
+for cgroup in / /another "/${BOX##*/}" "/ztcp-test-$$"; do
+	"$ZTCP" disable --cgroup "$cgroup" >/dev/null || fail "disable $cgroup"
+done
+same "the library afterwards" "" "$(cat /etc/ld.so.preload)"
+[ ! -e /etc/ztcp/cgroups ] || fail "disable leaves a list"
+
+for wrong in "" "--netns none" "--netns ../shop" "--cgroup user.slice" "--netns shop --cgroup /a.service" "--netns shop more"; do
 	# shellcheck disable=SC2086 # words
 	"$ZTCP" enable $wrong >/dev/null 2>&1
 	same "status of: enable $wrong" 2 $?

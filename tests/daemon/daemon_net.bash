@@ -18,7 +18,7 @@ clean_more() {
 	ip netns del a 2>/dev/null
 	ip netns del b 2>/dev/null
 	echo $$ >"$CGROOT/cgroup.procs"
-	rmdir "$CGROUP"
+	until_true 10 rmdir "$CGROUP" 2>/dev/null # not before its last process is gone
 }
 
 net_up() {

@@ -77,6 +77,17 @@ assert of("ztcp_connections", pid=sys.argv[2], program='a\\"b\\\\c', reason="655
 assert of("ztcp_lifted_connections", pid=sys.argv[3]) == [1]
 PY
 
+# The same numbers as JSON.
+"$tool" metrics -j | python3 -c 'import json, sys
+page = json.load(sys.stdin)
+of = lambda name, **tags: [s["value"] for f in page if f["name"] == name for s in f["samples"] if tags.items() <= s.items()]
+odd, good = int(sys.argv[1]), int(sys.argv[2])
+assert all(f["type"] == "gauge" and f["help"] for f in page), page
+assert of("ztcp_connection_bytes", pid=good, path="shm", direction="sent") == [1500]
+assert of("ztcp_connections", pid=good, reason="PEER_PLAIN") == [1]
+assert of("ztcp_connections", pid=odd, program="a\"b\\c", reason="65535") == [1]
+assert of("ztcp_connection_lifts", pid=good) == [3]' "$odd" "$good" || fail "ztcp metrics -j"
+
 # top: two frames, rates of a connection that grows.
 publish=$build/tests/bin/tool_publish
 begin growing
@@ -98,6 +109,10 @@ for line in open(sys.argv[1]):
         assert rate <= last * 1.1 + 1, line  # as printed, rounded
         last = rate
 PY
+
+[ "$("$tool" top -j -d 0.5 -n 2 | python3 -c 'import json, sys
+frames = [json.loads(line) for line in sys.stdin]
+print(len(frames), all(any(c["pid"] == int(sys.argv[1]) and c["shm_per_second"] > 0 for c in f) for f in frames))' "$pid")" = "2 True" ] || fail "ztcp top -j"
 
 # On a terminal, until q.
 drawn() {
@@ -124,8 +139,8 @@ usage() {
 usage "-d: expected seconds from 0.1 to 3600, found 'x'" top -d x
 usage "-d: expected seconds from 0.1 to 3600, found 'nan'" top -d nan
 usage "-n: expected a number of frames, found '0'" top -n 0
-usage "usage: ztcp top [-b] [-d SECONDS] [-n FRAMES]" top x
-usage "metrics: no argument belongs behind it, found '-j'" metrics -j
+usage "usage: ztcp top [-b | -j] [-d SECONDS] [-n FRAMES]" top x
+usage "metrics: no argument belongs behind it, found 'x'" metrics -j x
 usage "'0': expected the id of a process" stat 0
 
 [ "$failures" -eq 0 ] || { echo "$failures checks failed"; exit 1; }

@@ -1,0 +1,149 @@
+#!/bin/bash
+# daemon_container.sh - containers: programs in mount, PID and network namespaces of their own; a policy for each network
+# namespace, whose tables go with it, whether ztcpd sees that or not; who was forbidden everything joins when a policy allows it
+. "$(dirname "$(readlink -f "$0")")/daemon_lib.sh"
+need redis-server redis-benchmark bpftool python3
+. "$HERE/daemon_net.bash"
+
+PORT=6399
+touch "$T/server" "$T/client"
+chmod 666 "$T/server" "$T/client"
+
+# Before a user and a command that starts with a program of /opt/box, which is in its mount namespace alone; it is the first in
+# its PID namespace, and a child of what is started.
+BOX=(unshare -m -p -f --mount-proc --propagation private sh -c '
+	mount -t tmpfs box /opt && mkdir /opt/box && cp /usr/bin/redis-server /usr/bin/redis-benchmark /opt/box &&
+	user=$1 && shift && exec setpriv --reuid "$user" --regid "$user" --clear-groups "$@"' -)
+
+# policy_of NAMESPACE LINE...: its own file
+policy_of() {
+	local folder=/etc/netns/$1/ztcp
+	shift
+	mkdir -p "$folder"
+	printf '%s\n' "$@" >"$folder/.new"
+	mv "$folder/.new" "$folder/policy"
+}
+
+# becomes WHAT...: until the connections of a load are like this, for 10 s
+becomes() {
+	until_true 10 outcome_is "$@" || fail "wanted $*: $(sort -u "$T/client" | head -3) $(tail -2 "$T/ztcpd.err")"
+}
+
+outcome_is() {
+	bench 10.9.0.2 $PORT -n 1000 -c 2
+	case $1 in
+	lifted) [ "$(lifted)" -ge 2 ] ;;
+	kept) [ "$(lifted)" = 0 ] && grep -q "reason=$2" "$T/client" ;;
+	esac
+}
+
+# Namespaces that the selector has a policy for.
+served() {
+	"$ZTCP" rules -j -p "$PIN" | python3 -c 'import json, sys; print(len({r["netns"] for r in json.load(sys.stdin) if r["netns"]}))'
+}
+
+served_are() { [ "$(served)" = "$1" ]; }
+
+# Entries of its table of namespaces, with or without a policy
+slots() {
+	bpftool -j map dump pinned "$PIN/slots" | python3 -c 'import json, sys; print(len(json.load(sys.stdin)))'
+}
+
+descriptors() {
+	ls "/proc/$DAEMON/fd" | wc -l
+}
+
+start() {
+	net_up
+	policy kernel
+	daemon
+}
+
+# A server that nothing was allowed when it started
+late() {
+	redis $PORT
+	becomes kept 'POLICY\|PEER_REMOTE'
+	policy "lift path=shm port=$PORT" kernel
+	becomes lifted
+	policy kernel
+	becomes kept POLICY
+}
+
+namespaces() {
+	policy_of a "lift path=shm port=$PORT" kernel
+	becomes kept PEER_REMOTE # its own end may, the server's may not
+	policy_of b "lift path=shm port=$PORT" kernel
+	becomes lifted
+	same "namespaces with a policy" 2 "$(served)"
+	same "a policy loaded by hand" '{"file": "/etc/ztcp/policy", "rules": 1}' "$("$ZTCP" policy load -j -p "$PIN")"
+	policy_of b "kernel port=$PORT" "lift path=shm"
+	becomes kept PEER_REMOTE
+	policy_of b "lift path=shm port=$PORT" kernel
+	becomes lifted
+	rm /etc/netns/b/ztcp/policy # that of all others holds
+	becomes kept PEER_REMOTE
+	same "namespaces with a policy" 1 "$(served)"
+	policy_of b "lift prot=1" # wrong, and there is none before it
+	until_true 5 grep -q '/etc/netns/b/ztcp/policy:1:' "$T/ztcpd.err" || fail "the error is not said"
+	policy "lift path=shm"
+	becomes kept PEER_REMOTE
+	policy_of b "lift path=shm port=$PORT"
+	becomes lifted
+	policy kernel
+	becomes lifted
+	finish "$REDIS"
+}
+
+mounts() {
+	: >"$T/client"
+	policy "lift path=shm program=/opt/box/redis-server,/opt/box/redis-benchmark" kernel
+	rm -r /etc/netns/a/ztcp /etc/netns/b/ztcp
+	until_true 5 served_are 0 || fail "policies stay without their files: $(served)"
+	begin ip netns exec b "${BOX[@]}" $UID_B "$RUN" --explain="$T/server" /opt/box/redis-server --bind 0.0.0.0 --port $PORT --protected-mode no \
+		--save '' --appendonly no --dir / >/dev/null
+	REDIS=$PID
+	until_true 20 net_listens b $PORT || fail "the server in its box does not start"
+	ip netns exec a "${BOX[@]}" $UID_A timeout 60 "$RUN" --explain="$T/client" /opt/box/redis-benchmark -h 10.9.0.2 -p $PORT -t get -n 20000 -c 10 -q >/dev/null ||
+		fail "redis-benchmark in its box failed"
+	[ "$(lifted)" -ge 10 ] || fail "boxes: lifted: $(head -3 "$T/client") $(tail -3 "$T/ztcpd.err")"
+	bench 10.9.0.2 $PORT -n 1000 -c 2 # the same program, but not of a box
+	same "lifted of a program with another path" 0 "$(lifted)"
+	"$ZTCP" ss -j | python3 -c 'import json, sys; json.load(sys.stdin)' || fail "ztcp ss"
+	kill -KILL "$(pgrep -P "$REDIS")" # the first of its PID namespace: all of it goes
+}
+
+# Namespaces that come and go
+deleted() {
+	local i before
+	before=$(descriptors)
+	for i in $(seq 40); do
+		mkdir -p "/etc/netns/n$i/ztcp"
+		echo "kernel port=$i" >"/etc/netns/n$i/ztcp/policy"
+		ip netns add "n$i"
+	done
+	until_true 20 served_are 40 || fail "policies of 40 namespaces: $(served)"
+	for i in $(seq 20); do ip netns del "n$i"; done
+	until_true 20 served_are 20 || fail "20 namespaces have gone: $(served)"
+	# one whose name has gone, and a process is in it: the policy of all others
+	ip netns exec n21 sleep 1000 &
+	PIDS+=($!)
+	until_true 5 pgrep -P $$ -x sleep >/dev/null
+	ip netns del n21
+	until_true 20 served_are 19 || fail "a name has gone: $(served)"
+	finish $!
+	# and while nobody looks
+	finish "$DAEMON" KILL
+	for i in $(seq 22 40); do ip netns del "n$i"; done
+	daemon
+	same "policies of namespaces that went while ztcpd was dead" 0 "$(served)"
+	same "their places" 0 "$(slots)"
+	until_true 20 fewer_than $((before + 2)) || fail "descriptors: $before before, $(descriptors) after"
+}
+
+fewer_than() { [ "$(descriptors)" -lt "$1" ]; }
+
+for part in ${PARTS:-start late namespaces mounts deleted}; do
+	$part
+	echo "$part: done"
+done
+end
