@@ -1,0 +1,13 @@
+#!/bin/bash
+# daemon_tokens.sh - the selector's option on its way through a box that strips, forges, echoes, repeats or drops it
+. "$(dirname "$(readlink -f "$0")")/daemon_lib.sh"
+need python3
+[ -c /dev/net/tun ] || skip "no tun devices"
+. "$HERE/daemon_net.bash"
+
+net_up
+policy "lift path=shm port=7000" kernel
+daemon
+timeout 120 python3 "$HERE/daemon_tokens.py" a b || fail "what must not be attested is, or the other way round"
+kill -0 "$DAEMON" || fail "ztcpd has ended"
+end
