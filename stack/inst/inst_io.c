@@ -73,8 +73,28 @@ static int64_t send_piece(struct inst *in, struct inst_conn *c, const uint8_t *d
 	return taken;
 }
 
-int64_t inst_send(struct inst *in, struct inst_conn *c, const void *data, size_t len,
-		  unsigned int flags, ztime_t now)
+static BASE_APART int64_t sent(struct inst *in, struct inst_conn *c, int64_t n)
+{
+	inst_ready_push(in, c);
+	return n;
+}
+
+/* A short message on a healthy connection (tcp_fast.h): one piece, and there is room for it. Return: false when it is not. */
+BASE_INLINE bool fast_send(struct inst *in, struct inst_conn *c, const void *data, size_t len)
+{
+	struct inst_fill *fill = &in->tx_fill;
+	struct wire_tcp_iov iov = { fill->data + fill->at, (uint32_t)len, fill->owner };
+
+	if (len > fill->size - fill->at || !tcp_fast_send(&c->tcb, &in->env, &iov))
+		return false;
+	memcpy(fill->data + fill->at, data, len);
+	fill->at += (uint32_t)len;
+	in->cfg.buf.get(in->cfg.buf.ctx, fill->owner);
+	return true;
+}
+
+static BASE_APART int64_t send_all(struct inst *in, struct inst_conn *c, const void *data,
+				   size_t len, unsigned int flags, ztime_t now)
 {
 	const uint8_t *p = data;
 	size_t done = 0;
@@ -99,6 +119,14 @@ int64_t inst_send(struct inst *in, struct inst_conn *c, const void *data, size_t
 	return (int64_t)done;
 }
 
+int64_t inst_send(struct inst *in, struct inst_conn *c, const void *data, size_t len,
+		  unsigned int flags, ztime_t now)
+{
+	if (BASE_UNLIKELY(flags || !fast_send(in, c, data, len)))
+		return send_all(in, c, data, len, flags, now);
+	return BASE_LIKELY(c->flags & INST_C_READY) ? (int64_t)len : sent(in, c, (int64_t)len);
+}
+
 static BASE_APART int64_t send_iov_all(struct inst *in, struct inst_conn *c,
 				       const struct wire_tcp_iov *iov, unsigned int flags,
 				       ztime_t now)
@@ -110,27 +138,39 @@ static BASE_APART int64_t send_iov_all(struct inst *in, struct inst_conn *c,
 	return n;
 }
 
-static BASE_APART int64_t sent_iov(struct inst *in, struct inst_conn *c, int64_t n)
-{
-	inst_ready_push(in, c);
-	return n;
-}
-
 int64_t inst_send_iov(struct inst *in, struct inst_conn *c, const struct wire_tcp_iov *iov,
 		      unsigned int flags, ztime_t now)
 {
 	if (BASE_UNLIKELY(flags || !tcp_fast_send(&c->tcb, &in->env, iov)))
 		return send_iov_all(in, c, iov, flags, now);
-	return BASE_LIKELY(c->flags & INST_C_READY) ? iov->len : sent_iov(in, c, iov->len);
+	return BASE_LIKELY(c->flags & INST_C_READY) ? iov->len : sent(in, c, iov->len);
+}
+
+/* Runs that fit whole. Return: bytes. */
+BASE_INLINE size_t fast_recv(struct inst *in, struct inst_conn *c, uint8_t *to, size_t len,
+			     ztime_t now)
+{
+	const struct tcb *t = &c->tcb;
+	struct wire_tcp_iov iov;
+	size_t done = 0;
+
+	while (t->rcvq && t->rcvq->next->len <= len - done &&
+	       tcp_fast_take(&c->tcb, &in->env, &iov, now)) {
+		memcpy(to + done, iov.data, iov.len);
+		done += iov.len;
+		if (BASE_LIKELY(iov.owner))
+			in->cfg.buf.put(in->cfg.buf.ctx, iov.owner);
+	}
+	return done;
 }
 
 size_t inst_recv(struct inst *in, struct inst_conn *c, void *data, size_t len, ztime_t now)
 {
 	struct wire_tcp_iov iov[WIRE_TCP_IOV_MAX];
 	uint8_t *to = data;
-	size_t done = 0;
+	size_t done = fast_recv(in, c, to, len, now);
 
-	while (done < len) {
+	while (done < len && c->tcb.rcvq) {
 		unsigned int n = tcp_recv_peek(&c->tcb, iov, WIRE_TCP_IOV_MAX);
 		uint32_t got = 0;
 
