@@ -114,18 +114,19 @@ static BASE_COLD bool fast_waits(struct inst *in, const struct inst_conn *c, con
 	return (len && !(l4[13] & TCP_PSH)) || (in->gro_used && gro_find(in, inst_index(in, c)));
 }
 
-/* Payload that is lent, or not worth the whole frame, is copied. Return: as tcp_fast_in(). */
-static BASE_APART bool fast_copied(struct inst *in, struct inst_conn *c, const uint8_t *l4,
-				   uint32_t hdr, uint32_t len, unsigned int *told, ztime_t now)
+/* Payload that is lent, or not worth the whole frame, is copied. Return: TCP_EV_* to tell, 0 when that is not at hand. */
+static BASE_APART unsigned int fast_copied(struct inst *in, struct inst_conn *c, const uint8_t *l4,
+					   uint32_t hdr, uint32_t len, ztime_t now)
 {
 	struct wire_tcp_iov iov = { l4 + hdr, len, NULL };
-	bool done = inst_fill_copy(in, &in->rx_fill, iov.data, len, &iov) == len &&
-		    tcp_fast_in(&c->tcb, &in->env, l4, hdr, iov.data, len, iov.owner, told,
-				tcp_now_ms(now), now);
+	unsigned int told = 0;
 
-	if (!done)
-		inst_fill_back(in, &in->rx_fill, &iov);
-	return done;
+	if (inst_fill_copy(in, &in->rx_fill, iov.data, len, &iov) == len &&
+	    tcp_fast_in(&c->tcb, &in->env, l4, hdr, iov.data, len, iov.owner, &told,
+			tcp_now_ms(now), now))
+		return told;
+	inst_fill_back(in, &in->rx_fill, &iov);
+	return 0;
 }
 
 /* Something has come in for @c: it has to have a turn, and perhaps the application is told. */
@@ -155,28 +156,29 @@ BASE_INLINE void fast_tell(struct inst *in, struct inst_conn *c, uint32_t i, uns
 	inst_list_append(in, in->events, c, i, flow.spare);
 }
 
-/* The short way (tcp_fast.h). Return: true when all is done; *@owner is NULL when it was kept. */
-BASE_INLINE bool fast_input(struct inst *in, uint32_t i, const uint8_t *l4, uint32_t l4_len,
-			    void **owner, bool burst, uint32_t now_ms, ztime_t now)
+enum fast { FAST_NOT, FAST_DONE, FAST_KEPT };
+
+/* The short way (tcp_fast.h). Return: whether all is done, and whether @owner was kept. */
+BASE_INLINE enum fast fast_input(struct inst *in, uint32_t i, const uint8_t *l4, uint32_t l4_len,
+				 void *owner, bool burst, uint32_t now_ms, ztime_t now)
 {
 	struct inst_conn *c = &in->conns[i];
 	uint32_t hdr = tcp_fast_shape(&c->tcb, l4, l4_len), len = l4_len - hdr;
-	unsigned int told = c->tcb.events;
+	unsigned int told = 0;
 
-	if (!hdr || told || (BASE_UNLIKELY(burst) && fast_waits(in, c, l4, len)))
-		return false;
-	if (BASE_UNLIKELY(len && (!*owner || len < in->cfg.copy_below))) {
-		if (!fast_copied(in, c, l4, hdr, len, &told, now))
-			return false;
-	} else {
-		if (!tcp_fast_in(&c->tcb, &in->env, l4, hdr, l4 + hdr, len, *owner, &told, now_ms,
-				 now))
-			return false;
-		if (BASE_LIKELY(len))
-			*owner = NULL;
+	if (!hdr || c->tcb.events || (BASE_UNLIKELY(burst) && fast_waits(in, c, l4, len)))
+		return FAST_NOT;
+	if (BASE_UNLIKELY(len && (!owner || len < in->cfg.copy_below))) {
+		told = fast_copied(in, c, l4, hdr, len, now);
+		if (!told)
+			return FAST_NOT;
+		fast_tell(in, c, i, told, now);
+		return FAST_DONE;
 	}
+	if (!tcp_fast_in(&c->tcb, &in->env, l4, hdr, l4 + hdr, len, owner, &told, now_ms, now))
+		return FAST_NOT;
 	fast_tell(in, c, i, told, now);
-	return true;
+	return BASE_LIKELY(len) ? FAST_KEPT : FAST_DONE;
 }
 
 /* The complete way: parsed, perhaps merged with its neighbours. @c may be NULL. */
@@ -215,10 +217,15 @@ static enum counter segment_input(struct inst *in, struct ip_rx *rx, void **owne
 	rx->flow.rport = base_be16_get(rx->l4);
 	rx->flow.lport = base_be16_get(rx->l4 + 2);
 	c = inst_conn_find(in, &rx->flow);
-	if (c && rx->ecn != 3 &&
-	    fast_input(in, inst_index(in, c), rx->l4, rx->l4_len, owner, burst, tcp_now_ms(now),
-		       now))
-		return CNT_none;
+	if (c && rx->ecn != 3) {
+		enum fast fast = fast_input(in, inst_index(in, c), rx->l4, rx->l4_len, *owner,
+					    burst, tcp_now_ms(now), now);
+
+		if (fast == FAST_KEPT)
+			*owner = NULL;
+		if (fast != FAST_NOT)
+			return CNT_none;
+	}
 	return segment_parse(in, c, rx, owner, burst, now);
 }
 
@@ -278,14 +285,16 @@ BASE_INLINE bool plain_csum_ok(const struct wire_frame_in *frame, const uint8_t 
 }
 
 /* The segment of a plain frame is not plain itself, or waits for others. */
-static BASE_COLD void plain_parse(struct inst *in, struct inst_conn *c, const uint8_t *l4,
-				  uint32_t len, uint8_t ecn, void **owner, bool burst, ztime_t now)
+static BASE_APART void plain_parse(struct inst *in, struct inst_conn *c, const uint8_t *l4,
+				   uint32_t len, uint8_t ecn, void *owner, bool burst, ztime_t now)
 {
 	struct ip_rx rx = { .l4 = l4, .l4_len = len, .ecn = ecn };
-	enum counter why = segment_parse(in, c, &rx, owner, burst, now);
+	enum counter why = segment_parse(in, c, &rx, &owner, burst, now);
 
 	if (BASE_UNLIKELY(why != CNT_none))
 		base_count(&in->counters, why);
+	if (owner)
+		in->cfg.buf.put(in->cfg.buf.ctx, owner);
 }
 
 /* The connection that a plain frame is for. Return: its index; INST_NONE when IP has to look at the frame. */
@@ -318,17 +327,19 @@ BASE_INLINE void plain_input(struct inst *in, const struct wire_frame_in *frame,
 	const uint8_t *f = frame->data, *l4 = f + (v4 ? IP_PLAIN4_L4 : IP_PLAIN6_L4);
 	uint32_t i = plain_find(in, frame, len, v4);
 	void *owner = frame->owner;
+	enum fast fast;
 
 	if (BASE_UNLIKELY(i == INST_NONE)) {
 		frame_input(in, frame, burst, now);
 		return;
 	}
 	base_count(&in->counters, CNT_ip_rx_packets);
-	if (BASE_UNLIKELY(!fast_input(in, i, l4, len, &owner, burst, now_ms, now)))
+	fast = fast_input(in, i, l4, len, owner, burst, now_ms, now);
+	if (BASE_UNLIKELY(fast == FAST_NOT))
 		plain_parse(in, &in->conns[i], l4, len,
-			    v4 ? f[IP_PLAIN4_TOS] & 3 : f[IP_PLAIN_TYPE + 3] >> 4 & 3, &owner,
-			    burst, now);
-	if (BASE_UNLIKELY(owner != NULL))
+			    v4 ? f[IP_PLAIN4_TOS] & 3 : f[IP_PLAIN_TYPE + 3] >> 4 & 3, owner, burst,
+			    now);
+	else if (BASE_UNLIKELY(fast == FAST_DONE && owner))
 		in->cfg.buf.put(in->cfg.buf.ctx, owner);
 }
 

@@ -18,7 +18,7 @@
 #define LEVEL_SIZE    (1u << LEVEL_BITS)
 
 struct place {
-	_Atomic(struct zbuf_region *) region; /* NULL: free */
+	_Atomic(struct zbuf_region *) region; /* &nowhere: free */
 	struct place *_Atomic next;
 };
 
@@ -27,6 +27,7 @@ struct leaf {
 };
 
 static struct leaf *_Atomic leaves[LEVEL_SIZE];
+static struct zbuf_region nowhere; /* holds nothing */
 static struct zbuf_region *foreign;
 static pthread_mutex_t region_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -51,7 +52,7 @@ static BASE_COLD struct zbuf_region *region_search(struct place *p, const void *
 	for (; p; p = atomic_load_explicit(&p->next, memory_order_acquire)) {
 		struct zbuf_region *r = atomic_load_explicit(&p->region, memory_order_acquire);
 
-		if (r && region_holds(r, ptr))
+		if (region_holds(r, ptr))
 			return r;
 	}
 	return NULL;
@@ -61,11 +62,12 @@ static BASE_COLD struct zbuf_region *region_search(struct place *p, const void *
 static inline struct zbuf_region *region_first(const void *ptr)
 {
 	struct place *p = place_of((uintptr_t)ptr);
-	struct zbuf_region *r = NULL;
+	struct zbuf_region *r;
 
-	if (BASE_LIKELY(p))
-		r = atomic_load_explicit(&p->region, memory_order_acquire);
-	return BASE_LIKELY(r && region_holds(r, ptr)) ? r : NULL;
+	if (BASE_UNLIKELY(!p))
+		return NULL;
+	r = atomic_load_explicit(&p->region, memory_order_acquire);
+	return BASE_LIKELY(region_holds(r, ptr)) ? r : NULL;
 }
 
 struct zbuf_region *zbuf_region_find(const void *ptr)
@@ -88,6 +90,8 @@ static struct place *place_make(uintptr_t addr)
 
 		if (!leaf)
 			return NULL;
+		for (size_t i = 0; i < LEVEL_SIZE; i++)
+			atomic_init(&leaf->places[i].region, &nowhere);
 		atomic_store_explicit(slot, leaf, memory_order_release);
 	}
 	return place_of(addr);
@@ -98,7 +102,7 @@ static int place_put(struct place *p, struct zbuf_region *r)
 	struct place *fresh;
 
 	for (;; p = p->next) {
-		if (!atomic_load_explicit(&p->region, memory_order_relaxed)) {
+		if (atomic_load_explicit(&p->region, memory_order_relaxed) == &nowhere) {
 			atomic_store_explicit(&p->region, r, memory_order_release);
 			return 0;
 		}
@@ -117,7 +121,7 @@ static void place_remove(struct place *p, const struct zbuf_region *r)
 {
 	for (; p; p = p->next)
 		if (atomic_load_explicit(&p->region, memory_order_relaxed) == r)
-			atomic_store_explicit(&p->region, NULL, memory_order_release);
+			atomic_store_explicit(&p->region, &nowhere, memory_order_release);
 }
 
 static uintptr_t granule_start(const void *ptr)
@@ -288,9 +292,9 @@ static inline void ref_put(struct zbuf_region *r, const void *ptr)
 	 */
 	uint32_t before = atomic_fetch_sub_explicit(&z->refs, 1, memory_order_acq_rel);
 
-	BASE_CHECK(before);
-	if (before != 1)
+	if (before > 1)
 		return;
+	BASE_CHECK(before);
 	if (BASE_UNLIKELY(!r->pool || z->done))
 		owner_tell(r, z);
 	else
