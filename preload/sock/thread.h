@@ -30,6 +30,8 @@ struct thread {
 	bool waker_open;
 	bool ends_here;         /* its end is ours to see */
 	uint8_t spin_shift;     /* the spin budget is halved this often: it did not pay lately */
+	uint64_t crowded_until; /* no spinning before, as others want the CPU: thread_now() */
+	uint64_t crowded_ns;    /* how long that was from its beginning */
 	struct shm_waker waker; /* for blocking calls, poll and select */
 	struct thread_hold *hold;
 	unsigned holds, hold_max;

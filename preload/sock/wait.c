@@ -18,6 +18,9 @@ enum {
 	SPIN_SHIFT_MAX = 5,           /* the budget is halved at most this often */
 	SPIN_PUSHED_NS = 30000,       /* a gap like this means that somebody else ran */
 	SPIN_SHORT_SLEEP_NS = 200000, /* a sleep that a longer spin would have avoided */
+	SPIN_CROWD_NS = 200000,       /* and a gap like this that it was not the peer alone */
+	SPIN_CALM_MS = 10,            /* how long nobody spins then, at first */
+	SPIN_CALM_MAX_MS = 1000,
 	STALL_NS = WAIT_STALL_MS * 1000000,
 };
 
@@ -33,6 +36,8 @@ void wait_spin_begin(struct wait_spin *w, const struct shm_peer *peer)
 
 	w->start = w->last = thread_now();
 	w->budget = (uint64_t)conf.spin_us * 1000 >> thread_self.spin_shift;
+	if (w->start < thread_self.crowded_until)
+		w->budget = 0;
 	w->turns = 0;
 	w->yields = cpu >= 0 && peer && peer_cpu(peer) == (uint32_t)cpu + 1;
 	/* numbered from one: zero is "not known" */
@@ -40,10 +45,26 @@ void wait_spin_begin(struct wait_spin *w, const struct shm_peer *peer)
 		atomic_store_explicit(&own->pulse.cpu, (uint32_t)cpu + 1, memory_order_relaxed);
 }
 
+/*
+ * Programs that have nothing to do with ours want the CPU. Who yields to them, or spends a part of its time slice on
+ * looking around, waits for their slices in turn, milliseconds each time; who sleeps is let in when it is woken. So for
+ * a while nobody spins: for the longer, the sooner the crowd was met again.
+ */
+static void crowd_met(uint64_t now)
+{
+	struct thread *t = &thread_self;
+	const uint64_t ms = 1000000;
+
+	if (now - t->crowded_until > t->crowded_ns)
+		t->crowded_ns = SPIN_CALM_MS * ms;
+	else if (t->crowded_ns < SPIN_CALM_MAX_MS * ms)
+		t->crowded_ns *= 2;
+	t->crowded_until = now + t->crowded_ns;
+}
+
 bool wait_spin_turn(struct wait_spin *w)
 {
-	uint64_t now;
-	bool pushed;
+	uint64_t now, gap;
 
 	if (w->yields) {
 		sys(SYS_sched_yield);
@@ -52,9 +73,11 @@ bool wait_spin_turn(struct wait_spin *w)
 		return true;
 	}
 	now = thread_now();
-	pushed = !w->yields && now - w->last > SPIN_PUSHED_NS;
+	gap = now - w->last;
 	w->last = now;
-	return !pushed && now - w->start < w->budget;
+	if (unlikely(gap > SPIN_CROWD_NS))
+		crowd_met(now);
+	return gap <= (w->yields ? SPIN_CROWD_NS : SPIN_PUSHED_NS) && now - w->start < w->budget;
 }
 
 void wait_spin_end(bool paid, uint64_t slept_ns)

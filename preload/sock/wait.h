@@ -1,7 +1,8 @@
 /* wait.h - waiting for one attached connection: spin a little, then sleep in the kernel
  *
  * Used by blocking calls. The spin is bounded and adapts: it is given up at once where the peer shares our
- * CPU (then the CPU is yielded to it) or where we were pushed off it, and halved while it does not pay.
+ * CPU (then the CPU is yielded to it) or where we were pushed off it, and halved while it does not pay. Where other
+ * programs want the CPU there is none for a while.
  * The sleep is one ppoll() on the connection's own descriptor, the thread's doorbell and the channels.
  */
 #ifndef SOCK_WAIT_H
