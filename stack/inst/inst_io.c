@@ -83,9 +83,13 @@ static BASE_APART int64_t sent(struct inst *in, struct inst_conn *c, int64_t n)
 BASE_INLINE bool fast_send(struct inst *in, struct inst_conn *c, const void *data, size_t len)
 {
 	struct inst_fill *fill = &in->tx_fill;
-	struct wire_tcp_iov iov = { fill->data + fill->at, (uint32_t)len, fill->owner };
+	struct wire_tcp_iov iov;
 
-	if (len > fill->size - fill->at || !tcp_fast_send(&c->tcb, &in->env, &iov))
+	/* Nothing does not fit, either: there may be no buffer yet. */
+	if (len - 1 >= fill->size - fill->at)
+		return false;
+	iov = (struct wire_tcp_iov){ fill->data + fill->at, (uint32_t)len, fill->owner };
+	if (!tcp_fast_send(&c->tcb, &in->env, &iov))
 		return false;
 	memcpy(fill->data + fill->at, data, len);
 	fill->at += (uint32_t)len;
