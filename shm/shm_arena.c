@@ -117,6 +117,12 @@ void shm_arena_unmap_peer(const struct shm_head *head, uint64_t bytes)
 	sys(SYS_munmap, head, bytes);
 }
 
+bool shm_arena_drop_peer(const struct shm_head *head, uint64_t bytes)
+{
+	return sys(SYS_mmap, head, bytes, PROT_READ,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) == (long)head;
+}
+
 /* Bytes never handed out before; 0 when the arena is full. Under the pool's lock. */
 static uint64_t pool_bump(struct shm_arena *arena, uint64_t bytes, uint64_t align)
 {

@@ -38,6 +38,9 @@ int shm_arena_make(struct shm_arena *arena);
 int shm_arena_map_peer(int fd, uint64_t bytes, const struct shm_head **head);
 void shm_arena_unmap_peer(const struct shm_head *head, uint64_t bytes);
 
+/* Let the memory go but keep the addresses, which then read as zero. Return: whether they are kept. */
+bool shm_arena_drop_peer(const struct shm_head *head, uint64_t bytes);
+
 /* A zeroed connection block, or NULL when the arena is full. */
 struct shm_conn *shm_arena_conn_alloc(struct shm_arena *arena, uint32_t tid);
 void shm_arena_conn_free(struct shm_arena *arena, struct shm_conn *conn, uint32_t tid);

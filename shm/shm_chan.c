@@ -42,6 +42,8 @@ void chan_leave(const struct chan_guard *g)
 
 static void peer_init(struct shm_peer *p)
 {
+	if (p->husk)
+		shm_arena_unmap_peer(p->husk, p->bytes);
 	*p = (struct shm_peer){ .sock = -1 };
 	for (unsigned i = 0; i < SHM_BELLS; i++)
 		p->bell_fd[i] = -1;
@@ -302,6 +304,24 @@ static void pending_forget(const struct shm_peer *p)
 	}
 }
 
+/* A thread whose connection another one closes in this moment may still look into the peer's memory. */
+static void peer_empty(struct shm_peer *p)
+{
+	const struct shm_head *head = p->head;
+	uint64_t bytes = p->bytes;
+
+	p->head = NULL;
+	peer_init(p);
+	if (!head)
+		return;
+	if (shm_arena_drop_peer(head, bytes)) {
+		p->husk = head;
+		p->bytes = bytes;
+	} else {
+		shm_arena_unmap_peer(head, bytes);
+	}
+}
+
 void chan_peer_close(struct shm_peer *p)
 {
 	pending_forget(p); /* the slot may be another's before its turn comes */
@@ -315,9 +335,7 @@ void chan_peer_close(struct shm_peer *p)
 		return;
 	for (unsigned i = 0; i < SHM_BELLS; i++)
 		shm_fd_close(p->bell_fd[i]);
-	if (p->head)
-		shm_arena_unmap_peer(p->head, p->bytes);
-	peer_init(p);
+	peer_empty(p);
 	p->gone = true;
 }
 

@@ -394,8 +394,10 @@ intptr_t io_errno_at;
 static bool is_quiet(const struct sock *s, const struct shm_conn *c)
 {
 	const struct shm_ctl *peer = s->view.ctl;
+	const struct stats_row *row = s->row;
 
-	return sock_nonblock(s) &&
+	/* another thread's close may have taken the row: nobody is held here */
+	return row && atomic_load_explicit(&row->flags, memory_order_relaxed) & STATS_NONBLOCK &&
 	       /* neither a border nor the end */
 	       shm_ring_pair(&peer->span) ==
 		       atomic_load_explicit(&c->ctl.span_ack, memory_order_relaxed) &&
@@ -406,13 +408,15 @@ static bool is_quiet(const struct sock *s, const struct shm_conn *c)
 /* Until the peer says something, or it is time to ask the kernel, io_hot_read() knows the answer by itself. */
 static void quiet_begin(struct sock *s, const struct shm_conn *c, uint64_t tail)
 {
-	if (atomic_load(&s->row->refs) != 1) /* another process may change O_NONBLOCK */
+	const struct stats_row *row = s->row;
+
+	if (!row || atomic_load(&row->refs) != 1) /* another process may change O_NONBLOCK */
 		return;
 	io_errno_at = (char *)&errno - (char *)__builtin_thread_pointer();
 	s->quiet_from = (uint32_t)c->rx.checked;
 	atomic_store(&s->quiet_tail, tail);
 	atomic_store(&s->quiet_pair, c->ctl.span_ack); /* a full fence; pairs with sock_stir() */
-	if (!is_quiet(s, c) || atomic_load(&s->row->refs) != 1)
+	if (!is_quiet(s, c) || atomic_load(&row->refs) != 1)
 		sock_stir(s);
 }
 

@@ -135,6 +135,8 @@ Test(shm_arena, shm_arena_make__a_peer_has_no_way_to_write_or_cut)
 		cr_expect_eq(ftruncate(again, 4096), -1);
 	}
 	cr_expect_eq(peer->magic, SHM_MAGIC);
+	cr_expect(shm_arena_drop_peer(peer, a.bytes));
+	cr_expect_eq(peer->magic, 0, "who still looks sees nothing, and lives");
 	shm_arena_unmap_peer(peer, a.bytes);
 }
 
