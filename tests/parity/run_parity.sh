@@ -74,17 +74,22 @@ used_shm() { # EXPLAIN
 
 # One case in all modes; appends a line "PROGRAM CASE WARMTH MODE VERDICT LIFTED" for each.
 one_case() { # PROGRAM CASE WARMTH
-	local program=$1 case=$2 warmth=$3 base=$out/$1/$2 mode v lifted natively
+	local program=$1 case=$2 warmth=$3 base=$out/$1/$2 mode v lifted natively again
 	run_case "$base.native" "$build/tests/bin/$program" "$case"
 	natively=$took
 	grep -qE '^(\| )?harness:|WRONG BYTE|TOO EARLY|^status (124|137|9[0-9])$' "$base.native" &&
 		echo "$program $case $warmth native broken no"
 	for mode in "${modes[@]}"; do
-		rm -f "$base.$mode.explain"
-		run_case "$base.$mode" env ZTCP_EXPLAIN="$base.$mode.explain" $(mode_env "$mode") \
-			"$build/bin/ztcp_run" "$build/tests/bin/$program" "$case"
-		v=$(verdict "$base.native" "$base.$mode")
-		[ "$v" = same ] && [ "$took" -gt $((natively + slow_ms)) ] && v=slow
+		for again in '' yes; do
+			rm -f "$base.$mode.explain"
+			run_case "$base.$mode" env ZTCP_EXPLAIN="$base.$mode.explain" $(mode_env "$mode") \
+				"$build/bin/ztcp_run" "$build/tests/bin/$program" "$case"
+			v=$(verdict "$base.native" "$base.$mode")
+			[ "$v" = same ] && [ "$took" -gt $((natively + slow_ms)) ] || break
+			# a busy machine may have let it wait: both once more, and what is slow twice is slow
+			v=slow
+			[ -n "$again" ] || { run_case "$base.native" "$build/tests/bin/$program" "$case" && natively=$took; }
+		done
 		lifted=no
 		used_shm "$base.$mode.explain" && lifted=yes
 		echo "$program $case $warmth $mode $v $lifted"
