@@ -68,6 +68,6 @@ expected="$expected cgroup=/PATH, netns=, bpf=NAME or pid=PID"
 for word in x remote= remote=1.2.3 role=both user=no-such-user pid=0x1; do
 	says 2 "ztcp: '$word': $expected" explain policy "$word"
 done
-says 2 "ztcp: usage: ztcp policy check [-j] [FILE], ztcp policy explain [-j] [-v] FILE KEY=VALUE..., or ztcp policy load [-n NETNS] [-p PIN_FOLDER] [FILE]" explain
+says 2 "ztcp: usage: ztcp policy check [-j] [FILE], ztcp policy explain [-j] [-v] FILE KEY=VALUE..., or ztcp policy load [-j] [-n NETNS] [-p PIN_FOLDER] [FILE]" explain
 
 [ "$failures" -eq 0 ] || { echo "$failures checks failed"; exit 1; }
