@@ -312,6 +312,7 @@ static void one_round(int l, uint16_t port, uint64_t *rnd)
 
 /* Leftovers ------------------------------------------------------------------------------------- */
 
+/* But for what unit tests that run beside have in /dev/shm for a moment. */
 static long entries(const char *dir)
 {
 	DIR *d = opendir(dir);
@@ -319,8 +320,8 @@ static long entries(const char *dir)
 
 	if (!d)
 		return 0;
-	while (readdir(d))
-		n++;
+	for (const struct dirent *e; (e = readdir(d));)
+		n += strncmp(e->d_name, "bxfi_", 5) != 0;
 	closedir(d);
 	return n;
 }
