@@ -90,13 +90,13 @@ void hold_end(unsigned mark)
 bool hold_attaching(struct sock *s, int fd, const struct stats_row *row)
 {
 	unsigned mark = hold_mark();
-	bool attached = false;
+	bool attached;
 
 	if (!hold_begin(s, &s->users))
 		return false;
-	while (sock_of(fd) == s && !(attached = s->conn != NULL) &&
-	       atomic_load(&row->flags) & STATS_ATTACHED)
+	while (!s->conn && sock_of(fd) == s && atomic_load(&row->flags) & STATS_ATTACHED)
 		sys(SYS_sched_yield);
+	attached = s->conn && sock_of(fd) == s;
 	hold_end(mark);
 	return attached;
 }
