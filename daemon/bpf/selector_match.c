@@ -106,10 +106,11 @@ static int say_end(char *log, size_t len, int rc, const char *words)
 
 static void log_use(struct bpf_object *obj, char *verifier)
 {
-	struct bpf_program *p;
+	struct bpf_program *p = NULL;
 
 	*verifier = '\0';
-	bpf_object__for_each_program(p, obj) bpf_program__set_log_buf(p, verifier, VERIFIER_BYTES);
+	while ((p = bpf_object__next_program(obj, p)))
+		bpf_program__set_log_buf(p, verifier, VERIFIER_BYTES);
 }
 
 /* Put what is loaded into force. */

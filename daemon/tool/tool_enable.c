@@ -239,6 +239,7 @@ static int cgroup_switch(struct enable *e)
 	snprintf(everywhere, sizeof(everywhere), "%.*s" LIBRARY_EVERYWHERE,
 		 (int)(strrchr(e->library, '/') + 1 - e->library), e->library);
 	snprintf(e->file, sizeof(e->file), CGROUPS);
+	*text = '\0';
 	err = e->on ? folder_make(ZTCP_ETC) : 0;
 	if (!err)
 		err = line_switch(e->file, path, e->on, text);
