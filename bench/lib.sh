@@ -39,6 +39,7 @@ EXPECT_LIFT=1              # empty: figures count though nothing was lifted
 EXPLAIN_ALWAYS=1           # empty: count lifted connections in the warming round only, because the
                            # line that is written for each costs as much as a short connection
 EXPLAIN=()
+SERVE_IN=() CLIENT_IN=()   # what goes before a server, and a client: another namespace or user
 
 die() { echo "$(basename -- "$0"): $*" >&2; exit 1; }
 
@@ -115,6 +116,7 @@ bench_cores() {
 
 bench_cleanup() {
 	stop_servers
+	if [ "$(type -t bench_cleanup_more)" = function ]; then bench_cleanup_more; fi
 	[ -z "$TMP" ] || rm -rf -- "$TMP"
 }
 
@@ -184,7 +186,7 @@ serve_on() {
 	local core=$1 wrap=()
 	shift
 	[ -z "${CFG_ZS[$CFG]}" ] || wrap=(env "${EXPLAIN[@]/%/server}" "$ZTCP_RUN" --)
-	taskset -c "$core" "${wrap[@]}" "$@" </dev/null >>"$TMP/server.log" 2>&1 &
+	"${SERVE_IN[@]}" taskset -c "$core" "${wrap[@]}" "$@" </dev/null >>"$TMP/server.log" 2>&1 &
 	SERVERS+=($!)
 }
 
@@ -233,7 +235,7 @@ client_on() {
 	shift
 	[ -z "${CFG_ZC[$CFG]}" ] || wrap=(env "${EXPLAIN[@]/%/client}" "$ZTCP_RUN" --)
 	s0=$(server_cpu_ns) m0=$(machine_cpu_ns)
-	{ time timeout -k 5 "$LIMIT" taskset -c "$core" "${wrap[@]}" "$@" \
+	{ time timeout -k 5 "$LIMIT" "${CLIENT_IN[@]}" taskset -c "$core" "${wrap[@]}" "$@" \
 		</dev/null >"$OUT" 2>"$OUT.err"; } 2>"$OUT.time"
 	rc=$?
 	s1=$(server_cpu_ns) m1=$(machine_cpu_ns)

@@ -21,7 +21,7 @@ redis_run() {
 	local case=$1 tests=$2 n test rate p50 p99 slowest=''
 	shift 2
 	n=$(operations "$case")
-	client redis-benchmark -h 127.0.0.1 -p "$PORT" -t "$tests" -d 64 -n "$n" --csv "$@"
+	client redis-benchmark -h "${HOST:-127.0.0.1}" -p "$PORT" -t "$tests" -d 64 -n "$n" --csv "$@"
 	while IFS=, read -r test rate _ _ p50 _ p99 _; do
 		test=${test,,}
 		[ "$test" = test ] && continue
