@@ -498,8 +498,8 @@ static enum chan_got receive_one(struct shm_peer *p, struct shm_msg *msg)
 	long n = sys(SYS_recvmsg, p->sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	int fd;
 
-	if (n ==
-	    -ECONNRESET) /* it went with mail of ours unread; what it had sent is behind that */
+	/* it went with mail of ours unread; what it had sent is behind that */
+	if (n == -ECONNRESET)
 		n = sys(SYS_recvmsg, p->sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n == -EAGAIN || n == -EINTR)
 		return GOT_NOTHING;

@@ -23,8 +23,8 @@ enum { SHM_MSG_WATCHED = 1 << 16 };
 
 struct shm_peer {
 	const struct shm_head *head; /* its arena, read-only; NULL until its HELLO has come */
-	const struct shm_head *
-		husk; /* of a gone peer: where its arena was, empty; until the place is used again */
+	/* of a gone peer: where its arena was, empty; until the place is used again */
+	const struct shm_head *husk;
 	uint64_t bytes;
 	int sock;  /* hidden; -1: this process itself, or gone */
 	bool gone; /* the process is dead or has closed the channel */

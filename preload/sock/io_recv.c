@@ -95,9 +95,9 @@ static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, in
 		struct io_place at = io_place(r, done);
 		ssize_t n;
 
-		if (!s->kernel_bits &&
-		    !span_ahead(s)) /* else more_behind() has to look at each call */
-			shm_ring_learn(c, &s->view, head); /* the next call has the short way */
+		/* the next call has the short way, unless more_behind() has to look at each */
+		if (!s->kernel_bits && !span_ahead(s))
+			shm_ring_learn(c, &s->view, head);
 		n = ring_copy(s, &at, head, UINT64_MAX, flags & MSG_TRUNC);
 
 		if (n <= 0 || shm_commit(&c->ctl.head, head, head + (uint64_t)n))

@@ -31,11 +31,14 @@ static inline bool span_ahead(const struct sock *s)
 	       atomic_load_explicit(&s->conn->ctl.span_ack, memory_order_relaxed);
 }
 
-/* The ring is not to be read: a recall waits for its answer. Looks whether one can still come. */
-#define span_frozen(s) (unlikely((s)->conn->rx.frozen) && !span_thaw(s))
-
 /* Read on from the ring when the peer will never answer our recall. Return: whether that is so. */
 bool span_thaw(struct sock *s);
+
+/* The ring is not to be read: a recall waits for its answer. Looks whether one can still come. */
+static inline bool span_frozen(struct sock *s)
+{
+	return unlikely(s->conn->rx.frozen) && !span_thaw(s);
+}
 
 /* Look at what the peer has announced since last time: closed, recalled. Any time. */
 void span_attend(struct sock *s);

@@ -26,19 +26,14 @@ void inst_flow_init(struct inst_flow *f, struct inst_flow_bucket *buckets, uint3
 		f->secret[i] = base_hash_sip24_words(key, &i, 1) | (i == 2);
 }
 
+static bool flow_same(const struct wire_flow *flow, const void *key)
+{
+	return wire_flow_equal(flow, key);
+}
+
 uint32_t inst_flow_find(const struct inst_flow *f, const struct wire_flow *flow, uint64_t hash)
 {
-	uint32_t tag = inst_flow_tag(hash);
-
-	for (uint32_t at = inst_flow_home(f, hash);; at = inst_flow_after(f, at)) {
-		const struct inst_flow_bucket *b = &f->buckets[at];
-
-		for (int k = 0; k < INST_FLOW_WAYS; k++)
-			if (b->tag[k] == tag && wire_flow_equal(inst_flow_at(f, b->index[k]), flow))
-				return b->index[k];
-		if (!b->passed)
-			return INST_FLOW_NONE;
-	}
+	return inst_flow_probe(f, f->flows, f->stride, hash, flow_same, flow);
 }
 
 static int bucket_free_way(const struct inst_flow_bucket *b)

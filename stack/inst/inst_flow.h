@@ -129,6 +129,55 @@ static inline const struct wire_flow *inst_flow_at(const struct inst_flow *f, ui
  */
 uint32_t inst_flow_find(const struct inst_flow *f, const struct wire_flow *flow, uint64_t hash);
 
+/* Whether a flow is the one that @key describes, in whatever form the caller has it. */
+typedef bool inst_flow_same(const struct wire_flow *flow, const void *key);
+
+/* The walk of all searches; a constant @same and @stride are inline. Return: an index, or INST_FLOW_NONE. */
+BASE_INLINE uint32_t inst_flow_probe(const struct inst_flow *f, const char *flows, size_t stride,
+				     uint64_t hash, inst_flow_same *same, const void *key)
+{
+	uint32_t tag = inst_flow_tag(hash), i;
+
+	for (uint32_t at = inst_flow_home(f, hash);; at = inst_flow_after(f, at)) {
+		const struct inst_flow_bucket *b = &f->buckets[at];
+
+		for (int k = 0; k < INST_FLOW_WAYS; k++) {
+			if (b->tag[k] != tag)
+				continue;
+			i = b->index[k];
+			if (BASE_LIKELY(same((const struct wire_flow *)(const void *)(flows +
+										      i * stride),
+					     key)))
+				return i;
+		}
+		if (BASE_LIKELY(!b->passed))
+			return INST_FLOW_NONE;
+	}
+}
+
+/* Addresses and ports of a packet that arrives, as a flow holds them. */
+struct inst_flow_key {
+	uint64_t r0, r1, l0, l1; /* IPv4: r1 alone, and l1 with the 32 bits of the local address */
+	uint32_t ports;
+};
+
+BASE_INLINE bool inst_flow_same4(const struct wire_flow *flow, const void *key)
+{
+	const struct inst_flow_key *k = key;
+
+	return flow->remote.q[1] == k->r1 && flow->local.w[3] == (uint32_t)k->l1 &&
+	       base_word32(&flow->lport) == k->ports && !flow->remote.q[0];
+}
+
+BASE_INLINE bool inst_flow_same6(const struct wire_flow *flow, const void *key)
+{
+	const struct inst_flow_key *k = key;
+
+	return flow->remote.q[0] == k->r0 && flow->remote.q[1] == k->r1 &&
+	       flow->local.q[0] == k->l0 && flow->local.q[1] == k->l1 &&
+	       base_word32(&flow->lport) == k->ports;
+}
+
 /**
  * inst_flow_find4() - inst_flow_find() of addresses and ports as they lie in an IPv4 packet that
  * arrives
@@ -138,56 +187,30 @@ uint32_t inst_flow_find(const struct inst_flow *f, const struct wire_flow *flow,
 BASE_INLINE uint32_t inst_flow_find4(const struct inst_flow *f, const char *flows, size_t stride,
 				     uint64_t ends, uint32_t ports)
 {
-	uint64_t hash = inst_flow_hash4(f, ends, ports);
-	uint64_t remote = ends << 32 | WIRE_ADDR_V4_MARK;
-	uint32_t tag = inst_flow_tag(hash), local = (uint32_t)(ends >> 32), i;
-	const struct wire_flow *flow;
+	const struct inst_flow_key key = {
+		.r1 = ends << 32 | WIRE_ADDR_V4_MARK,
+		.l1 = ends >> 32,
+		.ports = __builtin_bswap32(ports),
+	};
 
-	ports = __builtin_bswap32(ports);
-	for (uint32_t at = inst_flow_home(f, hash);; at = inst_flow_after(f, at)) {
-		const struct inst_flow_bucket *b = &f->buckets[at];
-
-		for (int k = 0; k < INST_FLOW_WAYS; k++) {
-			if (b->tag[k] != tag)
-				continue;
-			i = b->index[k];
-			flow = (const struct wire_flow *)(const void *)(flows + i * stride);
-			if (BASE_LIKELY(flow->remote.q[1] == remote && flow->local.w[3] == local &&
-					base_word32(&flow->lport) == ports && !flow->remote.q[0]))
-				return i;
-		}
-		if (BASE_LIKELY(!b->passed))
-			return INST_FLOW_NONE;
-	}
+	return inst_flow_probe(f, flows, stride, inst_flow_hash4(f, ends, ports), inst_flow_same4,
+			       &key);
 }
 
 /** inst_flow_find6() - the same for IPv6. @ends: source and destination as they lie there */
 BASE_INLINE uint32_t inst_flow_find6(const struct inst_flow *f, const char *flows, size_t stride,
 				     const uint8_t *ends, uint32_t ports)
 {
-	uint64_t r0 = base_word64(ends), r1 = base_word64(ends + 8);
-	uint64_t l0 = base_word64(ends + 16), l1 = base_word64(ends + 24);
-	uint64_t hash = inst_flow_hash6(f, l0, l1, r0, r1, ports);
-	uint32_t tag = inst_flow_tag(hash), i;
-	const struct wire_flow *flow;
+	const struct inst_flow_key key = {
+		.r0 = base_word64(ends),
+		.r1 = base_word64(ends + 8),
+		.l0 = base_word64(ends + 16),
+		.l1 = base_word64(ends + 24),
+		.ports = __builtin_bswap32(ports),
+	};
+	uint64_t hash = inst_flow_hash6(f, key.l0, key.l1, key.r0, key.r1, ports);
 
-	ports = __builtin_bswap32(ports);
-	for (uint32_t at = inst_flow_home(f, hash);; at = inst_flow_after(f, at)) {
-		const struct inst_flow_bucket *b = &f->buckets[at];
-
-		for (int k = 0; k < INST_FLOW_WAYS; k++) {
-			if (b->tag[k] != tag)
-				continue;
-			i = b->index[k];
-			flow = (const struct wire_flow *)(const void *)(flows + i * stride);
-			if (BASE_LIKELY(flow->remote.q[0] == r0 && flow->remote.q[1] == r1 &&
-					flow->local.q[0] == l0 && flow->local.q[1] == l1 &&
-					base_word32(&flow->lport) == ports))
-				return i;
-		}
-		if (BASE_LIKELY(!b->passed))
-			return INST_FLOW_NONE;
-	}
+	return inst_flow_probe(f, flows, stride, hash, inst_flow_same6, &key);
 }
 
 /**
