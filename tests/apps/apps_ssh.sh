@@ -9,10 +9,12 @@ if [ -n "${APPS_IN_SPACES-}" ]; then
 fi
 USER_NAME=$(id -un)
 
+# The sessions get a home of their own: bash reads ~/.bashrc under sshd, and what that says (or does six times at once) is not
+# what is tested.
 settings() {
 	local algorithm=ed25519
 
-	mkdir -m 700 "$D/keys"
+	mkdir -m 700 "$D/keys" "$D/home"
 	ssh-keygen -q -t $algorithm -N "" -f "$D/keys/host" -C host
 	ssh-keygen -q -t $algorithm -N "" -f "$D/keys/user" -C user
 	echo "[127.0.0.1]:$port $(cat "$D/keys/host.pub")" > "$D/keys/known"
@@ -29,6 +31,7 @@ settings() {
 	PasswordAuthentication no
 	PermitRootLogin yes
 	MaxStartups 50
+	SetEnv HOME=$D/home
 	PermitTunnel no
 	PrintMotd no
 	Subsystem sftp /usr/lib/openssh/sftp-server
