@@ -111,7 +111,7 @@ EXPORT int shutdown(int fd, int how)
 {
 	struct sock *s = sock_of(fd);
 
-	if (likely(!s || !s->conn || (how != SHUT_WR && how != SHUT_RDWR)))
+	if (likely(!s || !sock_conn(s) || (how != SHUT_WR && how != SHUT_RDWR)))
 		return real.shutdown(fd, how);
 	sock_get(s);
 	s->pinned = true;

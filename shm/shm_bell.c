@@ -5,6 +5,7 @@
 #include "shm/shm_fd.h"
 #include "shm/shm_lock.h"
 #include "shm/shm_sys.h"
+#include "shm/shm_word.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -151,7 +152,8 @@ void shm_waker_sleep(struct shm_waker *w, uint32_t tid)
 {
 	bool taken = shm_lock(&w->lock, tid);
 
-	if (w->sleepers++ == 0)
+	SHM_WRITE(w->sleepers, w->sleepers + 1);
+	if (w->sleepers == 1)
 		waker_turn(w, 1);
 	shm_unlock(&w->lock, taken);
 	sys(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
@@ -162,10 +164,13 @@ void shm_waker_wake(struct shm_waker *w, uint32_t tid)
 	bool taken = shm_lock(&w->lock, tid);
 
 	/* a set that came to life while its threads slept without it was never put to sleep */
-	if (w->sleepers && --w->sleepers == 0)
-		waker_turn(w, UINT32_MAX);
-	else if (w->sleepers)
-		waker_again(w);
+	if (w->sleepers) {
+		SHM_WRITE(w->sleepers, w->sleepers - 1);
+		if (w->sleepers)
+			waker_again(w);
+		else
+			waker_turn(w, UINT32_MAX);
+	}
 	shm_unlock(&w->lock, taken);
 }
 

@@ -6,6 +6,7 @@
 #include "shm/shm_fd.h"
 #include "shm/shm_lock.h"
 #include "shm/shm_sys.h"
+#include "shm/shm_word.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -255,7 +256,7 @@ static int chan_send(struct shm_peer *peer, struct shm_msg *msg, int fd)
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 	long n;
 
-	if (peer->gone || peer->sock < 0)
+	if (SHM_READ(peer->gone) || peer->sock < 0)
 		return -ENOTCONN;
 	msg->version = SHM_VERSION;
 	if (fd >= 0) {
@@ -329,8 +330,8 @@ void chan_peer_close(struct shm_peer *p)
 	if (p->sock >= 0 && !p->shared)
 		sys(SYS_epoll_ctl, chan.epoll, EPOLL_CTL_DEL, p->sock, 0);
 	shm_fd_close(p->sock);
-	p->sock = -1;
-	p->gone = true;
+	SHM_WRITE(p->sock, -1);
+	SHM_WRITE(p->gone, true);
 	if (p->refs)
 		return;
 	for (unsigned i = 0; i < SHM_BELLS; i++)
@@ -398,7 +399,7 @@ int shm_chan_find(uint16_t port, unsigned rank, struct shm_peer **peer)
 	for (unsigned i = 1; i < chan.peers; i++) {
 		struct shm_peer *p = &chan.state->peer[i];
 
-		if (!p->gone && !p->chan && p->port == port && p->rank == rank) {
+		if (!SHM_READ(p->gone) && !p->chan && p->port == port && p->rank == rank) {
 			*peer = p;
 			chan_leave(&g);
 			return 0;
@@ -435,9 +436,12 @@ static int take_fd(struct msghdr *mh)
 
 static bool on_hello(struct shm_peer *p, const struct shm_msg *msg, int fd)
 {
-	if (p->head || fd < 0 || shm_arena_map_peer(fd, msg->bytes, &p->head))
+	const struct shm_head *head;
+
+	if (p->head || fd < 0 || shm_arena_map_peer(fd, msg->bytes, &head))
 		return false;
 	p->bytes = msg->bytes;
+	SHM_PUBLISH(p->head, head); /* last: others see by it that the rest is there */
 	sys(SYS_close, fd);
 	return true;
 }
@@ -456,12 +460,17 @@ static bool on_bell(struct shm_peer *p, const struct shm_msg *msg, int fd)
 		sys(SYS_close, fd);
 		return false;
 	}
-	fd = shm_fd_hide(fd);
-	if (fd < 0)
-		return false;
-	shm_fd_close(p->bell_fd[msg->bell]);
-	p->bell_fd[msg->bell] = fd;
-	p->rung[msg->bell] = 0;
+	if (p->bell_fd[msg->bell] >= 0) {
+		/* another thread may be about to ring: the number stays, and is nothing else in between */
+		sys(SYS_dup3, fd, p->bell_fd[msg->bell], O_CLOEXEC);
+		sys(SYS_close, fd);
+	} else {
+		fd = shm_fd_hide(fd);
+		if (fd < 0)
+			return false;
+		SHM_WRITE(p->bell_fd[msg->bell], fd);
+	}
+	SHM_WRITE(p->rung[msg->bell], 0);
 	return true;
 }
 
@@ -595,18 +604,18 @@ void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd)
 	struct shm_msg msg = { .type = SHM_MSG_BELL, .bell = bell };
 	uint64_t bit = UINT64_C(1) << bell % 64;
 
-	if (peer->told[bell / 64] & bit)
+	if (SHM_READ(peer->told[bell / 64]) & bit)
 		return;
 	if (peer->arena && !peer->shared)
-		chan.state->stranger_fd[peer->arena][bell] = efd + 1;
+		SHM_WRITE(chan.state->stranger_fd[peer->arena][bell], efd + 1);
 	else if (!peer->shared)
-		chan.state->peer[PEER_SELF].bell_fd[bell] = efd;
+		SHM_WRITE(chan.state->peer[PEER_SELF].bell_fd[bell], efd);
 	if (peer->self) {
-		peer->told[bell / 64] |= bit;
+		__atomic_fetch_or(&peer->told[bell / 64], bit, __ATOMIC_RELAXED);
 	} else if (shm_chan_send(peer, &msg, efd) == 0) {
-		peer->told[bell / 64] |= bit;
+		__atomic_fetch_or(&peer->told[bell / 64], bit, __ATOMIC_RELAXED);
 	} else {
-		peer->untold = true; /* it cannot ring us: we look for ourselves */
+		SHM_WRITE(peer->untold, true); /* it cannot ring us: we look for ourselves */
 	}
 }
 
@@ -615,11 +624,12 @@ void shm_peer_forget_bell(unsigned bell)
 	struct chan_guard g = chan_enter();
 
 	for (unsigned i = 0; i < chan.peers; i++)
-		chan.state->peer[i].told[bell / 64] &= ~(UINT64_C(1) << bell % 64);
+		__atomic_fetch_and(&chan.state->peer[i].told[bell / 64],
+				   ~(UINT64_C(1) << bell % 64), __ATOMIC_RELAXED);
 	for (unsigned a = 0; chan.state && a < SHM_ARENAS; a++)
-		chan.state->stranger_fd[a][bell] = 0;
+		SHM_WRITE(chan.state->stranger_fd[a][bell], 0);
 	if (chan.state)
-		chan.state->peer[PEER_SELF].bell_fd[bell] = -1;
+		SHM_WRITE(chan.state->peer[PEER_SELF].bell_fd[bell], -1);
 	chan_leave(&g);
 }
 
@@ -629,26 +639,26 @@ static void ring_by_mail(struct shm_peer *peer, unsigned bell, uint32_t seq)
 	struct shm_msg msg = { .type = SHM_MSG_RING, .bell = bell };
 
 	if (peer->shared && shm_chan_send(peer, &msg, -1) == 0)
-		peer->rung[bell] = seq;
+		SHM_WRITE(peer->rung[bell], seq);
 }
 
 static void ring_one(struct shm_peer *peer, unsigned bell)
 {
 	uint32_t seq = atomic_load_explicit(&peer->head->bell[bell].seq, memory_order_acquire);
-	struct pollfd p = { .fd = peer->bell_fd[bell], .events = POLLOUT };
+	struct pollfd p = { .fd = SHM_READ(peer->bell_fd[bell]), .events = POLLOUT };
 	struct timespec zero = { 0, 0 };
 	uint64_t one = 1;
 
-	if (!(seq & 1) || peer->rung[bell] == seq)
+	if (!(seq & 1) || SHM_READ(peer->rung[bell]) == seq)
 		return;
-	if (peer->bell_fd[bell] < 0) {
+	if (p.fd < 0) {
 		ring_by_mail(peer, bell, seq);
 		return;
 	}
-	peer->rung[bell] = seq;
+	SHM_WRITE(peer->rung[bell], seq);
 	/* the peer owns it: a full one would block us */
 	if (sys(SYS_ppoll, &p, 1, &zero, 0, 8) == 1 && p.revents & POLLOUT)
-		sys(SYS_write, peer->bell_fd[bell], &one, sizeof(one));
+		sys(SYS_write, p.fd, &one, sizeof(one));
 }
 
 /* Eventfds wait in the channel's socket until somebody needs one; other mail is kept for its turn. */
@@ -657,7 +667,7 @@ static void fetch_bells(struct shm_peer *peer, unsigned bell)
 	struct chan_state *st = chan.state;
 	enum chan_got got = GOT_DONE;
 
-	for (unsigned budget = CHAN_BUDGET; budget && peer->bell_fd[bell] < 0 &&
+	for (unsigned budget = CHAN_BUDGET; budget && SHM_READ(peer->bell_fd[bell]) < 0 &&
 					    got != GOT_NOTHING && st->pending_count < CHAN_PENDING;
 	     budget--) { /* no peer has a bell 0: then all are fetched */
 		unsigned i = (st->pending_first + st->pending_count) % CHAN_PENDING;
@@ -678,7 +688,7 @@ static void peer_fetch_bells(struct shm_peer *peer, unsigned bell)
 {
 	struct chan_guard g;
 
-	if (peer->sock < 0 || peer->shared)
+	if (SHM_READ(peer->sock) < 0 || peer->shared)
 		return;
 	g = chan_enter();
 	fetch_bells(peer, bell);
@@ -723,7 +733,7 @@ void shm_peer_ring(struct shm_peer *peer, uint32_t bells)
 
 		if (!bell)
 			continue;
-		if (peer->bell_fd[bell] < 0)
+		if (SHM_READ(peer->bell_fd[bell]) < 0)
 			peer_fetch_bells(peer, bell);
 		ring_one(peer, bell);
 	}
@@ -741,7 +751,7 @@ void shm_peer_put(struct shm_peer *peer)
 {
 	struct chan_guard g = chan_enter();
 
-	if (--peer->refs == 0 && (peer->gone || peer->stale))
+	if (--peer->refs == 0 && (SHM_READ(peer->gone) || peer->stale))
 		chan_peer_close(peer);
 	chan_leave(&g);
 }
@@ -750,7 +760,7 @@ const struct shm_ctl *shm_peer_ctl(const struct shm_peer *peer, uint32_t conn)
 {
 	uint64_t at = (uint64_t)conn * SHM_CONN_UNIT;
 
-	if (!peer->head || at < sizeof(struct shm_head) ||
+	if (!SHM_FOLLOW(peer->head) || at < sizeof(struct shm_head) ||
 	    at + sizeof(struct shm_conn) > peer->bytes)
 		return NULL;
 	return (const struct shm_ctl *)((const char *)peer->head + at);

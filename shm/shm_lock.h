@@ -56,7 +56,7 @@ static inline void shm_unlock(_Atomic uint32_t *lock, bool taken)
  */
 static inline bool shm_is32(const _Atomic uint32_t *word, uint32_t is)
 {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
 	bool same;
 
 	__asm__ volatile("cmpl %2, %1" : "=@cce"(same) : "m"(*word), "re"(is));
@@ -68,7 +68,7 @@ static inline bool shm_is32(const _Atomic uint32_t *word, uint32_t is)
 
 static inline bool shm_is64(const _Atomic uint64_t *word, uint64_t is)
 {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
 	bool same;
 
 	__asm__ volatile("cmpq %2, %1" : "=@cce"(same) : "m"(*word), "r"(is));
@@ -147,7 +147,7 @@ void shm_seat_give(struct shm_seat *l, bool taken);
  */
 static inline bool shm_commit(_Atomic uint64_t *word, uint64_t was, uint64_t now)
 {
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(__SANITIZE_THREAD__)
 	bool done;
 
 	__asm__ volatile("cmpxchgq %3, %1"

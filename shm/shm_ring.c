@@ -8,9 +8,9 @@ static void ring_use(struct shm_arena *arena, struct shm_conn *c, unsigned slot,
 
 	atomic_store_explicit(&c->ctl.base[slot], tail, memory_order_relaxed);
 	atomic_store_explicit(&c->ctl.ring[slot], ref, memory_order_release);
-	c->tx.slot = (uint8_t)slot;
-	c->tx.ring = (char *)arena->head + shm_ring_offset(ref);
-	c->tx.mask = (UINT32_C(1) << shm_ring_log2(ref)) - 1;
+	SHM_WRITE(c->tx.slot, (uint8_t)slot);
+	SHM_WRITE(c->tx.ring, (char *)arena->head + shm_ring_offset(ref));
+	SHM_WRITE(c->tx.mask, (UINT32_C(1) << shm_ring_log2(ref)) - 1);
 	c->tx.limit = tail;
 }
 

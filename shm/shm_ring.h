@@ -12,6 +12,7 @@
 #include "shm/shm_conn.h"
 #include "shm/shm_copy.h"
 #include "shm/shm_lock.h"
+#include "shm/shm_word.h"
 
 #include <errno.h>
 #include <string.h>
@@ -44,9 +45,10 @@ static inline uint64_t shm_ring_unread(const struct shm_conn *c, const struct sh
 /* Offset up to which the ring has room once the peer has read up to @head. */
 static inline uint64_t shm_ring_limit(const struct shm_conn *c, uint64_t head)
 {
-	uint64_t base = atomic_load_explicit(&c->ctl.base[c->tx.slot], memory_order_relaxed);
+	uint64_t base = atomic_load_explicit(&c->ctl.base[SHM_READ(c->tx.slot)],
+					     memory_order_relaxed);
 
-	return (head > base ? head : base) + c->tx.mask + 1;
+	return (head > base ? head : base) + SHM_READ(c->tx.mask) + 1;
 }
 
 /**
@@ -68,7 +70,7 @@ static inline ssize_t shm_ring_room(struct shm_conn *c, const struct shm_ctl *pe
 	if (head > c->tx.head_seen) {
 		if (head > atomic_load_explicit(&c->ctl.tail, memory_order_relaxed))
 			return -EPROTO;
-		c->tx.head_seen = head;
+		SHM_WRITE(c->tx.head_seen, head);
 		c->tx.limit = shm_ring_limit(c, head);
 	}
 	return (ssize_t)(c->tx.limit - tail);
@@ -81,7 +83,7 @@ static inline ssize_t shm_ring_room(struct shm_conn *c, const struct shm_ctl *pe
 static inline ssize_t shm_ring_room_guess(const struct shm_conn *c, const struct shm_ctl *peer,
 					  size_t want)
 {
-	uint64_t head = c->tx.head_seen;
+	uint64_t head = SHM_READ(c->tx.head_seen);
 	uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
 	uint64_t limit = shm_ring_limit(c, head);
 

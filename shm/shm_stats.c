@@ -3,6 +3,7 @@
 
 #include "shm/shm_fd.h"
 #include "shm/shm_sys.h"
+#include "shm/shm_word.h"
 
 #include <fcntl.h>
 #include <linux/memfd.h>
@@ -50,19 +51,20 @@ static bool row_claim(struct stats_row *row)
 static struct stats_row *row_find(struct stats_head *t)
 {
 	uint32_t used = atomic_load_explicit(&t->used, memory_order_relaxed);
+	uint32_t first = SHM_READ(t->free_hint);
 
 	for (uint32_t n = 0; n < used; n++) {
-		uint32_t i = (t->free_hint + n) % used;
+		uint32_t i = (first + n) % used;
 
 		if (row_claim(&t->row[i])) {
-			t->free_hint = i + 1;
+			SHM_WRITE(t->free_hint, i + 1);
 			return &t->row[i];
 		}
 		/* a full table is not searched from end to end for each connection */
 		if (n == 64 && used < STATS_ROWS)
 			break;
 	}
-	t->free_hint = 0;
+	SHM_WRITE(t->free_hint, 0);
 	while (used < STATS_ROWS) {
 		if (atomic_compare_exchange_strong(&t->used, &used, used + 1) &&
 		    row_claim(&t->row[used]))

@@ -91,7 +91,7 @@ int agent_claim(struct sock *s)
 	struct verdict_answer v;
 	int err;
 
-	s->stage = SOCK_CLAIMED;
+	SHM_WRITE(s->stage, SOCK_CLAIMED);
 	agent_let_go(s);
 	if (!secret || !verdict_of(s, &v) || !(v.flags & VERDICT_ATTESTED) || !v.agent)
 		return -ENOENT;

@@ -50,9 +50,9 @@ void ep_open(int fd)
 	if (!e)
 		return;
 	e->fd = fd;
-	e->numbers = 1;
 	e->side = -1;
 	e->waker.efd = -1;
+	SHM_PUBLISH(e->numbers, 1);
 	atomic_store_explicit(&ep_table[fd], e, memory_order_release);
 }
 
@@ -62,7 +62,7 @@ void ep_dup(int fd, int to)
 
 	if (!e || (unsigned)to >= SOCK_TABLE)
 		return;
-	e->numbers++;
+	SHM_ADD(e->numbers, 1);
 	atomic_store_explicit(&ep_table[to], e, memory_order_release);
 }
 
@@ -91,7 +91,7 @@ void ep_close(int fd)
 	if (!e)
 		return;
 	atomic_store_explicit(&ep_table[fd], NULL, memory_order_release);
-	if (--e->numbers == 0)
+	if (SHM_SUB(e->numbers, 1) == 0)
 		ep_end(e);
 }
 
@@ -215,7 +215,7 @@ static void side_harvest(struct ep *e)
 		ready_heard(it->s, (short)(ev[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)));
 		e->heard += (ev[i].events & ~(uint32_t)EPOLLOUT) != 0;
 		it->edge |= ev[i].events & ~(uint32_t)EPOLLOUT ||
-			    it->s->conn->tx.path == SHM_PATH_KERNEL;
+			    SHM_READ(it->s->conn->tx.path) == SHM_PATH_KERNEL;
 		ep_hot_aim(&e->hot[it->hot], true);
 	}
 }
@@ -276,7 +276,7 @@ static int ctl_kernel(struct ep *e, int epfd, int op, struct sock *s, int fd,
 static void ctl_missed(struct ep *e, struct sock *s)
 {
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with ep_attached() */
-	if (unlikely(s->conn)) {
+	if (unlikely(sock_conn(s))) {
 		uint64_t mask = thread_signals_block();
 
 		ep_attached(s);
@@ -294,7 +294,7 @@ static int ctl_plain(struct ep *e, int epfd, int op, struct sock *s, int fd, str
 	bool taken;
 	int ret;
 
-	if (s->stage == SOCK_SETTLED) {
+	if (SHM_READ(s->stage) == SOCK_SETTLED) {
 		ep_kernel_due(e);
 		return real.epoll_ctl(epfd, op, fd, ev);
 	}
@@ -334,7 +334,7 @@ static int ctl_attached(struct ep *e, int op, struct sock *s, int fd, struct epo
 		return ctl_fail(ENOMEM);
 	item_set(it, ev);
 	/* somebody may sleep on the set without having looked at the new bits */
-	if (e->waker.sleepers)
+	if (SHM_READ(e->waker.sleepers))
 		sys(SYS_write, e->waker.efd, &(uint64_t){ 1 }, 8);
 	return 0;
 }
@@ -372,7 +372,7 @@ int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
 		ep_kernel_due(e);
 		return ep_nest_ctl(e, epfd, op, fd, inner, ev);
 	}
-	if (!s->conn)
+	if (!sock_conn(s))
 		return ctl_plain(e, epfd, op, s, fd, ev);
 	it = ep_item_find(e, s, fd);
 	if (!it || it->hot < 0)
@@ -505,7 +505,7 @@ static bool ep_unstall(struct ep *e)
 		struct ep_item *it = e->hot[i].item;
 
 		if (it->events & EPOLLOUT && it->present && !it->disabled &&
-		    it->s->conn->tx.path == SHM_PATH_RING && !ready_room(it->s)) {
+		    SHM_READ(it->s->conn->tx.path) == SHM_PATH_RING && !ready_room(it->s)) {
 			waiting = true;
 			wait_unstall(it->s);
 		}

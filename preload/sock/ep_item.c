@@ -3,6 +3,7 @@
 
 #include "preload/sock/thread.h"
 
+#include <stddef.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -13,6 +14,7 @@ enum {
 	ITEM_MAX = 1 << 21,
 	ITEM_SLAB = 1024,
 	INNER_MAX = 4096,
+	EP_LIFE = offsetof(struct ep, hots),
 };
 
 static struct {
@@ -45,7 +47,10 @@ static struct ep *ep_fresh(void)
 		return NULL;
 	if (!*slab)
 		*slab = map(EP_SLAB * sizeof(**slab));
-	return *slab ? &(*slab)[mem.eps++ % EP_SLAB] : NULL;
+	if (!*slab)
+		return NULL;
+	SHM_PUBLISH(mem.eps, mem.eps + 1); /* ep_each() looks without the lock */
+	return &(*slab)[(mem.eps - 1) % EP_SLAB];
 }
 
 struct ep *ep_alloc(void)
@@ -59,12 +64,7 @@ struct ep *ep_alloc(void)
 	else
 		e = ep_fresh();
 	if (e) {
-		struct ep_hot *hot = e->hot;
-		uint32_t max = e->hot_max;
-
-		memset(e, 0, sizeof(*e));
-		e->hot = hot;
-		e->hot_max = max;
+		memset((char *)e + EP_LIFE, 0, sizeof(*e) - EP_LIFE);
 		atomic_store(&e->id, ++mem.ids);
 	}
 	shm_unlock(&mem.lock, taken);
@@ -76,7 +76,6 @@ void ep_free(struct ep *e)
 {
 	bool taken = shm_lock(&mem.lock, thread_tid());
 
-	e->numbers = 0;
 	atomic_store(&e->id, 0);
 	e->next = mem.ep_free;
 	mem.ep_free = e;
@@ -85,10 +84,10 @@ void ep_free(struct ep *e)
 
 void ep_each(void (*f)(struct ep *e))
 {
-	for (uint32_t i = 0; i < mem.eps; i++) {
+	for (uint32_t i = 0; i < SHM_FOLLOW(mem.eps); i++) {
 		struct ep *e = &mem.ep[i / EP_SLAB][i % EP_SLAB];
 
-		if (e->numbers)
+		if (SHM_FOLLOW(e->numbers))
 			f(e);
 	}
 }

@@ -53,9 +53,14 @@ struct ep_hot {
 };
 
 struct ep {
+	/* Others may be looking while a set that ended becomes another: its new life begins behind these. */
 	_Atomic uint32_t lock;
-	uint32_t hots; /* attached members */
+	uint32_t numbers;       /* descriptors that name it; 0: free */
+	struct ep_inner *inner; /* epolls of ours that are members; a free one has none */
 	struct ep_hot *hot;
+	uint32_t hot_max;
+
+	uint32_t hots;        /* attached members */
 	uint64_t until;       /* cycles up to which the kernel's members need not be asked */
 	uint32_t odd;         /* entries that have something to say that is not plain */
 	uint8_t kernel_quiet; /* how often in a row the kernel's members had nothing */
@@ -63,12 +68,9 @@ struct ep {
 	_Atomic uint64_t id;  /* of this set and no other before or after; 0: free */
 	int fd;
 	int side;
-	uint32_t numbers;
-	uint32_t hot_max;
-	uint32_t start;         /* where the next scan begins: fairness */
-	uint32_t moves;         /* registrations that went to the side so far */
-	uint32_t heard;         /* events of the side */
-	struct ep_inner *inner; /* epolls of ours that are members */
+	uint32_t start; /* where the next scan begins: fairness */
+	uint32_t moves; /* registrations that went to the side so far */
+	uint32_t heard; /* events of the side */
 	uint64_t magic;
 	bool inherited; /* shared with the parent since a fork: ep_own() before use */
 	struct shm_waker waker;

@@ -138,7 +138,7 @@ static uint64_t ep_sum(struct ep *e)
 
 	for (uint32_t i = 0; i < e->hots; i++)
 		sum += atomic_load_explicit(&e->hot[i].sock->view.ctl->tail, memory_order_relaxed) +
-		       (uint64_t)e->hot[i].sock->kernel_bits;
+		       (uint64_t)SHM_READ(e->hot[i].sock->kernel_bits);
 	shm_unlock(&e->lock, taken);
 	for (const struct ep_inner *in = e->inner; in; in = in->next)
 		sum += ep_sum(in->e);

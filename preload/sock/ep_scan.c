@@ -98,8 +98,8 @@ void ep_hot_aim(struct ep_hot *h, bool look)
 		h->tail = &no_offset;
 	} else {
 		h->tail = &it->s->view.ctl->tail;
-		if (it->events & EPOLLONESHOT || h->conn->rx.path != SHM_PATH_RING ||
-		    h->conn->rx.frozen)
+		if (it->events & EPOLLONESHOT || SHM_READ(h->conn->rx.path) != SHM_PATH_RING ||
+		    SHM_READ(h->conn->rx.frozen))
 			bits = 0;
 		if (edge) {
 			h->mark = &h->seen;
@@ -138,9 +138,9 @@ static inline bool hot_odd(const struct ep_hot *h)
 	return h->tail != h->mark &&
 	       (shm_ring_pair(&h->sock->view.ctl->span) !=
 			atomic_load_explicit(&h->conn->ctl.span_ack, memory_order_relaxed) ||
-		h->sock->gen !=
+		SHM_READ(h->sock->gen) !=
 			atomic_load_explicit(&h->sock->pulse->close_gen, memory_order_relaxed) ||
-		((h->plain || h->edge) && h->conn->rx.path != SHM_PATH_RING));
+		((h->plain || h->edge) && SHM_READ(h->conn->rx.path) != SHM_PATH_RING));
 }
 
 /* Whether an edge has passed since the member was last reported. */
@@ -150,7 +150,7 @@ static bool item_edge(struct ep_hot *h, uint32_t bits, bool consume)
 	struct sock *s = h->sock;
 	uint64_t tail = atomic_load_explicit(&s->view.ctl->tail, memory_order_relaxed);
 	uint32_t full = atomic_load_explicit(&s->full_gen, memory_order_relaxed);
-	bool edge = it->edge || s->kernel_bits != it->kernel_seen;
+	bool edge = it->edge || SHM_READ(s->kernel_bits) != it->kernel_seen;
 
 	/* on the ring, or there behind what the kernel still holds */
 	edge |= bits & EPOLLIN && tail != atomic_load_explicit(&h->seen, memory_order_relaxed);
@@ -158,7 +158,7 @@ static bool item_edge(struct ep_hot *h, uint32_t bits, bool consume)
 	if (edge && consume) {
 		it->edge = false;
 		atomic_store_explicit(&h->seen, tail, memory_order_relaxed);
-		it->kernel_seen = s->kernel_bits;
+		it->kernel_seen = SHM_READ(s->kernel_bits);
 		if (bits & EPOLLOUT)
 			it->out_seen = full;
 	}
@@ -176,7 +176,7 @@ static uint32_t item_bits(struct ep_hot *h)
 	if (it->events & EPOLLOUT && !(bits & EPOLLOUT))
 		wait_want_space(s, true);
 	ep_hot_aim(h, it->events & EPOLLOUT || bits & (EPOLLPRI | EPOLLERR | EPOLLHUP) ||
-			      s->kernel_bits || (bits && c->rx.path == SHM_PATH_KERNEL));
+			      s->kernel_bits || (bits && SHM_READ(c->rx.path) == SHM_PATH_KERNEL));
 	return bits;
 }
 
@@ -186,8 +186,9 @@ static inline bool edge_is_old(const struct ep_hot *h)
 	const struct ep_item *it = h->item;
 	const struct sock *s = h->sock;
 
-	return it->events & EPOLLET && !it->edge && s->kernel_bits == it->kernel_seen &&
-	       h->conn->rx.path == SHM_PATH_RING && h->conn->tx.path == SHM_PATH_RING &&
+	return it->events & EPOLLET && !it->edge && SHM_READ(s->kernel_bits) == it->kernel_seen &&
+	       SHM_READ(h->conn->rx.path) == SHM_PATH_RING &&
+	       SHM_READ(h->conn->tx.path) == SHM_PATH_RING &&
 	       atomic_load_explicit(&s->view.ctl->tail, memory_order_acquire) ==
 		       atomic_load_explicit(&h->seen, memory_order_relaxed) &&
 	       atomic_load_explicit(&s->full_gen, memory_order_relaxed) == it->out_seen &&

@@ -41,18 +41,22 @@ static void explain_write(const char *line, size_t len)
 static void explain(const struct sock *s)
 {
 	const struct stats_row *r = s->row;
-	uint64_t tx = r->tx_off, rx = r->rx_off, tx_shm = r->tx_shm, rx_shm = r->rx_shm;
+	const struct shm_conn *c = sock_conn(s);
+	const bool tx_path = SHM_READ(r->tx_path), rx_path = SHM_READ(r->rx_path);
+	const uint16_t reason = SHM_READ(r->reason);
+	uint64_t tx = r->tx_off, rx = r->rx_off;
+	uint64_t tx_shm = SHM_READ(r->tx_shm), rx_shm = SHM_READ(r->rx_shm);
 	struct shm_end local, remote;
 	char l[64] = "?", p[64] = "?", line[512];
 	int n;
 
-	if (s->conn && r->tx_path) {
-		tx_shm += s->conn->ctl.tail - tx;
-		tx = s->conn->ctl.tail;
+	if (c && tx_path) {
+		tx_shm += c->ctl.tail - tx;
+		tx = c->ctl.tail;
 	}
-	if (s->conn && r->rx_path) {
-		rx_shm += s->conn->ctl.head - rx;
-		rx = s->conn->ctl.head;
+	if (c && rx_path) {
+		rx_shm += c->ctl.head - rx;
+		rx = c->ctl.head;
 	}
 	if (diag_ends(s->fd, &local, &remote) == 0) {
 		end_print(l, sizeof(l), &local);
@@ -62,10 +66,10 @@ static void explain(const struct sock *s)
 		line, sizeof(line),
 		"ztcp: %ld:%d path=%s reason=%s(%u) tx=%llu rx=%llu shm_tx=%llu shm_rx=%llu lifts=%u "
 		"lowers=%u local=%s remote=%s\n",
-		sys(SYS_getpid), s->fd,
-		tx_shm || rx_shm || r->tx_path || r->rx_path ? "shm" : "kernel",
-		reason_name(r->reason), r->reason, (unsigned long long)tx, (unsigned long long)rx,
-		(unsigned long long)tx_shm, (unsigned long long)rx_shm, r->lifts, r->lowers, l, p);
+		sys(SYS_getpid), s->fd, tx_shm || rx_shm || tx_path || rx_path ? "shm" : "kernel",
+		reason_name(reason), reason, (unsigned long long)tx, (unsigned long long)rx,
+		(unsigned long long)tx_shm, (unsigned long long)rx_shm, SHM_READ(r->lifts),
+		SHM_READ(r->lowers), l, p);
 	if (n > 0)
 		explain_write(line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
 }

@@ -94,9 +94,9 @@ bool hold_attaching(struct sock *s, int fd, const struct stats_row *row)
 
 	if (!hold_begin(s, &s->users))
 		return false;
-	while (!s->conn && sock_of(fd) == s && atomic_load(&row->flags) & STATS_ATTACHED)
+	while (!sock_conn(s) && sock_of(fd) == s && atomic_load(&row->flags) & STATS_ATTACHED)
 		sys(SYS_sched_yield);
-	attached = s->conn && sock_of(fd) == s;
+	attached = sock_conn(s) && sock_of(fd) == s;
 	hold_end(mark);
 	return attached;
 }

@@ -83,16 +83,16 @@ struct stats_row *io_kernel_enter(struct sock *s, int fd, _Atomic uint32_t *busy
 		hold_end(mark);
 		return NULL;
 	}
-	return s->row;
+	return sock_row(s);
 }
 
 ssize_t io_recv_kernel(struct sock *s, const struct io_req *r)
 {
-	struct stats_row *row = s->row;
+	struct stats_row *row = sock_row(s);
 	unsigned mark = hold_mark();
 	ssize_t n;
 
-	if (s->stage == SOCK_SETTLED && row) {
+	if (SHM_READ(s->stage) == SOCK_SETTLED && row) {
 		n = io_real(r);
 		count_settled(s, r, &row->rx_off, n);
 		return n;
@@ -114,12 +114,13 @@ ssize_t io_recv_kernel(struct sock *s, const struct io_req *r)
 
 ssize_t io_send_kernel(struct sock *s, const struct io_req *r)
 {
-	struct stats_row *row = s->row;
+	struct stats_row *row = sock_row(s);
 	unsigned mark = hold_mark();
 	uint64_t ns = tap_time(), seq;
+	const struct shm_conn *c;
 	ssize_t n;
 
-	if (s->stage == SOCK_SETTLED && row) {
+	if (SHM_READ(s->stage) == SOCK_SETTLED && row) {
 		n = io_real(r);
 		count_settled(s, r, &row->tx_off, n);
 		return n;
@@ -127,7 +128,8 @@ ssize_t io_send_kernel(struct sock *s, const struct io_req *r)
 	row = io_kernel_enter(s, r->fd, &s->tx_busy);
 	if (!row)
 		return io_real(r);
-	if (s->conn && (s->conn->tx.path == SHM_PATH_RING || s->conn->tx.recalled)) {
+	c = sock_conn(s);
+	if (c && (SHM_READ(c->tx.path) == SHM_PATH_RING || SHM_READ(c->tx.recalled))) {
 		hold_end(mark);
 		return IO_MOVED_ON;
 	}

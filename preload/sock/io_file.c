@@ -36,7 +36,9 @@ static ssize_t counted(struct sock *s, ssize_t n, _Atomic uint64_t *off, unsigne
 /* Whether what is sent now must not go to the kernel. */
 static bool sends_elsewhere(const struct sock *s)
 {
-	return s->conn && (s->conn->tx.path == SHM_PATH_RING || s->conn->tx.recalled);
+	const struct shm_conn *c = sock_conn(s);
+
+	return c && (SHM_READ(c->tx.path) == SHM_PATH_RING || SHM_READ(c->tx.recalled));
 }
 
 static bool is_regular(int fd)
@@ -92,7 +94,7 @@ static ssize_t sendfile_piece(struct sock *s, int out, int in, off64_t *off, siz
 	bool taken = shm_seat_take(&c->tx.seat, thread_tid());
 	ssize_t got = -EBADF;
 
-	if (sock_of(out) == s && c->tx.path == SHM_PATH_RING) {
+	if (sock_of(out) == s && SHM_READ(c->tx.path) == SHM_PATH_RING) {
 		got = file_to_ring(s, in, off, n);
 		if (got == -EAGAIN && shm_ring_grow(sock_arena(s), c, s->view.ctl, n, thread_tid()))
 			got = file_to_ring(s, in, off, n);
@@ -140,9 +142,10 @@ static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, 
 
 		if (span_attention(s))
 			span_attend(s);
-		if (s->conn->tx.path == SHM_PATH_KERNEL && !s->conn->tx.recalled)
+		if (SHM_READ(s->conn->tx.path) == SHM_PATH_KERNEL &&
+		    !SHM_READ(s->conn->tx.recalled))
 			span_lift(s);
-		if (s->conn->tx.path == SHM_PATH_KERNEL && span_flush(s)) {
+		if (SHM_READ(s->conn->tx.path) == SHM_PATH_KERNEL && span_flush(s)) {
 			got = sendfile_kernel(s, out, in, off, n - done);
 			if (got == -ESTALE)
 				continue;
@@ -179,7 +182,7 @@ ssize_t io_sendfile(struct sock *s, int out, int in, off64_t *off, size_t n)
 	unsigned mark = hold_mark();
 	ssize_t got;
 
-	if (!s->conn || !n || (off && (uintptr_t)off < 4096)) {
+	if (!sock_conn(s) || !n || (off && (uintptr_t)off < 4096)) {
 		got = sendfile_kernel(s, out, in, off, n);
 		if (got != -ESTALE)
 			return got;
@@ -204,7 +207,7 @@ ssize_t io_splice_out(struct sock *s, int in, off64_t *in_off, int out, off64_t 
 	if (!s->row || s->stage == SOCK_SETTLED)
 		return real.splice(in, in_off, out, out_off, n, flags);
 	for (;;) {
-		if (s->conn) {
+		if (sock_conn(s)) {
 			span_lower(s, REASON_OPTION_SOCKET);
 			if (!span_flush(s))
 				return file_fail(-EAGAIN);
@@ -247,7 +250,7 @@ static ssize_t kernel_to_pipe(struct sock *s, int in, off64_t *in_off, int out, 
 {
 	ssize_t there = 0, got;
 
-	if (s->conn->rx.path == SHM_PATH_KERNEL)
+	if (SHM_READ(s->conn->rx.path) == SHM_PATH_KERNEL)
 		there = io_kernel_safe(s);
 	else if (span_ahead(s) || shm_ring_unread(s->conn, s->view.ctl))
 		return -EAGAIN; /* the end is behind these */
@@ -275,9 +278,9 @@ static ssize_t splice_attached(struct sock *s, int in, off64_t *in_off, int out,
 		uint64_t limit;
 		ssize_t got = span_cross(s, &limit);
 
-		if (!got && c->rx.path == SHM_PATH_RING)
+		if (!got && SHM_READ(c->rx.path) == SHM_PATH_RING)
 			got = ring_to_pipe(s, out, n, flags);
-		if (!got && (c->rx.path == SHM_PATH_KERNEL || s->kernel_bits))
+		if (!got && (SHM_READ(c->rx.path) == SHM_PATH_KERNEL || SHM_READ(s->kernel_bits)))
 			got = kernel_to_pipe(s, in, in_off, out, out_off, n, flags, &again);
 		else if (!got)
 			got = -EAGAIN;
@@ -301,7 +304,7 @@ ssize_t io_splice_in(struct sock *s, int in, off64_t *in_off, int out, off64_t *
 
 	if (!s->row || s->stage == SOCK_SETTLED || in_off || !is_pipe(out) || !n)
 		return real.splice(in, in_off, out, out_off, n, flags);
-	while (!s->conn) {
+	while (!sock_conn(s)) {
 		row = io_kernel_enter(s, in, &s->rx_busy);
 		if (!row)
 			return real.splice(in, in_off, out, out_off, n, flags);

@@ -115,11 +115,11 @@ ssize_t io_published(struct sock *s, size_t n);
 /* Nothing was there a moment ago, and the peer has said nothing since. */
 static inline bool io_hot_quiet(const struct sock *s)
 {
-	const struct shm_ctl *peer = s->view.ctl;
+	const struct shm_ctl *peer = SHM_FOLLOW(s->view.ctl);
 
 	return shm_is64(&s->quiet_tail, atomic_load_explicit(&peer->tail, memory_order_acquire)) &&
 	       shm_is64(&s->quiet_pair, shm_ring_pair(&peer->span)) &&
-	       (uint32_t)thread_cycles() - s->quiet_from <= IO_CHECK_CYCLES;
+	       SHM_SINCE(thread_cycles_low(), s->quiet_from) <= IO_CHECK_CYCLES;
 }
 
 /*
@@ -130,7 +130,7 @@ static inline bool io_hot_quiet(const struct sock *s)
  */
 static inline __attribute__((always_inline)) bool io_hot_read(struct sock *s, void *buf, size_t *n)
 {
-	struct shm_conn *c = s->hot;
+	struct shm_conn *c = SHM_FOLLOW(s->hot);
 	uint64_t head, at;
 
 	if (unlikely(!shm_seat_enter(&c->rx.seat, thread_self.seat)))
@@ -175,7 +175,7 @@ static inline __attribute__((always_inline)) bool io_hot_room(struct sock *s, st
 	/* nonsense, a handler on top of a write, not on the ring: not for here */
 	if (head > at || head < c->tx.head_seen || !c->tx.limit)
 		return false;
-	c->tx.head_seen = head;
+	SHM_WRITE(c->tx.head_seen, head);
 	c->tx.limit = shm_ring_limit(c, head);
 	return at + n <= c->tx.limit;
 }
@@ -189,7 +189,7 @@ static inline __attribute__((always_inline)) bool io_hot_room(struct sock *s, st
 static inline __attribute__((always_inline)) bool io_hot_write(struct sock *s, const void *buf,
 							       size_t n)
 {
-	struct shm_conn *c = s->hot;
+	struct shm_conn *c = SHM_FOLLOW(s->hot);
 	uint64_t at, pos;
 
 	if (unlikely(n - 1 >= IO_HOT_MAX || !io_hot_there(&s->tx_window, buf) ||
@@ -200,7 +200,7 @@ static inline __attribute__((always_inline)) bool io_hot_write(struct sock *s, c
 		goto cold;
 	pos = at & c->tx.mask;
 	if (unlikely(pos + n - 1 > c->tx.mask ||
-		     (uint32_t)thread_cycles() - (uint32_t)c->tx.checked >= IO_CHECK_CYCLES ||
+		     SHM_SINCE(thread_cycles_low(), c->tx.checked) >= IO_CHECK_CYCLES ||
 		     !shm_commit(&c->tx.resv, at, at + n)))
 		goto cold;
 	io_copy(c->tx.ring + pos, buf, n);
@@ -213,7 +213,7 @@ cold:
 
 static inline ssize_t io_hot_write_done(struct sock *s, size_t n)
 {
-	s->streak = 0;
+	SHM_WRITE(s->streak, 0);
 	if (unlikely(span_pulse(s)))
 		return io_published(s, n);
 	shm_seat_leave(&s->hot->tx.seat);

@@ -108,7 +108,7 @@ static inline bool io_enter(const struct sock *s, int fd, const struct shm_conn 
 	thread_tid();
 	if (unlikely(!shm_seat_try(seat, thread_self.seat)))
 		return false;
-	if (likely(sock_of(fd) == s && s->conn == c))
+	if (likely(sock_of(fd) == s && sock_conn(s) == c))
 		return true;
 	shm_seat_give(seat, true);
 	return false;

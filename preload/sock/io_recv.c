@@ -96,7 +96,7 @@ static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, in
 		ssize_t n;
 
 		/* the next call has the short way, unless more_behind() has to look at each */
-		if (!s->kernel_bits && !span_ahead(s))
+		if (!SHM_READ(s->kernel_bits) && !span_ahead(s))
 			shm_ring_learn(c, &s->view, head);
 		n = ring_copy(s, &at, head, UINT64_MAX, flags & MSG_TRUNC);
 
@@ -114,7 +114,7 @@ ssize_t io_kernel_safe(struct sock *s)
 		return n;
 	if (span_cross(s, &limit) < 0)
 		return -EPROTO;
-	if (s->conn->rx.path != SHM_PATH_KERNEL)
+	if (SHM_READ(s->conn->rx.path) != SHM_PATH_KERNEL)
 		return -ESTALE;
 	return limit < (uint64_t)n ? (ssize_t)limit : n;
 }
@@ -153,9 +153,9 @@ static ssize_t end_of_stream(struct sock *s, ssize_t n)
 /* The kernel knows whether the ring will ever hold more. In rx.seat. */
 static ssize_t ring_end(struct sock *s, const struct io_req *r, size_t done, int flags)
 {
-	if (!(s->kernel_bits & POLLRDHUP))
+	if (!(SHM_READ(s->kernel_bits) & POLLRDHUP))
 		ready_ask(s, POLLIN);
-	if (!s->kernel_bits || shm_ring_unread(s->conn, s->view.ctl) || span_ahead(s))
+	if (!SHM_READ(s->kernel_bits) || shm_ring_unread(s->conn, s->view.ctl) || span_ahead(s))
 		return -EAGAIN;
 	return end_of_stream(s, kernel_recv(s, r, done, flags, UINT64_MAX));
 }
@@ -164,12 +164,12 @@ static bool end_is_near(struct sock *s)
 {
 	uint64_t now = thread_cycles();
 
-	if (s->kernel_bits ||
+	if (SHM_READ(s->kernel_bits) ||
 	    atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) & SHM_TX_FIN)
 		return true;
-	if (now - s->conn->rx.checked < IO_CHECK_CYCLES)
+	if (now - SHM_READ(s->conn->rx.checked) < IO_CHECK_CYCLES)
 		return false;
-	s->conn->rx.checked = now;
+	SHM_WRITE(s->conn->rx.checked, now);
 	return true;
 }
 
@@ -178,7 +178,7 @@ static ssize_t peek(struct sock *s, const struct io_req *r, int flags, uint64_t 
 {
 	struct shm_conn *c = s->conn;
 	struct io_place at = io_place(r, 0);
-	bool ring = c->rx.path == SHM_PATH_RING;
+	bool ring = SHM_READ(c->rx.path) == SHM_PATH_RING;
 	uint64_t here = ring ? c->ctl.head : atomic_load(&s->row->rx_off);
 	ssize_t n, more = 0;
 
@@ -212,7 +212,7 @@ static ssize_t recv_once(struct sock *s, const struct io_req *r, size_t done, in
 	uint64_t limit;
 	ssize_t n;
 
-	if (s->broken)
+	if (SHM_READ(s->broken))
 		return -ECONNRESET;
 	for (;;) {
 		if (span_cross(s, &limit) < 0)
@@ -221,13 +221,13 @@ static ssize_t recv_once(struct sock *s, const struct io_req *r, size_t done, in
 			return -EAGAIN;
 		if (flags & MSG_PEEK)
 			n = peek(s, r, flags, limit);
-		else if (c->rx.path == SHM_PATH_KERNEL)
+		else if (SHM_READ(c->rx.path) == SHM_PATH_KERNEL)
 			n = end_of_stream(s, kernel_recv(s, r, done, flags, limit));
 		else
 			n = ring_recv(s, r, done, flags);
 		if (n == -ESTALE) /* crossed meanwhile */
 			continue;
-		if (n || c->rx.path == SHM_PATH_KERNEL)
+		if (n || SHM_READ(c->rx.path) == SHM_PATH_KERNEL)
 			return n;
 		if (span_ahead(s))
 			continue;
@@ -261,7 +261,7 @@ static ssize_t recv_wait(struct sock *s, int flags, size_t done, uint64_t deadli
 
 	if (flags & MSG_DONTWAIT || sock_nonblock(s))
 		return done ? (ssize_t)done : io_fail(-EAGAIN);
-	s->streak++;
+	SHM_WRITE(s->streak, SHM_READ(s->streak) + 1);
 	err = wait_for(s, POLLIN, deadline);
 	if (err == -EINTR && !deadline && wait_restarts())
 		return 0;
@@ -287,7 +287,7 @@ static ssize_t recv_nothing(struct sock *s, const struct io_req *r, int flags, u
 /* Calls that run in the kernel alone, on a connection whose other calls do not. */
 static bool recv_is_kernel(const struct sock *s, const struct io_req *r, int flags)
 {
-	return flags & (MSG_OOB | MSG_ERRQUEUE) || s->conn->rx.direct ||
+	return flags & (MSG_OOB | MSG_ERRQUEUE) || SHM_READ(s->conn->rx.direct) ||
 	       (r->call == IO_PREADV2 && r->flags & ~(RWF_NOWAIT | RWF_HIPRI)) ||
 	       io_too_long(r->iov, r->iovs);
 }
@@ -304,12 +304,12 @@ static bool more_behind(struct sock *s, const struct io_req *r, bool ring)
 	bool taken, more;
 	int kernel = 0;
 
-	if (!span_ahead(s) && !s->kernel_bits && (ring || r->iovs == 1))
+	if (!span_ahead(s) && !SHM_READ(s->kernel_bits) && (ring || r->iovs == 1))
 		return false;
 	taken = shm_seat_take(&c->rx.seat, thread_tid());
 	if (span_cross(s, &limit) < 0) /* the next look says so */
 		more = true;
-	else if (c->rx.path == SHM_PATH_RING)
+	else if (SHM_READ(c->rx.path) == SHM_PATH_RING)
 		more = shm_ring_unread(c, s->view.ctl);
 	else
 		more = sys(SYS_ioctl, s->fd, SIOCINQ, &kernel) == 0 && kernel;
@@ -322,7 +322,7 @@ static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 	struct shm_conn *c = s->conn;
 	int flags = io_flags(r);
 	size_t total = io_total(r), done = 0;
-	uint64_t deadline = io_deadline(s->row->rcvtimeo_us);
+	uint64_t deadline = io_deadline(SHM_READ(s->row->rcvtimeo_us));
 	bool more = false; /* there may be bytes behind a border */
 
 	if (recv_is_kernel(s, r, flags))
@@ -333,8 +333,8 @@ static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 		chaos(s);
 	for (;;) {
 		bool taken = shm_seat_take(&c->rx.seat, thread_tid());
-		ssize_t n = s->conn == c ? recv_once(s, r, done, flags) : -EBADF;
-		bool ring = c->rx.path == SHM_PATH_RING;
+		ssize_t n = sock_conn(s) == c ? recv_once(s, r, done, flags) : -EBADF;
+		bool ring = SHM_READ(c->rx.path) == SHM_PATH_RING;
 
 		shm_seat_give(&c->rx.seat, taken);
 		if (unlikely(span_attention(s)))
@@ -372,9 +372,9 @@ ssize_t io_recv(struct sock *s, const struct io_req *r)
 	unsigned mark;
 	ssize_t n;
 
-	if (!s->row)
+	if (!sock_row(s))
 		return io_real(r);
-	while (!s->conn) {
+	while (!sock_conn(s)) {
 		n = io_recv_kernel(s, r);
 		if (n != IO_MOVED_ON)
 			return n;
@@ -401,8 +401,9 @@ static bool is_quiet(const struct sock *s, const struct shm_conn *c)
 	       /* neither a border nor the end */
 	       shm_ring_pair(&peer->span) ==
 		       atomic_load_explicit(&c->ctl.span_ack, memory_order_relaxed) &&
-	       !span_attention(s) && !s->kernel_bits && c->rx.path == SHM_PATH_RING &&
-	       !c->rx.frozen && thread_cycles() - c->rx.checked < IO_CHECK_CYCLES;
+	       !span_attention(s) && !SHM_READ(s->kernel_bits) &&
+	       SHM_READ(c->rx.path) == SHM_PATH_RING && !SHM_READ(c->rx.frozen) &&
+	       thread_cycles() - SHM_READ(c->rx.checked) < IO_CHECK_CYCLES;
 }
 
 /* Until the peer says something, or it is time to ask the kernel, io_hot_read() knows the answer by itself. */
@@ -413,7 +414,7 @@ static void quiet_begin(struct sock *s, const struct shm_conn *c, uint64_t tail)
 	if (!row || atomic_load(&row->refs) != 1) /* another process may change O_NONBLOCK */
 		return;
 	io_errno_at = (char *)&errno - (char *)__builtin_thread_pointer();
-	s->quiet_from = (uint32_t)c->rx.checked;
+	SHM_WRITE(s->quiet_from, (uint32_t)SHM_READ(c->rx.checked));
 	atomic_store(&s->quiet_tail, tail);
 	atomic_store(&s->quiet_pair, c->ctl.span_ack); /* a full fence; pairs with sock_stir() */
 	if (!is_quiet(s, c) || atomic_load(&row->refs) != 1)
@@ -433,7 +434,7 @@ ssize_t io_consumed(struct sock *s, size_t n)
 
 ssize_t io_read(struct sock *s, int fd, const struct iovec *iov, int iovs)
 {
-	struct shm_conn *c = s->conn;
+	struct shm_conn *c = sock_conn(s);
 	uint64_t head, tail;
 	size_t n, done = 0;
 

@@ -91,8 +91,8 @@ static void send_check(struct sock *s)
 {
 	uint64_t now = thread_cycles();
 
-	if (unlikely(now - s->conn->tx.checked >= IO_CHECK_CYCLES)) {
-		s->conn->tx.checked = now;
+	if (unlikely(now - SHM_READ(s->conn->tx.checked) >= IO_CHECK_CYCLES)) {
+		SHM_WRITE(s->conn->tx.checked, now);
 		ready_ask(s, 0);
 		tap_look();
 	}
@@ -182,7 +182,7 @@ static ssize_t send_ring(struct sock *s, const struct io_req *r, size_t total, i
 {
 	struct shm_conn *c = s->conn;
 	size_t done = 0;
-	uint64_t deadline = io_deadline(s->row->sndtimeo_us);
+	uint64_t deadline = io_deadline(SHM_READ(s->row->sndtimeo_us));
 
 	for (;;) {
 		uint64_t ns = tap_time();
@@ -192,8 +192,8 @@ static ssize_t send_ring(struct sock *s, const struct io_req *r, size_t total, i
 		if (unlikely(span_attention(s)))
 			span_attend(s);
 		taken = shm_seat_take(&c->tx.seat, thread_tid());
-		ring = c->tx.path == SHM_PATH_RING;
-		n = s->conn != c ? -EBADF : ring ? ring_send(s, r->iov, total, done) : 0;
+		ring = SHM_READ(c->tx.path) == SHM_PATH_RING;
+		n = sock_conn(s) != c ? -EBADF : ring ? ring_send(s, r->iov, total, done) : 0;
 		if (unlikely(ns && n > 0))
 			tap_ring(s, ns, (size_t)n);
 
@@ -212,7 +212,7 @@ static ssize_t send_ring(struct sock *s, const struct io_req *r, size_t total, i
 		}
 		if (n == -EBADF)
 			return done ? (ssize_t)done : io_fail(-EBADF);
-		if (c->tx.path != SHM_PATH_RING) {
+		if (SHM_READ(c->tx.path) != SHM_PATH_RING) {
 			if (!done)
 				return IO_MOVED_ON;
 			n = send_recalled(s, flags, done);
@@ -241,7 +241,7 @@ static ssize_t send_somehow(struct sock *s, const struct io_req *r, int flags)
 {
 	ssize_t n;
 
-	if (s->conn->tx.path == SHM_PATH_RING) {
+	if (SHM_READ(s->conn->tx.path) == SHM_PATH_RING) {
 		size_t there = mem_prefix(r->iov, r->iovs, SIZE_MAX, false);
 
 		return there && !io_too_long(r->iov, r->iovs) ? send_ring(s, r, there, flags)
@@ -253,7 +253,7 @@ static ssize_t send_somehow(struct sock *s, const struct io_req *r, int flags)
 		s->send_error = 0;
 		return io_fail(-err);
 	}
-	n = s->conn->tx.recalled ? send_recalled(s, flags, 0) : 0;
+	n = SHM_READ(s->conn->tx.recalled) ? send_recalled(s, flags, 0) : 0;
 	return n ? n : io_send_kernel(s, r);
 }
 
@@ -265,18 +265,18 @@ static ssize_t io_send_attached(struct sock *s, const struct io_req *r)
 	ssize_t n;
 
 	for (;;) {
-		if (s->broken)
+		if (SHM_READ(s->broken))
 			return io_fail(-ECONNRESET);
 		if (unlikely(span_attention(s)))
 			span_attend(s);
 		if (unlikely(chaos_on()))
 			chaos(s);
 		if (flags & MSG_OOB) /* the receiver's count is one byte behind from now on */
-			s->pinned = true;
+			SHM_WRITE(s->pinned, true);
 		if (send_is_kernel(r, flags))
 			span_lower(s, flags & MSG_OOB ? REASON_URGENT : REASON_OPTION_SOCKET);
-		else if (c->tx.path == SHM_PATH_KERNEL && mem_prefix(r->iov, r->iovs, 1, false) &&
-			 !c->tx.recalled)
+		else if (SHM_READ(c->tx.path) == SHM_PATH_KERNEL &&
+			 mem_prefix(r->iov, r->iovs, 1, false) && !SHM_READ(c->tx.recalled))
 			span_lift(s);
 		turn = blocks && turn_take(s);
 		n = send_somehow(s, r, flags);
@@ -292,9 +292,9 @@ ssize_t io_send(struct sock *s, const struct io_req *r)
 	ssize_t n = IO_MOVED_ON;
 	unsigned mark;
 
-	if (!s->row)
+	if (!sock_row(s))
 		return io_real(r);
-	if (!s->conn)
+	if (!sock_conn(s))
 		n = io_send_kernel(s, r);
 	if (n != IO_MOVED_ON)
 		return n;
@@ -323,7 +323,7 @@ ssize_t io_published(struct sock *s, size_t n)
 
 ssize_t io_write(struct sock *s, int fd, const struct iovec *iov, int iovs)
 {
-	struct shm_conn *c = s->conn;
+	struct shm_conn *c = sock_conn(s);
 	size_t total = io_total_of(iov, iovs);
 	uint64_t at;
 	bool taken = false;
@@ -332,7 +332,7 @@ ssize_t io_write(struct sock *s, int fd, const struct iovec *iov, int iovs)
 		     mem_prefix(iov, iovs, total, false) < total) ||
 	    unlikely(!io_enter(s, fd, c, &c->tx.seat)))
 		return IO_COLD;
-	if (likely(c->tx.path == SHM_PATH_RING &&
+	if (likely(SHM_READ(c->tx.path) == SHM_PATH_RING &&
 		   !atomic_load_explicit(&s->writer, memory_order_relaxed)))
 		taken = shm_ring_reserve(c, total, &at) ||
 			(shm_ring_room(c, s->view.ctl, total) >= (ssize_t)total &&
@@ -345,8 +345,8 @@ ssize_t io_write(struct sock *s, int fd, const struct iovec *iov, int iovs)
 		shm_ring_copy_in(c, at, iov[i].iov_base, iov[i].iov_len);
 	io_remember(&s->tx_window, iov->iov_base);
 	shm_ring_publish(c);
-	s->streak = 0;
-	if (unlikely(span_pulse(s) || thread_cycles() - c->tx.checked >= IO_CHECK_CYCLES))
+	SHM_WRITE(s->streak, 0);
+	if (unlikely(span_pulse(s) || thread_cycles() - SHM_READ(c->tx.checked) >= IO_CHECK_CYCLES))
 		return io_published(s, total);
 	shm_seat_give(&c->tx.seat, true);
 	return (ssize_t)total;

@@ -152,20 +152,23 @@ static bool attach(struct sock *s, struct shm_conn *c, struct shm_peer *peer,
 		atomic_fetch_and(&row->flags, ~(uint32_t)STATS_ATTACHED);
 		return false;
 	}
-	s->view = (struct shm_view){ ctl, (const char *)peer->head, peer->bytes };
+	SHM_PUBLISH(s->view.ctl, ctl);
+	s->view.base = (const char *)peer->head;
+	s->view.bytes = peer->bytes;
 	s->peer = peer;
 	s->peer_cookie = cookie;
 	s->own = NULL;
 	shm_peer_get(peer);
-	row->conn = conn_number(c);
-	row->pid = shm_self.arena[shm_self_arena_of(c)].head->pid;
+	SHM_WRITE(row->conn, conn_number(c));
+	SHM_WRITE(row->pid, shm_self.arena[shm_self_arena_of(c)].head->pid);
 	s->pulse = &peer->head->pulse;
-	s->gen = atomic_load(&s->pulse->close_gen) - 1;
-	s->stage = SOCK_ATTACHED;
-	row->reason = REASON_WARMING; /* no longer for want of a peer */
+	SHM_WRITE(s->gen, atomic_load(&s->pulse->close_gen) - 1);
+	SHM_WRITE(s->stage, SOCK_ATTACHED);
+	SHM_WRITE(row->reason, REASON_WARMING); /* no longer for want of a peer */
 	atomic_store_explicit(&c->ctl.state, SHM_CONN_ATTACHED, memory_order_release);
 	atomic_thread_fence(memory_order_seq_cst);
-	s->conn = s->hot = c;
+	SHM_PUBLISH(s->hot, c);
+	SHM_PUBLISH(s->conn, c);
 	ep_attached(s);
 	return true;
 }
@@ -198,7 +201,8 @@ static bool own_make(struct sock *s, const struct shm_peer *peer)
 
 static bool may_attach(struct sock *s)
 {
-	return s->row && s->stage < SOCK_ATTACHED && !s->pinned && atomic_load(&s->row->refs) == 1;
+	return s->row && s->stage < SOCK_ATTACHED && !SHM_READ(s->pinned) &&
+	       atomic_load(&s->row->refs) == 1;
 }
 
 /* What speaks against lifting this end now; a final reason also settles it. */
@@ -239,7 +243,7 @@ static bool attach_pair(struct sock *a, struct sock *b)
 	b->peer_cookie = a->own->ctl.cookie;
 	if (!attach(a, a->own, self, &b->own->ctl, b->own->ctl.cookie))
 		return false;
-	b->stage = SOCK_ACCEPTED;
+	SHM_WRITE(b->stage, SOCK_ACCEPTED);
 	b->next_try = 0;
 	return true;
 }
@@ -279,12 +283,15 @@ static void quiet_note(struct quiet *q, bool vain, uint32_t most)
 /* Whether a step would ask what was asked in vain just now. */
 static bool step_is_vain(const struct sock *s)
 {
-	if (s->attested)
+	unsigned stage = SHM_READ(s->stage);
+	uint16_t port = SHM_READ(s->remote.port);
+
+	if (SHM_READ(s->attested))
 		return false;
-	if (s->stage == SOCK_WAITING)
+	if (stage == SOCK_WAITING)
 		return is_quiet(&quiet_channels);
-	return s->stage == SOCK_FINDING && s->remote.port &&
-	       s->remote.port == atomic_load_explicit(&quiet_port_number, memory_order_relaxed) &&
+	return stage == SOCK_FINDING && port &&
+	       port == atomic_load_explicit(&quiet_port_number, memory_order_relaxed) &&
 	       is_quiet(&quiet_port);
 }
 
@@ -301,7 +308,7 @@ static void offer(struct sock *s, struct shm_peer *peer)
 	struct shm_msg msg = { .type = SHM_MSG_OFFER };
 	enum reason reason;
 
-	if (!peer->head) { /* its HELLO is on the way */
+	if (!SHM_FOLLOW(peer->head)) { /* its HELLO is on the way */
 		again_after(s, 1);
 		return;
 	}
@@ -332,7 +339,7 @@ static void offer(struct sock *s, struct shm_peer *peer)
 		return;
 	}
 	s->peer = peer;
-	s->stage = SOCK_OFFERED;
+	SHM_WRITE(s->stage, SOCK_OFFERED);
 	again_after(s, 1);
 }
 
@@ -360,7 +367,7 @@ static void find(struct sock *s)
 	if (err == -ENOENT && !s->rank) {
 		bool same = atomic_exchange(&quiet_port_number, remote.port) == remote.port;
 
-		s->remote = remote;
+		SHM_WRITE(s->remote.port, remote.port);
 		quiet_note(&quiet_port, same, LIFT_QUIET_PORT);
 	}
 	s->rank = 0;
@@ -378,10 +385,10 @@ static void find(struct sock *s)
 static void claim(struct sock *s)
 {
 	if (agent_claim(s) == 0) {
-		s->row->reason = REASON_INTRODUCING;
+		SHM_WRITE(s->row->reason, REASON_INTRODUCING);
 		again_after(s, 1);
 	} else {
-		s->row->reason = REASON_NO_DAEMON; /* it may come back */
+		SHM_WRITE(s->row->reason, REASON_NO_DAEMON); /* it may come back */
 		again_doubled(s);
 	}
 }
@@ -399,7 +406,7 @@ static void find_introduced(struct sock *s)
 static void on_introduced(struct sock *s, enum reason reason)
 {
 	if (reason == REASON_NONE) {
-		s->row->reason = REASON_WARMING;
+		SHM_WRITE(s->row->reason, REASON_WARMING);
 		s->stage = s->row->role == STATS_ACCEPT ? SOCK_WAITING : SOCK_FINDING;
 		if (s->stage == SOCK_FINDING)
 			find_introduced(s);
@@ -408,7 +415,7 @@ static void on_introduced(struct sock *s, enum reason reason)
 	} else if (reason == REASON_PEER_PLAIN || ++s->tries > LIFT_FIND_TRIES) {
 		sock_settle(s, reason);
 	} else {
-		s->row->reason = (uint16_t)reason;
+		SHM_WRITE(s->row->reason, (uint16_t)reason);
 		agent_let_go(s);
 		again_doubled(s);
 	}
@@ -441,12 +448,12 @@ static enum reason prepare(struct sock *s, struct shm_end *local, struct shm_end
 		return REASON_CLOSED_EARLY;
 	asked = agent_verdict(s->fd, s->row->role == STATS_ACCEPT, &v);
 	if (asked && v.flags & VERDICT_PENDING) {
-		s->row->reason = REASON_UNJUDGED;
+		SHM_WRITE(s->row->reason, REASON_UNJUDGED);
 		again_doubled(s);
 		return REASON_WARMING;
 	}
-	if (s->row->reason == REASON_UNJUDGED)
-		s->row->reason = REASON_WARMING;
+	if (SHM_READ(s->row->reason) == REASON_UNJUDGED)
+		SHM_WRITE(s->row->reason, REASON_WARMING);
 	reason = asked ? judged(v.verdict, v.paths, v.threshold, &calls) : REASON_NONE;
 	/* a file of the user's own may forbid more, but allows nothing */
 	if (reason == REASON_NONE && !asked && conf.off)
@@ -459,7 +466,8 @@ static enum reason prepare(struct sock *s, struct shm_end *local, struct shm_end
 		again_after(s, calls - s->row->ops);
 		return REASON_WARMING;
 	}
-	s->attested = asked && v.flags & VERDICT_ATTESTED && agent_needed(&v, local, remote);
+	SHM_WRITE(s->attested,
+		  asked && v.flags & VERDICT_ATTESTED && agent_needed(&v, local, remote));
 	if (!s->attested && !is_here(local, remote))
 		return REASON_PEER_REMOTE;
 	err = shm_self_open();
@@ -493,8 +501,8 @@ static void begin(struct sock *s)
 			return;
 		}
 		s->found_at = ntohs(local.port);
-		s->stage = SOCK_WAITING;
-		s->row->reason = REASON_PEER_QUIET;
+		SHM_WRITE(s->stage, SOCK_WAITING);
+		SHM_WRITE(s->row->reason, REASON_PEER_QUIET);
 		again_after(s, 1);
 		return;
 	}
@@ -505,7 +513,7 @@ static void begin(struct sock *s)
 		sock_put(other);
 		return;
 	}
-	s->stage = SOCK_FINDING;
+	SHM_WRITE(s->stage, SOCK_FINDING);
 	find(s);
 }
 
@@ -516,12 +524,12 @@ static void service(void);
 static void step(struct sock *s)
 {
 	if (atomic_load(&s->row->refs) != 1) {
-		s->row->reason = REASON_SHARED;
+		SHM_WRITE(s->row->reason, REASON_SHARED);
 		again_doubled(s);
 		return;
 	}
-	if (s->row->reason == REASON_SHARED)
-		s->row->reason = REASON_WARMING;
+	if (SHM_READ(s->row->reason) == REASON_SHARED)
+		SHM_WRITE(s->row->reason, REASON_WARMING);
 	switch ((enum sock_stage)s->stage) {
 	case SOCK_NEW: begin(s); break;
 	case SOCK_WAITING:
@@ -555,9 +563,9 @@ static void step(struct sock *s)
 		service();
 		if (s->stage != SOCK_OFFERED)
 			break;
-		if (s->peer->gone) {
+		if (SHM_READ(s->peer->gone)) {
 			s->peer = NULL;
-			s->stage = SOCK_FINDING;
+			SHM_WRITE(s->stage, SOCK_FINDING);
 		}
 		again_after(s, s->row->ops < LIFT_OFFER_PATIENCE ? 1 : LIFT_OFFER_PATIENCE / 4);
 		break;
@@ -581,7 +589,7 @@ void lift_step(struct sock *s)
 	if (!atomic_compare_exchange_strong(&lift_lock, &free, tid))
 		return; /* another thread, or the one that we interrupt, is at it */
 	mask = thread_signals_block();
-	if (s->stage != SOCK_ATTACHED && s->stage != SOCK_SETTLED)
+	if (SHM_READ(s->stage) != SOCK_ATTACHED && SHM_READ(s->stage) != SOCK_SETTLED)
 		step(s);
 	atomic_store(&lift_lock, 0);
 	thread_signals_restore(mask);
@@ -616,7 +624,7 @@ static void answer(struct sock *s)
 	const struct shm_ctl *theirs = shm_peer_ctl(s->peer, s->theirs);
 	struct shm_msg ans = { .type = SHM_MSG_ACCEPT, .offer = s->asked };
 	struct shm_peer *from = s->peer;
-	enum reason reason = theirs && !from->gone ? check_end(s) : REASON_CLOSED_EARLY;
+	enum reason reason = theirs && !SHM_READ(from->gone) ? check_end(s) : REASON_CLOSED_EARLY;
 
 	if (reason == REASON_NONE && own_make(s, from)) {
 		ans.conn = conn_number(s->own);
@@ -632,7 +640,7 @@ static void answer(struct sock *s)
 		refuse(from, s->asked, reason ? reason : REASON_NO_MEMORY);
 		s->peer = NULL;
 		if (s->stage == SOCK_ASKED)
-			s->stage = SOCK_WAITING;
+			SHM_WRITE(s->stage, SOCK_WAITING);
 	} else if (shm_chan_send(from, &ans, -1) < 0) {
 		sock_settle(
 			s,
@@ -657,7 +665,7 @@ static void on_offer(const struct shm_msg *m, struct shm_peer *from)
 		s = NULL;
 	}
 	if (s)
-		reason = s->stage == SOCK_SETTLED ? (enum reason)s->row->reason
+		reason = s->stage == SOCK_SETTLED ? (enum reason)SHM_READ(s->row->reason)
 			 : !may_attach(s)         ? REASON_PEER_SHARED
 			 : s->attested            ? REASON_NONE
 						  : verify(&m->local, &m->remote, m->cookie);
@@ -666,7 +674,7 @@ static void on_offer(const struct shm_msg *m, struct shm_peer *from)
 		s->asked = m->offer;
 		s->theirs = m->conn;
 		s->peer_cookie = m->cookie;
-		s->stage = SOCK_ASKED;
+		SHM_WRITE(s->stage, SOCK_ASKED);
 		answer(s);
 	} else {
 		refuse(from, m->offer, reason);
@@ -694,7 +702,7 @@ static void attach_accepted(struct sock *s)
 	const struct shm_ctl *theirs = shm_peer_ctl(s->peer, s->theirs);
 	enum reason reason;
 
-	if (!theirs || s->peer->gone || theirs->cookie != s->peer_cookie ||
+	if (!theirs || SHM_READ(s->peer->gone) || theirs->cookie != s->peer_cookie ||
 	    atomic_load_explicit(&theirs->state, memory_order_acquire) != SHM_CONN_ATTACHED) {
 		sock_settle(s, REASON_CLOSED_EARLY);
 		return;
@@ -723,7 +731,7 @@ static void on_accept(const struct shm_msg *m, struct shm_peer *from)
 	} else {
 		s->theirs = m->conn;
 		s->peer_cookie = m->cookie;
-		s->stage = SOCK_ACCEPTED;
+		SHM_WRITE(s->stage, SOCK_ACCEPTED);
 		attach_accepted(s);
 	}
 	sock_put(s);
@@ -736,7 +744,7 @@ static void on_refuse(const struct shm_msg *m, struct shm_peer *from)
 	if (!s)
 		return;
 	s->peer = NULL;
-	s->stage = SOCK_FINDING;
+	SHM_WRITE(s->stage, SOCK_FINDING);
 	if (m->reason == REASON_PEER_REFUSED && !s->attested) {
 		s->rank++; /* another process that serves the port, perhaps */
 		again_after(s, 1);

@@ -42,7 +42,7 @@ static bool kernel_only(int level, int name)
 
 void opt_before_set(struct sock *s, int level, int name)
 {
-	if (s->conn && kernel_only(level, name))
+	if (sock_conn(s) && kernel_only(level, name))
 		span_release(s, REASON_OPTION_SOCKET, OPT_RELEASE_MS);
 }
 
@@ -59,17 +59,17 @@ static uint32_t timeout_us(const void *val, socklen_t len)
 
 void opt_after_set(struct sock *s, int level, int name, const void *val, socklen_t len)
 {
-	if (!s->row)
+	if (!sock_row(s))
 		return;
 	/* one that was not lifted stays so only if the kernel took the option: TCP_ULP, say, is often just tried */
-	if (!s->pinned && kernel_only(level, name))
+	if (!SHM_READ(s->pinned) && kernel_only(level, name))
 		span_release(s, REASON_OPTION_SOCKET, OPT_RELEASE_MS);
 	if (level != SOL_SOCKET)
 		return;
 	if (name == SO_RCVTIMEO)
-		s->row->rcvtimeo_us = timeout_us(val, len);
+		SHM_WRITE(s->row->rcvtimeo_us, timeout_us(val, len));
 	else if (name == SO_SNDTIMEO)
-		s->row->sndtimeo_us = timeout_us(val, len);
+		SHM_WRITE(s->row->sndtimeo_us, timeout_us(val, len));
 }
 
 void opt_tcp_info(struct sock *s, void *val, socklen_t len)
@@ -78,11 +78,11 @@ void opt_tcp_info(struct sock *s, void *val, socklen_t len)
 	struct stats_row *r = s->row;
 	uint64_t tx, rx;
 
-	if (!s->conn ||
+	if (!sock_conn(s) ||
 	    len < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(ti->tcpi_bytes_received))
 		return;
-	tx = r->tx_shm + (r->tx_path ? s->conn->ctl.tail - r->tx_off : 0);
-	rx = r->rx_shm + (r->rx_path ? s->conn->ctl.head - r->rx_off : 0);
+	tx = SHM_READ(r->tx_shm) + (SHM_READ(r->tx_path) ? s->conn->ctl.tail - r->tx_off : 0);
+	rx = SHM_READ(r->rx_shm) + (SHM_READ(r->rx_path) ? s->conn->ctl.head - r->rx_off : 0);
 	ti->tcpi_bytes_acked += tx;
 	ti->tcpi_bytes_received += rx;
 	if (len >= offsetof(struct tcp_info, tcpi_bytes_sent) + sizeof(ti->tcpi_bytes_sent))
@@ -98,7 +98,7 @@ static int readable(struct sock *s)
 	uint64_t limit, ring = 0;
 	int kernel = 0;
 
-	if (span_cross(s, &limit) == 0 && c->rx.path == SHM_PATH_RING)
+	if (span_cross(s, &limit) == 0 && SHM_READ(c->rx.path) == SHM_PATH_RING)
 		ring = shm_ring_unread(c, s->view.ctl);
 	shm_seat_give(&c->rx.seat, taken);
 	thread_signals_restore(mask);
@@ -108,12 +108,12 @@ static int readable(struct sock *s)
 
 static bool ring_unread(const struct sock *s)
 {
-	return s->conn->rx.path == SHM_PATH_RING && shm_ring_unread(s->conn, s->view.ctl);
+	return SHM_READ(s->conn->rx.path) == SHM_PATH_RING && shm_ring_unread(s->conn, s->view.ctl);
 }
 
 bool opt_ioctl(struct sock *s, unsigned long req, void *arg, int *ret)
 {
-	if (!s->conn || !arg)
+	if (!sock_conn(s) || !arg)
 		return false;
 	if ((uintptr_t)arg < 4096 || (uintptr_t)arg >> 47)
 		return false;
@@ -121,7 +121,7 @@ bool opt_ioctl(struct sock *s, unsigned long req, void *arg, int *ret)
 		*(int *)arg = readable(s);
 	else if (req == SIOCATMARK && ring_unread(s))
 		*(int *)arg = 0; /* the mark lies in the kernel, behind these */
-	else if (req == SIOCOUTQ && s->conn->tx.path == SHM_PATH_RING && !ready_room(s))
+	else if (req == SIOCOUTQ && SHM_READ(s->conn->tx.path) == SHM_PATH_RING && !ready_room(s))
 		*(int *)arg = (int)(s->conn->ctl.tail - s->view.ctl->head);
 	else
 		return false; /* what lies in a ring with room is in the peer's reach: acknowledged, to TCP */
@@ -131,7 +131,7 @@ bool opt_ioctl(struct sock *s, unsigned long req, void *arg, int *ret)
 
 void opt_set_nonblock(struct sock *s, bool on)
 {
-	if (!s->row)
+	if (!sock_row(s))
 		return;
 	if (on)
 		atomic_fetch_or(&s->row->flags, STATS_NONBLOCK);
@@ -142,7 +142,7 @@ void opt_set_nonblock(struct sock *s, bool on)
 
 void opt_set_flags(struct sock *s, long flags)
 {
-	if (!s->row)
+	if (!sock_row(s))
 		return;
 	opt_set_nonblock(s, flags & O_NONBLOCK);
 	if (flags & O_ASYNC)

@@ -37,7 +37,7 @@ static struct sock *attached(int fd)
 {
 	struct sock *s = sock_of(fd);
 
-	return s && s->conn ? s : NULL;
+	return s && sock_conn(s) ? s : NULL;
 }
 
 static struct ep *nested(int fd)
@@ -59,15 +59,15 @@ static bool guard_try(struct pollset_guard *g, struct sock *s, int fd)
 	unsigned mark = hold_mark();
 	struct stats_row *row;
 
-	if (s->conn || !s->row || s->stage == SOCK_SETTLED) {
-		g->lifted |= s->conn != NULL;
+	if (sock_conn(s) || !sock_row(s) || SHM_READ(s->stage) == SOCK_SETTLED) {
+		g->lifted |= sock_conn(s) != NULL;
 		return true;
 	}
 	if (!hold_begin(s, &s->rx_busy)) {
 		sock_settle(s, REASON_NO_MEMORY);
 		return true;
 	}
-	row = s->row;
+	row = sock_row(s);
 	if (likely(sock_of(fd) == s && row && !(atomic_load(&row->flags) & STATS_ATTACHED)))
 		return true; /* pairs with sock_end_here() and attach() */
 	hold_end(mark);
@@ -139,12 +139,12 @@ static short kernel_part(struct sock *s, short events)
 	const struct shm_conn *c = s->conn;
 	short ev = events & (POLLPRI | POLLRDBAND);
 
-	if (!(s->kernel_bits & POLLRDHUP)) {
+	if (!(SHM_READ(s->kernel_bits) & POLLRDHUP)) {
 		ev |= POLLRDHUP; /* whatever was asked: a killed peer may mean an error */
 		if (events & (POLLIN | POLLRDNORM | POLLRDHUP))
 			ev |= POLLIN;
 	}
-	if (events & (POLLOUT | POLLWRNORM) && c->tx.path == SHM_PATH_KERNEL)
+	if (events & (POLLOUT | POLLWRNORM) && SHM_READ(c->tx.path) == SHM_PATH_KERNEL)
 		ev |= POLLOUT;
 	return ev;
 }
@@ -235,7 +235,7 @@ static bool unstall(struct pollset *p)
 		struct sock *s = p->fds[i].fd >= 0 ? attached(p->fds[i].fd) : NULL;
 
 		if (s && p->fds[i].events & (POLLOUT | POLLWRNORM) &&
-		    s->conn->tx.path == SHM_PATH_RING) {
+		    SHM_READ(s->conn->tx.path) == SHM_PATH_RING) {
 			wait_unstall(s);
 			waiting = true;
 		}

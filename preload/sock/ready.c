@@ -14,7 +14,7 @@ enum {
 bool ready_room(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
-	uint64_t size = (uint64_t)c->tx.mask + 1;
+	uint64_t size = (uint64_t)SHM_READ(c->tx.mask) + 1;
 	ssize_t room = shm_ring_room_guess(c, s->view.ctl, size / 3);
 
 	if (room < 0 || (uint64_t)room >= size / 3)
@@ -22,16 +22,16 @@ bool ready_room(struct sock *s)
 	/* a larger ring may be had once the reader has crossed the last change */
 	return size < UINT64_C(1) << SHM_RING_LOG2_GROW &&
 	       atomic_load_explicit(&s->view.ctl->head, memory_order_relaxed) >=
-		       c->ctl.base[c->tx.slot];
+		       c->ctl.base[SHM_READ(c->tx.slot)];
 }
 
 void ready_heard(struct sock *s, short revents)
 {
-	if (revents & READY_STICKY & ~s->kernel_bits) {
+	if (revents & READY_STICKY & ~SHM_READ(s->kernel_bits)) {
 		struct shm_seat *seat = &s->conn->rx.seat;
 		bool taken = shm_seat_take(seat, thread_tid());
 
-		s->kernel_bits |= (short)(revents & READY_STICKY);
+		SHM_WRITE(s->kernel_bits, (short)(s->kernel_bits | (revents & READY_STICKY)));
 		/* off the short ways for good, and before they cut the length to what is in the ring */
 		s->conn->rx.ring = NULL;
 		s->conn->rx.rings = UINT64_MAX;
@@ -63,8 +63,9 @@ bool ready_reset(const struct sock *s)
 
 	if (read < lift) /* the peer has not crossed to this span, or nothing was in it */
 		read = lift;
-	return s->kernel_bits & POLLRDHUP && c->tx.ring && !(peer->flags_tx & SHM_TX_FIN) &&
-	       !c->tx.recalled && read < atomic_load(&c->ctl.tail);
+	return SHM_READ(s->kernel_bits) & POLLRDHUP && SHM_READ(c->tx.ring) &&
+	       !(peer->flags_tx & SHM_TX_FIN) && !SHM_READ(c->tx.recalled) &&
+	       read < atomic_load(&c->ctl.tail);
 }
 
 short ready_now(struct sock *s, short want)
@@ -74,9 +75,9 @@ short ready_now(struct sock *s, short want)
 
 	if (span_attention(s))
 		span_attend(s);
-	if (s->broken)
+	if (SHM_READ(s->broken))
 		return (short)(want | POLLERR | POLLHUP);
-	bits = s->kernel_bits;
+	bits = SHM_READ(s->kernel_bits);
 	if (bits) {
 		bits |= POLLIN | POLLRDNORM;
 		if (ready_reset(s))
@@ -93,13 +94,13 @@ short ready_now(struct sock *s, short want)
 		span_cross(s, &limit);
 		shm_seat_give(&c->rx.seat, taken);
 	}
-	if (c->rx.path == SHM_PATH_RING && !span_frozen(s)) {
+	if (SHM_READ(c->rx.path) == SHM_PATH_RING && !span_frozen(s)) {
 		if (shm_ring_unread(c, s->view.ctl))
 			bits |= POLLIN | POLLRDNORM;
 	} else {
 		kernel |= POLLIN;
 	}
-	if (c->tx.path == SHM_PATH_RING) {
+	if (SHM_READ(c->tx.path) == SHM_PATH_RING) {
 		if (want & (POLLOUT | POLLWRNORM) && ready_room(s))
 			bits |= POLLOUT | POLLWRNORM;
 	} else if (want & (POLLOUT | POLLWRNORM)) {

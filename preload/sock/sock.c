@@ -93,21 +93,33 @@ static void *map_anonymous(size_t bytes)
 	return addr < 0 && addr > -4096 ? NULL : (void *)addr;
 }
 
+/* The first to ask makes it. */
+static __attribute__((noinline, cold)) struct stats_head *stats_first(void)
+{
+	uint64_t mask;
+	bool taken;
+
+	if (SHM_READ(pool.stats_failed))
+		return NULL;
+	mask = thread_signals_block();
+	taken = pool_enter();
+	if (!pool.stats && !pool.stats_failed) {
+		struct stats_head *stats = stats_make();
+
+		SHM_WRITE(pool.stats_failed, !stats);
+		tap_make();
+		SHM_PUBLISH(pool.stats, stats);
+	}
+	pool_leave(taken);
+	thread_signals_restore(mask);
+	return SHM_FOLLOW(pool.stats);
+}
+
 struct stats_head *sock_stats(void)
 {
-	if (unlikely(!pool.stats && !pool.stats_failed)) {
-		uint64_t mask = thread_signals_block();
-		bool taken = pool_enter();
+	struct stats_head *stats = SHM_FOLLOW(pool.stats);
 
-		if (!pool.stats && !pool.stats_failed) {
-			pool.stats = stats_make();
-			pool.stats_failed = !pool.stats;
-			tap_make();
-		}
-		pool_leave(taken);
-		thread_signals_restore(mask);
-	}
-	return pool.stats;
+	return likely(stats) ? stats : stats_first();
 }
 
 /* Under the pool's lock; @index is below pool.used. */
@@ -125,16 +137,19 @@ static struct sock *sock_fresh(void)
 		return NULL;
 	if (!*slab)
 		*slab = map_anonymous(SLAB * sizeof(**slab));
-	return *slab ? sock_of_index(pool.used++) : NULL;
+	if (!*slab)
+		return NULL;
+	SHM_PUBLISH(pool.used, pool.used + 1); /* sock_each() looks without the lock */
+	return sock_of_index(pool.used - 1);
 }
 
 /* Nothing is known of a peer. */
 static void sock_detach(struct sock *s)
 {
 	sock_stir(s);
-	s->conn = NULL;
-	s->hot = &sock_nobody;
-	s->view.ctl = &sock_nobody.ctl;
+	SHM_WRITE(s->conn, NULL);
+	SHM_WRITE(s->hot, &sock_nobody);
+	SHM_WRITE(s->view.ctl, &sock_nobody.ctl);
 }
 
 static struct sock *sock_alloc(void)
@@ -306,7 +321,7 @@ struct sock *sock_at(uint32_t index)
 	bool taken = pool_enter();
 	struct sock *s = index < pool.used ? sock_of_index(index) : NULL;
 
-	if (s && (!s->numbers || !s->row || !sock_try_get(s)))
+	if (s && (!SHM_READ(s->numbers) || !sock_row(s) || !sock_try_get(s)))
 		s = NULL;
 	pool_leave(taken);
 	return s;
@@ -314,11 +329,13 @@ struct sock *sock_at(uint32_t index)
 
 void sock_each(void (*f)(struct sock *s, void *arg), void *arg)
 {
-	for (uint32_t i = 0; i < pool.used; i++) {
-		struct sock *s = sock_of_index(i);
+	for (uint32_t i = 0; i < SHM_FOLLOW(pool.used); i++) {
+		struct sock *s = sock_at(i); /* other threads may end it meanwhile */
 
-		if (s->numbers && s->row)
+		if (s) {
 			f(s, arg);
+			sock_put(s);
+		}
 	}
 }
 
@@ -331,10 +348,10 @@ void sock_connected(struct sock *s, enum stats_role role, const struct sockaddr 
 		sock_close(s->fd);
 		return;
 	}
-	row->fd = s->fd;
-	row->role = (uint8_t)role;
-	row->reason = REASON_WARMING;
-	s->row = row;
+	SHM_WRITE(row->fd, s->fd);
+	SHM_WRITE(row->role, (uint8_t)role);
+	SHM_WRITE(row->reason, REASON_WARMING);
+	SHM_PUBLISH(s->row, row);
 	s->next_try = lift_first_look();
 	if (role == STATS_ACCEPT && remote && sock_end(&s->remote, remote) && !hash_insert(s))
 		sock_settle(s, REASON_BUSY);
@@ -352,20 +369,20 @@ void sock_dup(struct sock *s, int fd)
 		return;
 	if (sock_of(fd))
 		sock_close(fd);
-	s->numbers++;
+	SHM_ADD(s->numbers, 1);
 	table_set(fd, s);
 }
 
 void sock_settle(struct sock *s, enum reason reason)
 {
-	s->pinned = true;
+	SHM_WRITE(s->pinned, true);
 	if (s->conn) {
-		s->row->reason = (uint16_t)reason;
+		SHM_WRITE(s->row->reason, (uint16_t)reason);
 		span_lower(s, reason);
 		return;
 	}
-	s->stage = SOCK_SETTLED;
-	s->row->reason = (uint16_t)reason;
+	SHM_WRITE(s->stage, SOCK_SETTLED);
+	SHM_WRITE(s->row->reason, (uint16_t)reason);
 	atomic_fetch_or(&s->row->flags, STATS_SETTLED);
 }
 
@@ -400,7 +417,8 @@ static void zombie_add(struct sock *s)
 			s->peer); /* the block is lost to us, which is better than given to two */
 		return;
 	}
-	z = &pool.zombie[pool.zombies++];
+	z = &pool.zombie[pool.zombies];
+	SHM_WRITE(pool.zombies, pool.zombies + 1);
 	*z = (struct zombie){ .conn = s->conn,
 			      .peer_ctl = s->view.ctl,
 			      .peer_cookie = s->peer_cookie,
@@ -411,7 +429,7 @@ static void zombie_add(struct sock *s)
 /* Whether the peer will never look at our block again. */
 static bool zombie_left(const struct zombie *z)
 {
-	return z->peer->gone ||
+	return SHM_READ(z->peer->gone) ||
 	       atomic_load_explicit(&z->peer_ctl->state, memory_order_acquire) !=
 		       SHM_CONN_ATTACHED ||
 	       z->peer_ctl->cookie != z->peer_cookie;
@@ -422,7 +440,7 @@ void sock_reap(void)
 	uint64_t mask;
 	uint32_t tid;
 
-	if (likely(!pool.zombies))
+	if (likely(!SHM_READ(pool.zombies)))
 		return;
 	mask = thread_signals_block();
 	if (!pool_enter()) {
@@ -444,7 +462,8 @@ void sock_reap(void)
 		if (left) {
 			shm_arena_conn_free(arena, z->conn, tid);
 			shm_peer_put(z->peer);
-			*z = pool.zombie[--pool.zombies];
+			SHM_WRITE(pool.zombies, pool.zombies - 1);
+			*z = pool.zombie[pool.zombies];
 		}
 	}
 	pool_leave(true);
@@ -469,7 +488,7 @@ static void pool_release(struct sock *s)
 	s->own = NULL;
 	if (s->row && s->last)
 		atomic_store(&s->row->refs, 0);
-	s->row = NULL;
+	SHM_WRITE(s->row, NULL);
 	s->next = pool.free;
 	pool.free = s;
 }
@@ -504,16 +523,17 @@ static bool row_leave(struct stats_row *row)
  * Whether the connection has never left the kernel, nor tried to: then all that its end touches may be
  * interrupted by a handler, and no system call is spent on signals.
  */
-static bool sock_is_plain(const struct sock *s)
+static inline __attribute__((always_inline)) bool sock_is_plain(const struct sock *s)
 {
-	return !s->conn && !s->own && (s->stage == SOCK_NEW || s->stage == SOCK_SETTLED);
+	unsigned stage = SHM_READ(s->stage);
+
+	return !sock_conn(s) && !SHM_READ(s->own) && (stage == SOCK_NEW || stage == SOCK_SETTLED);
 }
 
-/* Nobody is inside any more: the connection ends as the kernel would end it. */
-static void sock_finish(struct sock *s)
+/* Nobody is inside any more: the connection ends as the kernel would end it. @known: it may have a peer. */
+static void sock_finish(struct sock *s, bool known)
 {
 	int kept = s->fd;
-	bool known = !sock_is_plain(s);
 
 	s->last = row_leave(s->row);
 	if (s->row && s->last) {
@@ -525,7 +545,7 @@ static void sock_finish(struct sock *s)
 	if (s->found_at)
 		shm_chan_unlisten(s->found_at);
 	sock_free(s);
-	if (pool.zombies || known)
+	if (SHM_READ(pool.zombies) || known)
 		lift_service(); /* which peers have died since */
 	if (unlikely(shm_fd_hidden(kept)))
 		shm_fd_close(kept);
@@ -542,7 +562,7 @@ static void sock_finish_if_last(struct sock *s)
 	plain = sock_is_plain(s);
 	if (!plain)
 		mask = thread_signals_block();
-	sock_finish(s);
+	sock_finish(s, !plain);
 	if (!plain)
 		thread_signals_restore(mask);
 }
@@ -562,12 +582,14 @@ void sock_put(struct sock *s)
 static void short_ways_end(struct sock *s)
 {
 	uint32_t tid = thread_tid();
+	struct shm_conn *c;
 
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with hold_begin() */
-	if (!s->conn)
+	c = sock_conn(s);
+	if (!c)
 		return;
-	shm_seat_give(&s->conn->tx.seat, shm_seat_take(&s->conn->tx.seat, tid));
-	shm_seat_give(&s->conn->rx.seat, shm_seat_take(&s->conn->rx.seat, tid));
+	shm_seat_give(&c->tx.seat, shm_seat_take(&c->tx.seat, tid));
+	shm_seat_give(&c->rx.seat, shm_seat_take(&c->rx.seat, tid));
 }
 
 /*
@@ -597,7 +619,7 @@ void sock_close(int fd)
 	if (!s)
 		return;
 	atomic_store_explicit(&sock_table[fd], NULL, memory_order_release);
-	if (--s->numbers == 0) {
+	if (SHM_SUB(s->numbers, 1) == 0) {
 		bool plain = sock_is_plain(s);
 		uint64_t mask = plain ? 0 : thread_signals_block();
 
@@ -609,16 +631,15 @@ void sock_close(int fd)
 			if (sock_of(other) == s) {
 				s->fd = other;
 				if (s->row)
-					s->row->fd = other;
+					SHM_WRITE(s->row->fd, other);
 				break;
 			}
 		}
 	}
 }
 
-static void forked_one(struct sock *s, void *arg)
+static void forked_one(struct sock *s)
 {
-	(void)arg;
 	/* the other threads stayed in the parent */
 	atomic_store(&s->users, 0);
 	atomic_store(&s->tx_busy, 0);
@@ -626,7 +647,7 @@ static void forked_one(struct sock *s, void *arg)
 	s->found_at = 0;
 	/* what was under way is the parent's business */
 	if (s->stage > SOCK_NEW && s->stage < SOCK_ATTACHED) {
-		s->stage = SOCK_NEW;
+		SHM_WRITE(s->stage, SOCK_NEW);
 		s->own = NULL;
 		s->peer = NULL;
 		s->attested = false;
@@ -672,5 +693,8 @@ void sock_forked(void)
 	tap_forked();
 	atomic_store(&pool.late, NULL);
 	pool.zombies = 0; /* the parent's to give back */
-	sock_each(forked_one, NULL);
+	for (uint32_t i = 0; i < pool.used; i++) {
+		if (sock_of_index(i)->numbers && sock_of_index(i)->row)
+			forked_one(sock_of_index(i));
+	}
 }

@@ -14,6 +14,7 @@
 
 #include "shm/shm_chan.h"
 #include "shm/shm_ring.h"
+#include "shm/shm_word.h"
 #include "shm/stats.h"
 #include "stack/base/base_reason.h"
 
@@ -116,6 +117,17 @@ static inline bool sock_is_dead(const struct sock *s)
 	return atomic_load_explicit(&s->users, memory_order_relaxed) & SOCK_DEAD;
 }
 
+/* Set while attached; what belongs to it is there as well. */
+static inline __attribute__((nonnull)) struct shm_conn *sock_conn(const struct sock *s)
+{
+	return SHM_FOLLOW(s->conn);
+}
+
+static inline __attribute__((nonnull)) struct stats_row *sock_row(const struct sock *s)
+{
+	return SHM_FOLLOW(s->row);
+}
+
 /* No thread may conclude any more from an earlier look that there is nothing to read. */
 static inline void sock_stir(struct sock *s)
 {
@@ -176,7 +188,7 @@ static inline struct shm_arena *sock_arena(const struct sock *s)
 
 static inline bool sock_nonblock(const struct sock *s)
 {
-	return atomic_load_explicit(&s->row->flags, memory_order_relaxed) & STATS_NONBLOCK;
+	return atomic_load_explicit(&sock_row(s)->flags, memory_order_relaxed) & STATS_NONBLOCK;
 }
 
 /* Give the blocks of closed connections back once their peers are done with them. */

@@ -41,9 +41,9 @@ static void count(bool lift)
 	struct stats_head *table = sock_stats();
 
 	if (table && lift)
-		table->lifted++;
+		SHM_ADD(table->lifted, 1);
 	else if (table)
-		table->lowered++;
+		SHM_ADD(table->lowered, 1);
 }
 
 void span_ring_peer(struct sock *s)
@@ -58,8 +58,9 @@ static bool may_lift(const struct sock *s)
 {
 	const struct shm_conn *c = s->conn;
 
-	return c->tx.path == SHM_PATH_KERNEL && !s->pinned && !s->broken && !c->tx.recalled &&
-	       !s->peer->gone && !(c->ctl.flags_tx & SHM_TX_FIN) &&
+	return SHM_READ(c->tx.path) == SHM_PATH_KERNEL && !SHM_READ(s->pinned) &&
+	       !SHM_READ(s->broken) && !SHM_READ(c->tx.recalled) && !SHM_READ(s->peer->gone) &&
+	       !(c->ctl.flags_tx & SHM_TX_FIN) &&
 	       atomic_load_explicit(&s->view.ctl->state, memory_order_acquire) ==
 		       SHM_CONN_ATTACHED &&
 	       s->view.ctl->cookie == s->peer_cookie && /* not another's by now: it never joined */
@@ -71,12 +72,12 @@ static bool may_lift(const struct sock *s)
 /* No thread may be between its look at tx.path and the end of its kernel call. */
 static bool tx_claim(struct sock *s)
 {
-	s->conn->tx.path = SHM_PATH_RING;
+	SHM_WRITE(s->conn->tx.path, SHM_PATH_RING);
 	atomic_thread_fence(
 		memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
 	if (atomic_load(&s->tx_busy) == 0)
 		return true;
-	s->conn->tx.path = SHM_PATH_KERNEL;
+	SHM_WRITE(s->conn->tx.path, SHM_PATH_KERNEL);
 	return false;
 }
 
@@ -86,47 +87,47 @@ static void lower_at(struct sock *s, uint64_t at, enum reason reason)
 	struct shm_conn *c = s->conn;
 	uint64_t tail;
 
-	s->row->tx_shm += at - atomic_load(&c->ctl.lift);
+	SHM_WRITE(s->row->tx_shm, s->row->tx_shm + (at - atomic_load(&c->ctl.lift)));
 	atomic_store(&s->row->tx_off, at);
 	atomic_store_explicit(&c->ctl.lower, at, memory_order_relaxed);
 	atomic_store_explicit(&c->ctl.span, c->ctl.span + 1, memory_order_release);
 	shm_ring_mark(c, true);
-	c->tx.path = SHM_PATH_KERNEL;
+	SHM_WRITE(c->tx.path, SHM_PATH_KERNEL);
 	c->tx.limit =
 		0; /* off the short way; a write that we interrupted before it began notices too */
 	tail = atomic_load(&c->ctl.tail);
 	atomic_compare_exchange_strong(&c->tx.resv, &tail, SHM_TX_CLOSED);
-	s->row->tx_path = 0;
-	s->row->lowers++;
+	SHM_WRITE(s->row->tx_path, 0);
+	SHM_WRITE(s->row->lowers, s->row->lowers + 1);
 	count(false);
-	s->row->reason = (uint16_t)reason;
+	SHM_WRITE(s->row->reason, (uint16_t)reason);
 }
 
 bool span_lift(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
 	struct span_guard g = span_enter(&c->tx.seat);
-	bool lifted = c->tx.path == SHM_PATH_RING;
+	bool lifted = SHM_READ(c->tx.path) == SHM_PATH_RING;
 
 	if (!lifted && may_lift(s) && tx_claim(s)) {
 		uint64_t at = atomic_load(&s->row->tx_off);
 
 		atomic_store_explicit(&c->ctl.tail, at, memory_order_relaxed);
-		c->tx.head_seen = at;
+		SHM_WRITE(c->tx.head_seen, at);
 		c->tx.limit = at;
 		atomic_store_explicit(&c->tx.resv, at, memory_order_relaxed);
 		if (!c->tx.ring && shm_ring_open(sock_arena(s), c, thread_tid())) {
-			c->tx.path = SHM_PATH_KERNEL;
-			s->row->reason = REASON_NO_MEMORY;
-			s->pinned = true;
+			SHM_WRITE(c->tx.path, SHM_PATH_KERNEL);
+			SHM_WRITE(s->row->reason, REASON_NO_MEMORY);
+			SHM_WRITE(s->pinned, true);
 		} else {
 			shm_ring_mark(c, false);
 			atomic_store_explicit(&c->ctl.lift, at, memory_order_relaxed);
 			atomic_store_explicit(&c->ctl.span, c->ctl.span + 1, memory_order_release);
-			s->row->tx_path = 1;
-			s->row->lifts++;
+			SHM_WRITE(s->row->tx_path, 1);
+			SHM_WRITE(s->row->lifts, s->row->lifts + 1);
 			count(true);
-			s->row->reason = REASON_LIFTED;
+			SHM_WRITE(s->row->reason, REASON_LIFTED);
 			lifted = true;
 			/* Asked for the kernel path in this moment? The peer then relies on an empty span. */
 			atomic_thread_fence(memory_order_seq_cst); /* pairs with freeze() */
@@ -145,7 +146,7 @@ void span_lower(struct sock *s, enum reason reason)
 	struct shm_conn *c = s->conn;
 	struct span_guard g = span_enter(&c->tx.seat);
 
-	if (c->tx.path == SHM_PATH_RING)
+	if (SHM_READ(c->tx.path) == SHM_PATH_RING)
 		lower_at(s, atomic_load(&c->ctl.tail), reason);
 	span_leave(&c->tx.seat, &g);
 	span_ring_peer(s);
@@ -162,10 +163,10 @@ static void cross_to_ring(struct sock *s, uint32_t span, uint64_t lift)
 	struct shm_conn *c = s->conn;
 
 	atomic_store_explicit(&c->ctl.head, lift, memory_order_relaxed);
-	c->rx.path = SHM_PATH_RING;
-	s->row->rx_path = 1;
-	if (s->row->reason == REASON_WARMING)
-		s->row->reason = REASON_LIFTED;
+	SHM_WRITE(c->rx.path, SHM_PATH_RING);
+	SHM_WRITE(s->row->rx_path, 1);
+	if (SHM_READ(s->row->reason) == REASON_WARMING)
+		SHM_WRITE(s->row->reason, REASON_LIFTED);
 	atomic_store_explicit(&c->ctl.span_ack, span, memory_order_release);
 }
 
@@ -173,14 +174,14 @@ static void cross_to_kernel(struct sock *s, uint32_t span, uint64_t lower)
 {
 	struct shm_conn *c = s->conn;
 
-	s->row->rx_shm += lower - atomic_load(&s->row->rx_off);
+	SHM_WRITE(s->row->rx_shm, s->row->rx_shm + (lower - atomic_load(&s->row->rx_off)));
 	atomic_store(&s->row->rx_off, lower);
-	c->rx.path = SHM_PATH_KERNEL;
+	SHM_WRITE(c->rx.path, SHM_PATH_KERNEL);
 	c->rx.ring = NULL;
-	s->row->rx_path = 0;
+	SHM_WRITE(s->row->rx_path, 0);
 	if (atomic_load(&c->ctl.flags_rx) & SHM_RX_RECALL) { /* it stays: the peer lifts no more */
-		c->rx.frozen = false;
-		c->rx.direct = true;
+		SHM_WRITE(c->rx.frozen, false);
+		SHM_WRITE(c->rx.direct, true);
 	}
 	atomic_store_explicit(&c->ctl.span_ack, span, memory_order_release);
 }
@@ -194,15 +195,15 @@ int span_cross(struct sock *s, uint64_t *limit)
 	for (unsigned borders = 0; borders < SPAN_BORDERS; borders++) {
 		uint32_t span = atomic_load_explicit(&peer->span, memory_order_acquire);
 		uint32_t ack = atomic_load_explicit(&c->ctl.span_ack, memory_order_relaxed);
-		bool ring = c->rx.path == SHM_PATH_RING;
+		bool ring = SHM_READ(c->rx.path) == SHM_PATH_RING;
 		uint64_t at, border;
 
 		if (span == ack)
 			return 0;
 		if (peer->cookie != s->peer_cookie && !ring) {
 			/* an end that never joined has given its block to another connection */
-			s->pinned = true;
-			c->rx.direct = true;
+			SHM_WRITE(s->pinned, true);
+			SHM_WRITE(c->rx.direct, true);
 			return 0;
 		}
 		if (span - ack > (ring ? 1u : 2u))
@@ -235,7 +236,7 @@ static bool lowered_unread(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
 
-	return !c->tx.recalled && c->ctl.span && !(c->ctl.flags_tx & SHM_TX_KEPT) &&
+	return !SHM_READ(c->tx.recalled) && c->ctl.span && !(c->ctl.flags_tx & SHM_TX_KEPT) &&
 	       atomic_load(&s->view.ctl->span_ack) != c->ctl.span;
 }
 
@@ -249,19 +250,19 @@ static void retract(struct sock *s)
 	if (head < atomic_load(&c->ctl.lift))
 		head = atomic_load(&c->ctl.lift);
 	c->tx.recall = head;
-	c->tx.recalled = true;
+	SHM_WRITE(c->tx.recalled, true);
 	atomic_thread_fence(
 		memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
 	if (atomic_load(&s->tx_busy) || atomic_load(&s->row->tx_off) != lower || head >= lower) {
-		c->tx.recalled = false;
+		SHM_WRITE(c->tx.recalled, false);
 		atomic_fetch_or(&c->ctl.flags_tx, SHM_TX_KEPT);
 		span_announce(s);
 		return;
 	}
-	s->row->tx_shm -= lower - head;
+	SHM_WRITE(s->row->tx_shm, s->row->tx_shm - (lower - head));
 	atomic_store(&s->row->tx_off, head);
 	atomic_store_explicit(&c->ctl.lower, head, memory_order_release);
-	s->pinned = true;
+	SHM_WRITE(s->pinned, true);
 }
 
 /* A sender's answer to a recall: what the peer has not read goes through the kernel instead. */
@@ -270,7 +271,7 @@ static void serve_recall(struct sock *s)
 	struct shm_conn *c = s->conn;
 	struct span_guard g = span_enter(&c->tx.seat);
 
-	if (c->tx.path == SHM_PATH_RING) {
+	if (SHM_READ(c->tx.path) == SHM_PATH_RING) {
 		uint64_t tail = atomic_load(&c->ctl.tail);
 		uint64_t head = atomic_load_explicit(&s->view.ctl->head, memory_order_acquire);
 
@@ -279,15 +280,15 @@ static void serve_recall(struct sock *s)
 			head = atomic_load(&c->ctl.lift);
 		if (head <= tail) {
 			c->tx.recall = head;
-			c->tx.recalled = head < tail;
+			SHM_WRITE(c->tx.recalled, head < tail);
 			lower_at(s, head, REASON_PEER_LOWERED);
-			s->pinned = true;
+			SHM_WRITE(s->pinned, true);
 		}
 	} else if (lowered_unread(s)) {
 		retract(s);
 	}
 	span_leave(&c->tx.seat, &g);
-	if (s->broken)
+	if (SHM_READ(s->broken))
 		return;
 	span_flush(s);
 	span_ring_peer(s);
@@ -306,28 +307,28 @@ bool span_flush(struct sock *s)
 
 		if (c->tx.recall == atomic_load(&c->ctl.tail) ||
 		    shm_ring_peek(&own, c->tx.recall, &run) != 1) {
-			c->tx.recalled = false;
+			SHM_WRITE(c->tx.recalled, false);
 			break;
 		}
 		n = sys(SYS_sendto, s->fd, run.ptr, run.len, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
 		if (n <= 0) {
 			if (n != -EAGAIN && n != -EINTR)
-				c->tx.recalled =
-					false; /* the connection is gone: so are the bytes */
+				/* the connection is gone: so are the bytes */
+				SHM_WRITE(c->tx.recalled, false);
 			break;
 		}
 		c->tx.recall += (uint64_t)n;
 		atomic_fetch_add(&s->row->tx_off, (uint64_t)n);
 	}
 	span_leave(&c->tx.seat, &g);
-	return !c->tx.recalled;
+	return !SHM_READ(c->tx.recalled);
 }
 
 void span_attend(struct sock *s)
 {
 	const struct shm_ctl *peer = s->view.ctl;
 
-	s->gen = atomic_load_explicit(&s->pulse->close_gen, memory_order_acquire);
+	SHM_WRITE(s->gen, atomic_load_explicit(&s->pulse->close_gen, memory_order_acquire));
 	if (atomic_load_explicit(&peer->flags_rx, memory_order_acquire) & SHM_RX_RECALL)
 		serve_recall(s);
 	/* A closed peer reads nothing more: only the kernel can say what becomes of our bytes. */
@@ -347,22 +348,22 @@ static bool freeze(struct sock *s)
 	err = span_cross(s, &limit);
 	c->rx.ring = NULL; /* off the short way */
 	sock_stir(s);
-	if (!err && c->rx.path == SHM_PATH_RING)
-		c->rx.frozen = true;
-	else if (!err && c->rx.path == SHM_PATH_KERNEL && limit == UINT64_MAX)
-		c->rx.direct = true;
+	if (!err && SHM_READ(c->rx.path) == SHM_PATH_RING)
+		SHM_WRITE(c->rx.frozen, true);
+	else if (!err && SHM_READ(c->rx.path) == SHM_PATH_KERNEL && limit == UINT64_MAX)
+		SHM_WRITE(c->rx.direct, true);
 	span_leave(&c->rx.seat, &g);
-	return c->rx.frozen;
+	return SHM_READ(c->rx.frozen);
 }
 
 bool span_thaw(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
 
-	if (!s->peer->gone &&
+	if (!SHM_READ(s->peer->gone) &&
 	    !(atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_acquire) & SHM_TX_KEPT))
 		return false;
-	c->rx.frozen = false;
+	SHM_WRITE(c->rx.frozen, false);
 	sock_stir(s);
 	return true;
 }
@@ -375,14 +376,14 @@ static bool answered(struct sock *s)
 
 	span_cross(s, &limit);
 	span_leave(&c->rx.seat, &g);
-	return c->rx.path == SHM_PATH_KERNEL || !span_frozen(s);
+	return SHM_READ(c->rx.path) == SHM_PATH_KERNEL || !span_frozen(s);
 }
 
 void span_release(struct sock *s, enum reason reason, unsigned wait_ms)
 {
 	uint64_t until = thread_now() + wait_ms * UINT64_C(1000000);
 
-	s->pinned = true;
+	SHM_WRITE(s->pinned, true);
 	if (!s->conn) {
 		sock_settle(s, reason);
 		return;
@@ -402,7 +403,7 @@ void span_release(struct sock *s, enum reason reason, unsigned wait_ms)
 		if (other)
 			sock_put(other);
 	}
-	while (!answered(s) && thread_now() < until && !s->peer->gone)
+	while (!answered(s) && thread_now() < until && !SHM_READ(s->peer->gone))
 		sys(SYS_sched_yield);
 }
 
@@ -413,8 +414,8 @@ static bool left_unread(struct sock *s)
 	uint64_t limit;
 
 	/* a span that begins here may not have been looked at */
-	return span_cross(s, &limit) < 0 ||
-	       (c->rx.path == SHM_PATH_RING && !span_frozen(s) && shm_ring_unread(c, s->view.ctl));
+	return span_cross(s, &limit) < 0 || (SHM_READ(c->rx.path) == SHM_PATH_RING &&
+					     !span_frozen(s) && shm_ring_unread(c, s->view.ctl));
 }
 
 void span_close(struct sock *s)
@@ -427,7 +428,7 @@ void span_close(struct sock *s)
 	span_attend(s);
 	tx = shm_seat_take(&c->tx.seat, tid);
 	rx = shm_seat_take(&c->rx.seat, tid);
-	if (s->broken || left_unread(s)) {
+	if (SHM_READ(s->broken) || left_unread(s)) {
 		struct linger reset = { 1, 0 };
 
 		sys(SYS_setsockopt, s->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
@@ -449,9 +450,10 @@ void span_break(struct sock *s)
 	bool rx = shm_seat_take(&c->rx.seat, thread_tid());
 	bool first = !s->broken;
 
-	s->broken = true;
-	s->pinned = true;
-	c->tx.path = c->rx.path = SHM_PATH_KERNEL; /* off the short ways */
+	SHM_WRITE(s->broken, true);
+	SHM_WRITE(s->pinned, true);
+	SHM_WRITE(c->tx.path, SHM_PATH_KERNEL); /* off the short ways */
+	SHM_WRITE(c->rx.path, SHM_PATH_KERNEL);
 	c->tx.limit = 0;
 	c->rx.ring = NULL;
 	sock_stir(s);
@@ -459,6 +461,6 @@ void span_break(struct sock *s)
 	span_leave(&c->tx.seat, &g);
 	if (!first)
 		return;
-	s->row->reason = REASON_PEER_NONSENSE;
+	SHM_WRITE(s->row->reason, REASON_PEER_NONSENSE);
 	sys(SYS_connect, s->fd, &none, sizeof(none)); /* RST: the kernel tells the other end */
 }

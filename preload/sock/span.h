@@ -46,14 +46,14 @@ void span_attend(struct sock *s);
 /* After a publication: the peer sleeps, or has announced something. One load. */
 static inline bool span_pulse(const struct sock *s)
 {
-	return __atomic_load_n((const uint64_t *)s->pulse, __ATOMIC_RELAXED) != (uint64_t)s->gen
-											<< 32;
+	return __atomic_load_n((const uint64_t *)s->pulse, __ATOMIC_RELAXED) !=
+	       (uint64_t)SHM_READ(s->gen) << 32;
 }
 
 /* Whether span_attend() has something to look at. */
 static inline bool span_attention(const struct sock *s)
 {
-	return s->gen != atomic_load_explicit(&s->pulse->close_gen, memory_order_relaxed);
+	return SHM_READ(s->gen) != atomic_load_explicit(&s->pulse->close_gen, memory_order_relaxed);
 }
 
 /**

@@ -78,6 +78,19 @@ static inline uint64_t thread_cycles(void)
 #endif
 }
 
+/* Its low half, without an instruction for the other. */
+static inline uint32_t thread_cycles_low(void)
+{
+#if defined(__x86_64__)
+	uint32_t low;
+
+	__asm__ volatile("rdtsc" : "=a"(low) : : "edx");
+	return low;
+#else
+	return (uint32_t)thread_cycles();
+#endif
+}
+
 static inline void thread_pause(void)
 {
 #if defined(__x86_64__)

@@ -94,18 +94,18 @@ bool wait_ready(struct sock *s, short want)
 {
 	struct shm_conn *c = s->conn;
 
-	if (s->broken || span_attention(s))
+	if (SHM_READ(s->broken) || span_attention(s))
 		return true;
 	if (want & POLLIN) {
 		/* a border that lies ahead in the kernel's bytes is the kernel's to announce */
-		if (span_ahead(s) && !span_frozen(s) && !c->rx.direct &&
-		    (c->rx.path == SHM_PATH_RING || s->view.ctl->lift == s->row->rx_off))
+		if (span_ahead(s) && !span_frozen(s) && !SHM_READ(c->rx.direct) &&
+		    (SHM_READ(c->rx.path) == SHM_PATH_RING || s->view.ctl->lift == s->row->rx_off))
 			return true;
-		if (c->rx.path == SHM_PATH_RING && !span_frozen(s) &&
+		if (SHM_READ(c->rx.path) == SHM_PATH_RING && !span_frozen(s) &&
 		    shm_ring_unread(c, s->view.ctl))
 			return true;
 	}
-	return want & POLLOUT && c->tx.path == SHM_PATH_RING && ready_room(s);
+	return want & POLLOUT && SHM_READ(c->tx.path) == SHM_PATH_RING && ready_room(s);
 }
 
 void wait_watch(struct sock *s, struct shm_waker *w)
@@ -146,7 +146,7 @@ bool wait_unstall(struct sock *s)
 	uint64_t head = atomic_load_explicit(&s->view.ctl->head, memory_order_relaxed);
 	uint64_t now;
 
-	if (s->conn->tx.path != SHM_PATH_RING || ready_room(s)) {
+	if (SHM_READ(s->conn->tx.path) != SHM_PATH_RING || ready_room(s)) {
 		s->full_since = 0;
 		return false;
 	}
@@ -174,7 +174,7 @@ static int spin_for(struct sock *s, short want)
 		if (wait_ready(s, want))
 			return 0;
 		/* a stream that flows one way: let it gather, each look takes the line from the writer */
-		for (unsigned i = 0; s->streak > SPIN_STREAM && i < SPIN_GATHER; i++)
+		for (unsigned i = 0; SHM_READ(s->streak) > SPIN_STREAM && i < SPIN_GATHER; i++)
 			thread_pause();
 	} while (wait_spin_turn(&w));
 	return -EAGAIN;
@@ -187,8 +187,8 @@ static short kernel_events(const struct sock *s, short want)
 	short ev = 0;
 
 	if (want & POLLIN)
-		ev |= (short)((POLLIN | POLLRDHUP) & ~(s->kernel_bits & POLLRDHUP));
-	if (want & POLLOUT && c->tx.path == SHM_PATH_KERNEL)
+		ev |= (short)((POLLIN | POLLRDHUP) & ~(SHM_READ(s->kernel_bits) & POLLRDHUP));
+	if (want & POLLOUT && SHM_READ(c->tx.path) == SHM_PATH_KERNEL)
 		ev |= POLLOUT;
 	return ev;
 }
@@ -236,7 +236,7 @@ static int sleep_for(struct sock *s, short want, uint64_t deadline)
 	wait_watch(s, w);
 	if (wait_deaf(s, w))
 		stall = begun + WAIT_DEAF_MS * UINT64_C(1000000);
-	if (stall && (wait_deaf(s, w) || s->conn->tx.path == SHM_PATH_RING) &&
+	if (stall && (wait_deaf(s, w) || SHM_READ(s->conn->tx.path) == SHM_PATH_RING) &&
 	    (!until || stall < until))
 		until = stall;
 	if (want & POLLOUT)

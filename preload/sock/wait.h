@@ -64,11 +64,11 @@ static inline bool wait_deaf(const struct sock *s, const struct shm_waker *w)
 
 	if (unlikely(!w->bell[shm_self_arena_of(s->conn)]))
 		return true;
-	if (likely(!p->self && !p->untold && !p->gone && !p->shared))
+	if (likely(!p->self && !SHM_READ(p->untold) && !SHM_READ(p->gone) && !p->shared))
 		return false;
 	if (p->self)
 		return sock_has_forked();
-	return p->untold || p->gone || atomic_load(&p->head->forked);
+	return SHM_READ(p->untold) || SHM_READ(p->gone) || atomic_load(&p->head->forked);
 }
 
 enum {
