@@ -29,10 +29,10 @@
 #include "stack/base/base_check.h"
 #include "stack/cc/cc.h"
 #include "stack/dev/dev_fault.h"
+#include "stack/dev/dev_open.h"
 #include "stack/dev/dev_pcap.h"
 #include "stack/inst/inst.h"
 #include "stack/zbuf/zbuf.h"
-#include "tests/lib/dev_tap.h"
 
 #define BATCH   64
 #define REQUEST 4096
@@ -338,16 +338,24 @@ static void addresses(struct host *h, ztime_t now)
 
 static int host_init(struct host *h)
 {
+	struct dev_conf conf = { 0 };
 	struct wire_buf_ops buf;
 	struct inst_config cfg;
+	struct dev_error err;
+	char spec[32];
 	void *mem;
 	FILE *f;
+	int rc;
 
 	h->pool = zbuf_mem_pool_new((size_t)1 << 30, ZBUF_PAGES_ORDINARY);
 	zbuf_wire_ops(h->pool, &buf);
-	h->dev = dev_tap_new("zt0", opt.mtu, &buf);
-	if (!h->dev)
-		return die("zt0");
+	conf.buf = buf;
+	snprintf(spec, sizeof(spec), "tap:zt0,mtu=%u", opt.mtu);
+	rc = dev_open(spec, &conf, &h->dev, &err);
+	if (rc) {
+		fprintf(stderr, "%s\n", err.text);
+		return rc == -EPERM || rc == -EACCES || rc == -ENOENT ? 77 : 1;
+	}
 	if (opt.pcap && (f = fopen(opt.pcap, "wb")))
 		h->dev = dev_pcap_new(h->dev, f);
 	opt.fault.put = buf.put;
