@@ -99,21 +99,16 @@ pins() {
 }
 
 kills() {
-	local i before missed=0
+	local before
 	before=$(pins)
 	load_begin
-	for ((i = 0; i < KILLS; i++)); do
-		finish "$DAEMON" KILL
-		daemon
-		bench 10.9.0.2 $PORT -n 2000 -c 2
-		[ "$(lifted)" -ge 2 ] || { missed=$((missed + 1)); head -2 "$T/client"; }
-	done
-	load_end
-	same "after $KILLS kills: rounds that were not lifted" 0 "$missed"
-	same "after $KILLS kills: what is pinned" "$before" "$(pins)"
-	same "successors that took up what was pinned" "$KILLS" "$(grep -c 'took up' "$T/ztcpd.err")"
-	# without any ztcpd: it goes on by the kernel
 	finish "$DAEMON" KILL
+	"$BUILD/tests/bin/daemon_again" "$KILLS" "${A[@]}" "$RUN" "$BUILD/tests/bin/daemon_again" --client 10.9.0.2 $PORT \
+		-- "$ZTCPD" --pin "$PIN" --cgroup "$CGROUP" --ready-fd 3 2>"$T/again" || fail "after a kill: $(cat "$T/again")"
+	load_end
+	same "after $KILLS kills: what is pinned" "$before" "$(pins)"
+	same "successors that took up what was pinned" $((KILLS + 1)) "$(grep -c 'took up' "$T/again")"
+	# without any ztcpd: it goes on by the kernel
 	bench 10.9.0.2 $PORT -n 2000 -c 2
 	same "lifted without a daemon" 0 "$(lifted)"
 	grep -q 'reason=NO_DAEMON' "$T/client" || fail "the reason is not said: $(head -2 "$T/client")"
