@@ -2,7 +2,7 @@
  *
  * All objects lie in arrays of the limits' sizes and are found by hash chains of indices; 0 ends a chain, so object 0
  * is never used. Claims stand in the order of their age. A claim is counted to the user of its session, a channel to
- * both users.
+ * the user of the end that connected: strangers cannot use up what a server's user may have.
  */
 #include "daemon/ztcpd/pair.h"
 
@@ -69,6 +69,7 @@ struct channel_end {
 
 struct channel {
 	uint32_t next; /* free list */
+	uint32_t user; /* who connected */
 	struct channel_end end[2];
 };
 
@@ -202,10 +203,9 @@ static struct claim *claim_add(struct pair *p, uint32_t session, const struct ag
 
 static void channel_drop(struct pair *p, struct channel *ch)
 {
-	for (unsigned i = 0; i < 2; i++) {
-		user_of(p, ch->end[i].session)->channels--;
+	for (unsigned i = 0; i < 2; i++)
 		base_list_remove(&ch->end[i].of_session);
-	}
+	p->user[ch->user].channels--;
 	p->counts.channels--;
 	ch->next = p->channel_free;
 	p->channel_free = (uint32_t)(ch - p->channel);
@@ -241,18 +241,19 @@ static struct channel *channel_find(struct pair *p, const struct claim *c, const
 	return NULL;
 }
 
-static struct channel *channel_add(struct pair *p, const uint32_t session[2],
+static struct channel *channel_add(struct pair *p, uint32_t user, const uint32_t session[2],
 				   const uint64_t chan[2])
 {
 	uint32_t index = p->channel_free;
 	struct channel *ch = &p->channel[index];
 
 	p->channel_free = ch->next;
+	ch->user = user;
+	p->user[user].channels++;
 	for (unsigned i = 0; i < 2; i++) {
 		ch->end[i].session = session[i];
 		ch->end[i].chan = chan[i];
 		base_list_push_tail(&p->session[session[i]].ends, &ch->end[i].of_session);
-		user_of(p, session[i])->channels++;
 	}
 	p->counts.channels++;
 	p->counts.channels_made++;
@@ -311,16 +312,12 @@ static void tell(struct pair *p, const struct claim *c, const struct claim *othe
 	p->ops.send(p->arg, c->session, &msg, fd);
 }
 
-static bool channel_allowed(struct pair *p, const uint32_t session[2])
-{
-	return p->channel_free && user_of(p, session[0])->channels < p->limits.user_channels &&
-	       user_of(p, session[1])->channels < p->limits.user_channels;
-}
-
-/* A channel for the two claims; @fd stays -1 where the process has its end already. */
-static enum reason channel_get(struct pair *p, struct claim *c[2], uint64_t chan[2], int fd[2])
+/* A channel for the two claims, @first connected; @fd stays -1 where the process has its end already. */
+static enum reason channel_get(struct pair *p, struct claim *c[2], bool first, uint64_t chan[2],
+			       int fd[2])
 {
 	const uint32_t session[2] = { c[0]->session, c[1]->session };
+	uint32_t user = p->session[session[!first]].user;
 	unsigned end;
 	struct channel *ch = channel_find(p, c[0], c[1], &end);
 
@@ -329,11 +326,11 @@ static enum reason channel_get(struct pair *p, struct claim *c[2], uint64_t chan
 		chan[1] = ch->end[!end].chan;
 		return REASON_NONE;
 	}
-	if (!channel_allowed(p, session))
+	if (!p->channel_free || p->user[user].channels >= p->limits.user_channels)
 		return REASON_DAEMON_LIMIT;
 	if (p->ops.channel(p->arg, fd, chan))
 		return REASON_NO_CHANNEL;
-	channel_add(p, session, chan);
+	channel_add(p, user, session, chan);
 	return REASON_NONE;
 }
 
@@ -341,7 +338,7 @@ static void introduce(struct pair *p, struct claim *c[2], const struct pair_conn
 {
 	uint64_t chan[2];
 	int fd[2] = { -1, -1 };
-	enum reason reason = channel_get(p, c, chan, fd);
+	enum reason reason = channel_get(p, c, conn[0].connected, chan, fd);
 
 	if (reason == REASON_NONE && (p->ops.chan(p->arg, c[0]->cookie, chan[0]) ||
 				      p->ops.chan(p->arg, c[1]->cookie, chan[1])))
@@ -392,7 +389,10 @@ static void on_claim(struct pair *p, uint32_t session, const struct agent_msg *m
 	old = claim_find(p, m->cookie);
 	if (old)
 		claim_drop(p, old);
-	c[0] = claim_room(p, session) ? claim_add(p, session, m, now_ms) : NULL;
+	/* one whose other end waits goes at once, and needs no room */
+	c[0] = claim_find(p, conn[0].peer) || claim_room(p, session)
+		       ? claim_add(p, session, m, now_ms)
+		       : NULL;
 	if (!c[0]) {
 		refuse(p, session, m->cookie, m->number, REASON_DAEMON_LIMIT);
 		return;

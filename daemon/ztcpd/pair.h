@@ -26,12 +26,15 @@ struct pair_limits {
 
 extern const struct pair_limits pair_limits_default;
 
-/** struct pair_conn - the selector's record of an attested socket; see selector_conn_get() */
+/** struct pair_conn - the selector's record of an attested socket; see selector_conn_get()
+ * @connected: it is the end that connected, not the one that was accepted
+ */
 struct pair_conn {
 	uint64_t peer;
 	uint64_t secret;
 	uint64_t netns;
 	uint32_t tgid;
+	bool connected;
 };
 
 /** struct pair_ops - what pairing asks of the world

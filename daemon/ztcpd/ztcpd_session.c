@@ -42,9 +42,11 @@ static int op_conn(void *arg, uint64_t cookie, struct pair_conn *conn)
 		return err;
 	if (!c.attested)
 		return -ENOENT;
-	*conn = (struct pair_conn){
-		.peer = c.peer, .secret = c.secret, .netns = c.netns, .tgid = c.tgid
-	};
+	*conn = (struct pair_conn){ .peer = c.peer,
+				    .secret = c.secret,
+				    .netns = c.netns,
+				    .tgid = c.tgid,
+				    .connected = c.role == POLICY_ROLE_CONNECT };
 	return 0;
 }
 

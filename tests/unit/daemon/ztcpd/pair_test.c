@@ -91,7 +91,8 @@ static void sock(uint64_t cookie, uint32_t tgid, uint64_t secret, uint64_t netns
 	world.conn[cookie - FIRST] = (struct pair_conn){ .peer = ((cookie - FIRST) ^ 1) + FIRST,
 							 .secret = secret,
 							 .netns = netns,
-							 .tgid = tgid };
+							 .tgid = tgid,
+							 .connected = !((cookie - FIRST) & 1) };
 }
 
 static int claim_as(struct pair *p, int session, struct agent_msg m, uint64_t now)
@@ -353,26 +354,60 @@ Test(pair, many_claims__the_user_is_refused_and_others_are_served)
 	done(p);
 }
 
-Test(pair, many_channels__the_user_is_refused)
+Test(pair, at_its_limit__a_claim_whose_other_end_waits_needs_no_room)
 {
 	struct pair *p = fresh(&small);
-	int evil[4], a = pair_open(p, 1000, 11);
+	int a = pair_open(p, 1000, 11), b = pair_open(p, 2000, 22);
+
+	for (uint64_t c = 0; c < 8; c++) {
+		sock(100 + 2 * c, 11, 3, 1);
+		claim(p, a, 100 + 2 * c, 3, 1);
+	}
+	sock(200, 22, 8, 1);
+	sock(201, 11, 7, 1);
+	claim(p, b, 200, 8, 1);
+	claim(p, a, 201, 7, 1);
+	cr_assert_eq(world.count, 2u);
+	cr_assert_eq(world.sent[0].msg.type, AGENT_MSG_PAIRED);
+	cr_assert_eq(world.sent[1].msg.type, AGENT_MSG_PAIRED);
+	done(p);
+}
+
+/* Session @from connects to a session of @to's, and both claim. Return: what both were told. */
+static uint32_t meet(struct pair *p, int from, uint32_t from_pid, int to, uint32_t to_pid,
+		     uint64_t cookie)
+{
+	unsigned at = world.count;
+
+	sock(cookie, from_pid, 3, 1);
+	sock(cookie + 1, to_pid, 7, 1);
+	claim(p, to, cookie + 1, 7, 1);
+	claim(p, from, cookie, 3, 1);
+	cr_assert_eq(world.count, at + 2);
+	cr_assert_eq(world.sent[at].msg.type, world.sent[at + 1].msg.type);
+	if (world.sent[at].msg.type == AGENT_MSG_REFUSED)
+		cr_assert_eq(world.sent[at].msg.reason, REASON_DAEMON_LIMIT);
+	return world.sent[at].msg.type;
+}
+
+Test(pair, many_channels__who_connects_is_refused_and_others_are_served)
+{
+	struct pair *p = fresh(&small);
+	int evil[4], a = pair_open(p, 1000, 11), b = pair_open(p, 2000, 22);
 
 	for (uint32_t i = 0; i < 4; i++) {
-		uint64_t c = 100 + 2 * i;
-
 		evil[i] = pair_open(p, 666, 60 + i);
 		cr_assert_geq(evil[i], 0);
-		sock(c, 60 + i, 3, 1);
-		sock(c + 1, 11, 7, 1);
-		claim(p, evil[i], c, 3, 1);
-		claim(p, a, c + 1, 7, 1);
+		cr_assert_eq(meet(p, evil[i], 60 + i, a, 11, 100 + 2 * i),
+			     i < 3 ? AGENT_MSG_PAIRED : AGENT_MSG_REFUSED);
 	}
-	cr_assert_eq(world.sent[5].msg.type, AGENT_MSG_PAIRED);
-	cr_assert_eq(world.sent[6].msg.reason, REASON_DAEMON_LIMIT);
-	cr_assert_eq(world.sent[7].msg.reason, REASON_DAEMON_LIMIT);
+	/* it has used up nothing of the server's */
+	cr_assert_eq(meet(p, b, 22, a, 11, 120), AGENT_MSG_PAIRED);
 	cr_assert_eq(pair_open(p, 666, 70), -EUSERS, "and it may have no more sessions");
 	cr_assert_geq(pair_open(p, 1000, 70), 0);
+	/* a session ends: there is room again */
+	pair_close(p, (uint32_t)evil[0]);
+	cr_assert_eq(meet(p, evil[3], 63, a, 11, 122), AGENT_MSG_PAIRED);
 	done(p);
 }
 
