@@ -133,12 +133,28 @@ static void report_say(const struct selector_report *r)
 		ztcpd_say("took up the selector that was pinned");
 }
 
+/* eBPF tells processes by the ids that the initial PID namespace gives them; nothing under /proc of another has these. */
+static bool pids_are_known(void)
+{
+	char name[32] = "";
+
+	return readlink("/proc/self/ns/pid", name, sizeof(name) - 1) > 0 &&
+	       !strcmp(name, "pid:[4026531836]"); /* PROC_PID_INIT_INO of the kernel */
+}
+
 /* Without it, what is left is served: policies are read and their errors said, metrics told. */
 static void selector_start(struct ztcpd *d, const struct arguments *a)
 {
-	int err = selector_open(&d->sel, a->pin, a->cgroup, &d->report);
+	int err;
 
-	report_say(&d->report);
+	if (!pids_are_known()) {
+		ztcpd_say(
+			"not in the initial PID namespace: run ztcpd on the host, or in a container with its PID namespace");
+		err = -EOPNOTSUPP;
+	} else {
+		err = selector_open(&d->sel, a->pin, a->cgroup, &d->report);
+		report_say(&d->report);
+	}
 	if (!err)
 		return;
 	d->sel = NULL;

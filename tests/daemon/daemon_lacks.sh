@@ -56,7 +56,8 @@ stop() {
 	local status
 	if [ -n "$UP" ]; then
 		kill -0 "$DAEMON" 2>/dev/null || fail "$PLAN: ztcpd has ended: $(cat "$T/ztcpd.err")"
-		kill "$DAEMON"
+		# unshare stays in front of a new PID namespace and hears nothing
+		[ "$(cat "/proc/$DAEMON/comm")" = unshare ] && kill "$(pgrep -P "$DAEMON")" || kill "$DAEMON"
 	fi
 	wait "$DAEMON"
 	status=$?
@@ -126,6 +127,8 @@ nothing() {
 	lack "$no" lifted PEER_REMOTE setpriv --bounding-set -all,+setpcap --inh-caps -all
 	PLAN="no BTF"
 	lack "$no" lifted PEER_REMOTE unshare -m sh -c 'mount -t tmpfs none /sys/kernel/btf && exec "$@"' -
+	PLAN="another PID namespace"
+	lack "not in the initial PID namespace" lifted PEER_REMOTE unshare -p -f --mount-proc
 	PLAN="no cgroup v2"
 	lack "no cgroup v2" lifted PEER_REMOTE unshare -m sh -c 'umount -l "$0" && exec "$@"' "$CGROOT"
 }

@@ -2,7 +2,8 @@
 #
 # As root each runs in mount and network namespaces of its own (ztcpd must see the initial one of processes), with an empty /etc/ztcp, /etc/netns and /run:
 # nothing of the host is read or written but the selector's programs, which are pinned under a name of the test's
-# and attached to a cgroup of its own. Whatever was started is ended by its pid.
+# and attached to a cgroup of its own. Whatever was started is ended by its pid. The programs and these scripts are at
+# /run/build and /run/tests there: the tree may be where other users cannot look, such as /root.
 set -u
 
 HERE=$(dirname "$(readlink -f "${BASH_SOURCE[0]}")")
@@ -28,11 +29,12 @@ need() {
 
 [ "$(id -u)" = 0 ] || skip "needs root: namespaces"
 if [ -z "${DAEMON_IN_SPACES-}" ]; then
-	export DAEMON_IN_SPACES=1 ZTCP_BUILD=$BUILD
+	export DAEMON_IN_SPACES=1 ZTCP_BUILD=/run/build
 	exec unshare -n -m --propagation private -- \
-		bash -c 'ip link set lo up; mount -t tmpfs tmpfs /run; mkdir /run/netns; mkdir -p /etc/ztcp /etc/netns
+		bash -c 'ip link set lo up; mount -t tmpfs -o mode=755 tmpfs /run; mkdir /run/netns /run/build /run/tests
+			mount --bind "$1" /run/build; mount --bind "$2" /run/tests; mkdir -p /etc/ztcp /etc/netns; shift 2
 			mount -t tmpfs tmpfs /etc/ztcp; mount -t tmpfs tmpfs /etc/netns; exec bash "$@"' - \
-		"$(readlink -f "$0")" "$@"
+		"$BUILD" "$HERE" "/run/tests/$(basename "$0")" "$@"
 fi
 unset ZTCP_BUILD
 

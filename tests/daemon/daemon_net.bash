@@ -4,6 +4,7 @@
 #
 # The selector is attached to the test's cgroup alone, in which everything here runs: the host's processes see nothing of it.
 need ip setpriv
+[ "$(readlink /proc/self/ns/pid)" = "pid:[4026531836]" ] || skip "ztcpd needs the initial PID namespace"
 modinfo veth >/dev/null 2>&1 || ip link add type veth 2>/dev/null || skip "no veth"
 CGROOT=$(findmnt -nt cgroup2 -o TARGET | head -1)
 [ -n "$CGROOT" ] || skip "no cgroup v2"
