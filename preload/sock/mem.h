@@ -19,8 +19,8 @@
 
 enum {
 	MEM_PAGE_SHIFT =
-		12,     /* the smallest page there is: asking about a part of a page is right too */
-	MEM_KNOWN = 32, /* pages that a thread remembers, for each use */
+		12, /* the smallest page there is: asking about a part of a page is right too */
+	MEM_KNOWN = 256, /* pages that a thread remembers, for each use: one or two a connection */
 };
 
 /* What a thread knows of the program's memory for one use, reading or writing. */
