@@ -13,7 +13,7 @@
 
 enum { CONF_TURN = 65536, CONF_CGROUPS_BYTES = 65536 }; /* about 24 us */
 
-struct conf conf = { .spin_us = 50, .lift = -1, .turn = CONF_TURN };
+struct conf conf = { .spin_us = 200, .lift = -1, .turn = CONF_TURN };
 
 static struct options_value conf_option(enum options_id id)
 {

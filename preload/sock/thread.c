@@ -6,7 +6,8 @@
 #include <sys/rseq.h>
 
 __thread struct thread thread_self
-	__attribute__((tls_model("initial-exec"))) = { .seat = SHM_SEAT_NOBODY };
+	__attribute__((tls_model("initial-exec"))) = { .seat = SHM_SEAT_NOBODY,
+						       .spin_shift = THREAD_SPIN_SHIFT };
 
 static pthread_key_t thread_key;
 static bool thread_key_made;

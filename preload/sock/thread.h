@@ -15,7 +15,10 @@
 
 struct sock;
 
-enum { THREAD_HOLDS = 8 };
+enum {
+	THREAD_HOLDS = 8,
+	THREAD_SPIN_SHIFT = 2, /* a thread that knows nothing yet spins for a quarter of the most */
+};
 
 /* A count that the thread has to give back: hold.h. */
 struct thread_hold {
@@ -29,7 +32,7 @@ struct thread {
 	uint32_t tid;
 	bool waker_open;
 	bool ends_here;         /* its end is ours to see */
-	uint8_t spin_shift;     /* the spin budget is halved this often: it did not pay lately */
+	uint8_t spin_shift;     /* the spin budget is halved this often, by what it earned lately */
 	uint64_t crowded_until; /* no spinning before, as others want the CPU: thread_now() */
 	uint64_t crowded_ns;    /* how long that was from its beginning */
 	struct shm_waker waker; /* for blocking calls, poll and select */

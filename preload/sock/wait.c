@@ -12,14 +12,13 @@
 #include <signal.h>
 
 enum {
-	SPIN_STREAM = 64,             /* receives without a send between */
-	SPIN_GATHER = 24,             /* pauses */
-	SPIN_PAUSES = 16,             /* pauses between two looks at the clock */
-	SPIN_SHIFT_MAX = 5,           /* the budget is halved at most this often */
-	SPIN_PUSHED_NS = 30000,       /* a gap like this means that somebody else ran */
-	SPIN_SHORT_SLEEP_NS = 200000, /* a sleep that a longer spin would have avoided */
-	SPIN_CROWD_NS = 200000,       /* and a gap like this that it was not the peer alone */
-	SPIN_CALM_MS = 10,            /* how long nobody spins then, at first */
+	SPIN_STREAM = 64,       /* receives without a send between */
+	SPIN_GATHER = 24,       /* pauses */
+	SPIN_PAUSES = 16,       /* pauses between two looks at the clock */
+	SPIN_SHIFT_MAX = 7,     /* the budget is halved at most this often */
+	SPIN_PUSHED_NS = 30000, /* a gap like this means that somebody else ran */
+	SPIN_CROWD_NS = 200000, /* and a gap like this that it was not the peer alone */
+	SPIN_CALM_MS = 10,      /* how long nobody spins then, at first */
 	SPIN_CALM_MAX_MS = 1000,
 	STALL_NS = WAIT_STALL_MS * 1000000,
 };
@@ -83,10 +82,15 @@ bool wait_spin_turn(struct wait_spin *w)
 void wait_spin_end(bool paid, uint64_t slept_ns)
 {
 	struct thread *t = &thread_self;
+	uint64_t most = (uint64_t)conf.spin_us * 1000;
+	/* a sleep that a longer spin would have avoided */
+	bool shorter = !paid && slept_ns + (most >> t->spin_shift) < most;
 
-	if (paid || slept_ns < SPIN_SHORT_SLEEP_NS)
-		t->spin_shift = 0;
-	else if (t->spin_shift < SPIN_SHIFT_MAX)
+	if ((paid || shorter) && t->spin_shift > THREAD_SPIN_SHIFT)
+		t->spin_shift = THREAD_SPIN_SHIFT;
+	else if (shorter && t->spin_shift)
+		t->spin_shift--;
+	else if (!paid && !shorter && t->spin_shift < SPIN_SHIFT_MAX)
 		t->spin_shift++;
 }
 
