@@ -21,6 +21,7 @@ int tool_top(int argc, char **argv);
 int tool_tcpdump(int argc, char **argv);
 int tool_enable(int argc, char **argv);
 int tool_disable(int argc, char **argv);
+int tool_nic(int argc, char **argv);
 
 /** tool_say() - one line on standard error: "ztcp: ..." */
 void tool_say(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -30,6 +30,9 @@ static const struct {
 	{ "rules", tool_rules, "[-j]", "rules in force, with the connections each decided" },
 	{ "rule", tool_rule, "load [-j] FILE.bpf.o [NAME]", "a match of your own, for bpf=NAME" },
 	{ "rule", tool_rule, "unload [-j] NAME", "take it away" },
+	{ "nic", tool_nic, "[-j]", "interfaces shared with the kernel, and their packets" },
+	{ "nic", tool_nic, "attach [-j] [-g] INTERFACE", "share it" },
+	{ "nic", tool_nic, "detach [-j] INTERFACE", "no longer" },
 };
 
 #define COMMANDS (sizeof(commands) / sizeof(commands[0]))

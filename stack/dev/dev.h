@@ -3,11 +3,13 @@
  * What it does: one table of operations; a DPDK port, a test wire, a TAP and the wrappers that
  * inject faults or write captures all fit it. Called by the loop that drives an instance, on its
  * thread; one device serves one loop. Memory: a device owns its buffers; each operation says what
- * is lent for how long.
+ * is lent for how long. A device is closed last, when the instance has given everything back.
  */
 #ifndef ZTCP_DEV_H
 #define ZTCP_DEV_H
 
+#include <errno.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +19,7 @@
 #define DEV_FRAME_MAX (65535 + 18) /* longest frame a device without TSO is given, tag included */
 
 struct dev;
+struct ip;
 
 struct dev_ops {
 	/*
@@ -33,6 +36,10 @@ struct dev_ops {
 	ztime_t (*deadline)(const struct dev *d);
 	/* Descriptor to wait on for arriving frames, or -1. */
 	int (*fd)(const struct dev *d);
+	/* As dev_steer(); NULL where all frames arrive anyway. */
+	int (*steer)(struct dev *d, const struct wire_flow *flow, bool on);
+	/* As dev_follow(); NULL where the device's user says which addresses and routes there are. */
+	int (*follow)(struct dev *d, struct ip *ip, ztime_t now);
 	void (*close)(struct dev *d);
 };
 
@@ -63,6 +70,32 @@ static inline ztime_t dev_deadline(const struct dev *d)
 static inline int dev_fd(const struct dev *d)
 {
 	return d->ops->fd(d);
+}
+
+/**
+ * dev_steer() - packets of @flow are to come here, or no longer
+ * @flow: complete: a connection; rport 0: connections to lport of local, which may be the
+ *        any-address
+ *
+ * For devices that share an interface with the kernel: what nobody steers, the kernel has. A
+ * connection is steered here before its first packet is sent, and away when it is gone from the
+ * instance. Return: 0, also for devices that have it all; -ENOSPC, -errno: the kernel path serves.
+ */
+static inline int dev_steer(struct dev *d, const struct wire_flow *flow, bool on)
+{
+	return d->ops->steer ? d->ops->steer(d, flow, on) : 0;
+}
+
+/**
+ * dev_follow() - fill @ip with the addresses, routes and neighbours that the kernel has on the
+ * device's interface, and keep it so in each dev_recv()
+ * @ip: of the instance that the device serves; outlives its use
+ *
+ * Return: 0; -EOPNOTSUPP: the device has no such interface, its user adds them; another -errno.
+ */
+static inline int dev_follow(struct dev *d, struct ip *ip, ztime_t now)
+{
+	return d->ops->follow ? d->ops->follow(d, ip, now) : -EOPNOTSUPP;
 }
 
 static inline void dev_close(struct dev *d)

@@ -245,6 +245,11 @@ static int fault_fd(const struct dev *d)
 	return dev_fd(base_container_of(d, const struct fault, dev)->inner);
 }
 
+static int fault_steer(struct dev *d, const struct wire_flow *flow, bool on)
+{
+	return dev_steer(base_container_of(d, struct fault, dev)->inner, flow, on);
+}
+
 static void way_free(struct way *w)
 {
 	for (int i = 0; i < HELD_MAX; i++)
@@ -263,11 +268,18 @@ static void fault_close(struct dev *d)
 	free(f);
 }
 
+static int fault_follow(struct dev *d, struct ip *ip, ztime_t now)
+{
+	return dev_follow(base_container_of(d, struct fault, dev)->inner, ip, now);
+}
+
 static const struct dev_ops fault_ops = {
 	.recv = fault_recv,
 	.send = fault_send,
 	.deadline = fault_deadline,
 	.fd = fault_fd,
+	.steer = fault_steer,
+	.follow = fault_follow,
 	.close = fault_close,
 };
 

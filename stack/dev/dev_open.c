@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "stack/dev/dev_tap.h"
+#include "stack/dev/dev_xdp.h"
 
 static const struct {
 	const char *name;
@@ -16,6 +17,7 @@ static const struct {
 		    struct dev_error *err);
 } kinds[] = {
 	{ "tap", dev_tap_open },
+	{ "xdp", dev_xdp_open },
 };
 
 #define KINDS (sizeof(kinds) / sizeof(kinds[0]))

@@ -64,6 +64,11 @@ static int pcap_fd(const struct dev *d)
 	return dev_fd(base_container_of(d, const struct pcap, dev)->inner);
 }
 
+static int pcap_steer(struct dev *d, const struct wire_flow *flow, bool on)
+{
+	return dev_steer(base_container_of(d, struct pcap, dev)->inner, flow, on);
+}
+
 static void pcap_close(struct dev *d)
 {
 	struct pcap *p = base_container_of(d, struct pcap, dev);
@@ -73,11 +78,18 @@ static void pcap_close(struct dev *d)
 	free(p);
 }
 
+static int pcap_follow(struct dev *d, struct ip *ip, ztime_t now)
+{
+	return dev_follow(base_container_of(d, struct pcap, dev)->inner, ip, now);
+}
+
 static const struct dev_ops pcap_ops = {
 	.recv = pcap_recv,
 	.send = pcap_send,
 	.deadline = pcap_deadline,
 	.fd = pcap_fd,
+	.steer = pcap_steer,
+	.follow = pcap_follow,
 	.close = pcap_close,
 };
 

@@ -39,6 +39,8 @@ struct ztcp *ztcp_new(struct dev *dev, struct zbuf_mem_pool *pool, const struct 
 	z->inst_at = at;
 	z->bytes = at + size;
 	z->in = inst_init((char *)z + at, &c, now);
+	dev_follow(dev, inst_ip(z->in),
+		   now); /* where it fails there are no routes, and so no way */
 	return z;
 }
 

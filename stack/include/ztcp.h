@@ -30,7 +30,8 @@ struct ztcp;
  * @pool: where received and copied bytes live
  * @cfg:  from inst_config_defaults(); ip.mac, ip.mtu, ip.offloads and buf are set here
  *
- * Return: the object, or NULL and errno (EINVAL, ENOMEM).
+ * Addresses and routes are the kernel's where the device shares an interface with it (dev_follow()), the caller's
+ * to add by inst_ip() where not. Return: the object, or NULL and errno (EINVAL, ENOMEM).
  */
 struct ztcp *ztcp_new(struct dev *dev, struct zbuf_mem_pool *pool, const struct inst_config *cfg,
 		      ztime_t now);

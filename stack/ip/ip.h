@@ -136,6 +136,13 @@ bool ip_addr_local(const struct ip *ip, const union wire_addr *addr);
 int ip_route_add(struct ip *ip, const union wire_addr *net, unsigned int bits,
 		 const union wire_addr *via, uint16_t mtu);
 
+/**
+ * ip_route_elsewhere() - @net/@bits is not reached by this interface, though a shorter prefix is
+ *
+ * An equal prefix is replaced; ip_route_remove() takes it away. Return: 0, -EINVAL or -ENOSPC.
+ */
+int ip_route_elsewhere(struct ip *ip, const union wire_addr *net, unsigned int bits);
+
 /** ip_route_remove() - Return: 0 or -ENOENT. */
 int ip_route_remove(struct ip *ip, const union wire_addr *net, unsigned int bits);
 

@@ -23,7 +23,7 @@ const struct ip_route *ip_route_find(const struct ip *ip, const union wire_addr 
 {
 	for (uint32_t i = 0; i < ip->nroutes; i++)
 		if (route_matches(&ip->routes[i], dst))
-			return &ip->routes[i];
+			return ip->routes[i].elsewhere ? NULL : &ip->routes[i];
 	return NULL;
 }
 
@@ -43,34 +43,49 @@ static uint32_t route_place(const struct ip *ip, const union wire_addr *net, int
 	return i;
 }
 
-int ip_route_add(struct ip *ip, const union wire_addr *net, unsigned int bits,
-		 const union wire_addr *via, uint16_t mtu)
+static int route_put(struct ip *ip, const struct ip_route *r)
 {
-	int mapped = ip_bits_mapped(net, bits);
 	bool equal;
-	uint32_t at;
+	uint32_t at = route_place(ip, &r->net, r->bits, &equal);
 
-	if (mapped < 0 || wire_addr_is_v4(net) != wire_addr_is_v4(via) ||
-	    wire_addr_is_multicast(via))
-		return -EINVAL;
-	if (mtu && mtu < (wire_addr_is_v4(net) ? IP4_MTU_MIN : IP6_MTU_MIN))
-		return -EINVAL;
-	at = route_place(ip, net, mapped, &equal);
 	if (!equal) {
 		if (ip->nroutes == IP_ROUTES_MAX)
 			return -ENOSPC;
 		memmove(&ip->routes[at + 1], &ip->routes[at],
 			(ip->nroutes++ - at) * sizeof(ip->routes[0]));
 	}
-	ip->routes[at] = (struct ip_route){
-		.net = *net,
-		.via = *via,
-		.mtu = mtu,
-		.bits = (uint8_t)mapped,
-		.on_link = wire_addr_is_any(via),
-	};
+	ip->routes[at] = *r;
 	ip->plain.gen++;
 	return 0;
+}
+
+int ip_route_add(struct ip *ip, const union wire_addr *net, unsigned int bits,
+		 const union wire_addr *via, uint16_t mtu)
+{
+	int mapped = ip_bits_mapped(net, bits);
+
+	if (mapped < 0 || wire_addr_is_v4(net) != wire_addr_is_v4(via) ||
+	    wire_addr_is_multicast(via))
+		return -EINVAL;
+	if (mtu && mtu < (wire_addr_is_v4(net) ? IP4_MTU_MIN : IP6_MTU_MIN))
+		return -EINVAL;
+	return route_put(ip, &(struct ip_route){
+				     .net = *net,
+				     .via = *via,
+				     .mtu = mtu,
+				     .bits = (uint8_t)mapped,
+				     .on_link = wire_addr_is_any(via),
+			     });
+}
+
+int ip_route_elsewhere(struct ip *ip, const union wire_addr *net, unsigned int bits)
+{
+	int mapped = ip_bits_mapped(net, bits);
+
+	if (mapped < 0)
+		return -EINVAL;
+	return route_put(ip, &(struct ip_route){
+				     .net = *net, .bits = (uint8_t)mapped, .elsewhere = true });
 }
 
 int ip_route_remove(struct ip *ip, const union wire_addr *net, unsigned int bits)

@@ -30,6 +30,7 @@ struct ip_route {
 	uint16_t mtu;
 	uint8_t bits;
 	bool on_link;
+	bool elsewhere; /* what it matches is not reached by this interface */
 };
 
 /*
@@ -149,7 +150,7 @@ bool ip_payload_copy(struct ip *ip, struct wire_frame_out *f, const uint8_t *dat
 
 /* ip_route.c */
 
-/** ip_route_find() - Return: the route with the longest prefix for @dst, or NULL. */
+/** ip_route_find() - Return: the route with the longest prefix for @dst, or NULL for none and elsewhere. */
 const struct ip_route *ip_route_find(const struct ip *ip, const union wire_addr *dst);
 
 /** ip_bits_mapped() - prefix length of the mapped form. Return: it, or -EINVAL. */

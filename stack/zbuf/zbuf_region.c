@@ -273,13 +273,14 @@ static BASE_APART void owner_tell(struct zbuf_region *r, struct zbuf *z)
 	void *arg = r->pool ? z->arg : r->arg;
 	char *data = zbuf_data(r, z);
 	size_t len = (size_t)1 << r->shift;
+	bool pooled = r->pool;
 
 	z->done = NULL;
 	if (len > (size_t)(r->start + r->len - data))
 		len = (size_t)(r->start + r->len - data);
 	if (done)
-		done(arg, data, len);
-	if (r->pool)
+		done(arg, data, len); /* may be the end of a foreign region */
+	if (pooled)
 		zbuf_pool_put(r, z);
 }
 

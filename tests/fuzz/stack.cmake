@@ -1,4 +1,5 @@
 ztcp_fuzzer(wire_fuzz SOURCES wire_fuzz.c LINK ztcp_wire ztcp_base CORPUS corpus/wire)
+ztcp_fuzzer(nl_fuzz SOURCES nl_fuzz.c LINK ztcp_nl ztcp_wire ztcp_base CORPUS corpus/nl)
 ztcp_fuzzer(inst_fuzz SOURCES inst_fuzz.c ${CMAKE_SOURCE_DIR}/tests/lib/inst_pair.c
 	LINK ztcp_dev ztcp_inst ztcp_ip ztcp_tcp ztcp_cc ztcp_wire ztcp_base CORPUS corpus/inst)
 set(sim ${CMAKE_SOURCE_DIR}/tests/sim)

@@ -1,5 +1,5 @@
-/* interop_host.c - a host made of one instance on a TAP, beside the kernel's TCP; driven by
- * interop.sh
+/* interop_host.c - a host made of one instance on a device, beside the kernel's TCP or another
+ * such host; driven by interop.sh and tests/nic
  *
  * usage: interop_host [options] serve                    HTTP on port 80 until killed
  *        interop_host [options] get ADDR PORT PATH       body of an HTTP answer to standard output
@@ -10,9 +10,11 @@
  * end, answer "N ok\n" options: --mtu N --loss P --reorder P --corrupt P --dup P (millionths)
  * --delay US --jitter US --seed N
  *          --no-ts --no-ws --no-sack --cc reno|cubic --pcap FILE
+ *          --dev SPEC  the device, as dev_open() takes it; "tap:zt0" unless given
+ *          --host N    last byte of the address, 2 unless given
  *
- * The instance is 10.9.0.2 and fd09::2 on interface "zt0"; everything else is reached by way of
- * 10.9.0.1, fd09::1.
+ * On a device that shares the kernel's interface it has the kernel's addresses and routes.
+ * Otherwise it is 10.9.0.N and fd09::N; everything else is reached by way of 10.9.0.1, fd09::1.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -61,8 +63,9 @@ static struct {
 	uint16_t mtu;
 	struct dev_fault_config fault;
 	bool no_ts, no_ws, no_sack;
-	const char *cc, *pcap;
-} opt = { .mtu = 1500, .fault = { .seed = 1 } };
+	const char *cc, *pcap, *dev;
+	uint8_t host;
+} opt = { .mtu = 1500, .fault = { .seed = 1 }, .host = 2 };
 
 static volatile sig_atomic_t stop;
 
@@ -324,16 +327,29 @@ static void config(struct inst_config *cfg, struct host *h)
 static void addresses(struct host *h, ztime_t now)
 {
 	static const union wire_addr any6;
-	union wire_addr a4 = wire_addr_v4(0x0a090002), gw4 = wire_addr_v4(0x0a090001);
-	union wire_addr a6 = { .b = { 0xfd, 0x09, [15] = 2 } },
+	union wire_addr a4 = wire_addr_v4(0x0a090000u | opt.host), gw4 = wire_addr_v4(0x0a090001);
+	union wire_addr a6 = { .b = { 0xfd, 0x09, [15] = opt.host } },
 			gw6 = { .b = { 0xfd, 0x09, [15] = 1 } };
 	union wire_addr any4 = wire_addr_v4(0);
 	struct ip *ip = inst_ip(h->in);
 
+	if (dev_follow(h->dev, ip, now) == 0)
+		return;
 	ip_addr_add(ip, &a4, 24, now);
 	ip_addr_add(ip, &a6, 64, now);
+	if (opt.host == 1)
+		return;
 	ip_route_add(ip, &any4, 0, &gw4, 0);
 	ip_route_add(ip, &any6, 0, &gw6, 0);
+}
+
+/* Copies of packets lose what the device says of them: only where something is to happen to them. */
+static bool faulty(void)
+{
+	const struct dev_fault_config *f = &opt.fault;
+
+	return f->loss || f->reorder || f->corrupt || f->dup || f->delay || f->jitter ||
+	       f->rate_bps || f->queue_bytes;
 }
 
 static int host_init(struct host *h)
@@ -342,7 +358,7 @@ static int host_init(struct host *h)
 	struct wire_buf_ops buf;
 	struct inst_config cfg;
 	struct dev_error err;
-	char spec[32];
+	char tap[32];
 	void *mem;
 	FILE *f;
 	int rc;
@@ -350,8 +366,8 @@ static int host_init(struct host *h)
 	h->pool = zbuf_mem_pool_new((size_t)1 << 30, ZBUF_PAGES_ORDINARY);
 	zbuf_wire_ops(h->pool, &buf);
 	conf.buf = buf;
-	snprintf(spec, sizeof(spec), "tap:zt0,mtu=%u", opt.mtu);
-	rc = dev_open(spec, &conf, &h->dev, &err);
+	snprintf(tap, sizeof(tap), "tap:zt0,mtu=%u", opt.mtu);
+	rc = dev_open(opt.dev ? opt.dev : tap, &conf, &h->dev, &err);
 	if (rc) {
 		fprintf(stderr, "%s\n", err.text);
 		return rc == -EPERM || rc == -EACCES || rc == -ENOENT ? 77 : 1;
@@ -362,7 +378,9 @@ static int host_init(struct host *h)
 	opt.fault.ctx = buf.ctx;
 	config(&cfg, h);
 	cfg.ip.mac = h->dev->mac;
-	h->dev = dev_fault_new(h->dev, &opt.fault);
+	cfg.ip.mtu = h->dev->mtu;
+	if (faulty())
+		h->dev = dev_fault_new(h->dev, &opt.fault);
 	mem = aligned_alloc(64, (inst_size(&cfg) + 63) & ~(size_t)63);
 	if (!mem)
 		return die("memory");
@@ -385,9 +403,9 @@ static int host_end(struct host *h)
 	h->done = false;
 	stop = 0;
 	run(h, clock_now() + ztime_ms(300));
-	dev_close(h->dev);
 	inst_fini(h->in);
 	free(mem);
+	dev_close(h->dev);
 	zbuf_stats(h->pool, &stats);
 	if (stats.buffers_out) {
 		fprintf(stderr, "%zu buffers left\n", stats.buffers_out);
@@ -412,6 +430,23 @@ static void ready_wait(void)
 		perror("stdin");
 }
 
+static bool steer(struct host *h, const struct wire_flow *flow)
+{
+	int rc = dev_steer(h->dev, flow, true);
+
+	if (rc)
+		fprintf(stderr, "steer: %s\n", strerror(-rc));
+	return rc == 0;
+}
+
+static bool steer_port(struct host *h, const union wire_addr *any)
+{
+	struct wire_flow flow = { .lport = 80 };
+
+	flow.local = *any;
+	return steer(h, &flow);
+}
+
 static int serve(struct host *h)
 {
 	static const union wire_addr any6;
@@ -419,6 +454,8 @@ static int serve(struct host *h)
 
 	if (inst_listen(h->in, &any4, 80, 128, NULL, &h->listeners[0]) ||
 	    inst_listen(h->in, &any6, 80, 128, NULL, &h->listeners[1]))
+		return 1;
+	if (!steer_port(h, &any4) || !steer_port(h, &any6))
 		return 1;
 	ready();
 	run(h, ZTIME_NEVER);
@@ -458,6 +495,8 @@ static int client(struct host *h, char **argv)
 		fprintf(stderr, "connect: %s\n", strerror(-err));
 		return 1;
 	}
+	if (!steer(h, inst_conn_flow(p->conn)))
+		return 1;
 	if (strcmp(argv[0], "get") == 0) {
 		p->have = (size_t)snprintf(p->request, REQUEST,
 					   "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", argv[3], argv[1]);
@@ -544,6 +583,10 @@ static int option(char **a)
 		opt.cc = a[1];
 	else if (strcmp(a[0], "--pcap") == 0)
 		opt.pcap = a[1];
+	else if (strcmp(a[0], "--dev") == 0)
+		opt.dev = a[1];
+	else if (strcmp(a[0], "--host") == 0)
+		opt.host = (uint8_t)n;
 	else if (strcmp(a[0], "--no-ts") == 0)
 		return opt.no_ts = true, 1;
 	else if (strcmp(a[0], "--no-ws") == 0)

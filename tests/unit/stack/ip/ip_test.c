@@ -389,6 +389,27 @@ Test(ip_route, longest_prefix_wins)
 	fix_end(&f);
 }
 
+Test(ip_route, what_lies_elsewhere_has_no_way)
+{
+	union wire_addr any = wire_addr_v4(0), net = wire_addr_v4(0x0b000000);
+	union wire_addr gw = wire_addr_v4(0x0a0000fe), far = wire_addr_v4(0x08080808);
+	union wire_addr near = wire_addr_v4(0x0b000005), src;
+	struct wire_frame_out out;
+	struct ip_hop hop = { 0 };
+	struct fix f;
+
+	fix_init(&f, NULL);
+	cr_expect_eq(ip_route_add(f.ip, &any, 0, &gw, 0), 0);
+	cr_expect_eq(ip_route_elsewhere(f.ip, &net, 33), -EINVAL);
+	cr_expect_eq(ip_route_elsewhere(f.ip, &net, 8), 0);
+	cr_expect_eq(ip_source(f.ip, &near, &src), -ENETUNREACH);
+	cr_expect_eq(tx(&f, &near, &hop, &out), -ENETUNREACH);
+	cr_expect_eq(ip_source(f.ip, &far, &src), 0);
+	cr_expect_eq(ip_route_remove(f.ip, &net, 8), 0);
+	cr_expect_eq(ip_source(f.ip, &near, &src), 0, "the shorter prefix serves again");
+	fix_end(&f);
+}
+
 Test(ip_route, ip_source__same_scope_then_longest_prefix)
 {
 	union wire_addr ll = { .b = { 0xfe, 0x80, [15] = 5 } },

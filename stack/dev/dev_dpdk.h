@@ -1,0 +1,45 @@
+/* dev_dpdk.h - a port of DPDK as a device: physical, memif, vhost-user, virtio-user, ring, tap, pcap, null
+ *
+ * What it does: "dpdk:..." is split into words; those that name an option below are ours, the others go to DPDK's EAL as
+ * they are. The code is in a plug-in (ZTCP_DPDK_LIBRARY) that links DPDK's libraries and is opened here
+ * when such a device is first wanted, so that a program which wants none loads none, and one on a
+ * machine without DPDK is told what is missing.
+ *
+ *     port=N     which of the ports that EAL finds, 0 unless given
+ *     queue=N    queue pair of this device, 0 unless given
+ *     queues=N   queue pairs of the port, 1 unless given; the first device to open it decides
+ *     mbufs=N    buffers of the queue's pool, 16384 unless given
+ *     mtu=N      set on the port; its own unless given
+ *
+ * Called as dev_open.h says. EAL is started once in a process, by the first device, in the process that uses it; all
+ * devices of a process name the same EAL arguments. --in-memory and --no-telemetry are given always, so that nothing is
+ * left in the file system, and --no-huge where the system has no hugepages free.
+ */
+#ifndef ZTCP_DEV_DPDK_H
+#define ZTCP_DEV_DPDK_H
+
+#include "stack/dev/dev_open.h"
+
+#define ZTCP_DPDK_LIBRARY "libztcp_dpdk.so"
+#define ZTCP_DPDK_SYMBOL  "ztcp_dpdk"
+
+/** struct dev_dpdk_plug - the one symbol of the plug-in
+ * @bytes: of this struct, as a sign that both were built together
+ * @open:  as dev_dpdk_open(); @fail: dev_fail() of who asks
+ */
+struct dev_dpdk_plug {
+	size_t bytes;
+	int (*open)(const char *rest, const struct dev_conf *conf, struct dev **out,
+		    struct dev_error *err);
+};
+
+/**
+ * dev_dpdk_open() - open the plug-in, then the port
+ * @rest: words, as above
+ *
+ * Parameters and result otherwise as dev_open(); -ENOENT: the plug-in or a library of DPDK is missing.
+ */
+int dev_dpdk_open(const char *rest, const struct dev_conf *conf, struct dev **out,
+		  struct dev_error *err);
+
+#endif
