@@ -8,12 +8,15 @@
  *     port=N     which of the ports that EAL finds, 0 unless given
  *     queue=N    queue pair of this device, 0 unless given
  *     queues=N   queue pairs of the port, 1 unless given; the first device to open it decides
- *     mbufs=N    buffers of the queue's pool, 16384 unless given
+ *     mbufs=N    buffers of the queue's pool, 8192 unless given
  *     mtu=N      set on the port; its own unless given
  *
+ * Received packets are copied into buffers of conf.buf, sent ones into buffers of DPDK: so any driver serves, also those
+ * that need all memory to be DPDK's own. The device is polled: dev_fd() is -1.
+ *
  * Called as dev_open.h says. EAL is started once in a process, by the first device, in the process that uses it; all
- * devices of a process name the same EAL arguments. --in-memory and --no-telemetry are given always, so that nothing is
- * left in the file system, and --no-huge where the system has no hugepages free.
+ * devices of a process name the same EAL arguments. --no-telemetry and --in-memory are given, so that nothing is
+ * left in the file system; --no-huge and --no-shconf where the system has no hugepages free.
  */
 #ifndef ZTCP_DEV_DPDK_H
 #define ZTCP_DEV_DPDK_H
@@ -25,7 +28,7 @@
 
 /** struct dev_dpdk_plug - the one symbol of the plug-in
  * @bytes: of this struct, as a sign that both were built together
- * @open:  as dev_dpdk_open(); @fail: dev_fail() of who asks
+ * @open:  as dev_dpdk_open(); called by one thread at a time
  */
 struct dev_dpdk_plug {
 	size_t bytes;

@@ -4,6 +4,7 @@
  *
  *     tap:NAME[,mtu=N]                a TAP interface made here, by read and write
  *     xdp:IFNAME[,queue=N][,chunks=N]  one queue of a kernel interface, by AF_XDP (dev_xdp.h)
+ *     dpdk:[port=N] [queue=N] ... EAL ARGUMENTS    a port of DPDK (dev_dpdk.h)
  *
  * Called by who sets up an instance: path_stack of the preload library, the native API's users,
  * tests, benches. Any thread; the device then belongs to the thread that drives the instance.

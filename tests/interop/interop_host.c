@@ -289,7 +289,8 @@ static void wait(struct host *h)
 	struct pollfd p = { .fd = dev_fd(h->dev), .events = POLLIN };
 	struct timespec ts;
 
-	left = left < 0 ? 0 : BASE_MIN(left, ZTIME_SEC);
+	/* A device that is polled has nothing to wait on. */
+	left = left < 0 ? 0 : BASE_MIN(left, p.fd < 0 ? ztime_us(20) : ZTIME_SEC);
 	ts = (struct timespec){ left / ZTIME_SEC, left % ZTIME_SEC };
 	ppoll(&p, 1, &ts, NULL);
 }

@@ -1,19 +1,20 @@
 #!/bin/bash
 # nic.sh - an instance on each kind of device, with the kernel or another instance as its peer, in namespaces of its own
 #
-# usage: nic.sh HOST_PROGRAM ZTCP [CASE...]
+# usage: nic.sh HOST_PROGRAM ZTCP BENCH_DEV [CASE...]
 # Here are v0 (10.9.0.2, fd09::2), a veth that instance and kernel share; its other end v1 (10.9.0.1, fd09::1)
 # is in the namespace "peer". bpffs and /run/netns are private to the test, so that nothing is left behind, even by a kill.
 # Exit: 0 all passed, 1 a case failed, 77 no namespace, veth or bpffs can be made here.
 set -u
 
-host=${1:?usage: nic.sh HOST_PROGRAM ZTCP [CASE...]}
-ztcp=${2:?usage: nic.sh HOST_PROGRAM ZTCP [CASE...]}
-shift 2
+host=${1:?usage: nic.sh HOST_PROGRAM ZTCP BENCH_DEV [CASE...]}
+ztcp=${2:?usage: nic.sh HOST_PROGRAM ZTCP BENCH_DEV [CASE...]}
+bench=${3:?usage: nic.sh HOST_PROGRAM ZTCP BENCH_DEV [CASE...]}
+shift 3
 
 if [ "${NIC_INSIDE:-}" != 1 ]; then
 	unshare -nm true 2>/dev/null || { echo "skipped: no namespaces of its own (root?)"; exit 77; }
-	NIC_INSIDE=1 exec unshare -nm "$0" "$host" "$ztcp" "$@"
+	NIC_INSIDE=1 exec unshare -nm "$0" "$host" "$ztcp" "$bench" "$@"
 fi
 
 work=$(mktemp -d)
@@ -60,7 +61,9 @@ setup() { # a fresh veth, with what `ip link add` is to be told of its queues
 		peer ip addr add 10.9.0.1/24 dev v1 && peer ip addr add fd09::1/64 dev v1 nodad && peer ip link set v1 up
 }
 
-share() { setup && "$ztcp" nic attach "$@" v0; }
+share() {
+	setup && "$ztcp" nic attach v0
+}
 
 serve() { # options: start the web server of an instance
 	"$host" "$@" serve 2>"$work/host.err" &
@@ -257,6 +260,42 @@ case_xdp_two_queues() {
 case_xdp_generic() {
 	setup && peer ip link set v1 gso_max_size 1500 gso_max_segs 1 && "$ztcp" nic attach -g v0 && serve --dev xdp:v0 &&
 		both_ways && [ "$(count long)" -eq 0 ] && served
+}
+
+# ---- DPDK
+
+dpdk_here() { # the plug-in lies beside the product's libraries, not beside the test's programs
+	export LD_LIBRARY_PATH=${ZTCP_BUILD:?}/lib
+}
+
+memif() { echo "dpdk:--vdev net_memif0,role=$1,id=0,socket=$work/memif,socket-abstract=no"; }
+
+case_dpdk_memif() { # two processes, no kernel between them
+	dpdk_here && serve --dev "$(memif server)" || return 1
+	# The link is up when both have found each other; a station that does not answer in three seconds is given up.
+	until_ok client "$work/got" --host 1 --dev "$(memif client)" get 10.9.0.2 80 /1000 &&
+		client "$work/got" --host 1 --dev "$(memif client)" get 10.9.0.2 80 "/$bulk" &&
+		cmp "$work/got" <("$host" pattern "$bulk") && served
+}
+case_dpdk_tap() { # its peer is the kernel
+	ip link del v0 2>/dev/null
+	dpdk_here && serve --dev "dpdk:--vdev net_tap0,iface=zt0" && ip addr add 10.9.0.1/24 dev zt0 || return 1
+	curl -sS --max-time $patience "http://10.9.0.2/$bulk" -o "$work/got" && cmp "$work/got" <("$host" pattern "$bulk") &&
+		"$host" pattern "$bulk" >"$work/body" &&
+		[ "$(curl -sS --max-time $patience --data-binary @"$work/body" http://10.9.0.2/)" = ok ] && served
+}
+case_dpdk_moves() { # frames go where these two take them: round, and nowhere
+	dpdk_here && "$bench" loop "dpdk:--vdev net_ring0" 1 64 >"$work/ring" &&
+		[ "$(awk '{ print ($3 > 0) }' "$work/ring")" = 1 ] &&
+		"$bench" tx "dpdk:--vdev net_null0" 1 1448 >"$work/null" && [ "$(awk '{ print ($3 > 0) }' "$work/null")" = 1 ]
+}
+case_dpdk_refusals() {
+	dpdk_here && refused 'EAL does not start' --dev 'dpdk:--nosuchoption' &&
+		refused 'EAL found no port 3' --dev 'dpdk:port=3 --vdev net_null0' &&
+		refused 'queue must be a number' --dev 'dpdk:queue=x --vdev net_null0' &&
+		refused 'queue pairs' --dev 'dpdk:queues=64 --vdev net_tap0,iface=zt0' || return 1
+	unset LD_LIBRARY_PATH
+	refused 'is DPDK installed' --dev 'dpdk:--vdev net_null0'
 }
 
 # ---- what is missing, in words
