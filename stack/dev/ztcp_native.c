@@ -2,15 +2,23 @@
 #include "stack/include/ztcp.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 
+#include "stack/base/base_check.h"
+
 #define BATCH 32
+#define STEER_EVERY \
+	ZTIME_SEC /* a closed connection's packets may come here so long after it is gone */
 
 struct ztcp {
 	struct dev *dev;
 	struct inst *in;
 	size_t inst_at, bytes;          /* within and of the mapping */
 	unsigned int unsent_at, unsent; /* frames the device has not taken yet */
+	struct wire_flow *steered; /* connections opened here, on a device that is told of them */
+	uint32_t nsteered, steered_max;
+	ztime_t steered_at; /* look at them then */
 	struct wire_frame_out out[BATCH];
 };
 
@@ -44,8 +52,45 @@ struct ztcp *ztcp_new(struct dev *dev, struct zbuf_mem_pool *pool, const struct 
 	return z;
 }
 
+/* Return: 0, or -errno and the device was not told. */
+static int steer(struct ztcp *z, const struct wire_flow *flow)
+{
+	int rc;
+
+	if (!z->dev->ops->steer)
+		return 0;
+	if (z->nsteered == z->steered_max) {
+		uint32_t max = z->steered_max ? 2 * z->steered_max : 64;
+		struct wire_flow *more = realloc(z->steered, max * sizeof(*more));
+
+		if (!more)
+			return -ENOMEM;
+		z->steered = more;
+		z->steered_max = max;
+	}
+	rc = dev_steer(z->dev, flow, true);
+	if (!rc)
+		z->steered[z->nsteered++] = *flow;
+	return rc;
+}
+
+/* @all: or only those that are gone */
+static void unsteer(struct ztcp *z, bool all)
+{
+	for (uint32_t i = 0; i < z->nsteered;) {
+		if (!all && inst_has(z->in, &z->steered[i])) {
+			i++;
+			continue;
+		}
+		dev_steer(z->dev, &z->steered[i], false);
+		z->steered[i] = z->steered[--z->nsteered];
+	}
+}
+
 void ztcp_free(struct ztcp *z)
 {
+	unsteer(z, true);
+	free(z->steered);
 	inst_fini(z->in);
 	munmap(z, z->bytes);
 }
@@ -87,6 +132,10 @@ unsigned int ztcp_poll(struct ztcp *z, ztime_t now)
 	struct wire_frame_in in[BATCH];
 	unsigned int moved = 0, n;
 
+	if (BASE_UNLIKELY(z->nsteered && now >= z->steered_at)) {
+		z->steered_at = now + STEER_EVERY;
+		unsteer(z, false);
+	}
 	/* Input could free what waiting frames borrow. */
 	if (z->unsent && (moved = flush(z, now), z->unsent))
 		return moved;
@@ -121,6 +170,8 @@ struct inst_conn *ztcp_connect(struct ztcp *z, const union wire_addr *to, uint16
 	if (wire_addr_is_v4(to))
 		flow.local = wire_addr_v4(0);
 	err = inst_connect(z->in, c, &flow, now);
+	if (!err)
+		err = steer(z, inst_conn_flow(c));
 	if (!err)
 		return c;
 	inst_close(z->in, c, now);

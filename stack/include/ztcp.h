@@ -58,7 +58,10 @@ ztime_t ztcp_deadline(const struct ztcp *z);
 /** ztcp_event() - as inst_event_take(). */
 bool ztcp_event(struct ztcp *z, struct inst_event *ev);
 
-/** ztcp_connect() - open to @to and @port. Return: the connection, or NULL and errno. */
+/**
+ * ztcp_connect() - open to @to and @port; a device that shares an interface is told (dev_steer()).
+ * For inst_listen() that is the caller's to do. Return: the connection, or NULL and errno.
+ */
 struct inst_conn *ztcp_connect(struct ztcp *z, const union wire_addr *to, uint16_t port, void *user,
 			       ztime_t now);
 

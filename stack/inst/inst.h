@@ -212,6 +212,13 @@ void inst_abort(struct inst *in, struct inst_conn *c, ztime_t now);
 /** inst_conn_count() - Return: connections in memory, TIME-WAIT included. */
 uint32_t inst_conn_count(const struct inst *in);
 
+/**
+ * inst_has() - is a connection with these ends in memory, closed by the application or not
+ *
+ * For who has named its packets to a device (dev_steer()), and is to take that back when it is gone.
+ */
+bool inst_has(const struct inst *in, const struct wire_flow *flow);
+
 /** inst_pool_used() - Return: blocks of payload references in use; 0 when all queues are empty. */
 uint32_t inst_pool_used(const struct inst *in);
 

@@ -151,6 +151,11 @@ struct inst_conn *inst_conn_find(struct inst *in, const struct wire_flow *flow)
 	return i == INST_FLOW_NONE ? NULL : &in->conns[i];
 }
 
+bool inst_has(const struct inst *in, const struct wire_flow *flow)
+{
+	return inst_flow_find(&in->flow, flow, inst_flow_hash(&in->flow, flow)) != INST_FLOW_NONE;
+}
+
 void inst_conn_enter(struct inst *in, struct inst_conn *c)
 {
 	inst_flow_add(&in->flow, inst_index(in, c));

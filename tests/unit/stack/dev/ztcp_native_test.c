@@ -155,3 +155,72 @@ Test(ztcp_native, ztcp_connect__errors)
 	cr_expect_eq(inst_conn_count(ztcp_inst(f.z[0])), 0);
 	end(&f);
 }
+
+/* What a device that shares an interface is told. */
+static struct {
+	unsigned int named, dropped;
+	int answer;
+	struct wire_flow flow;
+} told;
+
+static int steer_note(struct dev *d, const struct wire_flow *flow, bool on)
+{
+	(void)d;
+	if (on && told.answer)
+		return told.answer;
+	*(on ? &told.named : &told.dropped) += 1;
+	told.flow = *flow;
+	return 0;
+}
+
+static void start_steered(struct fix *f, struct dev_ops *ops)
+{
+	start(f);
+	*ops = *f->dev[0]->ops;
+	ops->steer = steer_note;
+	f->dev[0]->ops = ops;
+}
+
+Test(ztcp_native, ztcp_connect__the_device_is_told_until_the_connection_is_gone)
+{
+	struct inst_conn *c;
+	struct dev_ops ops;
+	struct fix f;
+
+	start_steered(&f, &ops);
+	c = ztcp_connect(f.z[0], &f.addr[1], 7, NULL, f.now);
+	cr_assert_not_null(c);
+	cr_expect_eq(told.named, 1);
+	cr_expect(wire_addr_equal(&told.flow.local, &f.addr[0]));
+	cr_expect(wire_addr_equal(&told.flow.remote, &f.addr[1]));
+	cr_expect(told.flow.rport == 7 && told.flow.lport != 0);
+	run(&f, f.now + ztime_ms(100));
+	inst_close(ztcp_inst(f.z[0]), c, f.now);
+	run(&f, f.now + ztime_sec(5));
+	cr_expect_eq(told.dropped, 0, "the other end has not closed, or may say so again");
+	inst_close(ztcp_inst(f.z[1]), f.child, f.now);
+	f.child = NULL;
+	run(&f, f.now + ztime_sec(300));
+	ztcp_poll(f.z[0], f.now);
+	cr_expect_eq(told.dropped, 1);
+	cr_assert_not_null(ztcp_connect(f.z[0], &f.addr[1], 7, NULL, f.now));
+	end(&f);
+	cr_expect_eq(told.named, 2);
+	cr_expect_eq(told.dropped, 2, "what lives at the end is taken back, too");
+}
+
+Test(ztcp_native, ztcp_connect__a_device_that_cannot_steer_more_refuses)
+{
+	struct dev_ops ops;
+	struct fix f;
+
+	start_steered(&f, &ops);
+	told.answer = -ENOSPC;
+	errno = 0;
+	cr_expect_null(ztcp_connect(f.z[0], &f.addr[1], 7, NULL, f.now));
+	cr_expect_eq(errno, ENOSPC);
+	run(&f, f.now + ztime_sec(300));
+	cr_expect_eq(inst_conn_count(ztcp_inst(f.z[0])), 0);
+	cr_expect_eq(told.dropped, 0);
+	end(&f);
+}
