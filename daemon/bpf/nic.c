@@ -141,8 +141,10 @@ static int link_ifindex(const char *dir)
 
 static int link_make(int prog, uint32_t ifindex, bool generic)
 {
-	LIBBPF_OPTS(bpf_link_create_opts, opts,
-		    .flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE);
+	const struct bpf_link_create_opts opts = {
+		.sz = sizeof(opts),
+		.flags = generic ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE,
+	};
 	int rc = bpf_link_create(prog, (int)ifindex, BPF_XDP, &opts);
 
 	if (rc >= 0)
@@ -292,7 +294,7 @@ static void counts_read(const char *dir, uint64_t counts[NIC_COUNTS])
 /* Native or not is told by the interface alone, and asked only in its own namespace. */
 static void name_fill(struct nic_state *s)
 {
-	LIBBPF_OPTS(bpf_xdp_query_opts, query);
+	struct bpf_xdp_query_opts query = { .sz = sizeof(query) };
 
 	if (s->netns != netns_cookie() || !if_indextoname(s->ifindex, s->name))
 		return;

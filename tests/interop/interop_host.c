@@ -478,13 +478,16 @@ static bool address(const char *text, union wire_addr *a)
 
 static int client(struct host *h, char **argv)
 {
-	struct peer *p = calloc(1, sizeof(*p));
 	struct wire_flow flow;
+	struct peer *p;
 	int err;
 
 	memset(&flow, 0, sizeof(flow));
 	if (!address(argv[1], &flow.remote))
 		return 2;
+	p = calloc(1, sizeof(*p));
+	if (!p)
+		return 1;
 	if (wire_addr_is_v4(&flow.remote))
 		flow.local = wire_addr_v4(0);
 	flow.rport = (uint16_t)atoi(argv[2]);
@@ -496,8 +499,10 @@ static int client(struct host *h, char **argv)
 		fprintf(stderr, "connect: %s\n", strerror(-err));
 		return 1;
 	}
-	if (!steer(h, inst_conn_flow(p->conn)))
+	if (!steer(h, inst_conn_flow(p->conn))) {
+		free(p);
 		return 1;
+	}
 	if (strcmp(argv[0], "get") == 0) {
 		p->have = (size_t)snprintf(p->request, REQUEST,
 					   "GET %s HTTP/1.0\r\nHost: %s\r\n\r\n", argv[3], argv[1]);

@@ -203,7 +203,7 @@ Test(dev_nl, errors_ends_and_nonsense)
 	begin(&t, NLMSG_ERROR, &e, sizeof(e));
 	m = parsed(&t);
 	cr_expect(m.kind == DEV_NL_ERROR && m.err == -ENOENT);
-	begin(&t, NLMSG_DONE, NULL, 0);
+	begin(&t, NLMSG_DONE, "", 0);
 	cr_expect_eq(parsed(&t).kind, DEV_NL_DONE);
 	begin(&t, RTM_NEWROUTE, "", 1);
 	cr_expect_eq(parsed(&t).kind, DEV_NL_OTHER, "short");
