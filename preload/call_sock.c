@@ -49,7 +49,7 @@ EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len)
 	return ret;
 }
 
-static void accepted(int fd, const struct sockaddr *remote)
+static void accepted(int listener, int fd, const struct sockaddr *remote)
 {
 	struct sock *s;
 
@@ -61,8 +61,10 @@ static void accepted(int fd, const struct sockaddr *remote)
 		return;
 	}
 	s = sock_open(fd);
-	if (s)
-		sock_connected(s, STATS_ACCEPT, remote);
+	if (!s)
+		return;
+	s->listener = listener;
+	sock_connected(s, STATS_ACCEPT, remote);
 }
 
 /* The kernel's answer goes to memory of ours first: the peer's address is wanted whether asked for or not. */
@@ -93,7 +95,7 @@ static int accept_any(int listener, struct sockaddr *addr, socklen_t *len, int f
 		__builtin_memcpy(addr, &sa, room);
 		*len = got;
 	}
-	accepted(fd, p);
+	accepted(listener, fd, p);
 	return fd;
 }
 

@@ -7,6 +7,7 @@
  *
  *   getsockopt(fd, VERDICT_LEVEL, VERDICT_ANSWER, &answer, &len)     or VERDICT_ANSWER | VERDICT_ACCEPTED
  *   setsockopt(fd, VERDICT_LEVEL, VERDICT_CLAIM, &secret, 8)     the caller is whom ztcpd may hand a channel
+ *   setsockopt(fd, VERDICT_LEVEL, VERDICT_LISTEN, NULL, 0)    a listener that is older than the selector is seen from now on
  */
 #ifndef SHM_VERDICT_H
 #define SHM_VERDICT_H
@@ -20,6 +21,7 @@ enum {
 	VERDICT_CLAIM = 2, /* of an attested socket only, else ENOTCONN */
 	VERDICT_ACCEPTED =
 		4, /* it was accepted: asked where the listener is older than the selector */
+	VERDICT_LISTEN = 8,
 	VERDICT_VERSION = 1,
 };
 
@@ -28,6 +30,7 @@ enum verdict_flag {
 	VERDICT_ATTESTED =
 		2,           /* the other end is on this host, and a rule allows the lift at both */
 	VERDICT_PENDING = 4, /* the kind of process is not known yet: kernel for now, ask again */
+	VERDICT_OLDER = 8,   /* the connection, or its listener, was there before the selector */
 };
 
 struct verdict_answer {

@@ -85,6 +85,16 @@ static bool attested(const struct sel_sock *s, struct verdict_answer *a)
 	return true;
 }
 
+/* The role of a socket. One that is met here first, and is no longer new, is older than the selector. */
+static uint32_t role_of(const struct bpf_sockopt *ctx, struct bpf_sock *sk, struct sel_sock *s)
+{
+	if (s->role)
+		return s->role;
+	s->role = sk->state == TCP_STATE_LISTEN || ctx->optname & VERDICT_ACCEPTED ? 1 : 2;
+	s->older = sk->state != TCP_STATE_LISTEN && sk->state != TCP_STATE_CLOSE;
+	return s->role;
+}
+
 /* Judge the socket by what its process is now. Frames are kept short: a user's match needs the rest of the stack. */
 static NOINLINE struct sel_sock *sock_judge(struct bpf_sockopt *ctx, struct bpf_sock *sk)
 {
@@ -94,11 +104,9 @@ static NOINLINE struct sel_sock *sock_judge(struct bpf_sockopt *ctx, struct bpf_
 
 	if (!s)
 		return NULL;
-	if (!s->role)
-		s->role = sk->state == TCP_STATE_LISTEN || ctx->optname & VERDICT_ACCEPTED ? 1 : 2;
 	old = s->verdict;
 	current_read(&s->proc);
-	query_sk(sk, s->role == 2, &q);
+	query_sk(sk, role_of(ctx, sk, s) == 2, &q);
 	judge_answer(ctx, sk, s, &q);
 	if (sk->state != TCP_STATE_LISTEN && q.remote.family) {
 		count(&old, s->judged, &s->verdict);
@@ -124,6 +132,8 @@ static NOINLINE void answer(const struct sel_sock *s, struct verdict_answer *a)
 		a->flags |= VERDICT_BY_RULE;
 	if (s->verdict.pending)
 		a->flags |= VERDICT_PENDING;
+	if (s->older)
+		a->flags |= VERDICT_OLDER;
 	if (attested(s, a))
 		a->flags |= VERDICT_ATTESTED;
 }
@@ -155,6 +165,24 @@ int ztcp_answer(struct bpf_sockopt *ctx)
 	return 1;
 }
 
+/* It was listening before our time: from now on its SYNs are seen. Kernels before 6.12 refuse. */
+static NOINLINE int listener_see(struct bpf_sockopt *ctx)
+{
+	struct bpf_sock *sk = ctx->sk;
+	struct sel_sock *s;
+	int flags = 0;
+
+	if (!sk || sk->state != TCP_STATE_LISTEN)
+		return -EINVAL_;
+	s = bpf_sk_storage_get(&socks, sk, NULL, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!s || bpf_getsockopt(sk, SOL_TCP_, TCP_BPF_SOCK_OPS_CB_FLAGS_, &flags, sizeof(flags)))
+		return -EINVAL_;
+	s->role = 1;
+	current_read(&s->proc);
+	flags |= BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG;
+	return bpf_setsockopt(sk, SOL_TCP_, TCP_BPF_SOCK_OPS_CB_FLAGS_, &flags, sizeof(flags));
+}
+
 SEC("cgroup/setsockopt")
 int ztcp_claim(struct bpf_sockopt *ctx)
 {
@@ -168,6 +196,14 @@ int ztcp_claim(struct bpf_sockopt *ctx)
 	if (ctx->level != VERDICT_LEVEL) {
 		if (ctx->optlen > 4096)
 			ctx->optlen = 0;
+		return 1;
+	}
+	if (ctx->optname == VERDICT_LISTEN) {
+		if (listener_see(ctx)) {
+			bpf_set_retval(-EINVAL_);
+			return 0;
+		}
+		ctx->optlen = -1;
 		return 1;
 	}
 	if (ctx->optname != VERDICT_CLAIM || !sk)

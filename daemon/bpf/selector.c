@@ -29,8 +29,9 @@
 #include "selector.skel.h"
 
 static const char *const map_name[SEL_MAPS] = {
-	"forms",  "slots", "procs",   "socks",      "tokens",  "tuples",  "ends", "conf",
-	"agents", "chans", "matches", "ztcp_asked", "answers", "attests", "seen", "events",
+	"forms",   "slots",   "procs",  "socks",  "tokens",  "tuples",
+	"ends",    "conf",    "agents", "chans",  "matches", "ztcp_asked",
+	"answers", "attests", "seen",   "events", "wrongs",
 };
 
 static const char *const prog_name[SEL_PROGS] = { "ztcp_answer", "ztcp_claim", "ztcp_attest",

@@ -94,10 +94,11 @@ int selector_policy_set(struct selector *sel, uint64_t netns, const struct polic
 /**
  * selector_policy_close() - a namespace's policy cannot be read or set: nothing is lifted until selector_policy_set()
  * @netns: as there
+ * @why:   in words; selector_each_wrong() tells it until then, also where a policy stays in force
  *
  * Return: 0; -EEXIST: one is in force already, and stays; another -errno.
  */
-int selector_policy_close(struct selector *sel, uint64_t netns);
+int selector_policy_close(struct selector *sel, uint64_t netns, const char *why);
 
 /**
  * selector_policies_keep() - drop the policies of namespaces that are there no more
@@ -202,6 +203,21 @@ struct selector_rule {
 /** selector_each_rule() - call @f for each rule of each policy in force, in order. Return: 0 or -errno. */
 int selector_each_rule(struct selector *sel, void (*f)(void *arg, const struct selector_rule *rule),
 		       void *arg);
+
+/** struct selector_wrong - a policy that could not be put into force
+ * @netns:  as for selector_policy_set()
+ * @closed: nothing is lifted there; otherwise the policy before is in force
+ * @text:   why, with file and line where it has them; borrowed for the call
+ */
+struct selector_wrong {
+	uint64_t netns;
+	bool closed;
+	const char *text;
+};
+
+/** selector_each_wrong() - call @f for each namespace whose policy is wrong. Return: 0 or -errno. */
+int selector_each_wrong(struct selector *sel,
+			void (*f)(void *arg, const struct selector_wrong *wrong), void *arg);
 
 /**
  * selector_match_load() - put a user's ztcp_match() into force under a name

@@ -144,6 +144,7 @@ static NOINLINE void connecting(struct bpf_sock_ops *ctx)
 		return;
 	old = s->verdict;
 	s->role = 2;
+	s->older = 0;
 	s->cookie = bpf_get_socket_cookie(ctx);
 	current_read(&s->proc);
 	query_ops(ctx, 1, &q);
@@ -173,6 +174,7 @@ static NOINLINE void listening(struct bpf_sock_ops *ctx)
 	current_read(&s->proc);
 	s->role = 1;
 	s->judged = 0;
+	s->older = 0;
 	s->token = 0;
 	bpf_sock_ops_cb_flags_set(ctx,
 				  ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_WRITE_HDR_OPT_CB_FLAG);

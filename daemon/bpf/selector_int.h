@@ -22,6 +22,7 @@ enum sel_map {
 	SEL_MAP_ATTESTS,
 	SEL_MAP_SEEN,
 	SEL_MAP_EVENTS,
+	SEL_MAP_WRONGS,
 	SEL_MAPS
 };
 

@@ -24,10 +24,12 @@ enum {
 	AF_INET6_ = 10,
 	TCP_PROTO = 6,
 	TCP_STATE_ESTABLISHED = 1,
+	TCP_STATE_CLOSE = 7,
 	TCP_STATE_LISTEN = 10,
 	TCP_FLAG_SYN_ = 2,
 	TCP_FLAG_ACK_ = 16,
 	SOL_TCP_ = 6,
+	TCP_BPF_SOCK_OPS_CB_FLAGS_ = 1008, /* not in Debian 12's headers */
 	ENOTCONN_ = 107,
 	EINVAL_ = 22,
 	ENOSPC_ = 28,
@@ -129,6 +131,14 @@ struct {
 	__type(key, uint64_t); /* network namespace cookie */
 	__type(value, uint32_t);
 } seen SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, SEL_NAMESPACES);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, uint64_t);           /* network namespace cookie; 0: all others */
+	__type(value, struct sel_wrong); /* for user space alone */
+} wrongs SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_RINGBUF);

@@ -11,7 +11,7 @@
 #include "daemon/policy/policy_form.h"
 
 enum {
-	SEL_VERSION = 2,
+	SEL_VERSION = 3,
 	SEL_SLOTS = 64, /* policies; 0 is that of all namespaces without one of their own */
 	SEL_CLOSED =
 		0xff, /* instead of a slot: a policy should be in force and is not: nothing is lifted */
@@ -77,6 +77,11 @@ struct sel_match {
 	char name[64];
 };
 
+/** struct sel_wrong - why a policy could not be put into force */
+struct sel_wrong {
+	char text[512];
+};
+
 /** struct sel_trailer - the last line of a policy's map, for user space
  * @spare_line: first line of sets of kinds of processes, behind the form
  * @spare_used: lines used of them
@@ -117,6 +122,7 @@ struct sel_verdict {
  * @role:  1 + policy_query.role; 0: not known
  * @token: in the SYN it sent; 0: none
  * @cookie: its SO_COOKIE, which the socket options' programs cannot ask for; 0: no connection of our time
+ * @older: it was connected, or accepted, when it was first met
  */
 struct sel_sock {
 	struct sel_proc proc;
@@ -124,7 +130,8 @@ struct sel_sock {
 	uint64_t token;
 	uint64_t cookie;
 	uint32_t role;
-	uint32_t judged;
+	uint16_t judged;
+	uint16_t older;
 };
 
 /** struct sel_token - a SYN that carries our option, until both ends are known; key: the token

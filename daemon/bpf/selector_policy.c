@@ -388,16 +388,20 @@ static int policy_put(struct selector *sel, uint64_t netns, const struct policy 
 	return missing;
 }
 
-int selector_policy_close(struct selector *sel, uint64_t netns)
+int selector_policy_close(struct selector *sel, uint64_t netns, const char *why)
 {
 	uint32_t slot, closed = SEL_CLOSED;
+	struct sel_wrong wrong = { 0 };
 	bool fresh;
 	int rc;
 
 	if (!sel)
 		return -EOPNOTSUPP;
+	snprintf(wrong.text, sizeof(wrong.text), "%s", why);
 	sel_lock(sel);
 	rc = sel_slots_fresh(sel);
+	if (!rc && bpf_map_update_elem(sel->map[SEL_MAP_WRONGS], &netns, &wrong, BPF_ANY))
+		rc = -errno;
 	if (!rc && slot_find(sel, netns, &slot, &fresh))
 		fresh = true; /* no slot is free */
 	if (!rc && (netns ? !fresh : !!sel->slot[0].policy))
@@ -418,6 +422,8 @@ int selector_policy_set(struct selector *sel, uint64_t netns, const struct polic
 	rc = sel_slots_fresh(sel);
 	if (!rc)
 		rc = p ? policy_put(sel, netns, p) : policy_drop(sel, netns);
+	if (!rc)
+		bpf_map_delete_elem(sel->map[SEL_MAP_WRONGS], &netns);
 	sel_unlock(sel);
 	return rc;
 }
@@ -438,8 +444,10 @@ int selector_policies_keep(struct selector *sel, bool (*wanted)(void *arg, uint6
 			gone[n++] = key;
 		from = &key;
 	}
-	for (int i = 0; !rc && i < n; i++)
+	for (int i = 0; !rc && i < n; i++) {
+		bpf_map_delete_elem(sel->map[SEL_MAP_WRONGS], &gone[i]);
 		rc = policy_drop(sel, gone[i]);
+	}
 	sel_unlock(sel);
 	return rc ? rc : n;
 }
@@ -518,6 +526,31 @@ int selector_each_rule(struct selector *sel, void (*f)(void *arg, const struct s
 		sel_slot_free(&s);
 		if (rc && rc != -ENOENT)
 			return rc;
+	}
+	return 0;
+}
+
+int selector_each_wrong(struct selector *sel,
+			void (*f)(void *arg, const struct selector_wrong *wrong), void *arg)
+{
+	uint64_t key, *from = NULL;
+
+	if (!sel)
+		return -EOPNOTSUPP;
+	while (!bpf_map_get_next_key(sel->map[SEL_MAP_WRONGS], from, &key)) {
+		struct sel_wrong text;
+		uint32_t slot = 0;
+
+		from = &key;
+		if (bpf_map_lookup_elem(sel->map[SEL_MAP_WRONGS], &key, &text))
+			continue;
+		text.text[sizeof(text.text) - 1] = '\0';
+		f(arg,
+		  &(struct selector_wrong){
+			  .netns = key,
+			  .text = text.text,
+			  .closed = !bpf_map_lookup_elem(sel->map[SEL_MAP_SLOTS], &key, &slot) &&
+				    slot == SEL_CLOSED });
 	}
 	return 0;
 }

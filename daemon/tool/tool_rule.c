@@ -52,6 +52,26 @@ static void rule_json(const struct selector_rule *r)
 	tool_json_close('}');
 }
 
+static void wrong_print(void *arg, const struct selector_wrong *w)
+{
+	const struct listing *l = arg;
+
+	if (l->json) {
+		tool_json_open(NULL, '{');
+		tool_json_number("netns", w->netns);
+		tool_json_text("wrong", w->text);
+		tool_json_bool("closed", w->closed);
+		tool_json_close('}');
+		return;
+	}
+	if (w->netns)
+		printf("network namespace %llu: wrong policy\n", (unsigned long long)w->netns);
+	else
+		puts("all other network namespaces: wrong policy");
+	printf("%12s  %s; %s\n", "-", w->text,
+	       w->closed ? "nothing is lifted" : "the one before is in force");
+}
+
 static void rule_print(void *arg, const struct selector_rule *r)
 {
 	struct listing *l = arg;
@@ -98,6 +118,8 @@ int tool_rules(int argc, char **argv)
 	if (l.json)
 		tool_json_open(NULL, '[');
 	rc = selector_each_rule(sel, rule_print, &l);
+	if (!rc)
+		rc = selector_each_wrong(sel, wrong_print, &l);
 	if (l.json) {
 		tool_json_close(']');
 		putchar('\n');
@@ -182,7 +204,7 @@ int tool_rule(int argc, char **argv)
 	left = argc - optind;
 	if (!(load && (left == 1 || left == 2)) && !(!strcmp(what, "unload") && left == 1))
 		return tool_usage(
-			"rule load [-j] [-p PIN_FOLDER] FILE.bpf.o [NAME], or rule unload [-j] NAME");
+			"usage: ztcp rule load [-j] [-p PIN_FOLDER] FILE.bpf.o [NAME], or ztcp rule unload [-j] [-p PIN_FOLDER] NAME");
 	sel = selector_of(pin);
 	if (!sel)
 		return TOOL_FAILED;

@@ -64,7 +64,7 @@ static int run(unsigned which, int argc, char **argv)
 {
 	char label[32];
 
-	if (argc > 1 && is_help(argv[1]))
+	if ((argc > 1 && is_help(argv[1])) || (argc > 2 && is_help(argv[2])))
 		return help(argv[0]);
 	snprintf(label, sizeof(label), "ztcp %s", argv[0]);
 	argv[0] = label;
@@ -76,7 +76,7 @@ int main(int argc, char **argv)
 	if (argc < 2)
 		return tool_usage("which command? see ztcp --help");
 	if (is_help(argv[1]) || !strcmp(argv[1], "help"))
-		return help(NULL);
+		return help(argc > 2 ? argv[2] : NULL);
 	if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
 		puts("ztcp " ZTCP_VERSION);
 		return tool_end(TOOL_OK);

@@ -211,6 +211,8 @@ static int start(struct ztcpd *d, const struct arguments *a, struct source *sign
 	err = only_one();
 	if (!err)
 		err = signals_start(d, signals);
+	if (!err && a->metrics) /* a wrong address leaves nothing in the kernel */
+		err = metrics_start(d, a->metrics);
 	if (!err) {
 		selector_start(d, a);
 		err = sessions_start(d);
@@ -219,8 +221,6 @@ static int start(struct ztcpd *d, const struct arguments *a, struct source *sign
 		err = spaces_start(d);
 	if (!err && d->sel)
 		err = selector_agent_set(d->sel, d->agent);
-	if (!err && a->metrics)
-		err = metrics_start(d, a->metrics);
 	if (!err)
 		err = caps_keep();
 	return err ? err : ready_say(a->ready_fd, d->sel);

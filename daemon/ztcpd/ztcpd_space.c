@@ -445,7 +445,7 @@ static bool policy_apply(struct ztcpd *d, const char *file, uint64_t cookie, cha
 		policy_error_format(&err, text, sizeof(text));
 	}
 	if (*text)
-		selector_policy_close(d->sel, cookie);
+		selector_policy_close(d->sel, cookie, text);
 	policy_say(d, said, size, file, text);
 	return true;
 }

@@ -59,6 +59,13 @@ bool agent_verdict(int fd, bool accepted, struct verdict_answer *answer)
 	return true;
 }
 
+enum reason agent_older(const struct sock *s)
+{
+	if (s->row->role == STATS_ACCEPT)
+		sys(SYS_setsockopt, s->listener, VERDICT_LEVEL, VERDICT_LISTEN, NULL, 0);
+	return REASON_OLDER;
+}
+
 static bool verdict_of(const struct sock *s, struct verdict_answer *v)
 {
 	return agent_verdict(s->fd, s->row->role == STATS_ACCEPT, v);

@@ -30,6 +30,15 @@ bool agent_greet(void);
  */
 bool agent_verdict(int fd, bool accepted, struct verdict_answer *answer);
 
+/**
+ * agent_older() - an end of a connection that cannot be attested: it, or its listener, was there before the selector
+ *
+ * Has the selector see the listener from now on, so that what it accepts later can be attested.
+ *
+ * Return: the reason.
+ */
+enum reason agent_older(const struct sock *s);
+
 /* The least threshold that the selector's rules were seen to ask for; -1: none. */
 int agent_threshold_min(void);
 

@@ -469,7 +469,7 @@ static enum reason prepare(struct sock *s, struct shm_end *local, struct shm_end
 	SHM_WRITE(s->attested,
 		  asked && v.flags & VERDICT_ATTESTED && agent_needed(&v, local, remote));
 	if (!s->attested && !is_here(local, remote))
-		return REASON_PEER_REMOTE;
+		return asked && v.flags & VERDICT_OLDER ? agent_older(s) : REASON_PEER_REMOTE;
 	err = shm_self_open();
 	if (err)
 		return err == -EPERM || err == -ENOSYS ? REASON_NO_MEMBARRIER

@@ -66,6 +66,7 @@ struct sock {
 	struct stats_row *row;         /* NULL until connected */
 	struct ep_item *_Atomic items; /* registrations in epolls of ours */
 	int fd;                        /* one of its numbers */
+	int listener;                  /* accepted: from this one, which may be another by now */
 	uint16_t numbers;              /* descriptors that name it in this process */
 	uint8_t stage;                 /* enum sock_stage */
 	int send_error;     /* the kernel's, for the rest of a send whose beginning had gone */

@@ -237,19 +237,19 @@ static void closed(void)
 
 	bpf_lib_pair("127.0.0.1", fd);
 	CHECK(!getsockopt(fd[0], SOL_SOCKET, SO_NETNS_COOKIE, &netns, &(socklen_t){ 8 }));
-	CHECK(!selector_policy_close(lib.sel, 0));
+	CHECK(!selector_policy_close(lib.sel, 0, "policy:1:1: wrong"));
 	CHECK(bpf_lib_answer(fd[0]).verdict == POLICY_KERNEL);
 	CHECK(!bpf_lib_policy(0, "count\n"));
 	CHECK(bpf_lib_answer(fd[0]).verdict == POLICY_COUNT);
-	CHECK(selector_policy_close(lib.sel, 0) == -EEXIST);
-	CHECK(!selector_policy_close(lib.sel, netns));
+	CHECK(selector_policy_close(lib.sel, 0, "policy:1:1: wrong") == -EEXIST);
+	CHECK(!selector_policy_close(lib.sel, netns, "policy:1:1: wrong"));
 	CHECK(bpf_lib_answer(fd[0]).verdict == POLICY_KERNEL && !bpf_lib_answer(fd[0]).rule);
 	CHECK(!bpf_lib_policy(netns, "lift path=shm\n"));
 	CHECK(bpf_lib_answer(fd[0]).rule == 1);
-	CHECK(selector_policy_close(lib.sel, netns) == -EEXIST);
+	CHECK(selector_policy_close(lib.sel, netns, "policy:1:1: wrong") == -EEXIST);
 	CHECK(!selector_policy_set(lib.sel, netns, NULL));
 	CHECK(bpf_lib_answer(fd[0]).verdict == POLICY_COUNT);
-	CHECK(!selector_policy_close(lib.sel, netns));
+	CHECK(!selector_policy_close(lib.sel, netns, "policy:1:1: wrong"));
 	CHECK(!selector_policy_set(lib.sel, netns, NULL));
 	CHECK(bpf_lib_answer(fd[0]).verdict == POLICY_COUNT);
 	CHECK(!selector_policy_set(lib.sel, 0, NULL));
@@ -263,7 +263,7 @@ static void none(void)
 	struct selector_conn conn;
 
 	CHECK(selector_policy_set(NULL, 0, NULL) == -EOPNOTSUPP);
-	CHECK(selector_policy_close(NULL, 0) == -EOPNOTSUPP);
+	CHECK(selector_policy_close(NULL, 0, "policy:1:1: wrong") == -EOPNOTSUPP);
 	CHECK(selector_netns_name(NULL, 1, 1, "a") == -EOPNOTSUPP);
 	CHECK(selector_process_add(NULL, 1) == -EOPNOTSUPP);
 	CHECK(selector_fd(NULL) == -ENOENT && selector_poll(NULL, NULL, NULL) == -EOPNOTSUPP);
@@ -297,7 +297,7 @@ static void namespaces(void)
 	CHECK(bpf_lib_policy(2000, "kernel\n") == -ENOSPC);
 	CHECK(selector_policies_keep(lib.sel, is_netns, &netns) == 63);
 	CHECK(!bpf_lib_policy(netns, "count\n"));
-	CHECK(!selector_policy_close(lib.sel, 3000));
+	CHECK(!selector_policy_close(lib.sel, 3000, "policy:1:1: wrong"));
 	CHECK(selector_policies_keep(lib.sel, is_netns, &netns) == 1);
 	CHECK(bpf_lib_answer(fd[0]).verdict == POLICY_COUNT);
 	CHECK(!selector_policy_set(lib.sel, netns, NULL));

@@ -2,17 +2,18 @@
 # daemon_pair.sh - redis in one network namespace, its clients in another, of another user: attested, introduced by ztcpd and
 # lifted; through DNAT too; not by a rule that forbids it; policies change under load; ztcpd is killed under load
 . "$(dirname "$(readlink -f "$0")")/daemon_lib.sh"
-need redis-server redis-benchmark nft
+need redis-server redis-benchmark nft python3
 . "$HERE/daemon_net.bash"
 
-PORT=6399
+PORT=6399 OLD=6398
 KILLS=${KILLS:-10}
 touch "$T/server" "$T/client"
 chmod 666 "$T/server" "$T/client"
 net_up
 
 start() {
-	policy "lift path=shm port=$PORT,7000" kernel
+	redis $OLD # a listener that is older than the selector
+	policy "lift path=shm port=$PORT,$OLD,7000" kernel
 	daemon
 	grep -q "took up" "$T/ztcpd.err" && fail "something was pinned before: $(cat "$T/ztcpd.err")"
 	grep '/Cap\|^Cap' "/proc/$DAEMON/status" >"$T/caps"
@@ -26,6 +27,25 @@ plain() {
 	[ "$(lifted)" -ge 10 ] || fail "lifted: $(cat "$T/client" "$T/ztcpd.err")"
 	grep -q 'path=kernel reason=NO_DAEMON' "$T/client" && fail "ztcpd was not found"
 	"$ZTCP" ss -j >/dev/null || fail "ztcp ss"
+}
+
+# What it accepts first cannot be attested. Then the selector sees it, too, if the kernel lets it.
+older() {
+	bench 10.9.0.2 $OLD -n 400 -c 2
+	same "lifted from a listener that is older than the selector" 0 "$(lifted)"
+	until_true 5 grep -q 'reason=OLDER' "$T/server" || fail "the reason is not said: $(tail -3 "$T/server")"
+	kernel_before 6 12 || until_true 20 old_lifted || fail "the listener is not seen: $(head -2 "$T/client")"
+}
+
+old_lifted() {
+	bench 10.9.0.2 $OLD -n 1000 -c 2
+	[ "$(lifted)" -ge 2 ]
+}
+
+kernel_before() {
+	local major minor
+	IFS=. read -r major minor _ < <(uname -r)
+	[ "$major" -lt "$1" ] || { [ "$major" = "$1" ] && [ "${minor%%[^0-9]*}" -lt "$2" ]; }
 }
 
 # 10.9.0.9:7000 leads to redis, by a rule in the client's namespace
@@ -51,10 +71,32 @@ forbidden() {
 	# a wrong file changes nothing and is said
 	policy "lift prot=1"
 	until_true 5 grep -q 'policy:1:' "$T/ztcpd.err" || fail "the error is not said"
+	rules_say "all other network namespaces: wrong policy" "policy:1:6: .*; the one before is in force"
 	bench 10.9.0.2 $PORT -n 2000 -c 2
 	same "lifted under a policy that was wrong" 0 "$(lifted)"
-	policy "lift path=shm port=$PORT,7000" kernel
+	policy "lift path=shm port=$PORT,$OLD,7000" kernel
 	until_true 5 lift_seen || fail "lifted again: $(head -3 "$T/client")"
+}
+
+# rules_say HEAD LINE: ztcp rules has them
+rules_say() {
+	"$ZTCP" rules -p "$PIN" >"$T/rules" || fail "ztcp rules: $?"
+	grep -q "^$1" "$T/rules" && grep -q "$2" "$T/rules" || fail "ztcp rules does not say '$1: $2': $(cat "$T/rules")"
+}
+
+# A namespace whose first policy is wrong: nothing is lifted there, and it is shown
+wrong() {
+	mkdir -p /etc/netns/b/ztcp
+	echo "lift prot=1" >/etc/netns/b/ztcp/policy
+	until_true 5 grep -q 'netns/b/ztcp/policy:1:' "$T/ztcpd.err" || fail "the error is not said"
+	until_true 5 reload_seen || fail "lifted under a policy that was wrong from the start"
+	rules_say "network namespace [0-9]*: wrong policy" "/etc/netns/b/ztcp/policy:1:6: .*; nothing is lifted"
+	"$ZTCP" rules -j -p "$PIN" | python3 -c 'import json, sys
+w = [r for r in json.load(sys.stdin) if "wrong" in r]
+assert len(w) == 1 and w[0]["closed"] and w[0]["netns"], w' || fail "ztcp rules -j"
+	rm -r /etc/netns/b
+	until_true 5 lift_seen || fail "lifted again: $(head -3 "$T/client")"
+	"$ZTCP" rules -p "$PIN" | grep -q wrong && fail "still wrong: $("$ZTCP" rules -p "$PIN")"
 }
 
 reload_seen() {
@@ -87,7 +129,7 @@ reloads() {
 	for i in 1 2 3 4 5 6 7 8 9 10; do
 		policy "kernel port=$PORT" "lift path=shm"
 		sleep 0.05
-		policy "lift path=shm port=$PORT,7000" kernel
+		policy "lift path=shm port=$PORT,$OLD,7000" kernel
 		sleep 0.05
 	done
 	load_end
@@ -134,7 +176,7 @@ detach() {
 	same "programs left on the cgroup" "" "$(bpftool cgroup show "$CGROUP" 2>/dev/null | sed 1d)"
 }
 
-for part in ${PARTS:-start plain dnat forbidden reloads kills metrics detach}; do
+for part in ${PARTS:-start older plain dnat forbidden wrong reloads kills metrics detach}; do
 	$part
 	echo "$part: done"
 done

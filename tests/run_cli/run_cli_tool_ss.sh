@@ -177,6 +177,7 @@ usage() {
 	[ $? -eq 2 ] || fail "status of: ztcp $*"
 	[ "$got" = "ztcp: $want" ] || fail "ztcp $* says: $got"
 }
+grep -q "policy check" <<<"$("$tool" policy check --help)" || fail "help of a command in two words"
 usage "which command? see ztcp --help"
 usage "unknown command 'frob'; see ztcp --help" frob
 usage "'x': expected the id of a process" ss x
