@@ -33,7 +33,7 @@ static bool flow_same(const struct wire_flow *flow, const void *key)
 
 uint32_t inst_flow_find(const struct inst_flow *f, const struct wire_flow *flow, uint64_t hash)
 {
-	return inst_flow_probe(f, f->flows, f->stride, hash, flow_same, flow);
+	return inst_flow_walk(f, f->flows, f->stride, hash, flow_same, flow);
 }
 
 static int bucket_free_way(const struct inst_flow_bucket *b)

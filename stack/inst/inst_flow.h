@@ -132,9 +132,14 @@ uint32_t inst_flow_find(const struct inst_flow *f, const struct wire_flow *flow,
 /* Whether a flow is the one that @key describes, in whatever form the caller has it. */
 typedef bool inst_flow_same(const struct wire_flow *flow, const void *key);
 
-/* The walk of all searches; a constant @same and @stride are inline. Return: an index, or INST_FLOW_NONE. */
-BASE_INLINE uint32_t inst_flow_probe(const struct inst_flow *f, const char *flows, size_t stride,
-				     uint64_t hash, inst_flow_same *same, const void *key)
+BASE_INLINE const struct wire_flow *inst_flow_of(const char *flows, size_t stride, uint32_t i)
+{
+	return (const struct wire_flow *)(const void *)(flows + i * stride);
+}
+
+/* The walk of all complete searches; a constant @same is inline. Return: an index, or INST_FLOW_NONE. */
+BASE_INLINE uint32_t inst_flow_walk(const struct inst_flow *f, const char *flows, size_t stride,
+				    uint64_t hash, inst_flow_same *same, const void *key)
 {
 	uint32_t tag = inst_flow_tag(hash), i;
 
@@ -145,14 +150,27 @@ BASE_INLINE uint32_t inst_flow_probe(const struct inst_flow *f, const char *flow
 			if (b->tag[k] != tag)
 				continue;
 			i = b->index[k];
-			if (BASE_LIKELY(same((const struct wire_flow *)(const void *)(flows +
-										      i * stride),
-					     key)))
+			if (BASE_LIKELY(same(inst_flow_of(flows, stride, i), key)))
 				return i;
 		}
 		if (BASE_LIKELY(!b->passed))
 			return INST_FLOW_NONE;
 	}
+}
+
+/* The first entry with the tag in the first bucket is nearly always it. Return: its index; INST_FLOW_NONE otherwise. */
+BASE_INLINE uint32_t inst_flow_first(const struct inst_flow *f, const char *flows, size_t stride,
+				     uint64_t hash, inst_flow_same *same, const void *key)
+{
+	const struct inst_flow_bucket *b = &f->buckets[inst_flow_home(f, hash)];
+	const uint32_t *at = b->tag, *end = b->tag + INST_FLOW_WAYS;
+	uint32_t tag = inst_flow_tag(hash), i;
+
+	while (*at != tag)
+		if (BASE_UNLIKELY(++at == end))
+			return INST_FLOW_NONE;
+	i = at[offsetof(struct inst_flow_bucket, index) / sizeof(uint32_t)];
+	return BASE_LIKELY(same(inst_flow_of(flows, stride, i), key)) ? i : INST_FLOW_NONE;
 }
 
 /* Addresses and ports of a packet that arrives, as a flow holds them. */
@@ -183,6 +201,8 @@ BASE_INLINE bool inst_flow_same6(const struct wire_flow *flow, const void *key)
  * arrives
  * @flows:  flow of object 0, as inst_flow_init() was told
  * @stride: a constant: what it was told
+ *
+ * Return: as inst_flow_find(), but INST_FLOW_NONE also for the few that lie elsewhere than first at home.
  */
 BASE_INLINE uint32_t inst_flow_find4(const struct inst_flow *f, const char *flows, size_t stride,
 				     uint64_t ends, uint32_t ports)
@@ -193,7 +213,7 @@ BASE_INLINE uint32_t inst_flow_find4(const struct inst_flow *f, const char *flow
 		.ports = __builtin_bswap32(ports),
 	};
 
-	return inst_flow_probe(f, flows, stride, inst_flow_hash4(f, ends, ports), inst_flow_same4,
+	return inst_flow_first(f, flows, stride, inst_flow_hash4(f, ends, ports), inst_flow_same4,
 			       &key);
 }
 
@@ -210,7 +230,7 @@ BASE_INLINE uint32_t inst_flow_find6(const struct inst_flow *f, const char *flow
 	};
 	uint64_t hash = inst_flow_hash6(f, key.l0, key.l1, key.r0, key.r1, ports);
 
-	return inst_flow_probe(f, flows, stride, hash, inst_flow_same6, &key);
+	return inst_flow_first(f, flows, stride, hash, inst_flow_same6, &key);
 }
 
 /**

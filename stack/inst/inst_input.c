@@ -114,28 +114,31 @@ static BASE_COLD bool fast_waits(struct inst *in, const struct inst_conn *c, con
 	return (len && !(l4[13] & TCP_PSH)) || (in->gro_used && gro_find(in, inst_index(in, c)));
 }
 
-/* Payload that is lent, or not worth the whole frame, is copied. Return: TCP_EV_* to tell, 0 when that is not at hand. */
-static BASE_APART unsigned int fast_copied(struct inst *in, struct inst_conn *c, const uint8_t *l4,
-					   uint32_t hdr, uint32_t len, ztime_t now)
+/* Payload that is lent, or not worth the whole frame, is copied. */
+static BASE_APART struct tcp_fast_done fast_copied(struct inst *in, struct inst_conn *c,
+						   const uint8_t *l4, uint32_t hdr, uint32_t len,
+						   ztime_t now)
 {
 	struct wire_tcp_iov iov = { l4 + hdr, len, NULL };
-	unsigned int told = 0;
+	struct tcp_fast_done done = { TCP_FAST_NOT, NULL };
 
-	if (inst_fill_copy(in, &in->rx_fill, iov.data, len, &iov) == len &&
-	    tcp_fast_in(&c->tcb, &in->env, l4, hdr, iov.data, len, iov.owner, &told,
-			tcp_now_ms(now), now))
-		return told;
-	inst_fill_back(in, &in->rx_fill, &iov);
-	return 0;
+	if (inst_fill_copy(in, &in->rx_fill, iov.data, len, &iov) == len)
+		done = tcp_fast_in(&c->tcb, &in->env, l4, hdr, iov.data, len, iov.owner,
+				   tcp_now_ms(now), now);
+	if (done.told == TCP_FAST_NOT)
+		inst_fill_back(in, &in->rx_fill, &iov);
+	return done;
 }
 
 /* Something has come in for @c: it has to have a turn, and perhaps the application is told. */
-static BASE_APART void fast_tell_some(struct inst *in, struct inst_conn *c, ztime_t now)
+static BASE_APART void fast_tell_some(struct inst *in, struct inst_conn *c, unsigned int told,
+				      ztime_t now)
 {
+	c->tcb.events = (uint16_t)told;
 	inst_ready_push(in, c);
 	if (c->flags & (INST_C_CHILD | INST_C_ORPHAN))
 		inst_conn_settle(in, c, now);
-	else if (c->tcb.events)
+	else if (told)
 		inst_event_push(in, c, tcp_events_take(&c->tcb));
 }
 
@@ -146,8 +149,7 @@ BASE_INLINE void fast_tell(struct inst *in, struct inst_conn *c, uint32_t i, uns
 	const unsigned int listed = INST_C_READY | INST_C_EVENT;
 
 	if (BASE_UNLIKELY(c->flags & (listed | INST_C_CHILD | INST_C_ORPHAN) || !told)) {
-		c->tcb.events = (uint16_t)told;
-		fast_tell_some(in, c, now);
+		fast_tell_some(in, c, told, now);
 		return;
 	}
 	c->flags |= listed;
@@ -156,29 +158,32 @@ BASE_INLINE void fast_tell(struct inst *in, struct inst_conn *c, uint32_t i, uns
 	inst_list_append(in, in->events, c, i, flow.spare);
 }
 
-enum fast { FAST_NOT, FAST_DONE, FAST_KEPT };
-
-/* The short way (tcp_fast.h). Return: whether all is done, and whether @owner was kept. */
-BASE_INLINE enum fast fast_input(struct inst *in, uint32_t i, const uint8_t *l4, uint32_t l4_len,
-				 void *owner, bool burst, uint32_t now_ms, ztime_t now)
+/*
+ * The short way (tcp_fast.h). @owner goes with the payload, or is given back. Return: false when it is not at hand and
+ * nothing was touched.
+ */
+BASE_INLINE bool fast_input(struct inst *in, uint32_t i, const uint8_t *l4, uint32_t l4_len,
+			    void *owner, bool burst, uint32_t now_ms, ztime_t now)
 {
 	struct inst_conn *c = &in->conns[i];
 	uint32_t hdr = tcp_fast_shape(&c->tcb, l4, l4_len), len = l4_len - hdr;
-	unsigned int told = 0;
+	struct tcp_fast_done done;
+	bool kept = len && owner && len >= in->cfg.copy_below;
 
-	if (!hdr || c->tcb.events || (BASE_UNLIKELY(burst) && fast_waits(in, c, l4, len)))
-		return FAST_NOT;
-	if (BASE_UNLIKELY(len && (!owner || len < in->cfg.copy_below))) {
-		told = fast_copied(in, c, l4, hdr, len, now);
-		if (!told)
-			return FAST_NOT;
-		fast_tell(in, c, i, told, now);
-		return FAST_DONE;
-	}
-	if (!tcp_fast_in(&c->tcb, &in->env, l4, hdr, l4 + hdr, len, owner, &told, now_ms, now))
-		return FAST_NOT;
-	fast_tell(in, c, i, told, now);
-	return BASE_LIKELY(len) ? FAST_KEPT : FAST_DONE;
+	if (BASE_UNLIKELY(!hdr || c->tcb.events || (burst && fast_waits(in, c, l4, len))))
+		return false;
+	if (BASE_LIKELY(kept || !len))
+		done = tcp_fast_in(&c->tcb, &in->env, l4, hdr, l4 + hdr, len, owner, now_ms, now);
+	else
+		done = fast_copied(in, c, l4, hdr, len, now);
+	if (BASE_UNLIKELY(done.told == TCP_FAST_NOT))
+		return false;
+	fast_tell(in, c, i, done.told, now);
+	if (BASE_UNLIKELY(!kept && owner))
+		in->cfg.buf.put(in->cfg.buf.ctx, owner);
+	if (BASE_LIKELY(done.gone))
+		in->cfg.buf.put(in->cfg.buf.ctx, done.gone);
+	return true;
 }
 
 /* The complete way: parsed, perhaps merged with its neighbours. @c may be NULL. */
@@ -217,14 +222,11 @@ static enum counter segment_input(struct inst *in, struct ip_rx *rx, void **owne
 	rx->flow.rport = base_be16_get(rx->l4);
 	rx->flow.lport = base_be16_get(rx->l4 + 2);
 	c = inst_conn_find(in, &rx->flow);
-	if (c && rx->ecn != 3) {
-		enum fast fast = fast_input(in, inst_index(in, c), rx->l4, rx->l4_len, *owner,
-					    burst, tcp_now_ms(now), now);
-
-		if (fast == FAST_KEPT)
-			*owner = NULL;
-		if (fast != FAST_NOT)
-			return CNT_none;
+	if (c && rx->ecn != 3 &&
+	    fast_input(in, inst_index(in, c), rx->l4, rx->l4_len, *owner, burst, tcp_now_ms(now),
+		       now)) {
+		*owner = NULL;
+		return CNT_none;
 	}
 	return segment_parse(in, c, rx, owner, burst, now);
 }
@@ -297,6 +299,22 @@ static BASE_APART void plain_parse(struct inst *in, struct inst_conn *c, const u
 		in->cfg.buf.put(in->cfg.buf.ctx, owner);
 }
 
+/* It does not lie where it is looked for first. Return: as plain_find() */
+static BASE_APART uint32_t plain_search(struct inst *in, const struct wire_frame_in *frame, bool v4)
+{
+	const uint8_t *f = frame->data, *l4 = f + (v4 ? IP_PLAIN4_L4 : IP_PLAIN6_L4);
+	struct wire_flow flow = { .rport = base_be16_get(l4), .lport = base_be16_get(l4 + 2) };
+
+	if (v4) {
+		flow.remote = wire_addr_v4(base_be32_get(f + IP_PLAIN4_ENDS));
+		flow.local = wire_addr_v4(base_be32_get(f + IP_PLAIN4_ENDS + 4));
+	} else {
+		memcpy(&flow.remote, f + IP_PLAIN6_ENDS, sizeof(flow.remote));
+		memcpy(&flow.local, f + IP_PLAIN6_ENDS + sizeof(flow.remote), sizeof(flow.local));
+	}
+	return inst_flow_find(&in->flow, &flow, inst_flow_hash(&in->flow, &flow));
+}
+
 /* The connection that a plain frame is for. Return: its index; INST_NONE when IP has to look at the frame. */
 BASE_INLINE uint32_t plain_find(struct inst *in, const struct wire_frame_in *frame, uint32_t len,
 				bool v4)
@@ -314,8 +332,10 @@ BASE_INLINE uint32_t plain_find(struct inst *in, const struct wire_frame_in *fra
 		i = inst_flow_find6(&in->flow, (const char *)&in->conns->flow,
 				    sizeof(struct inst_conn), frame->data + IP_PLAIN6_ENDS,
 				    base_word32(l4));
-	if (BASE_UNLIKELY(i == INST_FLOW_NONE) ||
-	    BASE_UNLIKELY(!ip_plain_fresh(in->plain, &in->conns[i].hop)))
+	if (BASE_UNLIKELY(i == INST_FLOW_NONE) &&
+	    (i = plain_search(in, frame, v4)) == INST_FLOW_NONE)
+		return INST_NONE;
+	if (BASE_UNLIKELY(!ip_plain_fresh(in->plain, &in->conns[i].hop)))
 		return INST_NONE;
 	/* A mapped address on the wire is no IPv4 (RFC 4942 2.2). */
 	return v4 || !(in->conns[i].flags & INST_C_V4) ? i : INST_NONE;
@@ -326,21 +346,16 @@ BASE_INLINE void plain_input(struct inst *in, const struct wire_frame_in *frame,
 {
 	const uint8_t *f = frame->data, *l4 = f + (v4 ? IP_PLAIN4_L4 : IP_PLAIN6_L4);
 	uint32_t i = plain_find(in, frame, len, v4);
-	void *owner = frame->owner;
-	enum fast fast;
 
 	if (BASE_UNLIKELY(i == INST_NONE)) {
 		frame_input(in, frame, burst, now);
 		return;
 	}
 	base_count(&in->counters, CNT_ip_rx_packets);
-	fast = fast_input(in, i, l4, len, owner, burst, now_ms, now);
-	if (BASE_UNLIKELY(fast == FAST_NOT))
+	if (BASE_UNLIKELY(!fast_input(in, i, l4, len, frame->owner, burst, now_ms, now)))
 		plain_parse(in, &in->conns[i], l4, len,
-			    v4 ? f[IP_PLAIN4_TOS] & 3 : f[IP_PLAIN_TYPE + 3] >> 4 & 3, owner, burst,
-			    now);
-	else if (BASE_UNLIKELY(fast == FAST_DONE && owner))
-		in->cfg.buf.put(in->cfg.buf.ctx, owner);
+			    v4 ? f[IP_PLAIN4_TOS] & 3 : f[IP_PLAIN_TYPE + 3] >> 4 & 3, frame->owner,
+			    burst, now);
 }
 
 static BASE_APART void plain6_input(struct inst *in, const struct wire_frame_in *frame, bool burst,
@@ -361,6 +376,16 @@ BASE_INLINE void frame_any(struct inst *in, const struct wire_frame_in *frame, b
 		plain6_input(in, frame, burst, now);
 }
 
+/* Several frames, whose segments are merged. */
+static BASE_APART void burst_input(struct inst *in, const struct wire_frame_in *frames,
+				   const struct wire_frame_in *end, ztime_t now)
+{
+	for (; frames < end; frames++)
+		frame_any(in, frames, true, tcp_now_ms(now), now);
+	for (unsigned int k = 0; in->gro_used && k < INST_GRO_MAX; k++)
+		gro_flush(in, &in->gro[k], now);
+}
+
 void inst_errors_input(struct inst *in, const struct ip_error *e, unsigned int n, ztime_t now)
 {
 	for (unsigned int i = 0; i < n; i++)
@@ -369,14 +394,14 @@ void inst_errors_input(struct inst *in, const struct ip_error *e, unsigned int n
 
 void inst_input(struct inst *in, const struct wire_frame_in *frames, unsigned int n, ztime_t now)
 {
-	bool burst = n > 1 && !(in->cfg.ip.offloads & WIRE_OFFLOAD_GRO);
-
 	const struct wire_frame_in *end = frames + n;
 	uint32_t now_ms = tcp_now_ms(now);
 
 	base_count_add(&in->counters, CNT_inst_rx_frames, n);
+	if (n > 1 && !(in->cfg.ip.offloads & WIRE_OFFLOAD_GRO)) {
+		burst_input(in, frames, end, now);
+		return;
+	}
 	for (; frames < end; frames++)
-		frame_any(in, frames, burst, now_ms, now);
-	for (unsigned int k = 0; in->gro_used && k < INST_GRO_MAX; k++)
-		gro_flush(in, &in->gro[k], now);
+		frame_any(in, frames, false, now_ms, now);
 }

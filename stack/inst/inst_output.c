@@ -156,16 +156,17 @@ static BASE_APART unsigned int due_output(struct inst *in, struct wire_frame_out
 
 unsigned int inst_output(struct inst *in, struct wire_frame_out *out, unsigned int max, ztime_t now)
 {
-	struct wire_frame_out *at = out, *end = out + max;
 	uint32_t now_ms = tcp_now_ms(now), last, head;
+	unsigned int n = 0, got;
 
 	if (BASE_UNLIKELY(in->events.head != INST_NONE))
 		inst_events_sweep(in);
 	if (BASE_UNLIKELY(in->plain->deadline <= now || inst_wheel_due(&in->wheel, now)))
-		at += due_output(in, out, max, now);
+		n = due_output(in, out, max, now);
 	last = in->ready.tail;
-	while (at < end && (head = in->ready.head) != INST_NONE) {
-		at += conn_output(in, ready_pop(in), at, (unsigned int)(end - at), now_ms, now);
+	while (n < max && (head = in->ready.head) != INST_NONE) {
+		got = conn_output(in, ready_pop(in), &out[n], max - n, now_ms, now);
+		n += got;
 		if (BASE_LIKELY(head == last))
 			break;
 	}
@@ -173,10 +174,10 @@ unsigned int inst_output(struct inst *in, struct wire_frame_out *out, unsigned i
 	 * A neighbour was asked, or found: that frame is first in the next call, if this one had
 	 * none.
 	 */
-	if (at == out)
-		at += answers_take(in, out, max);
-	base_count_add(&in->counters, CNT_inst_tx_frames, (uint64_t)(at - out));
-	return (unsigned int)(at - out);
+	if (BASE_UNLIKELY(!n))
+		n = answers_take(in, out, max);
+	base_count_add(&in->counters, CNT_inst_tx_frames, n);
+	return n;
 }
 
 ztime_t inst_deadline(const struct inst *in)

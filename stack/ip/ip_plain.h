@@ -142,13 +142,14 @@ BASE_INLINE void ip_plain_headers(struct ip_link *link, uint8_t l3_at, const str
 	uint8_t l4_at = (uint8_t)(l3_at + (v4 ? WIRE_IP4_LEN : WIRE_IP6_LEN));
 	uint8_t *l3 = out->hdr + l3_at, *l4 = out->hdr + l4_at;
 	uint32_t body = (uint32_t)l4_len + out->len;
-	uint32_t ports = __builtin_bswap32((uint32_t)flow->lport << 16 | flow->rport);
+	uint32_t ports = __builtin_bswap32(base_word32(&flow->lport)); /* the other way round */
 	uint64_t sum;
 	uint16_t csum;
 
 	link->used = true;
 	memcpy(out->hdr, link->header, sizeof(link->header));
 	sum = v4 ? ip_plain_put4(l3, flow, body, ecn) : ip_plain_put6(l3, flow, body, ecn);
+	ports = ports << 16 | ports >> 16;
 	memcpy(l4, &ports, sizeof(ports));
 	csum = (uint16_t)~wire_csum_fold(sum);
 	memcpy(l4 + WIRE_TCP_CSUM_AT, &csum, sizeof(csum));

@@ -171,7 +171,21 @@ enum tcp_xmit_mode {
 	TCP_XMIT_TLP,     /* RFC 8985 7: sooner than the RTO */
 	TCP_XMIT_REO,     /* RFC 8985 6.2: reordering window of the oldest suspect */
 	TCP_XMIT_PERSIST, /* RFC 9293 3.8.6.1 */
+	/* The next two say more: see below. */
+	TCP_XMIT_LONE,  /* as TLP, for a request or an answer under way */
+	TCP_XMIT_QUIET, /* as NONE, between two of these */
 };
+
+/* Nearly all the time a connection of requests and answers is in one of two conditions, which tcp_fast.h makes and uses:
+ *
+ * LONE: all that was queued is in one block and went out as one short segment, once; nothing else is in flight. xmit_at
+ *       is earlier than the probe: when that is due is worked out from the run's sent_at by whoever is first to ask.
+ * QUIET: that was acknowledged, and nothing was queued since, or one run.
+ *
+ * In both the state is ESTABLISHED with SACK and a round trip measured, nothing is missing on either side, and no option
+ * or flag asks for more than plain segments, so that nothing of this has to be looked at. Every function that might
+ * make any of it untrue calls tcp_fast_end() before it does anything else.
+ */
 
 struct tcb {
 	/* line 0: what every segment compares */
@@ -194,7 +208,7 @@ struct tcb {
 	uint8_t probes;   /* unanswered window or keep-alive probes */
 	uint16_t mss;     /* payload bytes of a full segment now, options taken off */
 	uint8_t snd_wscale, rcv_wscale;
-	/* All four are zero while an ACK finds everything well. */
+	/* Besides the mode all are zero while an ACK finds everything well; looked at in one go: tcp_calm(). */
 	uint8_t xmit_mode;
 	uint8_t backoff; /* consecutive timeouts */
 	uint8_t dupacks;
@@ -266,6 +280,7 @@ struct tcb {
 /* An idle connection is this struct plus what the instance adds; the sum must stay within 400 bytes. */
 BASE_BUILD_CHECK(sizeof(struct tcb) <= 304);
 BASE_BUILD_CHECK(offsetof(struct tcb, flags) == 48 && offsetof(struct tcb, probes) == 55);
+BASE_BUILD_CHECK(offsetof(struct tcb, xmit_mode) == 60 && offsetof(struct tcb, soft_errno) == 63);
 BASE_BUILD_CHECK(sizeof(struct tcp_chunk) == 32);
 BASE_BUILD_CHECK(sizeof(struct tcp_sent) <= 64);
 

@@ -1,5 +1,5 @@
 /* tcp_app.c - what the application's side calls: bytes in, bytes out, events (RFC 9293 3.10.2 SEND, 3.10.3 RECEIVE) */
-#include "stack/tcp/tcp_int.h"
+#include "stack/tcp/tcp_step.h"
 
 #include <errno.h>
 #include <string.h>
@@ -113,6 +113,7 @@ int64_t tcp_send(struct tcb *t, const struct wire_tcp_iov *iov, unsigned flags, 
 	uint32_t space = tcp_send_space(t), len = BASE_MIN(iov->len, space);
 
 	(void)now;
+	tcp_fast_end(t);
 	if (BASE_UNLIKELY(t->state != TCP_ST_ESTABLISHED || tcp_is(t, TCP_F_FIN_QUEUED) ||
 			  t->error)) {
 		int err = send_allowed(t);
@@ -249,6 +250,7 @@ bool tcp_pmtu(struct tcb *t, uint16_t path_mss, uint32_t seq, ztime_t now)
 	uint16_t before = t->mss;
 
 	/* RFC 5927 4: a message that quotes nothing in flight is a forgery or late. */
+	tcp_fast_end(t);
 	if (!tcp_synchronized(t) || !t->sent || seq_lt(seq, t->snd_una) || seq_ge(seq, t->snd_nxt))
 		return false;
 	if (path_mss >= t->path_mss) /* RFC 1191 3, RFC 8201 4: such a message never raises it */
@@ -266,6 +268,7 @@ bool tcp_pmtu(struct tcb *t, uint16_t path_mss, uint32_t seq, ztime_t now)
 bool tcp_icmp_error(struct tcb *t, uint32_t seq, int err, bool hard, ztime_t now)
 {
 	(void)now;
+	tcp_fast_end(t);
 	if (t->state == TCP_ST_CLOSED || seq_lt(seq, t->snd_una) || seq_ge(seq, t->snd_nxt))
 		return false;
 	if (t->state == TCP_ST_SYN_SENT && hard)

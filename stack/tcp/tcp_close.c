@@ -18,7 +18,7 @@
  * An orphan is a connection that the application has closed: nobody reads its events, so it holds no received data,
  * gives up sooner, and answers late data with RST (RFC 1122 4.2.2.13).
  */
-#include "stack/tcp/tcp_int.h"
+#include "stack/tcp/tcp_step.h"
 
 #include <errno.h>
 
@@ -245,6 +245,7 @@ void tcp_fin_acked(struct tcb *t, ztime_t now)
 int tcp_shutdown_send(struct tcb *t, ztime_t now)
 {
 	(void)now;
+	tcp_fast_end(t);
 	switch ((enum tcp_state)t->state) {
 	case TCP_ST_ESTABLISHED: tcp_set_state(t, TCP_ST_FIN_WAIT_1); break;
 	case TCP_ST_CLOSE_WAIT: tcp_set_state(t, TCP_ST_LAST_ACK); break;
@@ -265,6 +266,7 @@ int tcp_shutdown_send(struct tcb *t, ztime_t now)
 
 void tcp_shutdown_recv(struct tcb *t, ztime_t now)
 {
+	tcp_fast_end(t);
 	t->flags |= TCP_F_RCV_SHUT;
 	tcp_ring_free(t, &t->rcvq, &t->rcv_chunks);
 	t->rcv_queued = 0;
@@ -275,6 +277,7 @@ void tcp_close(struct tcb *t, ztime_t now)
 {
 	bool unread = t->rcv_queued || t->ooo;
 
+	tcp_fast_end(t);
 	t->flags |= TCP_F_ORPHAN;
 	if (t->state == TCP_ST_CLOSED || t->state == TCP_ST_SYN_SENT) {
 		tcp_finish(t);
@@ -297,6 +300,7 @@ void tcp_close(struct tcb *t, ztime_t now)
 void tcp_abort(struct tcb *t, ztime_t now)
 {
 	(void)now;
+	tcp_fast_end(t);
 	t->flags |= TCP_F_ORPHAN;
 	tcp_reset_out(t, 0);
 }

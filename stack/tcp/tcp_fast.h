@@ -21,13 +21,8 @@
 #include "stack/base/base_bytes.h"
 #include "stack/tcp/tcp_step.h"
 
-/* In one of these the case is not at hand. */
-#define TCP_FAST_NOT_IN                                                               \
-	(TCP_F_TLP | TCP_F_RCV_SHUT | TCP_F_ORPHAN | TCP_F_URG_SND | TCP_F_SND_FULL | \
-	 TCP_F_FIN_QUEUED)
-#define TCP_FAST_NOT_OUT                                                                \
-	(TCP_F_PACING | TCP_F_FIN_QUEUED | TCP_F_ECN | TCP_F_ECN_ECHO | TCP_F_URG_SND | \
-	 TCP_F_DSACK | TCP_F_CORK | TCP_F_MORE)
+/* What tcp_word() has to be for a connection to be healthy; where more has to be, more is looked at. */
+#define TCP_FAST_WELL tcp_word_of(0, TCP_ST_ESTABLISHED, 0, TCP_CA_OPEN, 0)
 
 enum {
 	TCP_AT_SEQ = 4,
@@ -66,137 +61,97 @@ BASE_INLINE uint32_t tcp_fast_shape(const struct tcb *t, const uint8_t *l4, uint
 	return TCP_FAST_HDR_TS;
 }
 
-/* All that is in flight is one run, sent once, and @ack covers it. */
-BASE_INLINE bool tcp_fast_flight_ends(const struct tcb *t, uint32_t ack)
+/* Payload that comes next is all that can be read. @c: a block */
+BASE_INLINE void tcp_fast_text(struct tcb *t, struct tcp_chunk *c, const uint8_t *data,
+			       uint32_t len, void *owner)
 {
-	const struct tcp_sent *s = tcp_sent_first(t);
-
-	return s && s->by_seq.next == &s->by_seq && s->end == ack && !s->flags;
-}
-
-/* @ack gives a block back before one is needed. */
-BASE_INLINE bool tcp_fast_sets_free(const struct tcb *t, uint32_t ack)
-{
-	const struct tcp_chunk *head = t->sndq ? t->sndq->next : NULL;
-
-	return head && seq_le(head->seq + head->len, ack);
-}
-
-/* All that was queued is one run and is acknowledged now: its payload's reference goes back. Return: its block. */
-BASE_INLINE struct tcp_chunk *tcp_fast_release(struct tcb *t, struct tcp_env *env, uint32_t ack)
-{
-	struct tcp_chunk *c = t->sndq;
-	void *owner;
-
-	if (BASE_UNLIKELY(c->next != c || c->seq + c->len != ack)) {
-		tcp_sndq_release(t);
-		return NULL;
-	}
-	owner = c->owner;
-	t->sndq = NULL;
-	t->snd_chunks = 0;
-	if (BASE_LIKELY(owner))
-		env->buf_put(env->buf_ctx, owner);
-	return c;
-}
-
-/* The run in flight has arrived: its payload goes back, and the round trip is known. Return: a block, or NULL. */
-BASE_INLINE struct tcp_chunk *tcp_fast_flight_over(struct tcb *t, struct tcp_env *env, uint32_t ack,
-						   unsigned int *told, ztime_t now)
-{
-	struct tcp_sent *s = tcp_sent_first(t);
-	uint32_t delivered = t->pipe, rtt_us = tcp_since_us(s->sent_at, now);
-
-	t->sent = NULL;
-	t->flight = NULL;
-	t->pipe = 0;
-	tcp_rtt_take(t, env, rtt_us);
-	tcp_mem_put(env, TCP_MEM_SENT, s);
-	t->snd_una = ack;
-	t->stall_ms = 0;
-	t->xmit_mode = TCP_XMIT_NONE;
-	t->backoff = t->dupacks = t->soft_errno = 0;
-	t->xmit_at = ZTIME_NEVER;
-	if (BASE_LIKELY(t->snd_end == ack))
-		*told |= TCP_EV_DRAINED;
-	else
-		tcp_xmit_arm(t, now);
-	if (BASE_UNLIKELY(tcp_is(t, TCP_F_CWND_LIMITED)))
-		tcp_ack_growth(t, delivered, rtt_us, now);
-	else
-		cc_app_limited(&t->cc);
-	return tcp_fast_release(t, env, ack);
-}
-
-/* @c: a block */
-BASE_INLINE void tcp_fast_text(struct tcb *t, struct tcp_env *env, struct tcp_chunk *c,
-			       const uint8_t *data, uint32_t len, void *owner, ztime_t now)
-{
-	struct tcp_chunk *tail = t->rcvq;
 	uint32_t seq = t->rcv_nxt;
 
-	c->next = c;
-	if (BASE_UNLIKELY(tail)) {
-		c->next = tail->next;
-		tail->next = c;
-	}
 	t->rcvq = c;
+	c->next = c;
 	c->data = data;
 	c->owner = owner;
 	c->len = len;
 	c->seq = seq;
 	t->rcv_nxt = seq + len;
-	t->rcv_queued += len;
-	t->rcv_chunks++;
-	tcp_ack_choose(t, env, seq + len - t->rcv_acked, len, now);
+	t->rcv_queued = len;
+	t->rcv_chunks = 1;
 }
 
-/* What tcp_word() has to be for a segment to be plain, TCP_F_TS and others aside. */
-#define TCP_FAST_IN_LOOK tcp_word_of(TCP_FAST_NOT_IN, 0xff, 0, 0xff, 0xff)
-#define TCP_FAST_IN      tcp_word_of(0, TCP_ST_ESTABLISHED, 0, TCP_CA_OPEN, 0)
+/* All of a lone run (TCP_XMIT_LONE) has arrived. Return: the block that its payload was in. */
+BASE_INLINE struct tcp_chunk *tcp_fast_lone_over(struct tcb *t, struct tcp_env *env, uint32_t ack,
+						 ztime_t now)
+{
+	struct tcp_sent *s = tcp_sent_first(t);
+	struct tcp_chunk *c = t->sndq;
+
+	t->sent = NULL;
+	t->flight = NULL;
+	t->pipe = 0;
+	tcp_rtt_next(t, env, tcp_since_us(s->sent_at, now));
+	tcp_mem_put(env, TCP_MEM_SENT, s);
+	t->snd_una = ack;
+	t->stall_ms = 0;
+	t->xmit_mode = TCP_XMIT_QUIET;
+	t->xmit_at = ZTIME_NEVER;
+	cc_app_limited(&t->cc);
+	t->sndq = NULL;
+	t->snd_chunks = 0;
+	return c;
+}
+
+/* What a segment did that went the short way. */
+struct tcp_fast_done {
+	unsigned int
+		told; /* TCP_EV_* to tell, which are not in the connection's own; TCP_FAST_NOT: nothing was touched */
+	void *gone; /* the owner of a run that has been acknowledged: to be given back by the caller; or NULL */
+};
+
+#define TCP_FAST_NOT 0x8000u
+
+/**
+ * tcp_fast_other() - tcp_fast_in() of a connection that has no lone run under way, or of a segment that is not its
+ * acknowledgement and what comes next
+ */
+struct tcp_fast_done tcp_fast_other(struct tcb *t, const uint8_t *l4, uint32_t hdr,
+				    const uint8_t *data, uint32_t len, void *owner, ztime_t now);
 
 /**
  * tcp_fast_in() - tcp_fast_input() of a segment that has the shape
  * @hdr:    what tcp_fast_shape() has returned
  * @len:    bytes of payload
  * @now_ms: tcp_now_ms(@now)
- * @told:   TCP_EV_* to tell are added, and not to the connection's own
+ *
+ * A lone run is acknowledged, and nothing is owed or waits to be read: then no queue has to be looked at, no
+ * acknowledgement is due at once, and the block of what was sent is the block of what has come.
  */
-BASE_INLINE bool tcp_fast_in(struct tcb *t, struct tcp_env *env, const uint8_t *l4, uint32_t hdr,
-			     const uint8_t *data, uint32_t len, void *owner, unsigned int *told,
-			     uint32_t now_ms, ztime_t now)
+BASE_INLINE struct tcp_fast_done tcp_fast_in(struct tcb *t, struct tcp_env *env, const uint8_t *l4,
+					     uint32_t hdr, const uint8_t *data, uint32_t len,
+					     void *owner, uint32_t now_ms, ztime_t now)
 {
 	uint32_t seq = base_be32_get(l4 + TCP_AT_SEQ), ack = base_be32_get(l4 + TCP_AT_ACK);
-	bool acks = ack != t->snd_una;
-	struct tcp_chunk *c = NULL;
+	struct tcp_fast_done done = { TCP_EV_DRAINED, NULL };
+	struct tcp_chunk *c;
 
-	if ((tcp_word(t) & TCP_FAST_IN_LOOK) != TCP_FAST_IN || seq != t->rcv_nxt ||
-	    seq_lt(seq, t->snd_wl1) || tcp_in_trouble(t))
-		return false;
-	if (acks ? !tcp_fast_flight_ends(t, ack) : !len)
-		return false;
-	if (len && (len > t->rcv_adv - seq || t->rcv_chunks >= TCP_CHUNKS_MIN ||
-		    (BASE_UNLIKELY(!env->pool.free[TCP_MEM_CHUNK]) && !tcp_fast_sets_free(t, ack))))
-		return false;
-
-	if (hdr > WIRE_TCP_HDR_LEN && seq_le(seq, t->rcv_acked))
+	if (BASE_UNLIKELY(tcp_calm(t) != TCP_XMIT_LONE || seq != t->rcv_nxt || ack != t->snd_nxt ||
+			  seq != t->rcv_acked || t->rcvq || len > t->rcv_adv - seq ||
+			  len > t->rcv_mss || seq_lt(seq, t->snd_wl1)))
+		return tcp_fast_other(t, l4, hdr, data, len, owner, now);
+	if (hdr > WIRE_TCP_HDR_LEN)
 		t->ts_recent = base_be32_get(l4 + TCP_AT_TSVAL);
 	base_count(env->counters, CNT_tcp_predicted);
 	t->seen_ms = now_ms;
 	tcp_window_set(t, seq, base_be16_get(l4 + TCP_AT_WND));
-	if (BASE_LIKELY(acks))
-		c = tcp_fast_flight_over(t, env, ack, told, now);
-	else if (!t->sent)
-		tcp_flight_empty(t, now);
-	if (BASE_LIKELY(len)) {
-		if (BASE_UNLIKELY(!c))
-			c = tcp_mem_get(env, TCP_MEM_CHUNK);
-		tcp_fast_text(t, env, c, data, len, owner, now);
-		*told |= TCP_EV_READABLE;
-	} else if (c) {
+	c = tcp_fast_lone_over(t, env, ack, now);
+	done.gone = c->owner;
+	if (BASE_UNLIKELY(!len)) {
 		tcp_mem_put(env, TCP_MEM_CHUNK, c);
+		return done;
 	}
-	return true;
+	tcp_fast_text(t, c, data, len, owner);
+	t->delack_at = now + ztime_us(env->cfg.delack_us);
+	done.told = TCP_EV_DRAINED | TCP_EV_READABLE;
+	return done;
 }
 
 /* ---------------------------------------------------------------- the application */
@@ -208,7 +163,7 @@ BASE_INLINE bool tcp_fast_take(struct tcb *t, struct tcp_env *env, struct wire_t
 	const uint64_t look = tcp_word_of(TCP_F_URG_RCV, 0xff, 0, 0, 0);
 	struct tcp_chunk *tail = t->rcvq, *c;
 
-	if (!tail || (tcp_word(t) & look) != TCP_FAST_IN)
+	if (!tail || (tcp_word(t) & look) != TCP_FAST_WELL)
 		return false;
 	c = tail->next;
 	*iov = (struct wire_tcp_iov){ c->data, c->len, c->owner };
@@ -234,7 +189,7 @@ BASE_INLINE bool tcp_fast_send(struct tcb *t, struct tcp_env *env, const struct 
 	struct tcp_chunk *c = env->pool.free[TCP_MEM_CHUNK];
 	uint32_t len = iov->len;
 
-	if (t->sndq || !c || (tcp_word(t) & look) != TCP_FAST_IN || len - 1 >= t->sndbuf)
+	if (t->sndq || !c || (tcp_word(t) & look) != TCP_FAST_WELL || len - 1 >= t->sndbuf)
 		return false;
 	env->pool.free[TCP_MEM_CHUNK] = *(void **)c;
 	env->pool.used[TCP_MEM_CHUNK]++;
@@ -252,38 +207,6 @@ BASE_INLINE bool tcp_fast_send(struct tcb *t, struct tcp_env *env, const struct 
 }
 
 /* ---------------------------------------------------------------- out */
-
-#define TCP_FAST_OUT_LOOK tcp_word_of(TCP_FAST_NOT_OUT, 0xff, 0xff & ~TCP_DO_ACK, 0xff, 0)
-#define TCP_FAST_OUT      tcp_word_of(0, TCP_ST_ESTABLISHED, TCP_DO_SEND, TCP_CA_OPEN, 0)
-
-/* Nothing is due, and there has been no silence that the window would have to shrink for. */
-BASE_INLINE bool tcp_fast_in_time(const struct tcb *t, uint32_t now_ms, ztime_t now)
-{
-	uint32_t slow = (uint32_t)((uint64_t)now >> 26);
-
-	if (now >= t->xmit_at || now >= t->delack_at || slow > t->slow_tick - 1)
-		return false;
-	return BASE_LIKELY(now_ms == t->seen_ms) || t->sent || !tcp_idle(t, now);
-}
-
-/* All that is queued and unsent lies in one run and may go now as one short segment. Return: its length, else 0. */
-BASE_INLINE uint32_t tcp_fast_last_run(const struct tcb *t, const struct tcp_env *env,
-				       uint64_t word, uint32_t now_ms, ztime_t now)
-{
-	uint32_t len = t->snd_end - t->snd_nxt;
-
-	if ((word & TCP_FAST_OUT_LOOK) != TCP_FAST_OUT || tcp_in_trouble(t) || !t->unsent ||
-	    t->unsent != t->sndq || !env->pool.free[TCP_MEM_SENT])
-		return 0;
-	if (len >= t->mss || seq_gt(t->snd_end, t->snd_una + t->snd_wnd) ||
-	    2 * (t->pipe + len) > t->cc.cwnd)
-		return 0;
-	/* What tcp_short_ok() says of such a word. */
-	if (!(word & TCP_F_NODELAY) && seq_gt(t->snd_sml, t->snd_una) &&
-	    seq_le(t->snd_sml, t->snd_nxt))
-		return 0;
-	return tcp_fast_in_time(t, now_ms, now) ? len : 0;
-}
 
 /* @ts: whether the timestamp option is there */
 BASE_INLINE void tcp_fast_header(struct tcb *t, uint8_t *l4, bool ts, uint32_t now_ms)
@@ -304,9 +227,17 @@ BASE_INLINE void tcp_fast_header(struct tcb *t, uint8_t *l4, bool ts, uint32_t n
 	base_be32_put(l4 + TCP_AT_TSVAL + 4, t->ts_recent);
 }
 
-/* The run @c is in flight from now on. */
-BASE_INLINE void tcp_fast_flies(struct tcb *t, struct tcp_env *env, struct tcp_chunk *c,
-				uint32_t len, ztime_t now)
+BASE_INLINE void tcp_fast_iov(const struct tcb *t, const struct tcp_chunk *c, uint32_t len,
+			      struct wire_tcp_iov *iov)
+{
+	iov->data = c->data + (t->snd_nxt - c->seq);
+	iov->len = len;
+	iov->owner = c->owner;
+}
+
+/* What is sent now, the run and the acknowledgement that goes with it, is no longer to do. Return: the run. */
+BASE_INLINE struct tcp_sent *tcp_fast_flies(struct tcb *t, struct tcp_env *env, struct tcp_chunk *c,
+					    uint32_t len, ztime_t now)
 {
 	struct tcp_sent *s = env->pool.free[TCP_MEM_SENT];
 	uint32_t end = t->snd_end;
@@ -314,33 +245,34 @@ BASE_INLINE void tcp_fast_flies(struct tcb *t, struct tcp_env *env, struct tcp_c
 	env->pool.free[TCP_MEM_SENT] = *(void **)s;
 	env->pool.used[TCP_MEM_SENT]++;
 	tcp_sent_fill(s, t->snd_nxt, end, c, 0, now);
-	if (BASE_LIKELY(!t->sent)) {
-		base_list_init(&s->by_seq);
-		base_list_init(&s->by_time);
-		t->sent = &s->by_seq;
-		t->flight = &s->by_time;
-	} else {
-		tcp_sent_append(t, s);
-	}
 	t->pipe += len;
 	t->unsent = NULL;
 	t->snd_nxt = end;
 	t->snd_sml = end;
+	t->rcv_acked = t->rcv_nxt;
+	t->delack_at = ZTIME_NEVER;
+	t->todo = 0;
+	t->quick = 0;
+	return s;
 }
 
-/* tcp_sent_fresh() of data in a flight that is well. */
-BASE_INLINE void tcp_fast_arm(struct tcb *t, struct tcp_env *env, uint64_t word, ztime_t now)
+/* Nothing is in flight but what has just been sent: see TCP_XMIT_LONE. */
+BASE_INLINE void tcp_fast_lone(struct tcb *t, const struct tcp_env *env, struct tcp_sent *s,
+			       ztime_t now)
 {
-	const uint64_t tlp = TCP_F_SACK | TCP_F_TLP;
+	/* No probe is due before: see tcp_tlp_arm(). */
+	uint32_t us = BASE_MIN(env->cfg.rto_min_us, (uint32_t)TCP_TLP_DELAY_US);
 
-	if (t->xmit_mode == TCP_XMIT_RTO || t->xmit_mode == TCP_XMIT_REO)
-		return;
-	if (BASE_LIKELY((word & tlp) == TCP_F_SACK && t->srtt_us8 &&
-			env->cfg.loss == &tcp_loss_rack))
-		tcp_tlp_arm(t, now);
-	else
-		tcp_rto_arm(t, now);
+	base_list_init(&s->by_seq);
+	base_list_init(&s->by_time);
+	t->sent = &s->by_seq;
+	t->flight = &s->by_time;
+	t->xmit_mode = TCP_XMIT_LONE;
+	t->xmit_at = now + ztime_us(us);
 }
+
+/** tcp_fast_more() - tcp_fast_out() of a connection that was not quiet, or was silent for long */
+bool tcp_fast_more(struct tcb *t, uint8_t *l4, struct wire_tcp_iov *iov, ztime_t now);
 
 /**
  * tcp_fast_out() - tcp_fast_output()
@@ -353,25 +285,21 @@ BASE_INLINE void tcp_fast_arm(struct tcb *t, struct tcp_env *env, uint64_t word,
 BASE_INLINE bool tcp_fast_out(struct tcb *t, struct tcp_env *env, uint8_t *l4, bool ts,
 			      struct wire_tcp_iov *iov, uint32_t now_ms, ztime_t now)
 {
-	uint64_t word = tcp_word(t);
-	uint32_t len = tcp_fast_last_run(t, env, word, now_ms, now);
+	uint32_t len = t->snd_end - t->snd_nxt;
 	struct tcp_chunk *c = t->unsent;
+	struct tcp_sent *s;
 
-	if (BASE_UNLIKELY(!len))
+	if (BASE_UNLIKELY(!c))
 		return false;
+	if (BASE_UNLIKELY(tcp_calm(t) != TCP_XMIT_QUIET || now_ms != t->seen_ms || len >= t->mss ||
+			  len > t->snd_wnd || 2 * len > t->cc.cwnd ||
+			  !env->pool.free[TCP_MEM_SENT] ||
+			  (uint32_t)((uint64_t)now >> 26) > t->slow_tick - 1))
+		return tcp_fast_more(t, l4, iov, now);
 	tcp_fast_header(t, l4, ts, now_ms);
-	iov->data = c->data + (t->snd_nxt - c->seq);
-	iov->len = len;
-	iov->owner = c->owner;
-	tcp_fast_flies(t, env, c, len, now);
-	t->rcv_acked = t->rcv_nxt;
-	t->delack_at = ZTIME_NEVER;
-	t->todo = 0;
-	t->quick = 0;
-	t->seen_ms = now_ms;
-	tcp_fast_arm(t, env, word, now);
-	if (BASE_UNLIKELY(word & TCP_F_CWND_LIMITED))
-		tcp_cwnd_used(t);
+	tcp_fast_iov(t, c, len, iov);
+	s = tcp_fast_flies(t, env, c, len, now);
+	tcp_fast_lone(t, env, s, now);
 	return true;
 }
 

@@ -9,7 +9,7 @@
  *
  * Nothing is sent here: t->todo says what tcp_output() shall send.
  */
-#include "stack/tcp/tcp_int.h"
+#include "stack/tcp/tcp_step.h"
 
 #include <errno.h>
 #include <string.h>
@@ -382,6 +382,7 @@ enum counter tcp_input(struct tcb *t, struct wire_tcp *seg, ztime_t now)
 	uint32_t fin_at = seg->seq + seg->len;
 	enum counter why;
 
+	tcp_fast_end(t);
 	if (BASE_LIKELY(predicted(t, seg))) {
 		tcp_count(t, CNT_tcp_predicted);
 	} else {

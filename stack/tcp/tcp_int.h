@@ -94,6 +94,15 @@ BASE_INLINE uint64_t tcp_word(const struct tcb *t)
 	return word;
 }
 
+/* xmit_mode, and nothing when timeouts, duplicate ACKs and ICMP have left none of their marks. */
+BASE_INLINE uint32_t tcp_calm(const struct tcb *t)
+{
+	uint32_t word;
+
+	memcpy(&word, &t->xmit_mode, sizeof(word));
+	return word;
+}
+
 /* Something is missing on either side. */
 BASE_INLINE bool tcp_in_trouble(const struct tcb *t)
 {
@@ -316,7 +325,7 @@ uint32_t tcp_ooo_bytes(const struct tcb *t);
 void tcp_ack_policy(struct tcb *t, uint32_t size, ztime_t now); /* tcp_window.c */
 uint16_t tcp_window_offer(struct tcb *t);
 void tcp_window_read(struct tcb *t, ztime_t now);
-void tcp_window_grow(struct tcb *t, uint32_t read_seq);
+void tcp_window_measure(struct tcb *t, uint32_t read_seq, ztime_t now);
 void tcp_rcv_mss_learn(struct tcb *t, uint32_t size);
 uint8_t tcp_window_scale(uint32_t bytes);
 

@@ -1,5 +1,5 @@
 /* tcp_option.c - socket options that TCP itself knows, and the defaults of an environment */
-#include "stack/tcp/tcp_int.h"
+#include "stack/tcp/tcp_step.h"
 
 #include <errno.h>
 #include <string.h>
@@ -115,6 +115,7 @@ int tcp_opt_set(struct tcb *t, enum tcp_opt opt, uint32_t value, ztime_t now)
 		return -EINVAL;
 	if (opt_early(opt) && t->state != TCP_ST_CLOSED)
 		return -EISCONN;
+	tcp_fast_end(t);
 	if (r->flag) {
 		bool on = opt == TCP_OPT_SET_ECN ? !value : value;
 

@@ -432,6 +432,7 @@ unsigned tcp_output(struct tcb *t, struct wire_tcp *out, unsigned max, ztime_t n
 	unsigned n = 0;
 	bool last;
 
+	tcp_fast_end(t);
 	if (BASE_UNLIKELY(now >= tcp_deadline(t)))
 		tcp_timer_run(t, now);
 	if (!t->todo)

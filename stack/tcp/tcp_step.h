@@ -72,16 +72,10 @@ BASE_INLINE uint16_t tcp_window_field(struct tcb *t)
 /* The application has read: tell the peer when its window had become small. */
 BASE_INLINE void tcp_window_told(struct tcb *t, ztime_t now)
 {
-	uint32_t wnd = tcp_rcv_wnd(t), now_ms = tcp_now_ms(now);
-	uint32_t read_ms = (uint16_t)(now_ms - t->tune_ms), read_seq = t->rcv_nxt - t->rcv_queued;
+	uint32_t wnd = tcp_rcv_wnd(t), read_seq = t->rcv_nxt - t->rcv_queued;
 
-	/* Once a round trip, and not twice in a millisecond. */
-	if (read_ms && read_ms * 1000 >= tcp_srtt_us(t)) {
-		if (BASE_UNLIKELY(read_seq - t->tune_seq + 8u * t->rcv_mss > t->rcvbuf / 2))
-			tcp_window_grow(t, read_seq);
-		t->tune_ms = (uint16_t)now_ms;
-		t->tune_seq = read_seq;
-	}
+	if (BASE_UNLIKELY(read_seq - t->tune_seq + 8u * t->rcv_mss > t->rcvbuf / 2))
+		tcp_window_measure(t, read_seq, now);
 	if (BASE_UNLIKELY(2 * wnd <= t->rcvbuf)) {
 		uint32_t room = tcp_window_room(t);
 
@@ -107,25 +101,28 @@ BASE_INLINE void tcp_ack_choose(struct tcb *t, const struct tcp_env *env, uint32
 
 /* ---------------------------------------------------------------- what an ACK tells */
 
-/* RFC 6298 (2.3), then the timeout; @us is at most 100 s. */
-BASE_INLINE void tcp_rtt_take(struct tcb *t, const struct tcp_env *env, uint32_t us)
+/* RFC 6298 (2.3), then the timeout; @us is at most 100 s, and there was a round trip before. */
+BASE_INLINE void tcp_rtt_next(struct tcb *t, const struct tcp_env *env, uint32_t us)
 {
 	uint32_t m = us + !us, smoothed = t->srtt_us8, var = t->rttvar_us4, rto;
 	int32_t err = (int32_t)(m - (smoothed >> 3));
 
-	if (BASE_UNLIKELY(!smoothed)) {
-		tcp_rtt_first(t, env, m);
-		return;
-	}
 	t->min_rtt_us = BASE_MIN(t->min_rtt_us, m);
 	smoothed += (uint32_t)err;
-	smoothed += !smoothed;
 	var += (uint32_t)__builtin_abs(err) - (var >> 2);
 	t->srtt_us8 = smoothed;
 	t->rttvar_us4 = var;
 	rto = (smoothed >> 3) + BASE_MAX(var, TCP_CLOCK_US);
 	rto = BASE_MAX(rto, env->cfg.rto_min_us);
 	t->rto_us = BASE_MIN(rto, env->cfg.rto_max_us);
+}
+
+BASE_INLINE void tcp_rtt_take(struct tcb *t, const struct tcp_env *env, uint32_t us)
+{
+	if (BASE_UNLIKELY(!t->srtt_us8))
+		tcp_rtt_first(t, env, us + !us);
+	else
+		tcp_rtt_next(t, env, us);
 }
 
 BASE_INLINE void tcp_space_tell(struct tcb *t)
@@ -210,6 +207,15 @@ BASE_INLINE void tcp_tlp_arm(struct tcb *t, ztime_t now)
 	pto_us = BASE_MIN(pto_us, t->rto_us); /* never later than the timeout would have come */
 	t->xmit_mode = TCP_XMIT_TLP;
 	t->xmit_at = now + ztime_us(BASE_MAX(pto_us, 1000u));
+}
+
+/* Out of TCP_XMIT_LONE and TCP_XMIT_QUIET. The probe's time is as it would have been set when the run was sent. */
+BASE_INLINE void tcp_fast_end(struct tcb *t)
+{
+	if (t->xmit_mode == TCP_XMIT_LONE)
+		tcp_tlp_arm(t, tcp_sent_first(t)->sent_at);
+	else if (t->xmit_mode == TCP_XMIT_QUIET)
+		t->xmit_mode = TCP_XMIT_NONE;
 }
 
 /* Set the clock for what is in flight now. */

@@ -203,6 +203,8 @@ static void xmit_timeout(struct tcb *t, ztime_t now)
 		break;
 	case TCP_XMIT_REO: tcp_loss_reo_timeout(t, now); break;
 	case TCP_XMIT_PERSIST: persist_timeout(t, now); break;
+	case TCP_XMIT_LONE: /* tcp_output() has ended them */
+	case TCP_XMIT_QUIET: break;
 	}
 }
 

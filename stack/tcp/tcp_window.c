@@ -24,14 +24,33 @@ uint16_t tcp_window_offer(struct tcb *t)
 }
 
 /* Dynamic right-sizing: twice what is read in one round trip, so that the window is never what holds the peer back. */
-void tcp_window_grow(struct tcb *t, uint32_t read_seq)
+static void window_grow(struct tcb *t, uint64_t per_rtt)
 {
 	const struct tcp_config *cfg = &t->env->cfg;
-	uint64_t want = 2ull * (read_seq - t->tune_seq) + 16ull * t->rcv_mss;
+	uint64_t want = 2 * per_rtt + 16ull * t->rcv_mss;
 
 	if (cfg->autotune && !tcp_is(t, TCP_F_RCVBUF_SET) && want > t->rcvbuf)
 		t->rcvbuf = (uint32_t)BASE_MIN(want, (uint64_t)BASE_MAX(cfg->rcvbuf_max_bytes,
 									t->rcvbuf));
+}
+
+/* Half of the buffer's worth has been read since tune_ms. In how many round trips? One is the least that is looked at,
+ * and a millisecond. (After more than a minute the low bits of the time tell less than it was; a slow reader's buffer
+ * then may grow without need.)
+ */
+void tcp_window_measure(struct tcb *t, uint32_t read_seq, ztime_t now)
+{
+	uint32_t now_ms = tcp_now_ms(now), ms = (uint16_t)(now_ms - t->tune_ms);
+	uint64_t per_rtt = read_seq - t->tune_seq;
+
+	if (!ms || ms * 1000 < tcp_srtt_us(t))
+		return;
+	if (ms * 1000 >= 2 * tcp_srtt_us(t))
+		per_rtt = per_rtt * BASE_MAX(tcp_srtt_us(t), 1000u) / (ms * 1000);
+	if (per_rtt + 8u * t->rcv_mss > t->rcvbuf / 2)
+		window_grow(t, per_rtt);
+	t->tune_ms = (uint16_t)now_ms;
+	t->tune_seq = read_seq;
 }
 
 void tcp_window_read(struct tcb *t, ztime_t now)

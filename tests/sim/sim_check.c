@@ -83,6 +83,29 @@ static void send_queue(struct sim *s, const struct tcb *t)
 	MUST(t->unsent || !t->sndq || seq_ge(t->snd_nxt, t->snd_end));
 }
 
+/* What TCP_XMIT_LONE and TCP_XMIT_QUIET stand for. */
+static void fast(struct sim *s, const struct tcb *t)
+{
+	const uint32_t not = TCP_F_TLP | TCP_F_RCV_SHUT | TCP_F_ORPHAN | TCP_F_URG_SND |
+			     TCP_F_SND_FULL | TCP_F_FIN_QUEUED | TCP_F_PACING | TCP_F_ECN |
+			     TCP_F_ECN_ECHO | TCP_F_DSACK | TCP_F_CORK | TCP_F_MORE |
+			     TCP_F_QUICKACK | TCP_F_CWND_LIMITED;
+	const struct tcp_sent *run = tcp_sent_first(t);
+
+	if (t->xmit_mode != TCP_XMIT_LONE && t->xmit_mode != TCP_XMIT_QUIET)
+		return;
+	MUST(t->state == TCP_ST_ESTABLISHED && t->ca_state == TCP_CA_OPEN && !t->probes);
+	MUST((t->flags & (not | TCP_F_SACK)) == TCP_F_SACK);
+	MUST(!t->loss && !t->ooo && t->srtt_us8 && t->env->cfg.loss == &tcp_loss_rack);
+	MUST(!t->sndq || t->sndq->next == t->sndq);
+	if (t->xmit_mode == TCP_XMIT_LONE) {
+		MUST(run && run == tcp_sent_last(t) && !run->flags && !t->quick);
+		MUST(t->sndq && !t->unsent && t->snd_nxt == t->snd_end);
+	} else {
+		MUST(!run && t->unsent == t->sndq && t->snd_una == t->snd_nxt);
+	}
+}
+
 static void receive_queue(struct sim *s, const struct tcb *t)
 {
 	uint32_t first, count = 0, sum;
@@ -108,7 +131,8 @@ static void liveness(struct sim *s, const struct tcb *t)
 {
 	bool waiting = t->sent || t->unsent || tcp_fin_unsent(t);
 
-	MUST((t->xmit_mode == TCP_XMIT_NONE) == (t->xmit_at == ZTIME_NEVER));
+	MUST((t->xmit_mode == TCP_XMIT_NONE || t->xmit_mode == TCP_XMIT_QUIET) ==
+	     (t->xmit_at == ZTIME_NEVER));
 	if (t->state == TCP_ST_SYN_SENT || t->state == TCP_ST_SYN_RCVD ||
 	    (tcp_can_transmit(t) && waiting))
 		MUST(t->xmit_at != ZTIME_NEVER || t->todo);
@@ -123,6 +147,7 @@ void sim_check_tcb(struct sim *s, const struct tcb *t)
 	if (t->state != TCP_ST_CLOSED) {
 		send_queue(s, t);
 		liveness(s, t);
+		fast(s, t);
 	}
 	receive_queue(s, t);
 }

@@ -182,13 +182,11 @@ static void emit_all(struct sim_host *h, struct wire_tcp *out, const struct wire
 	} while (off < out->len);
 }
 
-/* Send what the connection has, and take it away when it is over. */
-void sim_host_flush(struct sim_host *h, struct sim_conn *c)
+static void emit_whole(struct sim_host *h, struct sim_conn *c)
 {
 	struct wire_tcp out[OUT_MAX];
 	unsigned n, rounds = 0;
 
-	emit_fast(h, c);
 	do {
 		n = tcp_output(&c->t, out, OUT_MAX, h->sim->now);
 		for (unsigned i = 0; i < n; i++)
@@ -196,6 +194,13 @@ void sim_host_flush(struct sim_host *h, struct sim_conn *c)
 		if (++rounds > 2000)
 			sim_fail(h->sim, "tcp_output() does not come to an end");
 	} while (n == OUT_MAX && rounds <= 2000);
+}
+
+/* Send what the connection has, as an instance does: the complete way only where the short one is not at hand. */
+void sim_host_flush(struct sim_host *h, struct sim_conn *c)
+{
+	if (!emit_fast(h, c))
+		emit_whole(h, c);
 	if (h->sim->check)
 		sim_check_tcb(h->sim, &c->t);
 	if (c->t.todo & ~(TCP_DO_SEND | TCP_DO_FORCE) ||
