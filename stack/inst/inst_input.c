@@ -376,14 +376,22 @@ BASE_INLINE void frame_any(struct inst *in, const struct wire_frame_in *frame, b
 		plain6_input(in, frame, burst, now);
 }
 
-/* Several frames, whose segments are merged. */
+/* Several frames, whose segments are merged where the device has not. */
 static BASE_APART void burst_input(struct inst *in, const struct wire_frame_in *frames,
-				   const struct wire_frame_in *end, ztime_t now)
+				   unsigned int n, ztime_t now)
 {
-	for (; frames < end; frames++)
-		frame_any(in, frames, true, tcp_now_ms(now), now);
+	bool merge = !(in->cfg.ip.offloads & WIRE_OFFLOAD_GRO);
+
+	for (const struct wire_frame_in *end = frames + n; frames < end; frames++)
+		frame_any(in, frames, merge, tcp_now_ms(now), now);
 	for (unsigned int k = 0; in->gro_used && k < INST_GRO_MAX; k++)
 		gro_flush(in, &in->gro[k], now);
+}
+
+/* One that is not merged with others. */
+static BASE_APART void frame_alone(struct inst *in, const struct wire_frame_in *frame, ztime_t now)
+{
+	frame_any(in, frame, false, tcp_now_ms(now), now);
 }
 
 void inst_errors_input(struct inst *in, const struct ip_error *e, unsigned int n, ztime_t now)
@@ -394,14 +402,9 @@ void inst_errors_input(struct inst *in, const struct ip_error *e, unsigned int n
 
 void inst_input(struct inst *in, const struct wire_frame_in *frames, unsigned int n, ztime_t now)
 {
-	const struct wire_frame_in *end = frames + n;
-	uint32_t now_ms = tcp_now_ms(now);
-
 	base_count_add(&in->counters, CNT_inst_rx_frames, n);
-	if (n > 1 && !(in->cfg.ip.offloads & WIRE_OFFLOAD_GRO)) {
-		burst_input(in, frames, end, now);
-		return;
-	}
-	for (; frames < end; frames++)
-		frame_any(in, frames, false, now_ms, now);
+	if (BASE_LIKELY(n == 1))
+		frame_alone(in, frames, now);
+	else
+		burst_input(in, frames, n, now);
 }

@@ -151,15 +151,14 @@ int64_t inst_send_iov(struct inst *in, struct inst_conn *c, const struct wire_tc
 }
 
 /* Runs that fit whole. Return: bytes. */
-BASE_INLINE size_t fast_recv(struct inst *in, struct inst_conn *c, uint8_t *to, size_t len,
-			     ztime_t now)
+BASE_INLINE size_t fast_recv(struct inst *in, struct inst_conn *c, uint8_t *to, size_t len)
 {
 	const struct tcb *t = &c->tcb;
 	struct wire_tcp_iov iov;
 	size_t done = 0;
 
 	while (t->rcvq && t->rcvq->next->len <= len - done &&
-	       tcp_fast_take(&c->tcb, &in->env, &iov, now)) {
+	       tcp_fast_take(&c->tcb, &in->env, &iov)) {
 		memcpy(to + done, iov.data, iov.len);
 		done += iov.len;
 		if (BASE_LIKELY(iov.owner))
@@ -172,7 +171,7 @@ size_t inst_recv(struct inst *in, struct inst_conn *c, void *data, size_t len, z
 {
 	struct wire_tcp_iov iov[WIRE_TCP_IOV_MAX];
 	uint8_t *to = data;
-	size_t done = fast_recv(in, c, to, len, now);
+	size_t done = fast_recv(in, c, to, len);
 
 	while (done < len && c->tcb.rcvq) {
 		unsigned int n = tcp_recv_peek(&c->tcb, iov, WIRE_TCP_IOV_MAX);
@@ -211,7 +210,7 @@ static BASE_APART bool taken_iov(struct inst *in, struct inst_conn *c)
 
 bool inst_recv_iov(struct inst *in, struct inst_conn *c, struct wire_tcp_iov *iov, ztime_t now)
 {
-	if (BASE_UNLIKELY(!tcp_fast_take(&c->tcb, &in->env, iov, now)))
+	if (BASE_UNLIKELY(!tcp_fast_take(&c->tcb, &in->env, iov)))
 		return recv_iov_all(in, c, iov, now);
 	return BASE_LIKELY(c->flags & INST_C_READY) || taken_iov(in, c);
 }

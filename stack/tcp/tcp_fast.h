@@ -156,16 +156,23 @@ BASE_INLINE struct tcp_fast_done tcp_fast_in(struct tcb *t, struct tcp_env *env,
 
 /* ---------------------------------------------------------------- the application */
 
-/** tcp_fast_take() - tcp_recv_take() of a healthy connection. Return: false when it is none, or nothing is there. */
-BASE_INLINE bool tcp_fast_take(struct tcb *t, struct tcp_env *env, struct wire_tcp_iov *iov,
-			       ztime_t now)
+/**
+ * tcp_fast_take() - tcp_recv_take() of a healthy connection whose window need not be told or grow by it
+ *
+ * Return: false when that is not so, or nothing is there, and nothing was touched.
+ */
+BASE_INLINE bool tcp_fast_take(struct tcb *t, struct tcp_env *env, struct wire_tcp_iov *iov)
 {
 	const uint64_t look = tcp_word_of(TCP_F_URG_RCV, 0xff, 0, 0, 0);
 	struct tcp_chunk *tail = t->rcvq, *c;
+	uint32_t read_seq;
 
 	if (!tail || (tcp_word(t) & look) != TCP_FAST_WELL)
 		return false;
 	c = tail->next;
+	read_seq = t->rcv_nxt - t->rcv_queued + c->len;
+	if (BASE_UNLIKELY(tcp_window_much_read(t, read_seq) || tcp_window_small(t)))
+		return false;
 	*iov = (struct wire_tcp_iov){ c->data, c->len, c->owner };
 	t->rcv_chunks--;
 	t->rcv_queued -= c->len;
@@ -174,7 +181,6 @@ BASE_INLINE bool tcp_fast_take(struct tcb *t, struct tcp_env *env, struct wire_t
 	else
 		tail->next = c->next;
 	tcp_mem_put(env, TCP_MEM_CHUNK, c);
-	tcp_window_told(t, now);
 	return true;
 }
 

@@ -69,15 +69,27 @@ BASE_INLINE uint16_t tcp_window_field(struct tcb *t)
 	return (uint16_t)wnd;
 }
 
+/* What has been read up to @read_seq since tune_ms is near half of the buffer. */
+BASE_INLINE bool tcp_window_much_read(const struct tcb *t, uint32_t read_seq)
+{
+	return read_seq - t->tune_seq + 8u * t->rcv_mss > t->rcvbuf / 2;
+}
+
+/* Half of the window is used up. */
+BASE_INLINE bool tcp_window_small(const struct tcb *t)
+{
+	return 2 * tcp_rcv_wnd(t) <= t->rcvbuf;
+}
+
 /* The application has read: tell the peer when its window had become small. */
 BASE_INLINE void tcp_window_told(struct tcb *t, ztime_t now)
 {
-	uint32_t wnd = tcp_rcv_wnd(t), read_seq = t->rcv_nxt - t->rcv_queued;
+	uint32_t read_seq = t->rcv_nxt - t->rcv_queued;
 
-	if (BASE_UNLIKELY(read_seq - t->tune_seq + 8u * t->rcv_mss > t->rcvbuf / 2))
+	if (BASE_UNLIKELY(tcp_window_much_read(t, read_seq)))
 		tcp_window_measure(t, read_seq, now);
-	if (BASE_UNLIKELY(2 * wnd <= t->rcvbuf)) {
-		uint32_t room = tcp_window_room(t);
+	if (BASE_UNLIKELY(tcp_window_small(t))) {
+		uint32_t wnd = tcp_rcv_wnd(t), room = tcp_window_room(t);
 
 		if (room >= 2 * wnd && room - wnd >= tcp_window_step(t))
 			t->todo |= TCP_DO_ACK;
