@@ -174,6 +174,14 @@ static struct tcp_range *range_ending_at(const struct tcb *t, uint32_t seq)
 	return NULL;
 }
 
+/* Two islands become one: a FIN is at its end or, against what is already here, nowhere. */
+static bool range_fin(const struct tcp_range *r, const struct tcp_range *o)
+{
+	if (r->right == o->right)
+		return r->fin || o->fin;
+	return seq_gt(o->right, r->right) ? o->fin : r->fin;
+}
+
 /* @r has grown to the right: swallow the islands it now touches. Their overlapping bytes are dropped. */
 static void range_merge(struct tcb *t, struct tcp_range *r)
 {
@@ -184,7 +192,7 @@ static void range_merge(struct tcb *t, struct tcp_range *r)
 
 		if (o != r && seq_ge(o->left, r->left) && seq_le(o->left, r->right)) {
 			range_unlink(t, o);
-			r->fin |= o->fin && seq_ge(o->right, r->right);
+			r->fin = range_fin(r, o);
 			range_trim(t, o, r->right);
 			if (o->tail) {
 				struct tcp_chunk *head = o->tail->next;

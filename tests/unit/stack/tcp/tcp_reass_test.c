@@ -137,3 +137,23 @@ Test(tcp_reass, shut__bytes_are_acknowledged_and_thrown_away)
 	cr_assert_eq(tcp_readable(&f->t), 0);
 	fix_end(f);
 }
+
+/*         |######|      was there
+ *  |######F             says that the stream ends where more of it begins: the FIN counts for nothing
+ */
+Test(tcp_reass, islands__a_fin_before_known_bytes_does_not_move_behind_them)
+{
+	struct fix *f = fix_established(.rcvbuf = 8000);
+
+	rx(f, SEG(.seq = 7000, .len = 1000));
+	rx(f, SEG(.seq = 6000, .len = 1000, .flags = TCP_FIN));
+	drop_tx(f);
+	cr_assert_eq(f->t.ooo->right, f->t.rcv_adv);
+	cr_assert(!f->t.ooo->fin);
+	for (uint32_t i = 0; i < 6; i++)
+		rx(f, SEG(.seq = 1000 * i, .len = 1000));
+	cr_assert_eq(tcp_readable(&f->t), 8000);
+	cr_assert(!tcp_is(&f->t, TCP_F_FIN_RCVD));
+	drop_tx(f);
+	fix_end(f);
+}
