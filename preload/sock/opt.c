@@ -1,6 +1,7 @@
 /* opt.c - options of a followed connection */
 #include "preload/sock/opt.h"
 
+#include "preload/sock/mem.h"
 #include "preload/sock/ready.h"
 #include "preload/sock/span.h"
 #include "preload/sock/thread.h"
@@ -89,6 +90,19 @@ void opt_tcp_info(struct sock *s, void *val, socklen_t len)
 		ti->tcpi_bytes_sent += tx;
 }
 
+/* The same without the seat. Return: false where a border or a recall makes it less simple. */
+static bool readable_ring(const struct sock *s, int *n)
+{
+	const struct shm_conn *c = s->conn;
+	/* head first: another thread may read on between the two */
+	uint64_t head = atomic_load_explicit(&c->ctl.head, memory_order_acquire);
+	uint64_t tail = atomic_load_explicit(&s->view.ctl->tail, memory_order_acquire);
+
+	*n = (int)(tail - head);
+	/* a border is announced before anything lies behind it: the kernel holds nothing */
+	return SHM_READ(c->rx.path) == SHM_PATH_RING && !SHM_READ(c->rx.frozen) && !span_ahead(s);
+}
+
 /* Bytes that a receive would find without waiting. */
 static int readable(struct sock *s)
 {
@@ -113,12 +127,12 @@ static bool ring_unread(const struct sock *s)
 
 bool opt_ioctl(struct sock *s, unsigned long req, void *arg, int *ret)
 {
-	if (!sock_conn(s) || !arg)
-		return false;
-	if ((uintptr_t)arg < 4096 || (uintptr_t)arg >> 47)
+	int n;
+
+	if (!sock_conn(s) || !mem_writable(arg, sizeof(int)))
 		return false;
 	if (req == FIONREAD)
-		*(int *)arg = readable(s);
+		*(int *)arg = readable_ring(s, &n) ? n : readable(s);
 	else if (req == SIOCATMARK && ring_unread(s))
 		*(int *)arg = 0; /* the mark lies in the kernel, behind these */
 	else if (req == SIOCOUTQ && SHM_READ(s->conn->tx.path) == SHM_PATH_RING && !ready_room(s))
