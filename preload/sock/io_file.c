@@ -1,7 +1,9 @@
 /* io_file.c - sendfile and splice on a followed connection
  *
- * sendfile() reads the file straight into the ring: one copy. splice() out of the ring writes to the pipe
- * from it; into a socket it takes the kernel path, where pages move without a copy.
+ * sendfile() reads the file into a buffer of the thread's, which stays in its cache, and copies on from there: a read
+ * straight into the ring would leave the bytes in this core's cache for the peer's to fetch (shm_copy.h), and
+ * keep the direction's seat while the file is read. splice() out of the ring writes to the pipe from it; into a
+ * socket it takes the kernel path, where pages move without a copy.
  */
 #include "preload/sock/io.h"
 
@@ -16,7 +18,9 @@
 #include <poll.h>
 #include <sys/stat.h>
 
-enum { FILE_PIECE = 65536 };
+enum {
+	FILE_KERNEL = -4097
+}; /* no file that can be read here: the kernel is to say so, or to send it */
 
 static ssize_t file_fail(long err)
 {
@@ -41,13 +45,6 @@ static bool sends_elsewhere(const struct sock *s)
 	return c && (SHM_READ(c->tx.path) == SHM_PATH_RING || SHM_READ(c->tx.recalled));
 }
 
-static bool is_regular(int fd)
-{
-	struct stat st;
-
-	return sys(SYS_fstat, fd, &st) == 0 && S_ISREG(st.st_mode);
-}
-
 static bool is_pipe(int fd)
 {
 	struct stat st;
@@ -55,57 +52,67 @@ static bool is_pipe(int fd)
 	return sys(SYS_fstat, fd, &st) == 0 && S_ISFIFO(st.st_mode);
 }
 
-/* One contiguous piece of the file into the ring. In tx.seat. Return: bytes, 0 at the end, -errno. */
-static ssize_t file_to_ring(struct sock *s, int in, off64_t *off, size_t n)
+/* How much to read for the ring now. Return: bytes, -EAGAIN when it is full, -ESTALE: not on the ring, -errno. */
+static ssize_t file_room(struct sock *s, int out, size_t n)
 {
 	struct shm_conn *c = s->conn;
-	uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
-	uint64_t pos = tail & c->tx.mask;
-	ssize_t room = shm_ring_room(c, s->view.ctl, n < FILE_PIECE ? n : FILE_PIECE);
-	uint64_t ns = tap_time();
-	long got;
+	bool taken = shm_seat_take(&c->tx.seat, thread_tid());
+	ssize_t want = n < THREAD_PIECE ? (ssize_t)n : THREAD_PIECE, room;
 
-	if (room <= 0)
-		return room < 0 ? room : -EAGAIN;
-	if (n > (size_t)room)
-		n = (size_t)room;
-	if (n > FILE_PIECE)
-		n = FILE_PIECE;
-	if (n > c->tx.mask + 1 - pos)
-		n = c->tx.mask + 1 - pos;
-	got = off ? sys(SYS_pread64, in, c->tx.ring + pos, n, *off)
-		  : sys(SYS_read, in, c->tx.ring + pos, n);
-	if (got <= 0)
-		return got;
-	if (off)
-		*off += got;
-	if (shm_commit(&c->tx.resv, tail, tail + (uint64_t)got)) {
-		shm_ring_publish(c);
-		if (ns)
-			tap_ring(s, ns, (size_t)got);
-	}
-	return got;
+	if (sock_of(out) != s)
+		room = -EBADF;
+	else if (SHM_READ(c->tx.path) != SHM_PATH_RING)
+		room = -ESTALE;
+	else
+		room = shm_ring_room(c, s->view.ctl, (size_t)want);
+	if (!room)
+		room = shm_ring_grow(sock_arena(s), c, s->view.ctl, n, thread_tid()) ? want
+										     : -EAGAIN;
+	shm_seat_give(&c->tx.seat, taken);
+	return room < want ? room : want;
 }
 
-static ssize_t sendfile_piece(struct sock *s, int out, int in, off64_t *off, size_t n)
+/* Return: bytes that went into the ring; otherwise as file_room(). */
+static ssize_t file_to_ring(struct sock *s, int out, const char *buf, size_t n)
 {
+	struct iovec iov = { (void *)buf, n };
 	struct shm_conn *c = s->conn;
-	uint64_t mask = thread_signals_block();
+	uint64_t ns = tap_time();
 	bool taken = shm_seat_take(&c->tx.seat, thread_tid());
-	ssize_t got = -EBADF;
+	ssize_t got;
 
-	if (sock_of(out) == s && SHM_READ(c->tx.path) == SHM_PATH_RING) {
-		got = file_to_ring(s, in, off, n);
-		if (got == -EAGAIN && shm_ring_grow(sock_arena(s), c, s->view.ctl, n, thread_tid()))
-			got = file_to_ring(s, in, off, n);
-	} else if (sock_of(out) == s) {
-		got = -ESTALE; /* lowered */
-	}
+	if (sock_of(out) != s)
+		got = -EBADF;
+	else
+		got = SHM_READ(c->tx.path) == SHM_PATH_RING ? io_ring_send(s, &iov, n, 0) : -ESTALE;
+	if (ns && got > 0)
+		tap_ring(s, ns, (size_t)got);
 	shm_seat_give(&c->tx.seat, taken);
-	thread_signals_restore(mask);
 	if (got > 0 && shm_peer_asleep(s->peer))
 		shm_peer_ring(s->peer,
 			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
+	return got;
+}
+
+/* Return: as file_room(), 0 at the file's end, FILE_KERNEL. */
+static ssize_t sendfile_piece(struct sock *s, int out, int in, off64_t *off, size_t n)
+{
+	ssize_t got = file_room(s, out, n);
+	char *buf;
+
+	if (got <= 0)
+		return got;
+	buf = thread_piece_take();
+	if (!buf)
+		return FILE_KERNEL;
+	got = sys(SYS_pread64, in, buf, got, *off);
+	if (got > 0)
+		got = file_to_ring(s, out, buf, (size_t)got);
+	else if (got < 0)
+		got = FILE_KERNEL;
+	thread_piece_give(buf);
+	if (got > 0)
+		*off += got;
 	return got;
 }
 
@@ -133,6 +140,22 @@ static ssize_t sendfile_kernel(struct sock *s, int out, int in, off64_t *off, si
 	return counted(s, got, &row->tx_off, mark);
 }
 
+/* Return: 0 to go on, else what the call answers. */
+static ssize_t sendfile_wait(struct sock *s, size_t done)
+{
+	bool nonblock = sock_nonblock(s);
+
+	if (nonblock) {
+		atomic_fetch_add(&s->full_gen, 1);
+		if (done)
+			return (ssize_t)done;
+		return wait_unstall(s) ? 0 : file_fail(-EAGAIN);
+	}
+	if (wait_for(s, POLLOUT, 0) == -EINTR && !wait_restarts())
+		return done ? (ssize_t)done : file_fail(-EINTR);
+	return 0;
+}
+
 static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, size_t n)
 {
 	size_t done = 0;
@@ -154,27 +177,39 @@ static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, 
 		got = sendfile_piece(s, out, in, off, n - done);
 		if (got == -ESTALE)
 			continue;
-		if (got == 0)
+		if (got == 0 || (got < 0 && got != -EAGAIN && done))
 			break;
+		if (got == FILE_KERNEL)
+			return got;
+		if (got == -EPROTO) {
+			span_break(s);
+			got = -ECONNRESET;
+		}
+		if (got < 0 && got != -EAGAIN)
+			return file_fail(got);
 		if (got > 0) {
 			done += (size_t)got;
 			continue;
 		}
-		if (got != -EAGAIN)
-			return done ? (ssize_t)done : file_fail(got);
-		if (done && sock_nonblock(s)) {
-			atomic_fetch_add(&s->full_gen, 1);
-			break;
-		}
-		if (sock_nonblock(s)) {
-			atomic_fetch_add(&s->full_gen, 1);
-			if (!wait_unstall(s))
-				return file_fail(-EAGAIN);
-		} else if (wait_for(s, POLLOUT, 0) == -EINTR && !wait_restarts()) {
-			return done ? (ssize_t)done : file_fail(-EINTR);
-		}
+		got = sendfile_wait(s, done);
+		if (got)
+			return got;
 	}
 	return (ssize_t)done;
+}
+
+/* From where the file stands, which moves on. A file that cannot be told to stand somewhere is the kernel's. */
+static ssize_t sendfile_moving(struct sock *s, int out, int in, size_t n)
+{
+	off64_t from = sys(SYS_lseek, in, 0, SEEK_CUR), to = from;
+	ssize_t got;
+
+	if (from < 0)
+		return FILE_KERNEL;
+	got = sendfile_attached(s, out, in, &to, n);
+	if (to != from)
+		sys(SYS_lseek, in, to, SEEK_SET);
+	return got;
 }
 
 ssize_t io_sendfile(struct sock *s, int out, int in, off64_t *off, size_t n)
@@ -182,17 +217,16 @@ ssize_t io_sendfile(struct sock *s, int out, int in, off64_t *off, size_t n)
 	unsigned mark = hold_mark();
 	ssize_t got;
 
-	if (!sock_conn(s) || !n || (off && (uintptr_t)off < 4096)) {
+	if (!sock_conn(s) || !n || (off && !mem_writable(off, sizeof(*off)))) {
 		got = sendfile_kernel(s, out, in, off, n);
 		if (got != -ESTALE)
 			return got;
 	}
 	hold_begin(s, &s->users);
-	if (!is_regular(in)) {
+	got = off ? sendfile_attached(s, out, in, off, n) : sendfile_moving(s, out, in, n);
+	if (got == FILE_KERNEL) {
 		span_lower(s, REASON_OPTION_SOCKET);
 		got = sendfile_kernel(s, out, in, off, n);
-	} else {
-		got = sendfile_attached(s, out, in, off, n);
 	}
 	hold_end(mark);
 	return got == -ESTALE ? file_fail(-EAGAIN) : got;

@@ -101,6 +101,9 @@ void io_kernel_leave(struct sock *s, unsigned mark);
  */
 ssize_t io_kernel_safe(struct sock *s);
 
+/* From @done on of @total bytes, as much as fits into the ring. In tx.seat. Return: bytes, -EAGAIN when full, -EPROTO. */
+ssize_t io_ring_send(struct sock *s, const struct iovec *iov, size_t total, size_t done);
+
 /* Into the direction's seat, if nobody else is there and the sock is what it was. */
 static inline bool io_enter(const struct sock *s, int fd, const struct shm_conn *c,
 			    struct shm_seat *seat)

@@ -24,8 +24,7 @@ static void send_published(struct sock *s)
 			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
 }
 
-/* From @done on, as much as fits. In tx.seat. Return: bytes, -EAGAIN when full, -EPROTO. */
-static ssize_t ring_send(struct sock *s, const struct iovec *iov, size_t total, size_t done)
+ssize_t io_ring_send(struct sock *s, const struct iovec *iov, size_t total, size_t done)
 {
 	struct shm_conn *c = s->conn;
 	size_t skip = done, sent = 0;
@@ -193,7 +192,7 @@ static ssize_t send_ring(struct sock *s, const struct io_req *r, size_t total, i
 			span_attend(s);
 		taken = shm_seat_take(&c->tx.seat, thread_tid());
 		ring = SHM_READ(c->tx.path) == SHM_PATH_RING;
-		n = sock_conn(s) != c ? -EBADF : ring ? ring_send(s, r->iov, total, done) : 0;
+		n = sock_conn(s) != c ? -EBADF : ring ? io_ring_send(s, r->iov, total, done) : 0;
 		if (unlikely(ns && n > 0))
 			tap_ring(s, ns, (size_t)n);
 

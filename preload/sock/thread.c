@@ -3,6 +3,7 @@
 
 #include <pthread.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/rseq.h>
 
 __thread struct thread thread_self
@@ -13,6 +14,12 @@ static pthread_key_t thread_key;
 static bool thread_key_made;
 static void (*thread_end_more)(void);
 
+static void piece_free(char *piece)
+{
+	if (piece)
+		sys(SYS_munmap, piece, THREAD_PIECE);
+}
+
 static void thread_end(void *arg)
 {
 	struct thread *t = arg;
@@ -22,6 +29,7 @@ static void thread_end(void *arg)
 		shm_waker_close(&t->waker, t->tid);
 	t->waker_open = false;
 	t->ends_here = false;
+	piece_free(atomic_exchange(&t->piece, NULL));
 	thread_end_more();
 }
 
@@ -31,6 +39,26 @@ void thread_ends_here(void)
 		return;
 	thread_self.ends_here = true;
 	pthread_setspecific(thread_key, &thread_self);
+}
+
+char *thread_piece_take(void)
+{
+	char *piece = atomic_exchange(&thread_self.piece, NULL);
+	long at;
+
+	if (piece)
+		return piece;
+	at = sys(SYS_mmap, 0, THREAD_PIECE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+		 0);
+	if (at < 0 && at > -4096)
+		return NULL;
+	thread_ends_here();
+	return (char *)at;
+}
+
+void thread_piece_give(char *piece)
+{
+	piece_free(atomic_exchange(&thread_self.piece, piece));
 }
 
 void thread_init(void (*end)(void))

@@ -17,6 +17,7 @@ struct sock;
 
 enum {
 	THREAD_HOLDS = 8,
+	THREAD_PIECE = 65536,
 	THREAD_SPIN_SHIFT = 2, /* a thread that knows nothing yet spins for a quarter of the most */
 };
 
@@ -39,8 +40,9 @@ struct thread {
 	struct thread_hold *hold;
 	unsigned holds, hold_max;
 	struct thread_hold hold_first[THREAD_HOLDS];
-	uint64_t poll_turn; /* cycles when poll() last asked the kernel */
-	uint64_t random;    /* ZTCP_CHAOS */
+	char *_Atomic piece; /* of THREAD_PIECE bytes; NULL: in use, or none yet */
+	uint64_t poll_turn;  /* cycles when poll() last asked the kernel */
+	uint64_t random;     /* ZTCP_CHAOS */
 };
 
 extern __thread struct thread thread_self __attribute__((tls_model("initial-exec")));
@@ -65,6 +67,14 @@ void thread_forked(void);
 
 /* Release what a thread holds when it ends; called once at start. */
 void thread_init(void (*end)(void));
+
+/*
+ * thread_piece_take() - THREAD_PIECE bytes to work with; NULL: no memory
+ *
+ * Kept for the thread's next call; a signal handler that comes meanwhile gets others.
+ */
+char *thread_piece_take(void);
+void thread_piece_give(char *piece);
 
 /* This thread holds something that is to be released. */
 void thread_ends_here(void);

@@ -131,6 +131,37 @@ CASE(sendfile_errors, F_BOTH, "what sendfile refuses")
 	SHOW(sendfile(c->a.fd, f, NULL, 10));
 }
 
+CASE(sendfile_odd, F_BOTH, "sendfile of what is no file, or not to be read, or at its end")
+{
+	int dir = open("/", O_RDONLY), zero = open("/dev/zero", O_RDONLY), p[2];
+	int f = file_of(&c->a, 100);
+	off_t off = 60;
+
+	conn_same(c, 1000);
+	SHOW(sendfile(c->a.fd, f, &off, 100));
+	SHOW(off);
+	SHOW(sendfile(c->a.fd, f, &off, 100));
+	SHOW(lseek(f, 0, SEEK_CUR));
+	lseek(f, 90, SEEK_SET);
+	SHOW(sendfile(c->a.fd, f, NULL, 100));
+	SHOW(lseek(f, 0, SEEK_CUR));
+	SHOW(sendfile(c->a.fd, f, NULL, 100));
+	SHOW(sendfile(c->a.fd, zero, NULL, 100));
+	SHOW(recv(c->b.fd, buf, 150, MSG_WAITALL));
+	SHOW(sendfile(c->a.fd, dir, NULL, 100));
+	MUST(pipe(p));
+	MUST(write(p[1], buf, 20));
+	SHOW(sendfile(c->a.fd, p[0], NULL, 20));
+	SHOW(sendfile(c->a.fd, p[1], NULL, 20));
+	SHOW(write(c->a.fd, "end", 3));
+	SHOW(recv(c->b.fd, buf, 3, MSG_WAITALL));
+	close(dir);
+	close(zero);
+	close(f);
+	close(p[0]);
+	close(p[1]);
+}
+
 CASE(splice_out, F_ANY, "splice from a pipe into the socket")
 {
 	int p[2];
