@@ -52,9 +52,9 @@ until_ok() {
 
 listens() { [ -n "$(ss -Hltn "sport = :$1")" ]; }
 
-setup() { # a fresh veth, with what `ip link add` is to be told of its queues
+setup() { # a fresh veth, with what `ip link add` is to be told of v0's queues; v1 has one, and so sends to queue 0
 	ip link del v0 2>/dev/null
-	ip link add v0 "$@" type veth peer name v1 netns peer "$@" || return 1
+	ip link add v0 "$@" type veth peer name v1 numtxqueues 1 numrxqueues 1 netns peer || return 1
 	for n in all v0; do sysctl -qw net.ipv6.conf.$n.accept_dad=0; done
 	peer sysctl -qw net.ipv6.conf.v1.accept_dad=0
 	ip addr add 10.9.0.2/24 dev v0 && ip addr add fd09::2/64 dev v0 nodad && ip link set v0 up &&
@@ -245,8 +245,7 @@ case_xdp_follows() {
 	peer ip link set v1 address 02:aa:bb:cc:dd:ee && fetch 10.9.0.2 1000000 && served
 }
 
-# Two processes on two queues under one selector, each with a port of its own... of which the sender's
-# kernel chooses the queue, so that here the ports tell only that neither disturbs the other.
+# Two processes on two queues under one selector: neither disturbs the other, or can have its queue.
 case_xdp_two_queues() {
 	setup numrxqueues 2 numtxqueues 2 && "$ztcp" nic attach v0 && serve --dev xdp:v0,queue=0 || return 1
 	refused 'queue 0 is taken' --dev xdp:v0,queue=0 || return 1
