@@ -119,12 +119,13 @@ static bool l4_unfilled(const uint8_t *tcp, uint64_t pseudo)
 
 static bool csum4_ok(const uint8_t *ip, uint32_t len)
 {
-	uint32_t hdr = (ip[0] & 15u) * 4, total;
+	uint32_t hdr, total;
 
-	if (len < WIRE_IP4_LEN || ip[0] >> 4 != 4 || hdr < WIRE_IP4_LEN || ip[9] != PROTO_TCP)
+	if (len < WIRE_IP4_LEN || ip[0] >> 4 != 4 || ip[9] != PROTO_TCP)
 		return false;
+	hdr = (ip[0] & 15u) * 4;
 	total = base_be16_get(ip + 2);
-	if (total > len || total < hdr + TCP_HDR_LEN)
+	if (hdr < WIRE_IP4_LEN || total > len || total < hdr + TCP_HDR_LEN)
 		return false;
 	return l4_unfilled(ip + hdr, wire_csum_pseudo4(base_word32(ip + 12), base_word32(ip + 16),
 						       PROTO_TCP, total - hdr));

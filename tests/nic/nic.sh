@@ -218,11 +218,11 @@ case_xdp_takes_over() {
 		wait $asks && await "$work/new.out" after && [ "$(count kernels)" -gt 0 ] && served
 }
 
-# After a kill the kernel resets what the instance had; the next instance has the queue.
+# After a kill the kernel resets what the instance had, as soon as the other end says something; the next instance has the queue.
 case_xdp_killed() {
-	share && serve --dev xdp:v0 || return 1
+	share && serve --dev xdp:v0 && truncate -s 1G "$work/body" || return 1
 	for _ in 1 2 3; do
-		peer curl -sS --max-time 60 --limit-rate 1M http://10.9.0.2/1000000000 -o /dev/null 2>"$work/curl.err" &
+		peer curl -sS --max-time 60 --limit-rate 1M -T "$work/body" -X POST http://10.9.0.2/ -o /dev/null 2>"$work/curl.err" &
 		local asks=$!
 		until_ok eval '[ -n "$(peer ss -Htn state established dport = :80)" ]' && sleep 0.3 || return 1
 		kill -9 "$host_pid"
