@@ -31,6 +31,7 @@ stop_all() {
 }
 
 peer() { nsenter --net=/run/netns/peer "$@"; }
+peer_exec() { exec nsenter --net=/run/netns/peer "$@"; } # in the background: $! is then the program itself
 
 # Wait until FILE holds TEXT.
 await() {
@@ -157,11 +158,11 @@ case_xdp_parallel() {
 }
 case_xdp_connects() { # the instance opens: to the kernel, whose answers are the ones of a named flow
 	share || return 1
-	peer "$host" ksink 9000 0 2>"$work/sink.err" &
+	peer_exec "$host" ksink 9000 0 2>"$work/sink.err" &
 	helpers+=($!)
 	await "$work/sink.err" ready && client "$work/answer" --dev xdp:v0 send 10.9.0.1 9000 "$bulk" &&
 		wait "${helpers[0]}" && [ "$(cat "$work/answer")" = "$bulk ok" ] || return 1
-	peer "$host" ksink 9001 0 2>"$work/sink6.err" &
+	peer_exec "$host" ksink 9001 0 2>"$work/sink6.err" &
 	helpers+=($!)
 	await "$work/sink6.err" ready && client "$work/answer" --dev xdp:v0 send fd09::1 9001 $((bulk / 8)) &&
 		wait "${helpers[1]}" && [ "$(cat "$work/answer")" = "$((bulk / 8)) ok" ]
@@ -205,7 +206,7 @@ case_xdp_takes_over() {
 	helpers+=($!)
 	await "$work/old.out" ready || return 1
 	mkfifo "$work/go"
-	peer python3 - "$work/go" >"$work/new.out" <<-'EOF' &
+	peer_exec python3 - "$work/go" >"$work/new.out" <<-'EOF' &
 	import socket, sys
 	s = socket.create_connection(('10.9.0.2', 80))
 	for word in ('before', 'after'):
@@ -214,6 +215,7 @@ case_xdp_takes_over() {
 	    word == 'before' and open(sys.argv[1]).read()
 	EOF
 	local asks=$!
+	helpers+=("$asks")
 	await "$work/new.out" before && serve --dev xdp:v0 && fetch 10.9.0.2 100000 && echo >"$work/go" &&
 		wait $asks && await "$work/new.out" after && [ "$(count kernels)" -gt 0 ] && served
 }
@@ -222,7 +224,7 @@ case_xdp_takes_over() {
 case_xdp_killed() {
 	share && serve --dev xdp:v0 && truncate -s 1G "$work/body" || return 1
 	for _ in 1 2 3; do
-		peer curl -sS --max-time 60 --limit-rate 1M -T "$work/body" -X POST http://10.9.0.2/ -o /dev/null 2>"$work/curl.err" &
+		peer_exec curl -sS --max-time 60 --limit-rate 1M -T "$work/body" -X POST http://10.9.0.2/ -o /dev/null 2>"$work/curl.err" &
 		local asks=$!
 		until_ok eval '[ -n "$(peer ss -Htn state established dport = :80)" ]' && sleep 0.3 || return 1
 		kill -9 "$host_pid"
