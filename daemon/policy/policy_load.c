@@ -325,3 +325,21 @@ void policy_unload(struct policy *p)
 	if (p)
 		policy_sys_unmap(p, policy_bytes(p));
 }
+
+int policy_ifaces_load(const char *file, struct policy_ifaces *out, struct policy_error *err)
+{
+	struct policy_ifaces *read = policy_sys_map(sizeof(*read));
+	struct text t = { 0 };
+	int rc;
+
+	memset(err, 0, sizeof(*err));
+	if (!read)
+		return file_fail(err, file, -ENOMEM);
+	rc = file_read(file, &t);
+	rc = rc ? file_fail(err, file, rc) : policy_ifaces_parse(read, file, t.at, t.len, err);
+	if (!rc)
+		*out = *read;
+	text_free(&t);
+	policy_sys_unmap(read, sizeof(*read));
+	return rc;
+}

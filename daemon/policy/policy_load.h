@@ -12,8 +12,10 @@
 #define ZTCP_POLICY_LOAD_H
 
 #include "daemon/policy/policy.h"
+#include "daemon/policy/policy_iface.h"
 
 #define POLICY_DEFAULT_FILE   "/etc/ztcp/policy"
+#define POLICY_IFACES_FILE    "/etc/ztcp/interfaces"
 #define POLICY_FILE_BYTES_MAX (4u << 20) /* one file */
 
 /**
@@ -26,6 +28,16 @@
  * another -errno: a file cannot be read, or there is no memory.
  */
 int policy_load(const char *file, struct policy **out, struct policy_error *err);
+
+/**
+ * policy_ifaces_load() - read and parse a file of interfaces
+ * @file: its name
+ * @out:  filled only on success
+ * @err:  filled on error
+ *
+ * Return: as policy_load(); -ENOENT: there is no such file, and no interface.
+ */
+int policy_ifaces_load(const char *file, struct policy_ifaces *out, struct policy_error *err);
 
 /** policy_unload() - give back what policy_load() made; NULL is harmless. */
 void policy_unload(struct policy *p);

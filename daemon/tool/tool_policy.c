@@ -42,6 +42,38 @@ static int error_print(const struct policy_error *err)
 	return TOOL_FAILED;
 }
 
+static void ok_print(const char *file, const char *what, unsigned count)
+{
+	char many[16];
+
+	snprintf(many, sizeof(many), "%ss", what);
+	if (json) {
+		tool_json_open(NULL, '{');
+		tool_json_bool("ok", true);
+		tool_json_text("file", file);
+		tool_json_number(many, count);
+		tool_json_close('}');
+		putchar('\n');
+	} else {
+		printf("%s: %u %s\n", file, count, count == 1 ? what : many);
+	}
+}
+
+/* @may_lack: that there is no such file is no error. */
+static int check_interfaces(const char *file, bool may_lack)
+{
+	static struct policy_ifaces all;
+	struct policy_error err;
+	int rc = policy_ifaces_load(file, &all, &err);
+
+	if (rc == -ENOENT && may_lack)
+		return TOOL_OK;
+	if (rc)
+		return error_print(&err);
+	ok_print(file, "interface", all.count);
+	return TOOL_OK;
+}
+
 static int check(const char *file)
 {
 	struct policy_error err;
@@ -49,16 +81,7 @@ static int check(const char *file)
 
 	if (policy_load(file, &p, &err))
 		return error_print(&err);
-	if (json) {
-		tool_json_open(NULL, '{');
-		tool_json_bool("ok", true);
-		tool_json_text("file", file);
-		tool_json_number("rules", policy_rules(p));
-		tool_json_close('}');
-		putchar('\n');
-	} else {
-		printf("%s: %u rule%s\n", file, policy_rules(p), policy_rules(p) == 1 ? "" : "s");
-	}
+	ok_print(file, "rule", policy_rules(p));
 	policy_unload(p);
 	return TOOL_OK;
 }
@@ -285,12 +308,15 @@ static int explain(const char *file, char **words)
 int tool_policy(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "", *netns = NULL, *pin = NULL;
+	bool interfaces = false;
 	int opt;
 
 	optind = 2;
-	while ((opt = getopt(argc, argv, "+jvn:p:")) != -1) {
+	while ((opt = getopt(argc, argv, "+ijvn:p:")) != -1) {
 		if (opt == 'j')
 			json = true;
+		else if (opt == 'i')
+			interfaces = true;
 		else if (opt == 'v')
 			verbose = true;
 		else if (opt == 'n')
@@ -300,14 +326,22 @@ int tool_policy(int argc, char **argv)
 		else
 			return TOOL_USAGE;
 	}
-	if (!strcmp(what, "check") && argc - optind <= 1)
-		return check(optind < argc ? argv[optind] : POLICY_DEFAULT_FILE);
+	if (!strcmp(what, "check") && interfaces && argc - optind <= 1)
+		return check_interfaces(optind < argc ? argv[optind] : POLICY_IFACES_FILE, false);
+	if (!strcmp(what, "check") && argc - optind == 1)
+		return check(argv[optind]);
+	if (!strcmp(what, "check") && argc == optind) {
+		int policy = check(POLICY_DEFAULT_FILE);
+		int ifaces = check_interfaces(POLICY_IFACES_FILE, true);
+
+		return policy ? policy : ifaces;
+	}
 	if (!strcmp(what, "explain") && optind < argc)
 		return explain(argv[optind], argv + optind + 1);
 	if (!strcmp(what, "load") && argc - optind <= 1)
 		return tool_policy_load(optind < argc ? argv[optind] : POLICY_DEFAULT_FILE, netns,
 					pin, json);
 	return tool_usage(
-		"usage: ztcp policy check [-j] [FILE], ztcp policy explain [-j] [-v] FILE KEY=VALUE..., or "
+		"usage: ztcp policy check [-j] [-i] [FILE], ztcp policy explain [-j] [-v] FILE KEY=VALUE..., or "
 		"ztcp policy load [-j] [-n NETNS] [-p PIN_FOLDER] [FILE]");
 }
