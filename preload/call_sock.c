@@ -1,5 +1,7 @@
 /* call_sock.c - overrides that make sockets, set options, shut down */
 #include "preload/call.h"
+#include "preload/sock/conf.h"
+#include "preload/sock/direct.h"
 #include "preload/sock/mem.h"
 #include "preload/sock/opt.h"
 #include "preload/sock/span.h"
@@ -25,6 +27,15 @@ EXPORT int socket(int domain, int type, int protocol)
 	return fd;
 }
 
+/* What an override of direct.h has answered, as libc does. */
+static int answer(int err)
+{
+	if (err >= 0)
+		return err;
+	errno = -err;
+	return -1;
+}
+
 EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	struct sock *s = sock_of(fd);
@@ -32,6 +43,13 @@ EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len)
 
 	if (likely(!s))
 		return real.connect(fd, addr, len);
+	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
+		return answer(direct_connect_again(s));
+	if (unlikely(conf.direct) && !s->row && !call_is_foreign()) {
+		ret = direct_connect(s, fd, addr, len);
+		if (ret != DIRECT_NOT_OURS)
+			return answer(ret);
+	}
 	if (s->row) { /* connect(AF_UNSPEC), or asking how a first one went */
 		if (len >= sizeof(addr->sa_family) && mem_readable(addr, sizeof(addr->sa_family)) &&
 		    addr->sa_family == AF_UNSPEC)
@@ -49,7 +67,44 @@ EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len)
 	return ret;
 }
 
-static void accepted(int listener, int fd, const struct sockaddr *remote)
+EXPORT int bind(int fd, const struct sockaddr *addr, socklen_t len)
+{
+	struct sock *s = sock_of(fd);
+
+	if (unlikely(s && conf.direct))
+		direct_bind(s, fd, addr, len);
+	return real.bind(fd, addr, len);
+}
+
+EXPORT int listen(int fd, int backlog)
+{
+	struct sock *s = sock_of(fd);
+	int ret = real.listen(fd, backlog);
+
+	if (unlikely(s && conf.direct) && ret == 0 && !call_is_foreign())
+		direct_listen(s, fd, backlog);
+	return ret;
+}
+
+EXPORT int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	struct sock *s = sock_of(fd);
+	int ret = unlikely(s && SHM_FOLLOW(s->direct)) ? direct_name(s, false, addr, len)
+						       : DIRECT_NOT_OURS;
+
+	return likely(ret == DIRECT_NOT_OURS) ? real.getsockname(fd, addr, len) : answer(ret);
+}
+
+EXPORT int getpeername(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	struct sock *s = sock_of(fd);
+	int ret = unlikely(s && SHM_FOLLOW(s->direct)) ? direct_name(s, true, addr, len)
+						       : DIRECT_NOT_OURS;
+
+	return likely(ret == DIRECT_NOT_OURS) ? real.getpeername(fd, addr, len) : answer(ret);
+}
+
+static void accepted(int listener, int fd, const struct sockaddr *remote, enum reason why)
 {
 	struct sock *s;
 
@@ -64,6 +119,7 @@ static void accepted(int listener, int fd, const struct sockaddr *remote)
 	if (!s)
 		return;
 	s->listener = listener;
+	s->why = (uint16_t)why;
 	sock_connected(s, STATS_ACCEPT, remote);
 }
 
@@ -73,7 +129,9 @@ static int accept_any(int listener, struct sockaddr *addr, socklen_t *len, int f
 	struct sockaddr_storage sa = { .ss_family = AF_UNSPEC };
 	socklen_t got = sizeof(sa), room = 0;
 	struct sockaddr *p = (struct sockaddr *)&sa;
-	int fd;
+	struct sock *s = sock_of(listener);
+	enum reason why = REASON_NONE;
+	int fd, direct = DIRECT_NOT_OURS;
 
 	if (addr && len && !mem_writable(len, sizeof(*len)))
 		len = NULL;
@@ -86,7 +144,14 @@ static int accept_any(int listener, struct sockaddr *addr, socklen_t *len, int f
 			   room < sizeof(struct sockaddr_in) ? room : sizeof(struct sockaddr_in))))
 		return four ? real.accept4(listener, addr, len, flags)
 			    : real.accept(listener, addr, len);
-	fd = four ? real.accept4(listener, p, &got, flags) : real.accept(listener, p, &got);
+	if (unlikely(s && SHM_FOLLOW(s->direct)) && !call_is_foreign()) {
+		why = direct_accept_reason(s);
+		direct = direct_accept(s, listener, p, &got, flags);
+	}
+	if (unlikely(direct != DIRECT_NOT_OURS))
+		fd = answer(direct);
+	else
+		fd = four ? real.accept4(listener, p, &got, flags) : real.accept(listener, p, &got);
 	if (fd < 0)
 		return fd;
 	if (addr) {
@@ -95,7 +160,8 @@ static int accept_any(int listener, struct sockaddr *addr, socklen_t *len, int f
 		__builtin_memcpy(addr, &sa, room);
 		*len = got;
 	}
-	accepted(listener, fd, p);
+	if (likely(direct == DIRECT_NOT_OURS))
+		accepted(listener, fd, p, why);
 	return fd;
 }
 
@@ -113,6 +179,8 @@ EXPORT int shutdown(int fd, int how)
 {
 	struct sock *s = sock_of(fd);
 
+	if (unlikely(s && SHM_READ(s->stage) == SOCK_DIRECT))
+		return answer(direct_shutdown(s, how));
 	if (likely(!s || !sock_conn(s) || (how != SHUT_WR && how != SHUT_RDWR)))
 		return real.shutdown(fd, how);
 	sock_get(s);
@@ -134,6 +202,8 @@ EXPORT int getsockopt(int fd, int level, int name, void *val, socklen_t *len)
 
 	if (unlikely(s && ret == 0 && level == IPPROTO_TCP && name == 11 /* TCP_INFO */))
 		opt_tcp_info(s, val, *len);
+	if (unlikely(s && SHM_READ(s->stage) == SOCK_DIRECT) && ret == 0)
+		direct_opt_get(s, level, name, val, len);
 	return ret;
 }
 
@@ -144,6 +214,8 @@ EXPORT int setsockopt(int fd, int level, int name, const void *val, socklen_t le
 
 	if (likely(!s))
 		return real.setsockopt(fd, level, name, val, len);
+	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT) && !direct_opt_allowed(s, level, name))
+		return -1;
 	opt_before_set(s, level, name);
 	ret = real.setsockopt(fd, level, name, val, len);
 	if (ret == 0)

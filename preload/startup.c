@@ -10,6 +10,7 @@
 #include "preload/sock/explain.h"
 #include "preload/sock/hold.h"
 #include "preload/sock/lift.h"
+#include "preload/sock/net.h"
 #include "preload/sock/thread.h"
 
 #include <pthread.h>
@@ -23,16 +24,18 @@ static void before_fork(void)
 	/* while the parent still holds everything: a child may close before it is counted otherwise */
 	if (!call_is_foreign())
 		sock_share(1);
-	sock_fork_lock(true); /* in the order of locks */
-	ep_fork_lock(true);
+	ep_fork_lock(true); /* in the order of locks */
+	net_fork_lock(true);
+	sock_fork_lock(true);
 	shm_self_fork_lock(true);
 }
 
 static void after_fork_in_parent(void)
 {
 	shm_self_fork_lock(false);
-	ep_fork_lock(false);
 	sock_fork_lock(false);
+	net_fork_lock(false);
+	ep_fork_lock(false);
 }
 
 static void after_fork_in_child(void)
@@ -41,6 +44,7 @@ static void after_fork_in_child(void)
 	thread_forked();   /* a new thread id, before any lock is taken */
 	shm_self_forked(); /* an arena of its own for what it will lift */
 	lift_forked();     /* no session with ztcpd */
+	net_forked();      /* no stack: before socks, which ask whether there is one */
 	sock_forked();     /* a table of its own for what it will open */
 	diag_forked();
 	ep_forked(); /* sets that are shared with the parent become its own on first use */
@@ -77,13 +81,19 @@ static void leave_environment(void)
 	unsetenv("ZTCP_ONLY");
 }
 
+static void thread_leaves(void)
+{
+	hold_thread_end();
+	net_thread_end();
+}
+
 __attribute__((constructor)) static void startup(void)
 {
 	const char *only = getenv("ZTCP_ONLY");
 
 	real_init();                     /* libc's functions, before anything may call one */
 	call_pid = (int)sys(SYS_getpid); /* whose state this is */
-	thread_init(hold_thread_end);    /* a key for the ends of threads */
+	thread_init(thread_leaves);      /* a key for the ends of threads */
 	conf_init();                     /* options, policy */
 	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
 	if (only && strcmp(only, "1") == 0)
@@ -102,6 +112,7 @@ void call_before_exit(void)
 	if (call_is_foreign())
 		return;
 	explain_exit();
+	net_exit();                  /* what was written is delivered, as the kernel would */
 	sock_each(share_drop, NULL); /* those who still hold them are one fewer */
 }
 

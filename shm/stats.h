@@ -26,6 +26,8 @@ enum {
 
 enum stats_role { STATS_CONNECT, STATS_ACCEPT };
 
+enum stats_path { STATS_PATH_KERNEL, STATS_PATH_SHM, STATS_PATH_STACK };
+
 enum stats_flag {
 	STATS_NONBLOCK = 1, /* O_NONBLOCK, as set through the library */
 	STATS_ATTACHED = 2, /* both ends read each other's block */
@@ -38,11 +40,12 @@ struct stats_row {
 	uint64_t cookie;                    /* SO_COOKIE of the kernel socket */
 	uint16_t reason;                    /* enum reason */
 	uint8_t role;                       /* enum stats_role */
-	uint8_t tx_path, rx_path;           /* 0 kernel, 1 shm */
+	uint8_t tx_path, rx_path;           /* enum stats_path */
 	uint8_t spare[3];
 	_Atomic uint32_t flags; /* STATS_* */
 	_Atomic uint32_t ops;   /* calls that moved bytes on the kernel path */
-	uint32_t spare2[2];
+	uint32_t ports;         /* of a connection of the stack: local, remote in the upper half */
+	uint32_t spare2;
 	uint32_t conn; /* offset / 64 in the arena, 0: none */
 	uint32_t pid;  /* owner of that arena */
 	_Atomic uint64_t tx_off,
@@ -50,6 +53,7 @@ struct stats_row {
 	uint64_t tx_shm, rx_shm; /* bytes of finished shm spans */
 	uint32_t lifts, lowers;
 	uint32_t rcvtimeo_us, sndtimeo_us; /* SO_RCVTIMEO, SO_SNDTIMEO; 0: none */
+	uint8_t local[16], remote[16];     /* of a connection of the stack; IPv4 as v4-mapped */
 };
 
 struct stats_head {

@@ -1,6 +1,7 @@
 /* policy_iface.c - devices that the kernel has no driver for: their addresses and routes, by lines in text
  *
- * Theory of operation: a line is blank, a comment, or "interface NAME" and key=value words; a comma separates values.
+ * Theory of operation: a line is blank, a comment, or "interface NAME" and key=value words; a comma separates values,
+ * and double quotes keep blanks in one.
  * What belongs together (a gateway and the network that it lies in, a route and its gateway) is checked when the
  * line is whole. The first error ends the parse and names its column.
  */
@@ -56,9 +57,9 @@ static int wrong(struct reader *r, const char *at, const char *expected)
 		text_set(e->found, sizeof(e->found), "nothing", 7);
 	else
 		text_set(e->found, sizeof(e->found), at, (size_t)(end - at));
-	for (char *c = e->found; *c; c++)
-		if ((unsigned char)*c < 0x20 || *c == 0x7f)
-			*c = '?';
+	for (size_t i = 0; i + 1 < sizeof(e->found) && i < (size_t)(end - at); i++)
+		if ((unsigned char)e->found[i] < 0x20 || e->found[i] == 0x7f)
+			e->found[i] = '?';
 	return -EINVAL;
 }
 
@@ -70,25 +71,36 @@ static bool blanks_skip(struct reader *r)
 	return r->at < r->end && *r->at != '#';
 }
 
-/* One value, up to @stop, a blank or the end of the line. */
+/* One value: in double quotes, or up to @stop, a blank or the end of the line. */
 static int value_read(struct reader *r, char *buf, size_t size, char stop)
 {
-	const char *start = r->at;
+	const char *start = r->at, *from = start, *to;
 
-	while (r->at < r->end && !blank(*r->at) && *r->at != stop)
-		r->at++;
-	if (r->at == start)
+	if (from < r->end && *from == '"') {
+		from++;
+		to = memchr(from, '"', (size_t)(r->end - from));
+		if (!to)
+			return wrong(r, start, "a closing quote");
+		r->at = to + 1;
+	} else {
+		while (r->at < r->end && !blank(*r->at) && *r->at != stop)
+			r->at++;
+		to = r->at;
+	}
+	if (to == from)
 		return wrong(r, start, "a value");
-	if ((size_t)(r->at - start) >= size)
+	if ((size_t)(to - from) >= size)
 		return wrong(r, start, "a value of at most 255 bytes");
-	text_set(buf, size, start, (size_t)(r->at - start));
+	if (memchr(from, '\0', (size_t)(to - from)))
+		return wrong(r, start, "a value without a zero byte");
+	text_set(buf, size, from, (size_t)(to - from));
 	return 0;
 }
 
 static int key_device(struct reader *r, const char *value, const char *at)
 {
 	for (const char *c = value; *c; c++)
-		if ((unsigned char)*c <= 0x20 || *c == 0x7f)
+		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			return wrong(r, at, "a device without control characters");
 	text_set(r->now->device, sizeof(r->now->device), value, strlen(value));
 	return 0;

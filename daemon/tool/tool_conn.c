@@ -2,12 +2,17 @@
 #include "daemon/tool/tool_conn.h"
 
 #include <errno.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "daemon/tool/tool.h"
 #include "stack/base/base_reason.h"
+
+#define NO_COOKIE         UINT64_MAX /* a row that is told by its descriptor */
+#define STATE_ESTABLISHED 1
 
 static int procs_read(struct tool_view *v, const int *pids, unsigned count)
 {
@@ -61,6 +66,59 @@ static int diags_read(struct tool_view *v)
 	}
 	tool_diag_sort(v->diags, v->diags_count);
 	return 0;
+}
+
+/* An end of a connection that the kernel does not know. Return: its family. */
+static uint8_t end_take(uint8_t out[16], const uint8_t ip[16])
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	bool four = memcmp(ip, mapped, sizeof(mapped)) == 0;
+
+	memset(out, 0, 16);
+	memcpy(out, ip + (four ? 12 : 0), four ? 4 : 16);
+	return four ? AF_INET : AF_INET6;
+}
+
+/* A connection of a stack, as its process tells it: to the kernel its socket is not connected. */
+static void stack_add(struct tool_view *v, const struct tool_proc *p, uint64_t inode,
+		      const struct tool_row *row)
+{
+	struct tool_diag d = { .cookie = NO_COOKIE,
+			       .netns_ino = p->netns_ino,
+			       .inode = (uint32_t)inode,
+			       .sport = row->lport,
+			       .dport = row->rport,
+			       .state = STATE_ESTABLISHED };
+
+	d.family = end_take(d.src, row->local);
+	end_take(d.dst, row->remote);
+	for (unsigned i = 0; i < v->diags_count; i++) {
+		if (v->diags[i].netns_ino == d.netns_ino && v->diags[i].inode == d.inode) {
+			v->diags[i] = d;
+			return;
+		}
+	}
+	v->diags = tool_grow(v->diags, v->diags_count, sizeof(d));
+	v->diags[v->diags_count++] = d;
+}
+
+static void stacks_read(struct tool_view *v)
+{
+	for (int k = 0; k < v->procs_count; k++) {
+		const struct tool_proc *p = &v->procs[k];
+		struct tool_rows rows;
+
+		tool_rows_read(&rows, p);
+		for (unsigned i = 0; i < p->socks_count; i++) {
+			const struct tool_row *row = tool_rows_find(&rows, NO_COOKIE,
+								    p->socks[i].fd);
+
+			if (row && row->stack && !row->foreign)
+				stack_add(v, p, p->socks[i].inode, row);
+		}
+		tool_rows_free(&rows);
+	}
+	tool_diag_sort(v->diags, v->diags_count);
 }
 
 static struct tool_conn *conn_of(struct tool_view *v, struct tool_conn *of_diag,
@@ -120,6 +178,7 @@ int tool_view_read(struct tool_view *v, const int *pids, unsigned count)
 		rc = diags_read(v);
 	if (rc)
 		return rc;
+	stacks_read(v);
 	of_diag = calloc(v->diags_count + 1, sizeof(*of_diag));
 	if (!of_diag) {
 		tool_say("%s", strerror(ENOMEM));
@@ -154,9 +213,9 @@ uint64_t tool_conn_kernel_rx(const struct tool_conn *c)
 	return c->diag->info.tcpi_bytes_received;
 }
 
-const char *tool_conn_path(bool lifted)
+const char *tool_conn_path(const struct tool_conn *c, bool lifted)
 {
-	return lifted ? "shm" : "kernel";
+	return c->row.stack ? "stack" : lifted ? "shm" : "kernel";
 }
 
 const char *tool_conn_reason(const struct tool_conn *c)

@@ -58,8 +58,8 @@ uint64_t tool_conn_kernel_tx(const struct tool_conn *c);
 /** tool_conn_kernel_rx() - Return: payload bytes that the kernel received in order. */
 uint64_t tool_conn_kernel_rx(const struct tool_conn *c);
 
-/** tool_conn_path() - Return: "shm" or "kernel" for one direction. */
-const char *tool_conn_path(bool lifted);
+/** tool_conn_path() - Return: "stack", "shm" or "kernel" for one direction. */
+const char *tool_conn_path(const struct tool_conn *c, bool lifted);
 
 /** tool_conn_reason() - Return: name of its reason; "-" if no process follows it. */
 const char *tool_conn_reason(const struct tool_conn *c);

@@ -48,8 +48,8 @@ static void info_print(const struct tool_diag *d)
 
 static void path_format(const struct tool_conn *c, char *buf, size_t size)
 {
-	const char *tx = tool_conn_path(c->row.tx_lifted);
-	const char *rx = tool_conn_path(c->row.rx_lifted);
+	const char *tx = tool_conn_path(c, c->row.tx_lifted);
+	const char *rx = tool_conn_path(c, c->row.rx_lifted);
 
 	if (c->row.tx_lifted == c->row.rx_lifted)
 		snprintf(buf, size, "%s", tx);
@@ -70,6 +70,11 @@ static void conn_print(const struct tool_conn *c)
 	holders_print(c);
 	if (d->state == STATE_LISTEN) {
 		putchar('\n');
+		return;
+	}
+	if (c->row.stack) {
+		printf("\n\t stack_sent:%" PRIu64 " stack_received:%" PRIu64 "\n", c->row.tx_stack,
+		       c->row.rx_stack);
 		return;
 	}
 	printf("\n\t shm_sent:%" PRIu64 " shm_received:%" PRIu64 " kernel_sent:%" PRIu64
@@ -138,13 +143,15 @@ static void conn_json(const struct tool_conn *c)
 	end_json("local", d, d->src, d->sport);
 	end_json("peer", d, d->dst, d->dport);
 	tool_json_bool("followed", c->followed);
-	tool_json_text("path_sent", tool_conn_path(c->row.tx_lifted));
-	tool_json_text("path_received", tool_conn_path(c->row.rx_lifted));
+	tool_json_text("path_sent", tool_conn_path(c, c->row.tx_lifted));
+	tool_json_text("path_received", tool_conn_path(c, c->row.rx_lifted));
 	tool_json_text("reason", tool_conn_reason(c));
 	tool_json_number("shm_sent", c->row.tx_shm);
 	tool_json_number("shm_received", c->row.rx_shm);
 	tool_json_number("kernel_sent", tool_conn_kernel_tx(c));
 	tool_json_number("kernel_received", tool_conn_kernel_rx(c));
+	tool_json_number("stack_sent", c->row.tx_stack);
+	tool_json_number("stack_received", c->row.rx_stack);
 	tool_json_number("lifts", c->row.lifts);
 	tool_json_number("lowers", c->row.lowers);
 	holders_json(c);

@@ -99,7 +99,8 @@ static void bytes_count(const struct reader *r, int fd, uint64_t at, struct stat
 	struct shm_ctl ctl;
 
 	for (int i = 0; i < TRIES; i++) {
-		bool block = (row->tx_path || row->rx_path) && block_read(r, row, &ctl);
+		bool shm = (row->tx_path || row->rx_path) && row->tx_path != STATS_PATH_STACK;
+		bool block = shm && block_read(r, row, &ctl);
 
 		out->tx_shm = sum(row->tx_shm,
 				  block && row->tx_path ? span(row->tx_off, ctl.tail) : 0);
@@ -109,6 +110,16 @@ static void bytes_count(const struct reader *r, int fd, uint64_t at, struct stat
 			return;
 		*row = again;
 	}
+}
+
+static void ends_take(const struct stats_row *row, struct tool_row *out)
+{
+	out->tx_stack = row->tx_off;
+	out->rx_stack = row->rx_off;
+	memcpy(out->local, row->local, sizeof(out->local));
+	memcpy(out->remote, row->remote, sizeof(out->remote));
+	out->lport = (uint16_t)row->ports;
+	out->rport = (uint16_t)(row->ports >> 16);
 }
 
 static void row_take(struct reader *r, int fd, uint64_t at, struct stats_row *row, bool foreign)
@@ -125,8 +136,11 @@ static void row_take(struct reader *r, int fd, uint64_t at, struct stats_row *ro
 	out.foreign = foreign;
 	out.reason = row->reason;
 	out.accepted = row->role == STATS_ACCEPT;
-	out.tx_lifted = row->tx_path;
-	out.rx_lifted = row->rx_path;
+	out.stack = row->tx_path == STATS_PATH_STACK;
+	out.tx_lifted = row->tx_path && !out.stack;
+	out.rx_lifted = row->rx_path && !out.stack;
+	if (out.stack)
+		ends_take(row, &out);
 	out.ops = row->ops;
 	out.lifts = row->lifts;
 	out.lowers = row->lowers;

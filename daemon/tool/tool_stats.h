@@ -18,6 +18,8 @@
  * @foreign: from the table of another process, inherited by fork
  * @reason:  number of stack/base/reasons.def, perhaps unknown here
  * @tx_shm, @rx_shm: bytes through shared memory
+ * @stack:   the stack of its process carries it; then @tx_stack, @rx_stack count its bytes, and @local, @remote
+ *           (IPv4 as v4-mapped), @lport and @rport are its ends: the kernel knows none
  */
 struct tool_row {
 	uint64_t cookie;
@@ -32,6 +34,13 @@ struct tool_row {
 	uint32_t lowers;
 	uint64_t tx_shm;
 	uint64_t rx_shm;
+	bool stack;
+	uint64_t tx_stack;
+	uint64_t rx_stack;
+	uint8_t local[16];
+	uint8_t remote[16];
+	uint16_t lport;
+	uint16_t rport;
 };
 
 /** struct tool_rows - all rows of all tables of a process, sorted for tool_rows_find() */

@@ -140,7 +140,7 @@ static void line_format(const struct line *l, char *buf, size_t size)
 	rate_format(kernel, sizeof(kernel), l->kernel);
 	snprintf(buf, size, "%7d %-15s %9s %9s %-10s %-14s %22s %22s", c->holders[0].proc->pid,
 		 c->holders[0].proc->comm, shm, kernel,
-		 c->row.tx_lifted || c->row.rx_lifted ? "shm" : "kernel", tool_conn_reason(c),
+		 tool_conn_path(c, c->row.tx_lifted || c->row.rx_lifted), tool_conn_reason(c),
 		 tool_diag_end_format(local, sizeof(local), d->family, d->src, d->sport),
 		 tool_diag_end_format(peer, sizeof(peer), d->family, d->dst, d->dport));
 }
@@ -156,7 +156,7 @@ static void line_json(const struct line *l)
 	tool_json_text("program", c->holders[0].proc->comm);
 	tool_json_real("shm_per_second", l->shm);
 	tool_json_real("kernel_per_second", l->kernel);
-	tool_json_text("path", c->row.tx_lifted || c->row.rx_lifted ? "shm" : "kernel");
+	tool_json_text("path", tool_conn_path(c, c->row.tx_lifted || c->row.rx_lifted));
 	tool_json_text("reason", tool_conn_reason(c));
 	tool_json_text("local",
 		       tool_diag_end_format(end, sizeof(end), d->family, d->src, d->sport));

@@ -66,8 +66,8 @@ static void why_json(const struct tool_conn *c, const char *sentence)
 		       tool_diag_end_format(peer, sizeof(peer), d->family, d->dst, d->dport));
 	tool_json_text("state", tool_diag_state_name(d->state));
 	tool_json_bool("followed", c->followed);
-	tool_json_text("path_sent", tool_conn_path(c->row.tx_lifted));
-	tool_json_text("path_received", tool_conn_path(c->row.rx_lifted));
+	tool_json_text("path_sent", tool_conn_path(c, c->row.tx_lifted));
+	tool_json_text("path_received", tool_conn_path(c, c->row.rx_lifted));
 	if (c->followed)
 		tool_json_number("reason_number", c->row.reason);
 	tool_json_text("reason", tool_conn_reason(c));
@@ -76,6 +76,8 @@ static void why_json(const struct tool_conn *c, const char *sentence)
 	tool_json_number("shm_received", c->row.rx_shm);
 	tool_json_number("kernel_sent", tool_conn_kernel_tx(c));
 	tool_json_number("kernel_received", tool_conn_kernel_rx(c));
+	tool_json_number("stack_sent", c->row.tx_stack);
+	tool_json_number("stack_received", c->row.rx_stack);
 	tool_json_number("lifts", c->row.lifts);
 	tool_json_number("lowers", c->row.lowers);
 	tool_json_close('}');
@@ -96,10 +98,15 @@ static void why_print(const struct tool_conn *c, const char *sentence)
 		printf("kernel: %s\n", sentence);
 	if (d->state == STATE_LISTEN)
 		return;
+	if (c->row.stack) {
+		printf("the stack has sent %" PRIu64 " bytes and received %" PRIu64 "\n",
+		       c->row.tx_stack, c->row.rx_stack);
+		return;
+	}
 	printf("sends on %s: %" PRIu64 " bytes by shm, %" PRIu64 " by the kernel\n",
-	       tool_conn_path(c->row.tx_lifted), c->row.tx_shm, tool_conn_kernel_tx(c));
+	       tool_conn_path(c, c->row.tx_lifted), c->row.tx_shm, tool_conn_kernel_tx(c));
 	printf("receives on %s: %" PRIu64 " bytes by shm, %" PRIu64 " by the kernel\n",
-	       tool_conn_path(c->row.rx_lifted), c->row.rx_shm, tool_conn_kernel_rx(c));
+	       tool_conn_path(c, c->row.rx_lifted), c->row.rx_shm, tool_conn_kernel_rx(c));
 	if (c->followed)
 		printf("lifted %u times, lowered %u times\n", c->row.lifts, c->row.lowers);
 }

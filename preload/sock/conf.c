@@ -60,13 +60,35 @@ static void conf_policy(const char *file)
 }
 
 /* Programs overwrite their environment to change their title. */
+static const char *copy_of(const char *text, char *copy, size_t size)
+{
+	if (!text || strlen(text) >= size)
+		return NULL;
+	return memcpy(copy, text, strlen(text) + 1);
+}
+
 static const char *explain_copy(const char *text)
 {
 	static char copy[4096];
+	const char *kept = copy_of(text, copy, sizeof(copy));
 
-	if (!text || strlen(text) >= sizeof(copy))
-		return "1";
-	return memcpy(copy, text, strlen(text) + 1);
+	return kept ? kept : "1";
+}
+
+/* Whether any connection of this process may be made by the stack. */
+static bool may_be_direct(void)
+{
+	if (conf.off || conf.path == OPTIONS_PATH_KERNEL || conf.path == OPTIONS_PATH_SHM)
+		return false;
+	if (conf.path == OPTIONS_PATH_STACK)
+		return true;
+	for (unsigned i = 0; i < policy_rules(conf.policy); i++) {
+		const struct policy_rule *r = policy_rule_get(conf.policy, i);
+
+		if (r->verdict == POLICY_DIRECT && r->paths & POLICY_PATH_STACK)
+			return true;
+	}
+	return false;
 }
 
 /* The cgroup of a line, or one below it. */
@@ -104,6 +126,7 @@ static bool enabled(void)
 
 void conf_init(void)
 {
+	static char interfaces[4096];
 	struct options_value explain;
 
 	conf.out = getauxval(AT_SECURE) || !enabled();
@@ -120,4 +143,8 @@ void conf_init(void)
 	if (explain.set && explain.num)
 		conf.explain = explain_copy(explain.text);
 	conf_policy(conf_option(OPTIONS_policy).text);
+	conf.direct = may_be_direct();
+	if (conf.direct)
+		conf.interfaces = copy_of(conf_option(OPTIONS_interfaces).text, interfaces,
+					  sizeof(interfaces));
 }

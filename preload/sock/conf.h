@@ -23,6 +23,8 @@ struct conf {
 	bool out;            /* this program has nothing to do with us: follow nothing */
 	bool off; /* by its own copy of the policy nothing can be lifted: follow nothing, unless a selector judges */
 	const struct policy *policy; /* NULL: everything may be lifted */
+	const char *interfaces;      /* NULL: the default file */
+	bool direct;                 /* a rule or the option asks for connections of the stack */
 	bool policy_own; /* named by ZTCP_POLICY: it holds beside the selector's rules */
 	struct policy_self self;
 	struct policy_class cls; /* of this process; set if there is a policy */

@@ -19,6 +19,7 @@
 #include "preload/sock/conf.h"
 #include "preload/sock/ep_item.h"
 #include "preload/sock/lift.h"
+#include "preload/sock/net.h"
 #include "preload/sock/ready.h"
 #include "preload/sock/span.h"
 #include "preload/sock/thread.h"
@@ -73,6 +74,7 @@ static void ep_end(struct ep *e)
 
 	ep_nest_forget(e); /* whose lock comes before this one */
 	taken = shm_lock(&e->lock, thread_tid());
+	ep_direct_end(e);
 	for (uint32_t i = 0; i < e->hots; i++)
 		e->hot[i].item->hot = -1;
 	shm_fd_close(e->side);
@@ -97,7 +99,7 @@ void ep_close(int fd)
 
 bool ep_lifted(const struct ep *e)
 {
-	return e->hots != 0 || (unlikely(e->inner) && ep_nest_lifted(e));
+	return e->hots != 0 || e->directs != 0 || (unlikely(e->inner) && ep_nest_lifted(e));
 }
 
 bool ep_joined(const struct ep *e)
@@ -119,7 +121,7 @@ static int side_ctl(struct ep *e, int op, int fd, uint32_t events, void *data)
 	return (int)sys(SYS_epoll_ctl, e->side, op, fd, &ev);
 }
 
-static int side_open(struct ep *e)
+int ep_side_open(struct ep *e)
 {
 	struct epoll_event ev = { .events = EPOLLIN };
 	int err;
@@ -145,7 +147,7 @@ bool ep_item_lift(struct ep_item *it)
 
 	if (it->hot >= 0)
 		return true;
-	if (side_open(e) || !ep_hot_add(it))
+	if (ep_side_open(e) || !ep_hot_add(it))
 		return false;
 	ep_kernel_due(e);
 	e->moves++;
@@ -190,6 +192,8 @@ void ep_forget(struct sock *s)
 			side_ctl(e, EPOLL_CTL_DEL, it->fd, 0, NULL);
 			ep_hot_remove(it);
 		}
+		if (item_lives(it))
+			ep_direct_drop(it);
 		ep_item_free(it);
 		shm_unlock(&e->lock, taken);
 	}
@@ -204,7 +208,7 @@ static void side_harvest(struct ep *e)
 	for (long i = 0; i < n; i++) {
 		struct ep_item *it = ev[i].data.ptr;
 
-		if (ev[i].data.ptr == &e->waker)
+		if (ev[i].data.ptr == &e->waker || ev[i].data.ptr == net_of)
 			continue;
 		if (ev[i].data.ptr == e) {
 			lift_service();
@@ -228,7 +232,7 @@ static int ctl_fail(int err)
 	return -1;
 }
 
-static void item_set(struct ep_item *it, const struct epoll_event *ev)
+void ep_item_set(struct ep_item *it, const struct epoll_event *ev)
 {
 	it->events = ev->events | EPOLLERR | EPOLLHUP;
 	it->data = ev->data.u64;
@@ -241,8 +245,7 @@ static void item_set(struct ep_item *it, const struct epoll_event *ev)
 		ep_hot_aim(&it->e->hot[it->hot], true);
 }
 
-/* Combinations that epoll_ctl(2) refuses. */
-static bool bad_events(int op, uint32_t events)
+bool ep_bad_events(int op, uint32_t events)
 {
 	const uint32_t exclusive_ok = EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP |
 				      EPOLLET | EPOLLEXCLUSIVE;
@@ -268,7 +271,7 @@ static int ctl_kernel(struct ep *e, int epfd, int op, struct sock *s, int fd,
 	if (!it)
 		sock_settle(s, REASON_NO_MEMORY);
 	else
-		item_set(it, ev);
+		ep_item_set(it, ev);
 	return 0;
 }
 
@@ -314,7 +317,7 @@ static int ctl_attached(struct ep *e, int op, struct sock *s, int fd, struct epo
 {
 	struct ep_item *it = ep_item_find(e, s, fd);
 
-	if (op != EPOLL_CTL_DEL && bad_events(op, ev->events))
+	if (op != EPOLL_CTL_DEL && ep_bad_events(op, ev->events))
 		return ctl_fail(EINVAL);
 	if (op == EPOLL_CTL_ADD && it && it->present)
 		return ctl_fail(EEXIST);
@@ -332,7 +335,7 @@ static int ctl_attached(struct ep *e, int op, struct sock *s, int fd, struct epo
 		it = ep_item_add(e, s, fd);
 	if (!it || !ep_item_lift(it))
 		return ctl_fail(ENOMEM);
-	item_set(it, ev);
+	ep_item_set(it, ev);
 	/* somebody may sleep on the set without having looked at the new bits */
 	if (SHM_READ(e->waker.sleepers))
 		sys(SYS_write, e->waker.efd, &(uint64_t){ 1 }, 8);
@@ -372,6 +375,8 @@ int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
 		ep_kernel_due(e);
 		return ep_nest_ctl(e, epfd, op, fd, inner, ev);
 	}
+	if (unlikely(SHM_FOLLOW(s->direct)))
+		return ep_direct_ctl(e, epfd, op, s, fd, ev);
 	if (!sock_conn(s))
 		return ctl_plain(e, epfd, op, s, fd, ev);
 	it = ep_item_find(e, s, fd);
@@ -414,7 +419,7 @@ void ep_side_drain(struct ep *e)
 
 static void kernel_asked(struct ep *e, bool some)
 {
-	if (some || e->inner)
+	if (some || e->inner || e->directs)
 		ep_kernel_due(e);
 	else if (e->kernel_quiet < EP_KERNEL_QUIET)
 		e->kernel_quiet++;
@@ -447,6 +452,10 @@ static int ep_gather(struct ep *e, int epfd, struct epoll_event *ev, int max)
 
 	if (unlikely(e->inner))
 		n = ep_nest_collect(e, ev, n, max);
+	if (unlikely(e->directs) && !e->kernel_last) {
+		n = ep_direct_collect(e, ev, n, max);
+		e->kernel_last = n == max; /* they take turns */
+	}
 	if (n == max)
 		return n;
 	if (due && !e->kernel_last) {
@@ -473,7 +482,8 @@ bool ep_ready(struct ep *e)
 	taken = shm_lock(&e->lock, thread_tid());
 	ready = ep_scan_ready(e);
 	shm_unlock(&e->lock, taken);
-	return ready || (unlikely(e->inner) && ep_nest_ready(e));
+	return ready || (unlikely(e->directs) && ep_direct_ready(e)) ||
+	       (unlikely(e->inner) && ep_nest_ready(e));
 }
 
 /* ---- waiting ---- */
@@ -534,7 +544,7 @@ static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint
 	int n;
 
 	wait_spin_begin(&w, e->hots ? e->hot[0].item->s->peer : NULL);
-	if (!w.budget)
+	if (!w.budget || !e->hots)
 		return 0;
 	do {
 		if (!ep_changed(e) && !(unlikely(e->inner) && ep_nest_ready(e)) &&
@@ -559,7 +569,7 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 	uint64_t begun = thread_now();
 	int64_t ns = deadline ? ns_left(deadline) : -1;
 	int n = 0, saved;
-	bool sleeps;
+	bool sleeps, direct;
 
 	if (ep_unstall(e))
 		ns = sooner(ns, WAIT_STALL_MS);
@@ -569,9 +579,14 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 		shm_waker_sleep(&e->waker, thread_tid());
 	ep_nest_sleep(e, thread_tid());
 	sleeps = (!ep_changed(e) || !ep_ready(e)) && !ep_nest_ready(e);
+	direct = e->directs != 0;
+	if (direct)
+		sleeps &= ep_direct_sleep(e, &ns);
 	if (sleeps)
 		n = kernel_wait(epfd, ev, max, ns, mask);
 	saved = errno;
+	if (direct)
+		ep_direct_wake(e);
 	if (e->side >= 0)
 		shm_waker_wake(&e->waker, thread_tid());
 	ep_nest_wake(e, thread_tid());

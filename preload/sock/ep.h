@@ -70,6 +70,15 @@ void ep_attached(struct sock *s);
 /* A connection's last descriptor goes. */
 void ep_forget(struct sock *s);
 
+/* A socket has become the stack's: its registrations with it. */
+void ep_direct_adopt(struct sock *s);
+
+/* Something happened to a connection or listener of the stack. In the lock of net.h. */
+void ep_direct_woken(struct sock *s);
+
+/* In the child after fork: no registration of @s is the stack's. */
+void ep_direct_forked(struct sock *s);
+
 /* Around fork, in the parent, as sock_fork_lock(). */
 void ep_fork_lock(bool lock);
 

@@ -79,7 +79,10 @@ static void ep_part(struct ep *e)
 static void part_if_lifted(struct ep *e)
 {
 	atomic_store(&e->lock, 0);
-	e->inherited = e->hots != 0;
+	e->inherited = e->hots != 0 || e->directs != 0;
+	e->directs = e->direct_sleepers = 0;
+	e->nets = 0;
+	e->woken.next = NULL;
 	ep_kernel_due(e);
 }
 

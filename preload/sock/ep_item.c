@@ -185,6 +185,7 @@ struct ep_item *ep_item_add(struct ep *e, struct sock *s, int fd)
 		it->e = e;
 		it->fd = fd;
 		it->hot = -1;
+		it->direct = it->queued = false;
 		it->present = false;
 		return it;
 	}
@@ -195,6 +196,7 @@ struct ep_item *ep_item_add(struct ep *e, struct sock *s, int fd)
 	it->s = s;
 	it->fd = fd;
 	it->hot = -1;
+	it->direct = it->queued = false;
 	it->present = false;
 	atomic_store(&it->id, id);
 	first = atomic_load(&s->items);

@@ -11,6 +11,7 @@
 
 #include "preload/sock/ep.h"
 #include "shm/shm_fd.h"
+#include "stack/base/base_list.h"
 
 /*
  * A registration of a followed socket, found by its socket alone: a set does not know those of its members
@@ -32,7 +33,10 @@ struct ep_item {
 	short kernel_seen;
 	bool present;  /* registered by the program */
 	bool disabled; /* oneshot, reported */
-	bool edge;     /* the kernel has reported something since */
+	bool direct;   /* of the stack (ep_direct.c) */
+	bool queued;   /* on the list of e->woken */
+	struct base_list woken;
+	bool edge; /* the kernel has reported something since */
 };
 
 /*
@@ -72,7 +76,11 @@ struct ep {
 	uint32_t moves; /* registrations that went to the side so far */
 	uint32_t heard; /* events of the side */
 	uint64_t magic;
-	bool inherited; /* shared with the parent since a fork: ep_own() before use */
+	bool inherited;           /* shared with the parent since a fork: ep_own() before use */
+	uint32_t directs;         /* members of the stack (ep_direct.c) */
+	uint32_t direct_sleepers; /* threads that sleep on the set */
+	uint8_t nets;             /* devices that are on the side, a bit each */
+	struct base_list woken;   /* members of the stack that may have something to say */
 	struct shm_waker waker;
 	struct ep *next; /* free list */
 };
@@ -128,6 +136,35 @@ bool ep_changed(const struct ep *e);
 
 /* Whether a scan would find something; tells nobody, consumes no edge. */
 bool ep_scan_ready(struct ep *e);
+
+/* ---- ep.c ---- */
+
+/* Combinations that epoll_ctl(2) refuses. */
+bool ep_bad_events(int op, uint32_t events);
+
+/* The side is there. Under e->lock. Return: 0 or -errno. */
+int ep_side_open(struct ep *e);
+
+/* What the program has registered. Under e->lock. */
+void ep_item_set(struct ep_item *it, const struct epoll_event *ev);
+
+/* ---- ep_direct.c ---- */
+
+int ep_direct_ctl(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev);
+
+/* The item's socket ends, or the set. Under e->lock. */
+void ep_direct_drop(struct ep_item *it);
+void ep_direct_end(struct ep *e);
+
+/* What members of the stack have to say, behind the first @n events. Return: events now. */
+int ep_direct_collect(struct ep *e, struct epoll_event *ev, int n, int max);
+
+/* Whether ep_direct_collect() would have something. */
+bool ep_direct_ready(struct ep *e);
+
+/* Around a sleep; @ns, negative for ever, is cut to the stacks' deadline. Return: false: look again instead. */
+bool ep_direct_sleep(struct ep *e, int64_t *ns);
+void ep_direct_wake(struct ep *e);
 
 /* ---- ep_nest.c ---- */
 

@@ -23,6 +23,15 @@ static int end_print(char *buf, size_t size, const struct shm_end *end)
 	return snprintf(buf, size, strchr(addr, ':') ? "[%s]:%u" : "%s:%u", addr, ntohs(end->port));
 }
 
+/* As the row of a connection of the stack tells them. */
+static void stats_ends(const struct stats_row *r, struct shm_end *local, struct shm_end *remote)
+{
+	memcpy(local->addr, r->local, 16);
+	memcpy(remote->addr, r->remote, 16);
+	local->port = htons((uint16_t)r->ports);
+	remote->port = htons((uint16_t)(r->ports >> 16));
+}
+
 static void explain_write(const char *line, size_t len)
 {
 	long fd = 2;
@@ -58,7 +67,11 @@ static void explain(const struct sock *s)
 		rx_shm += c->ctl.head - rx;
 		rx = c->ctl.head;
 	}
-	if (diag_ends(s->fd, &local, &remote) == 0) {
+	if (s->stage == SOCK_DIRECT) {
+		stats_ends(r, &local, &remote);
+		end_print(l, sizeof(l), &local);
+		end_print(p, sizeof(p), &remote);
+	} else if (diag_ends(s->fd, &local, &remote) == 0) {
 		end_print(l, sizeof(l), &local);
 		end_print(p, sizeof(p), &remote);
 	}
@@ -66,7 +79,10 @@ static void explain(const struct sock *s)
 		line, sizeof(line),
 		"ztcp: %ld:%d path=%s reason=%s(%u) tx=%llu rx=%llu shm_tx=%llu shm_rx=%llu lifts=%u "
 		"lowers=%u local=%s remote=%s\n",
-		sys(SYS_getpid), s->fd, tx_shm || rx_shm || tx_path || rx_path ? "shm" : "kernel",
+		sys(SYS_getpid), s->fd,
+		SHM_READ(s->stage) == SOCK_DIRECT        ? "stack"
+		: tx_shm || rx_shm || tx_path || rx_path ? "shm"
+							 : "kernel",
 		reason_name(reason), reason, (unsigned long long)tx, (unsigned long long)rx,
 		(unsigned long long)tx_shm, (unsigned long long)rx_shm, SHM_READ(r->lifts),
 		SHM_READ(r->lowers), l, p);

@@ -6,6 +6,7 @@
 #include "preload/sock/io.h"
 
 #include "preload/real.h"
+#include "preload/sock/direct.h"
 #include "preload/sock/hold.h"
 #include "preload/sock/io_priv.h"
 #include "preload/sock/lift.h"
@@ -97,6 +98,8 @@ ssize_t io_recv_kernel(struct sock *s, const struct io_req *r)
 		count_settled(s, r, &row->rx_off, n);
 		return n;
 	}
+	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
+		return direct_recv(s, r);
 	row = io_kernel_enter(s, r->fd, &s->rx_busy);
 	if (!row)
 		return io_real(r);
@@ -125,6 +128,8 @@ ssize_t io_send_kernel(struct sock *s, const struct io_req *r)
 		count_settled(s, r, &row->tx_off, n);
 		return n;
 	}
+	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
+		return direct_send(s, r);
 	row = io_kernel_enter(s, r->fd, &s->tx_busy);
 	if (!row)
 		return io_real(r);

@@ -8,6 +8,7 @@
 #include "preload/sock/io.h"
 
 #include "preload/real.h"
+#include "preload/sock/direct.h"
 #include "preload/sock/hold.h"
 #include "preload/sock/io_priv.h"
 #include "preload/sock/span.h"
@@ -217,6 +218,8 @@ ssize_t io_sendfile(struct sock *s, int out, int in, off64_t *off, size_t n)
 	unsigned mark = hold_mark();
 	ssize_t got;
 
+	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
+		return direct_sendfile(s, in, off, n);
 	if (!sock_conn(s) || !n || (off && !mem_writable(off, sizeof(*off)))) {
 		got = sendfile_kernel(s, out, in, off, n);
 		if (got != -ESTALE)
@@ -238,6 +241,8 @@ ssize_t io_splice_out(struct sock *s, int in, off64_t *in_off, int out, off64_t 
 	struct stats_row *row;
 	unsigned mark = hold_mark();
 
+	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
+		return file_fail(-EINVAL); /* a program without splice() copies by itself */
 	if (!s->row || s->stage == SOCK_SETTLED)
 		return real.splice(in, in_off, out, out_off, n, flags);
 	for (;;) {
@@ -336,6 +341,8 @@ ssize_t io_splice_in(struct sock *s, int in, off64_t *in_off, int out, off64_t *
 	struct stats_row *row;
 	ssize_t got;
 
+	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
+		return file_fail(-EINVAL);
 	if (!s->row || s->stage == SOCK_SETTLED || in_off || !is_pipe(out) || !n)
 		return real.splice(in, in_off, out, out_off, n, flags);
 	while (!sock_conn(s)) {

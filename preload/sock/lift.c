@@ -443,7 +443,7 @@ static enum reason prepare(struct sock *s, struct shm_end *local, struct shm_end
 	int err;
 
 	if (conf.path == OPTIONS_PATH_STACK)
-		return REASON_PEER_REMOTE;
+		return s->why ? (enum reason)s->why : REASON_PEER_REMOTE;
 	if (diag_ends(s->fd, local, remote) < 0)
 		return REASON_CLOSED_EARLY;
 	asked = agent_verdict(s->fd, s->row->role == STATS_ACCEPT, &v);
@@ -469,7 +469,9 @@ static enum reason prepare(struct sock *s, struct shm_end *local, struct shm_end
 	SHM_WRITE(s->attested,
 		  asked && v.flags & VERDICT_ATTESTED && agent_needed(&v, local, remote));
 	if (!s->attested && !is_here(local, remote))
-		return asked && v.flags & VERDICT_OLDER ? agent_older(s) : REASON_PEER_REMOTE;
+		return asked && v.flags & VERDICT_OLDER ? agent_older(s)
+		       : s->why                         ? (enum reason)s->why
+							: REASON_PEER_REMOTE;
 	err = shm_self_open();
 	if (err)
 		return err == -EPERM || err == -ENOSYS ? REASON_NO_MEMBARRIER
@@ -572,6 +574,7 @@ static void step(struct sock *s)
 	case SOCK_ASKED: answer(s); break;
 	case SOCK_ACCEPTED: attach_accepted(s); break;
 	case SOCK_ATTACHED:
+	case SOCK_DIRECT:
 	case SOCK_SETTLED: break;
 	}
 }

@@ -1,6 +1,7 @@
 /* opt.c - options of a followed connection */
 #include "preload/sock/opt.h"
 
+#include "preload/sock/direct.h"
 #include "preload/sock/mem.h"
 #include "preload/sock/ready.h"
 #include "preload/sock/span.h"
@@ -60,6 +61,8 @@ static uint32_t timeout_us(const void *val, socklen_t len)
 
 void opt_after_set(struct sock *s, int level, int name, const void *val, socklen_t len)
 {
+	if (unlikely(SHM_FOLLOW(s->direct)))
+		direct_opt_set(s, level, name);
 	if (!sock_row(s))
 		return;
 	/* one that was not lifted stays so only if the kernel took the option: TCP_ULP, say, is often just tried */
@@ -129,6 +132,10 @@ bool opt_ioctl(struct sock *s, unsigned long req, void *arg, int *ret)
 {
 	int n;
 
+	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT) && mem_writable(arg, sizeof(int))) {
+		*ret = 0;
+		return direct_ioctl(s, req, arg);
+	}
 	if (!sock_conn(s) || !mem_writable(arg, sizeof(int)))
 		return false;
 	if (req == FIONREAD)

@@ -2,14 +2,17 @@
  *
  * Attached members are looked at in memory; the rest goes to the kernel. To sleep, the set is copied: an
  * attached member keeps only what the kernel alone can say (hang-up, error, a direction that is not lifted),
- * and the thread's doorbell and the channels join.
+ * and the thread's doorbell and the channels join. Members of the stack in this process are asked in its memory; of them the
+ * kernel sees listeners alone, and the stack's devices join.
  */
 #include "preload/sock/pollset.h"
 
 #include "preload/real.h"
+#include "preload/sock/direct.h"
 #include "preload/sock/ep.h"
 #include "preload/sock/hold.h"
 #include "preload/sock/lift.h"
+#include "preload/sock/net.h"
 #include "preload/sock/ready.h"
 #include "preload/sock/thread.h"
 #include "preload/sock/wait.h"
@@ -20,7 +23,7 @@
 
 enum {
 	POLL_STACK = 256,             /* larger sets are copied to mapped memory */
-	POLL_EXTRA = 2,               /* doorbell and channels */
+	POLL_EXTRA = 2 + NET_MAX,     /* doorbell, channels and devices */
 	SPIN_WORTH_NS = 200000,       /* shorter timeouts go straight to the kernel's exact timer */
 	POLL_KERNEL_CYCLES = 1 << 16, /* the kernel's members get a look this often in a spin */
 };
@@ -31,6 +34,7 @@ struct pollset {
 	struct pollfd *copy; /* n + POLL_EXTRA */
 	struct sock *only;   /* the one attached member, or NULL when there are several */
 	bool mixed;          /* the kernel has members of its own */
+	bool direct;         /* the stack has members */
 };
 
 static struct sock *attached(int fd)
@@ -47,6 +51,14 @@ static struct ep *nested(int fd)
 	return e && ep_lifted(e) ? e : NULL;
 }
 
+/* Of the stack in this process. */
+static struct sock *on_stack(int fd)
+{
+	struct sock *s = fd >= 0 ? sock_of(fd) : NULL;
+
+	return s && unlikely(SHM_FOLLOW(s->direct)) ? s : NULL;
+}
+
 static void guard_begin(struct pollset_guard *g)
 {
 	g->mark = hold_mark();
@@ -59,8 +71,10 @@ static bool guard_try(struct pollset_guard *g, struct sock *s, int fd)
 	unsigned mark = hold_mark();
 	struct stats_row *row;
 
-	if (sock_conn(s) || !sock_row(s) || SHM_READ(s->stage) == SOCK_SETTLED) {
-		g->lifted |= sock_conn(s) != NULL;
+	if (sock_conn(s) || !sock_row(s) || SHM_READ(s->stage) >= SOCK_SETTLED) {
+		g->lifted |= sock_conn(s) != NULL || SHM_FOLLOW(s->direct) != NULL;
+		if (unlikely(SHM_FOLLOW(s->direct)) && !direct_is_connection(s))
+			direct_arm(s);
 		return true;
 	}
 	if (!hold_begin(s, &s->rx_busy)) {
@@ -106,12 +120,14 @@ static int look(struct pollset *p)
 
 	for (nfds_t i = 0; i < p->n; i++) {
 		struct pollfd *f = &p->fds[i];
-		struct sock *s = f->fd >= 0 ? attached(f->fd) : NULL;
+		struct sock *s = f->fd >= 0 ? attached(f->fd) : NULL, *d = on_stack(f->fd);
 		struct ep *e = f->fd >= 0 && !s ? nested(f->fd) : NULL;
 
 		f->revents = 0;
 		if (s)
 			f->revents = ready_now(s, f->events);
+		else if (d)
+			f->revents = direct_ready(d, f->events, true);
 		else if (e && f->events & POLLIN && ep_ready(e))
 			f->revents = POLLIN;
 		ready += f->revents != 0;
@@ -127,6 +143,8 @@ static bool changed(const struct pollset *p)
 		struct sock *s = f->fd >= 0 ? attached(f->fd) : NULL;
 
 		if (s && wait_ready(s, f->events))
+			return true;
+		if (on_stack(f->fd) && direct_ready(on_stack(f->fd), f->events, true))
 			return true;
 		if (!s && f->fd >= 0 && nested(f->fd) && ep_ready(nested(f->fd)))
 			return true;
@@ -153,7 +171,7 @@ static short kernel_part(struct sock *s, short events)
 static void copy_set(struct pollset *p)
 {
 	p->only = NULL;
-	p->mixed = false;
+	p->mixed = p->direct = false;
 	for (nfds_t i = 0; i < p->n; i++) {
 		struct sock *s = p->fds[i].fd >= 0 ? attached(p->fds[i].fd) : NULL;
 
@@ -161,6 +179,12 @@ static void copy_set(struct pollset *p)
 		if (s) {
 			p->copy[i].events = kernel_part(s, p->fds[i].events);
 			p->only = s;
+		} else if (on_stack(p->fds[i].fd)) {
+			p->direct = true;
+			if (direct_is_connection(on_stack(p->fds[i].fd)))
+				p->copy[i].fd = -1; /* to the kernel it has hung up */
+			else
+				p->mixed = true;
 		} else if (p->fds[i].fd >= 0) {
 			p->mixed = true;
 		}
@@ -181,6 +205,9 @@ static int merge(struct pollset *p)
 			if (revents)
 				ready_heard(s, revents);
 			p->fds[i].revents = ready_now(s, p->fds[i].events);
+		} else if (on_stack(p->fds[i].fd)) {
+			p->fds[i].revents = (short)(revents | direct_ready(on_stack(p->fds[i].fd),
+									   p->fds[i].events, true));
 		} else if (e) {
 			bool ready = revents ? ep_readable(e, p->fds[i].fd) : ep_ready(e);
 
@@ -264,12 +291,40 @@ static void watch_all(struct pollset *p, struct shm_waker *w)
 	}
 }
 
+/* The devices join the set, and the thread those who are rung. Return: their number; @ns is cut to what is due. */
+static unsigned devices_join(struct pollset *p, const struct shm_waker *w, int64_t *ns)
+{
+	uint64_t at, now = thread_now();
+
+	if (!net_any() && !p->direct)
+		return 0;
+	if (net_enter()) {
+		if (w)
+			net_waiter_add(w->efd);
+		net_leave();
+	}
+	at = net_deadline();
+	at = at > now ? at - now : 0;
+	if (at < INT64_MAX && (*ns < 0 || (uint64_t)*ns > at))
+		*ns = (int64_t)at;
+	return net_fds(p->copy + p->n + 2);
+}
+
+static void devices_part(void)
+{
+	if (net_enter()) {
+		net_waiter_remove();
+		net_leave();
+	}
+}
+
 /* Return: as ppoll; 0 with time left means: look again. */
 static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 {
 	struct shm_waker *w = thread_waker();
 	uint64_t begun = thread_now();
 	struct timespec ts;
+	unsigned devices;
 	int n = 0, saved;
 
 	copy_set(p);
@@ -282,12 +337,15 @@ static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 		if (deaf(p, w) && (ns < 0 || ns > WAIT_DEAF_MS * INT64_C(1000000)))
 			ns = WAIT_DEAF_MS * INT64_C(1000000);
 	}
-	ts = (struct timespec){ ns / 1000000000, ns % 1000000000 };
 	each_waker(p, shm_waker_sleep);
 	want_space(p, true);
+	devices = devices_join(p, w, &ns);
+	ts = (struct timespec){ ns / 1000000000, ns % 1000000000 };
 	if (!changed(p))
-		n = real.ppoll(p->copy, p->n + POLL_EXTRA, ns < 0 ? NULL : &ts, mask);
+		n = real.ppoll(p->copy, p->n + 2 + devices, ns < 0 ? NULL : &ts, mask);
 	saved = errno;
+	if (unlikely(devices || p->direct))
+		devices_part();
 	want_space(p, false);
 	each_waker(p, shm_waker_wake);
 	if (w) {
@@ -308,7 +366,7 @@ static int spin(struct pollset *p)
 	uint64_t kernel = thread_cycles();
 
 	wait_spin_begin(&w, p->only ? p->only->peer : NULL);
-	if (!w.budget)
+	if (!w.budget || p->direct)
 		return 0;
 	do {
 		int n = 0;

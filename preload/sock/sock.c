@@ -3,6 +3,7 @@
 
 #include "preload/sock/agent.h"
 #include "preload/sock/conf.h"
+#include "preload/sock/direct.h"
 #include "preload/sock/ep.h"
 #include "preload/sock/explain.h"
 #include "preload/sock/lift.h"
@@ -350,7 +351,7 @@ void sock_connected(struct sock *s, enum stats_role role, const struct sockaddr 
 	}
 	SHM_WRITE(row->fd, s->fd);
 	SHM_WRITE(row->role, (uint8_t)role);
-	SHM_WRITE(row->reason, REASON_WARMING);
+	SHM_WRITE(row->reason, s->why ? s->why : REASON_WARMING);
 	SHM_PUBLISH(s->row, row);
 	s->next_try = lift_first_look();
 	if (role == STATS_ACCEPT && remote && sock_end(&s->remote, remote) && !hash_insert(s))
@@ -376,6 +377,8 @@ void sock_dup(struct sock *s, int fd)
 void sock_settle(struct sock *s, enum reason reason)
 {
 	SHM_WRITE(s->pinned, true);
+	if (SHM_READ(s->stage) == SOCK_DIRECT)
+		return; /* there is no other path for it */
 	if (s->conn) {
 		SHM_WRITE(s->row->reason, (uint16_t)reason);
 		span_lower(s, reason);
@@ -542,6 +545,8 @@ static void sock_finish(struct sock *s, bool known)
 		if (s->conn)
 			span_close(s);
 	}
+	if (unlikely(s->direct))
+		direct_end(s);
 	if (s->found_at)
 		shm_chan_unlisten(s->found_at);
 	sock_free(s);
@@ -645,6 +650,10 @@ static void forked_one(struct sock *s)
 	atomic_store(&s->tx_busy, 0);
 	atomic_store(&s->rx_busy, 0);
 	s->found_at = 0;
+	if (s->direct) {
+		ep_direct_forked(s);
+		direct_forked(s);
+	}
 	/* what was under way is the parent's business */
 	if (s->stage > SOCK_NEW && s->stage < SOCK_ATTACHED) {
 		SHM_WRITE(s->stage, SOCK_NEW);
@@ -694,7 +703,9 @@ void sock_forked(void)
 	atomic_store(&pool.late, NULL);
 	pool.zombies = 0; /* the parent's to give back */
 	for (uint32_t i = 0; i < pool.used; i++) {
-		if (sock_of_index(i)->numbers && sock_of_index(i)->row)
-			forked_one(sock_of_index(i));
+		struct sock *s = sock_of_index(i);
+
+		if (s->numbers && (s->row || s->direct))
+			forked_one(s);
 	}
 }

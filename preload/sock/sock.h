@@ -24,6 +24,7 @@
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
 
+struct direct;
 struct ep_item;
 
 /* How far a sock is on its way to being lifted. */
@@ -37,6 +38,7 @@ enum sock_stage {
 	SOCK_ACCEPTED, /* the peer agreed; other threads were inside the socket at that moment */
 	SOCK_ATTACHED, /* each direction is lifted and lowered by its sender */
 	SOCK_SETTLED,  /* stays on the kernel; row->reason says why */
+	SOCK_DIRECT,   /* made by the stack of this process (direct.h) */
 };
 
 /* In sock.users: closed, and ended when the last thread inside leaves. Nobody who seeks a sock gets it any more. */
@@ -96,7 +98,10 @@ struct sock {
 	struct sock *next; /* in the registry, or the free list */
 	struct sock
 		*late; /* given back by a handler inside the registry's lock: see pool_enter() */
-	bool last;     /* no other process holds it: set when it is finished */
+	struct direct *direct;    /* of the stack: the connection, or a listener */
+	_Atomic uint8_t asked_to; /* direct: connect() has said that it is under way */
+	uint16_t why;             /* enum reason for not being direct; NONE: it was not asked for */
+	bool last;                /* no other process holds it: set when it is finished */
 };
 
 extern struct sock *_Atomic sock_table[];

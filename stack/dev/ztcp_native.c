@@ -145,6 +145,13 @@ unsigned int ztcp_poll(struct ztcp *z, ztime_t now)
 	return moved + n + send_ready(z, now);
 }
 
+unsigned int ztcp_flush(struct ztcp *z, ztime_t now)
+{
+	unsigned int moved = z->unsent ? flush(z, now) : 0;
+
+	return z->unsent ? moved : moved + send_ready(z, now);
+}
+
 ztime_t ztcp_deadline(const struct ztcp *z)
 {
 	return z->unsent ? 0 : ztime_min(inst_deadline(z->in), dev_deadline(z->dev));

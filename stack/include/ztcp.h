@@ -52,6 +52,9 @@ struct inst *ztcp_inst(struct ztcp *z);
  */
 unsigned int ztcp_poll(struct ztcp *z, ztime_t now);
 
+/** ztcp_flush() - send what is ready, and leave alone what has arrived. Return: frames sent. */
+unsigned int ztcp_flush(struct ztcp *z, ztime_t now);
+
 /** ztcp_deadline() - Return: when ztcp_poll() must be called at the latest; 0: at once. */
 ztime_t ztcp_deadline(const struct ztcp *z);
 

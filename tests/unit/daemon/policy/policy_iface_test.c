@@ -48,6 +48,16 @@ Test(policy_iface, policy_ifaces_parse__all_keys)
 	cr_assert(i->gateway[0].family == 4 && i->gateway[1].family == 6);
 }
 
+Test(policy_iface, policy_ifaces_parse__quotes_keep_blanks)
+{
+	cr_assert_eq(parse("interface d device=\"dpdk:port=0 --no-huge -m 64\" address=10.0.0.2/8"),
+		     0);
+	cr_assert_str_eq(all.iface[0].device, "dpdk:port=0 --no-huge -m 64");
+	cr_assert_eq(parse("interface d device=\"dpdk:port=0 address=10.0.0.2/8"), -EINVAL);
+	cr_assert(err.col == 20 && !strcmp(err.expected, "a closing quote"));
+	cr_assert_eq(parse("interface d device=\"\" address=10.0.0.2/8"), -EINVAL);
+}
+
 Test(policy_iface, policy_ifaces_parse__nothing_is_no_interface)
 {
 	cr_assert_eq(parse(""), 0);

@@ -1,0 +1,635 @@
+/* direct.c - the life of connections that the stack of this process makes itself */
+#include "preload/sock/direct.h"
+
+#include "preload/real.h"
+#include "preload/sock/conf.h"
+#include "preload/sock/direct_priv.h"
+#include "preload/sock/ep.h"
+#include "preload/sock/hold.h"
+#include "preload/sock/mem.h"
+#include "preload/sock/thread.h"
+#include "preload/sock/wait.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+
+enum {
+	SLAB = 64,
+	PORT_TRIES = 32, /* ports that the stack has free and the kernel has not */
+};
+
+static struct base_list open_list = { &open_list, &open_list };
+static struct base_list free_list = { &free_list, &free_list };
+
+/* ---- memory ---- */
+
+struct direct *direct_alloc(void)
+{
+	struct base_list *node = base_list_pop_head(&free_list);
+	struct direct *d;
+	long addr;
+
+	if (!node) {
+		addr = sys(SYS_mmap, 0, SLAB * sizeof(*d), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (addr < 0 && addr > -4096)
+			return NULL;
+		for (unsigned i = 0; i < SLAB; i++)
+			base_list_push_tail(&free_list, &((struct direct *)addr)[i].all);
+		node = base_list_pop_head(&free_list);
+	}
+	d = base_container_of(node, struct direct, all);
+	memset(d, 0, sizeof(*d));
+	d->linger_s = -1;
+	base_list_push_tail(&open_list, &d->all);
+	return d;
+}
+
+void direct_free(struct direct *d)
+{
+	d->sock = NULL;
+	d->conn = NULL;
+	base_list_remove(&d->all);
+	base_list_push_head(&free_list, &d->all);
+}
+
+struct direct *direct_enter(struct sock *s, int *err)
+{
+	*err = -EAGAIN; /* a handler on top of its own thread's call */
+	if (unlikely(!net_enter()))
+		return NULL;
+	if (likely(s->direct))
+		return s->direct;
+	net_leave();
+	*err = -EBADF;
+	return NULL;
+}
+
+/* ---- addresses ---- */
+
+union wire_addr direct_wire_of(const struct policy_addr *a)
+{
+	return a->family == 4 ? wire_addr_v4_bytes(a->ip) : wire_addr_v6_bytes(a->ip);
+}
+
+bool direct_name_of(int fd, struct sockaddr_storage *sa)
+{
+	socklen_t len = sizeof(*sa);
+
+	memset(sa, 0, sizeof(*sa));
+	return sys(SYS_getsockname, fd, sa, &len) == 0;
+}
+
+socklen_t direct_sockaddr_of(bool six, const union wire_addr *a, uint16_t port,
+			     struct sockaddr_storage *out)
+{
+	struct sockaddr_in *in = (struct sockaddr_in *)out;
+	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
+
+	memset(out, 0, sizeof(*out));
+	if (six) {
+		in6->sin6_family = AF_INET6;
+		in6->sin6_port = htons(port);
+		memcpy(&in6->sin6_addr, a->b, 16);
+		return sizeof(*in6);
+	}
+	in->sin_family = AF_INET;
+	in->sin_port = htons(port);
+	memcpy(&in->sin_addr, a->b + 12, 4);
+	return sizeof(*in);
+}
+
+void direct_name_copy(struct sockaddr *sa, socklen_t *len, const struct sockaddr_storage *from,
+		      socklen_t bytes)
+{
+	memcpy(sa, from, *len < bytes ? *len : bytes);
+	*len = bytes;
+}
+
+int direct_name(struct sock *s, bool peer, struct sockaddr *sa, socklen_t *len)
+{
+	struct sockaddr_storage full;
+	struct direct *d;
+	socklen_t bytes;
+	int err;
+
+	if (!mem_writable(len, sizeof(*len)) || (int)*len < 0 ||
+	    !mem_writable(sa, *len < sizeof(full) ? *len : sizeof(full)))
+		return DIRECT_NOT_OURS;
+	d = direct_enter(s, &err);
+	if (!d)
+		return err;
+	err = DIRECT_NOT_OURS;
+	if (d->conn && peer && d->stage != DIRECT_CONNECTED) {
+		err = -ENOTCONN;
+	} else if (d->conn) {
+		bytes = peer ? direct_sockaddr_of(d->six, &d->flow.remote, d->flow.rport, &full)
+			     : direct_sockaddr_of(d->six, &d->flow.local, d->flow.lport, &full);
+		direct_name_copy(sa, len, &full, bytes);
+		err = 0;
+	}
+	net_leave();
+	return err;
+}
+
+/* Linux keeps this option for both families: the address need not be the kernel's. */
+static void freebind(int fd, bool six)
+{
+	int one = 1;
+
+	if (six)
+		sys(SYS_setsockopt, fd, IPPROTO_IPV6, IPV6_FREEBIND, &one, sizeof(one));
+	else
+		sys(SYS_setsockopt, fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one));
+}
+
+void direct_bind(struct sock *s, int fd, const struct sockaddr *to, socklen_t len)
+{
+	const struct policy_ifaces *all;
+	struct policy_addr a;
+	enum reason why;
+
+	if (s->row || len < sizeof(struct sockaddr_in) || !mem_readable(to, len) ||
+	    (to->sa_family == AF_INET6 && len < sizeof(struct sockaddr_in6)))
+		return;
+	all = net_ifaces(&why);
+	policy_addr_set(&a, to);
+	if (all->count && policy_iface_of(all, &a) >= 0)
+		freebind(fd, to->sa_family == AF_INET6);
+}
+
+bool direct_wanted(enum policy_role role, const struct policy_addr *local,
+		   const struct policy_addr *remote, enum reason *why)
+{
+	struct policy_conn pc = { .proc = &conf.self.proc, .role = role, .local = *local };
+	struct policy_answer a;
+
+	if (remote)
+		pc.remote = *remote;
+	if (!conf.policy)
+		return conf.path == OPTIONS_PATH_STACK;
+	a = policy_match(conf.policy, &conf.cls, &pc);
+	*why = REASON_POLICY;
+	if (a.verdict == POLICY_DIRECT || conf.path == OPTIONS_PATH_STACK)
+		return a.paths & POLICY_PATH_STACK;
+	*why = REASON_NONE; /* nobody has asked for it */
+	return false;
+}
+
+/* ---- connecting ---- */
+
+/* Whether an address beyond a gateway is in truth one of the kernel's own. */
+static bool is_kernels(const struct policy_addr *a, const struct sockaddr *to, socklen_t len)
+{
+	long fd = sys(SYS_socket, to->sa_family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct sockaddr_storage sa;
+	struct policy_addr own = { 0 };
+
+	if (fd < 0)
+		return false;
+	if (sys(SYS_connect, fd, to, len) == 0 && direct_name_of((int)fd, &sa))
+		policy_addr_set(&own, &sa);
+	sys(SYS_close, fd);
+	return own.family == a->family && memcmp(own.ip, a->ip, sizeof(a->ip)) == 0;
+}
+
+/* The interface for a connection. Return: its index, or -1 and @why (NONE: the stack is not asked for). */
+static int interface_for(int fd, const struct sockaddr *to, socklen_t len,
+			 struct policy_addr *local, struct policy_addr *remote, enum reason *why)
+{
+	const struct policy_ifaces *all = net_ifaces(why);
+	struct sockaddr_storage bound;
+	static const uint8_t any[16];
+	bool linked = true;
+	int i;
+
+	policy_addr_set(remote, to);
+	if (!direct_name_of(fd, &bound))
+		return -1;
+	policy_addr_set(local, &bound);
+	if (remote->family == 4 ? remote->ip[0] == 127 : remote->family != 6)
+		return -1;
+	i = policy_iface_to(all, remote, &linked);
+	if (i < 0 || !direct_wanted(POLICY_ROLE_CONNECT, local, remote, why))
+		return -1;
+	*why = REASON_OTHER_ADDRESS;
+	if (memcmp(local->ip, any, sizeof(any)) != 0 && policy_iface_of(all, local) != i)
+		return -1;
+	*why = REASON_NO_INTERFACE;
+	return linked || !is_kernels(remote, to, len) ? i : -1;
+}
+
+/* The kernel's socket takes the port that the stack has chosen, so that nobody else does. Return: 0 or -errno. */
+static int port_hold(struct direct *d, int fd)
+{
+	struct sockaddr_storage sa;
+	socklen_t len = direct_sockaddr_of(d->six, &d->flow.local, d->flow.lport, &sa);
+
+	freebind(fd, d->six);
+	return (int)sys(SYS_bind, fd, &sa, len);
+}
+
+/* Return: 0 or -errno; @d->conn is set on success. */
+static int open_on(struct direct *d, const struct wire_flow *want)
+{
+	ztime_t now = (ztime_t)thread_now();
+	struct inst_conn *c = net_stack->inst_conn_new(d->net->in, d);
+	int err;
+
+	if (!c)
+		return -ENOBUFS;
+	err = net_stack->inst_connect(d->net->in, c, want, now);
+	if (err) {
+		net_stack->inst_abort(d->net->in, c, now);
+		return err;
+	}
+	d->conn = c;
+	d->flow = *net_stack->inst_conn_flow(c);
+	return 0;
+}
+
+static int open_and_hold(struct direct *d, int fd, const struct wire_flow *want)
+{
+	int err = open_on(d, want);
+
+	for (unsigned i = 0; !err && !want->lport && i < PORT_TRIES; i++) {
+		err = port_hold(d, fd);
+		if (err != -EADDRINUSE)
+			break;
+		net_stack->inst_abort(d->net->in, d->conn, (ztime_t)thread_now());
+		d->conn = NULL;
+		err = open_on(d, want);
+	}
+	if (err && d->conn) {
+		net_stack->inst_abort(d->net->in, d->conn, (ztime_t)thread_now());
+		d->conn = NULL;
+	}
+	return err;
+}
+
+/* O_NONBLOCK and times to wait, as they were set before anybody followed them. */
+static void row_fill(struct sock *s, const struct direct *d)
+{
+	struct stats_row *row = s->row;
+	struct timeval tv;
+	socklen_t len = sizeof(tv);
+	long flags = sys(SYS_fcntl, s->fd, F_GETFL);
+
+	if (flags >= 0 && flags & O_NONBLOCK)
+		atomic_fetch_or(&row->flags, STATS_NONBLOCK);
+	if (sys(SYS_getsockopt, s->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len) == 0)
+		row->rcvtimeo_us = (uint32_t)(tv.tv_sec * 1000000 + tv.tv_usec);
+	len = sizeof(tv);
+	if (sys(SYS_getsockopt, s->fd, SOL_SOCKET, SO_SNDTIMEO, &tv, &len) == 0)
+		row->sndtimeo_us = (uint32_t)(tv.tv_sec * 1000000 + tv.tv_usec);
+	row->tx_path = row->rx_path = STATS_PATH_STACK;
+	row->reason = REASON_DIRECT;
+	memcpy(row->local, d->flow.local.b, 16);
+	memcpy(row->remote, d->flow.remote.b, 16);
+	row->ports = d->flow.lport | (uint32_t)d->flow.rport << 16;
+}
+
+bool direct_become(struct sock *s, struct direct *d, enum stats_role role)
+{
+	sock_connected(s, role, NULL);
+	if (!s->row)
+		return false;
+	SHM_WRITE(s->pinned, true);
+	d->sock = s;
+	row_fill(s, d);
+	direct_opt_all(d, s->fd);
+	SHM_PUBLISH(s->direct, d);
+	SHM_PUBLISH(s->stage, SOCK_DIRECT);
+	return true;
+}
+
+/* Return: 0: under way; -errno; DIRECT_NOT_OURS. */
+static int connect_start(struct sock *s, int fd, int i, const struct wire_flow *want,
+			 sa_family_t family)
+{
+	enum reason why = REASON_STACK_FULL;
+	struct direct *d = NULL;
+	struct net *n;
+	int err;
+
+	if (!net_enter())
+		return DIRECT_NOT_OURS;
+	n = net_open((unsigned)i, &why);
+	if (n)
+		d = direct_alloc();
+	if (!d) {
+		s->why = (uint16_t)why;
+		net_leave();
+		return DIRECT_NOT_OURS;
+	}
+	d->net = n;
+	d->six = family == AF_INET6;
+	d->stage = DIRECT_CONNECTING;
+	err = open_and_hold(d, fd, want);
+	if (!err && !direct_become(s, d, STATS_CONNECT)) {
+		net_stack->inst_abort(n->in, d->conn, (ztime_t)thread_now());
+		err = -ENOBUFS;
+	}
+	if (err) {
+		direct_free(d);
+		s->why = err == -ENOBUFS ? REASON_STACK_FULL : REASON_NONE;
+		err = err == -ENOBUFS && !s->row ? DIRECT_NOT_OURS : err;
+	} else {
+		net_push(n);
+	}
+	net_leave();
+	return err;
+}
+
+int direct_connect(struct sock *s, int fd, const struct sockaddr *to, socklen_t len)
+{
+	struct policy_addr local, remote;
+	struct wire_flow want = { 0 };
+	enum reason why;
+	int i, err;
+
+	if (!mem_readable(to, len) || len < sizeof(struct sockaddr_in) ||
+	    (to->sa_family != AF_INET && to->sa_family != AF_INET6) ||
+	    (to->sa_family == AF_INET6 && len < sizeof(struct sockaddr_in6)) || s->direct)
+		return DIRECT_NOT_OURS;
+	i = interface_for(fd, to, len, &local, &remote, &why);
+	if (i < 0) {
+		s->why = conf.path == OPTIONS_PATH_STACK || why != REASON_NO_INTERFACE
+				 ? (uint16_t)why
+				 : REASON_NONE;
+		return DIRECT_NOT_OURS;
+	}
+	want.remote = direct_wire_of(&remote);
+	want.rport = remote.port;
+	want.lport = local.port;
+	if (local.port && policy_iface_of(net_ifaces(&why), &local) == i)
+		want.local = direct_wire_of(&local);
+	else if (remote.family == 4)
+		want.local = wire_addr_v4(0);
+	err = connect_start(s, fd, i, &want, to->sa_family);
+	if (err)
+		return err;
+	ep_direct_adopt(s);
+	return direct_connect_again(s);
+}
+
+/* In the lock. Return: 0, -errno, -EAGAIN: not yet. */
+static int connect_state(struct direct *d, bool again)
+{
+	int err;
+
+	direct_look(d);
+	err = direct_error_take(d);
+	if (err)
+		return err;
+	if (d->failed)
+		return -ECONNABORTED;
+	if (d->stage == DIRECT_CONNECTING)
+		return -EAGAIN;
+	err = again && d->told ? -EISCONN : 0;
+	d->told = true;
+	return err;
+}
+
+int direct_connect_again(struct sock *s)
+{
+	uint64_t until = s->row->sndtimeo_us ? thread_now() + s->row->sndtimeo_us * UINT64_C(1000)
+					     : 0;
+	bool first = true;
+	unsigned mark = hold_mark();
+	int err;
+
+	hold_begin(s, &s->users);
+	for (;;) {
+		struct direct *d = direct_enter(s, &err);
+
+		if (!d)
+			break;
+		net_drive();
+		err = connect_state(d, true);
+		if (err != -EAGAIN || sock_nonblock(s)) {
+			net_leave();
+			if (err == -EAGAIN)
+				err = atomic_fetch_or(&s->asked_to, 1) ? -EALREADY : -EINPROGRESS;
+			break;
+		}
+		atomic_fetch_or(&s->asked_to, 1);
+		err = direct_wait(-1, until);
+		if (err == -EAGAIN)
+			err = first ? -EINPROGRESS : -EALREADY;
+		if (err == -EINTR && !until && wait_restarts())
+			err = 0;
+		if (err)
+			break;
+	}
+	hold_end(mark);
+	return err;
+}
+
+/* ---- state ---- */
+
+void direct_look(struct direct *d)
+{
+	const struct tcb *t = net_stack->inst_conn_tcb(d->conn);
+	int err = net_stack->tcp_error(t);
+
+	if (err && !d->failed) {
+		d->failed = true;
+		d->error = err;
+	}
+	if (d->stage == DIRECT_CONNECTING && net_stack->tcp_state(t) != TCP_ST_SYN_SENT &&
+	    net_stack->tcp_state(t) != TCP_ST_SYN_RCVD && net_stack->tcp_state(t) != TCP_ST_CLOSED)
+		d->stage = DIRECT_CONNECTED;
+}
+
+int direct_error_take(struct direct *d)
+{
+	int err = d->error;
+
+	d->error = 0;
+	return -err;
+}
+
+/* As tcp_poll() of the kernel has it. */
+short direct_bits(struct direct *d)
+{
+	const struct tcb *t;
+	bool gone, end;
+	short bits = 0;
+
+	if (!d->conn)
+		return direct_waiting(d) ? POLLIN | POLLRDNORM : 0;
+	direct_look(d);
+	t = net_stack->inst_conn_tcb(d->conn);
+	gone = net_stack->tcp_state(t) == TCP_ST_CLOSED;
+	end = gone || d->rd_shut || net_stack->tcp_eof(t);
+	if (d->stage == DIRECT_CONNECTING && !gone)
+		return 0;
+	if (gone || (end && d->wr_shut))
+		bits |= POLLHUP;
+	if (end)
+		bits |= POLLRDHUP;
+	if (end || net_stack->tcp_readable(t))
+		bits |= POLLIN | POLLRDNORM;
+	if (gone || d->wr_shut || net_stack->tcp_send_space(t))
+		bits |= POLLOUT | POLLWRNORM;
+	if (d->error)
+		bits |= POLLERR;
+	return bits;
+}
+
+short direct_ready(struct sock *s, short want, bool drive)
+{
+	int err;
+	struct direct *d = direct_enter(s, &err);
+	short bits;
+
+	if (!d)
+		return 0;
+	if (drive)
+		net_drive();
+	bits = direct_bits(d);
+	net_leave();
+	return (short)(bits & (want | POLLHUP | POLLERR));
+}
+
+bool direct_is_connection(const struct sock *s)
+{
+	return SHM_READ(s->stage) == SOCK_DIRECT;
+}
+
+int direct_wait(int fd, uint64_t until)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	struct shm_waker *w = thread_waker();
+	int err;
+
+	if (w)
+		net_waiter_add(w->efd);
+	net_leave();
+	err = net_sleep(&p, until);
+	if (net_enter()) {
+		net_waiter_remove();
+		net_leave();
+	}
+	if (!err && until && thread_now() >= until)
+		err = -EAGAIN;
+	return err;
+}
+
+void direct_event(void *user, unsigned events)
+{
+	struct direct *d = user;
+
+	(void)events;
+	atomic_fetch_add_explicit(&d->gen, 1, memory_order_relaxed);
+	if (d->sock)
+		ep_direct_woken(d->sock);
+}
+
+int direct_shutdown(struct sock *s, int how)
+{
+	int err;
+	struct direct *d = direct_enter(s, &err);
+	ztime_t now = (ztime_t)thread_now();
+
+	if (!d)
+		return err;
+	err = 0;
+	direct_look(d);
+	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+		err = -EINVAL;
+	else if (d->stage != DIRECT_CONNECTED || d->failed)
+		err = -ENOTCONN;
+	if (!err && how != SHUT_WR && !d->rd_shut) {
+		d->rd_shut = true;
+		net_stack->tcp_shutdown_recv(net_stack->inst_conn_tcb(d->conn), now);
+		net_stack->inst_conn_kick(d->net->in, d->conn);
+	}
+	if (!err && how != SHUT_RD && !d->wr_shut) {
+		d->wr_shut = true;
+		net_stack->inst_shutdown(d->net->in, d->conn, now);
+	}
+	if (!err) {
+		direct_event(d, 0);
+		net_push(d->net);
+	}
+	net_leave();
+	return err;
+}
+
+/* ---- the end ---- */
+
+/* In the lock. */
+static void let_go(struct direct *d)
+{
+	ztime_t now = (ztime_t)thread_now();
+
+	if (!d->conn)
+		direct_listen_end(d, now);
+	if (d->conn && d->linger_s == 0)
+		net_stack->inst_abort(d->net->in, d->conn, now);
+	else if (d->conn)
+		net_stack->inst_close(d->net->in, d->conn, now);
+}
+
+void direct_end(struct sock *s)
+{
+	int err;
+	struct direct *d = direct_enter(s, &err);
+
+	if (!d)
+		return;
+	let_go(d);
+	SHM_PUBLISH(s->direct, NULL);
+	direct_free(d);
+	if (net_any())
+		net_drive();
+	net_leave();
+}
+
+void direct_close_all(void)
+{
+	base_list_for_each_safe(node, &open_list)
+	{
+		struct direct *d = base_container_of(node, struct direct, all);
+
+		let_go(d);
+		if (d->sock)
+			SHM_PUBLISH(d->sock->direct, NULL);
+		direct_free(d);
+	}
+}
+
+void direct_arm_all(void)
+{
+	base_list_for_each(node, &open_list)
+	{
+		struct direct *d = base_container_of(node, struct direct, all);
+
+		if (!d->conn && d->armed)
+			direct_listen_arm(d);
+	}
+}
+
+void direct_forked(struct sock *s)
+{
+	struct direct *d = s->direct;
+
+	if (!d)
+		return;
+	if (!d->conn) { /* opened anew when this process waits for it */
+		memset(d->listener, 0, sizeof(d->listener));
+		d->armed = false;
+		return;
+	}
+	/* what is left is an unconnected socket that nobody follows */
+	atomic_fetch_sub(&s->row->refs, 1);
+	SHM_PUBLISH(s->row, NULL);
+	SHM_PUBLISH(s->direct, NULL);
+	SHM_PUBLISH(s->stage, SOCK_SETTLED);
+	direct_free(d);
+}

@@ -1,0 +1,354 @@
+/* direct_io.c - bytes of connections that the stack of this process makes itself */
+#include "preload/sock/direct_priv.h"
+#include "preload/sock/hold.h"
+#include "preload/sock/io_priv.h"
+#include "preload/sock/mem.h"
+#include "preload/sock/wait.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+enum {
+	PEEK_RUNS = 16,
+	DISCARD = 65536,    /* bytes thrown away at once (MSG_TRUNC) */
+	FILE_PIECE = 65536, /* of a file, read at once */
+};
+
+/* ---- in ---- */
+
+static size_t peek(struct direct *d, char *to, size_t n)
+{
+	struct wire_tcp_iov run[PEEK_RUNS];
+	unsigned runs = net_stack->tcp_recv_peek(net_stack->inst_conn_tcb(d->conn), run, PEEK_RUNS);
+	size_t done = 0;
+
+	for (unsigned i = 0; i < runs && done < n; i++) {
+		size_t part = run[i].len < n - done ? run[i].len : n - done;
+
+		memcpy(to + done, run[i].data, part);
+		done += part;
+	}
+	return done;
+}
+
+static size_t take(struct direct *d, char *to, size_t n, int flags)
+{
+	ztime_t now = (ztime_t)thread_now();
+	struct tcb *t = net_stack->inst_conn_tcb(d->conn);
+
+	if (flags & MSG_PEEK)
+		return peek(d, to, n);
+	if (flags & MSG_TRUNC) {
+		uint32_t there = net_stack->tcp_readable(t);
+		uint32_t part = there < n ? there : n < DISCARD ? (uint32_t)n : DISCARD;
+
+		if (part)
+			net_stack->tcp_recv_done(t, part, now);
+		net_stack->inst_conn_kick(d->net->in, d->conn);
+		return part;
+	}
+	return net_stack->inst_recv(d->net->in, d->conn, to, n, now);
+}
+
+/* From @done on, as much as is there. In the lock. Return: bytes, -EAGAIN, 0 at the end, -errno. */
+static ssize_t recv_some(struct direct *d, const struct io_req *r, size_t done, int flags)
+{
+	size_t skip = flags & MSG_PEEK ? 0 : done, got = 0;
+	int err;
+
+	for (int i = 0; i < r->iovs; i++) {
+		size_t len = r->iov[i].iov_len, n;
+
+		if (skip >= len) {
+			skip -= len;
+			continue;
+		}
+		n = take(d, (char *)r->iov[i].iov_base + skip, len - skip, flags);
+		got += n;
+		if (n < len - skip || flags & MSG_PEEK)
+			break;
+		skip = 0;
+	}
+	if (got)
+		return (ssize_t)got;
+	direct_look(d);
+	if (d->rd_shut)
+		return 0;
+	err = direct_error_take(d);
+	if (err)
+		return err;
+	if (d->failed || net_stack->tcp_eof(net_stack->inst_conn_tcb(d->conn)))
+		return 0;
+	return -EAGAIN;
+}
+
+/* One turn: what memory has, else what the device has. Leaves the lock on any answer but -EAGAIN. */
+static ssize_t recv_turn(struct sock *s, const struct io_req *r, size_t done, int flags)
+{
+	int err;
+	struct direct *d = direct_enter(s, &err);
+	ssize_t n;
+
+	if (!d)
+		return err == -EAGAIN ? -EINTR : err;
+	n = recv_some(d, r, done, flags);
+	if (n == -EAGAIN) {
+		net_drive();
+		n = recv_some(d, r, done, flags);
+	}
+	if (n == -EAGAIN)
+		return n;
+	if (n > 0 && !(flags & MSG_PEEK)) {
+		atomic_fetch_add_explicit(&s->row->rx_off, (uint64_t)n, memory_order_relaxed);
+		net_push(d->net); /* the window has grown */
+	}
+	net_leave();
+	return n;
+}
+
+static ssize_t recv_loop(struct sock *s, const struct io_req *r, int flags)
+{
+	uint64_t until = io_deadline(s->row->rcvtimeo_us);
+	size_t total = io_total(r), done = 0;
+	bool wait = !(flags & MSG_DONTWAIT) && !sock_nonblock(s);
+
+	for (;;) {
+		ssize_t n = recv_turn(s, r, done, flags);
+
+		if (n > 0) {
+			done = flags & MSG_PEEK ? (size_t)n : done + (size_t)n;
+			if (done == total || !(flags & MSG_WAITALL))
+				return (ssize_t)done;
+			if (!(flags & MSG_PEEK))
+				continue;
+			if (!net_enter())
+				return (ssize_t)done;
+			n = -EAGAIN;
+		}
+		if (n == 0)
+			return (ssize_t)done;
+		if (n == -EAGAIN && wait) {
+			n = direct_wait(-1, until);
+			if (n == 0 || (n == -EINTR && !until && wait_restarts()))
+				continue;
+		} else if (n == -EAGAIN) {
+			net_leave();
+		}
+		return done ? (ssize_t)done : io_fail((int)n);
+	}
+}
+
+static void answer(const struct io_req *r)
+{
+	if (r->msg) {
+		r->msg->msg_namelen = 0;
+		r->msg->msg_controllen = 0;
+		r->msg->msg_flags = 0;
+	}
+	if (r->addr && r->addr_len_out)
+		*r->addr_len_out = 0;
+}
+
+ssize_t direct_recv(struct sock *s, const struct io_req *r)
+{
+	unsigned mark = hold_mark();
+	int flags = io_flags(r);
+	size_t total = io_total(r), there;
+	struct io_req part = *r;
+	struct iovec one;
+	ssize_t n;
+
+	if (flags & MSG_OOB)
+		return io_fail(-EINVAL);
+	if (flags & MSG_ERRQUEUE)
+		return io_fail(-EAGAIN);
+	if (io_too_long(r->iov, r->iovs))
+		return io_fail(-EINVAL);
+	if (!total)
+		return 0;
+	there = flags & MSG_TRUNC ? total : mem_prefix(r->iov, r->iovs, total, true);
+	if (!there)
+		return io_fail(-EFAULT);
+	if (there < total) { /* the first piece alone is surely there */
+		one = (struct iovec){ r->iov->iov_base,
+				      there < r->iov->iov_len ? there : r->iov->iov_len };
+		part.iov = &one;
+		part.iovs = 1;
+		if (!one.iov_len)
+			return io_fail(-EFAULT);
+	}
+	hold_begin(s, &s->users);
+	n = recv_loop(s, &part, flags);
+	if (n >= 0)
+		answer(r);
+	hold_end(mark);
+	return n;
+}
+
+/* ---- out ---- */
+
+/* From @done on, as much as fits. In the lock. Return: bytes, -EAGAIN, -errno. */
+static ssize_t send_some(struct direct *d, const struct io_req *r, size_t total, size_t done,
+			 int flags)
+{
+	const unsigned more = flags & MSG_MORE ? TCP_SEND_MORE : 0;
+	size_t skip = done, sent = 0;
+
+	for (int i = 0; done + sent < total; i++) {
+		size_t len = r->iov[i].iov_len, left = total - done - sent;
+		int64_t n;
+
+		if (skip >= len) {
+			skip -= len;
+			continue;
+		}
+		if (len - skip < left)
+			left = len - skip;
+		n = net_stack->inst_send(d->net->in, d->conn,
+					 (const char *)r->iov[i].iov_base + skip, left,
+					 done + sent + left < total ? TCP_SEND_MORE : more,
+					 (ztime_t)thread_now());
+		if (n <= 0)
+			return sent ? (ssize_t)sent : n ? (ssize_t)n : -EAGAIN;
+		sent += (size_t)n;
+		if ((size_t)n < left)
+			break;
+		skip = 0;
+	}
+	return (ssize_t)sent;
+}
+
+/* Leaves the lock on any answer but -EAGAIN. */
+static ssize_t send_turn(struct sock *s, const struct io_req *r, size_t total, size_t done,
+			 int flags)
+{
+	int err;
+	struct direct *d = direct_enter(s, &err);
+	ssize_t n;
+
+	if (!d)
+		return err == -EAGAIN ? -EINTR : err;
+	direct_look(d);
+	n = direct_error_take(d);
+	if (!n && (d->failed || d->wr_shut))
+		n = -EPIPE;
+	if (!n && d->stage == DIRECT_CONNECTING)
+		n = -EAGAIN;
+	if (!n)
+		n = send_some(d, r, total, done, flags);
+	if (n == -EAGAIN) {
+		net_drive();
+		n = d->stage == DIRECT_CONNECTED ? send_some(d, r, total, done, flags) : n;
+	}
+	if (n == -EAGAIN) {
+		atomic_fetch_add(&s->full_gen, 1);
+		return n;
+	}
+	if (n > 0) {
+		atomic_fetch_add_explicit(&s->row->tx_off, (uint64_t)n, memory_order_relaxed);
+		net_push(d->net);
+	}
+	net_leave();
+	return n;
+}
+
+static ssize_t send_loop(struct sock *s, const struct io_req *r, size_t total, int flags)
+{
+	uint64_t until = io_deadline(s->row->sndtimeo_us);
+	bool wait = !(flags & MSG_DONTWAIT) && !sock_nonblock(s);
+	size_t done = 0;
+
+	for (;;) {
+		ssize_t n = send_turn(s, r, total, done, flags);
+
+		if (n > 0) {
+			done += (size_t)n;
+			if (done == total)
+				return (ssize_t)done;
+			if (wait)
+				continue;
+			return (ssize_t)done;
+		}
+		if (n == -EAGAIN && wait) {
+			n = direct_wait(-1, until);
+			if (n == 0 || (n == -EINTR && !until && wait_restarts()))
+				continue;
+		} else if (n == -EAGAIN) {
+			net_leave();
+		}
+		if (n == -EPIPE && !done && !(flags & MSG_NOSIGNAL))
+			sys(SYS_tgkill, sys(SYS_getpid), thread_tid(), SIGPIPE);
+		return done ? (ssize_t)done : io_fail((int)n);
+	}
+}
+
+ssize_t direct_send(struct sock *s, const struct io_req *r)
+{
+	unsigned mark = hold_mark();
+	int flags = io_flags(r);
+	size_t total = io_total(r), there;
+	ssize_t n;
+
+	if (flags & MSG_OOB)
+		return io_fail(-EOPNOTSUPP);
+	if (io_too_long(r->iov, r->iovs))
+		return io_fail(-EINVAL);
+	if (!total)
+		return 0;
+	there = mem_prefix(r->iov, r->iovs, total, false);
+	if (!there)
+		return io_fail(-EFAULT);
+	hold_begin(s, &s->users);
+	n = send_loop(s, r, there, flags);
+	hold_end(mark);
+	return n;
+}
+
+/* One piece, from @at; more follow. Return: bytes sent, 0 at the end of the file, -1 with errno. */
+static ssize_t file_piece(struct sock *s, int in, off64_t at, size_t n)
+{
+	char buf[FILE_PIECE];
+	struct iovec iov = { buf, n < sizeof(buf) ? n : sizeof(buf) };
+	long got = sys(SYS_pread64, in, buf, iov.iov_len, at);
+
+	if (got <= 0)
+		return got ? io_fail((int)got) : 0;
+	iov.iov_len = (size_t)got;
+	return direct_send(s, &(struct io_req){ .fd = s->fd,
+						.call = IO_SEND,
+						.flags = (size_t)got < n ? MSG_MORE : 0,
+						.iov = &iov,
+						.iovs = 1 });
+}
+
+ssize_t direct_sendfile(struct sock *s, int in, off64_t *off, size_t n)
+{
+	struct stat st;
+	off64_t at;
+	size_t done = 0;
+
+	if (sys(SYS_fstat, in, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    (off && !mem_writable(off, sizeof(*off))))
+		return io_fail(-EINVAL); /* a program without sendfile() copies by itself */
+	at = off ? *off : sys(SYS_lseek, in, 0, SEEK_CUR);
+	if (at < 0)
+		return io_fail(-EINVAL);
+	if ((off64_t)n < 0 || at >= st.st_size || (off64_t)n > st.st_size - at)
+		n = at < st.st_size ? (size_t)(st.st_size - at) : 0;
+	while (done < n) {
+		ssize_t got = file_piece(s, in, at + (off64_t)done, n - done);
+
+		if (got < 0 && !done)
+			return got;
+		if (got <= 0)
+			break;
+		done += (size_t)got;
+	}
+	if (off)
+		*off = at + (off64_t)done;
+	else
+		sys(SYS_lseek, in, at + (off64_t)done, SEEK_SET);
+	return (ssize_t)done;
+}

@@ -1,0 +1,325 @@
+/* ep_direct.c - members of epoll sets that are connections of the stack of this process
+ *
+ * Theory of operation. A connection of the stack is not a member of the kernel's set: its descriptor there is an
+ * unconnected socket, which has hung up. A listener is a member of both. What happened to a member puts it on the set's
+ * list; a wait takes each off, asks what poll() would say, and puts level-triggered ones that had something to say back
+ * at the end, as the kernel does. The devices' descriptors are members of the set's side, so that one sleep covers all.
+ * Lists are used inside the lock of net.h, which comes after the set's own.
+ */
+#include "preload/sock/direct_priv.h"
+#include "preload/sock/ep_item.h"
+#include "preload/sock/thread.h"
+
+#include <errno.h>
+
+static struct base_list *list_of(struct ep *e)
+{
+	if (!e->woken.next)
+		base_list_init(&e->woken);
+	return &e->woken;
+}
+
+static void wake(struct ep_item *it)
+{
+	struct ep *e = it->e;
+	const uint64_t one = 1;
+
+	if (!it->queued) {
+		it->queued = true;
+		base_list_push_tail(list_of(e), &it->woken);
+	}
+	if (e->direct_sleepers)
+		sys(SYS_write, e->waker.efd, &one, sizeof(one));
+}
+
+static void unqueue(struct ep_item *it)
+{
+	if (it->queued)
+		base_list_remove(&it->woken);
+	it->queued = false;
+}
+
+static bool item_lives(const struct ep_item *it)
+{
+	return atomic_load(&it->id) == atomic_load(&it->e->id);
+}
+
+void ep_direct_woken(struct sock *s)
+{
+	struct ep_item *it;
+
+	for (it = atomic_load(&s->items); it; it = atomic_load(&it->next)) {
+		if (it->direct && it->s == s && it->present && !it->disabled && item_lives(it))
+			wake(it);
+	}
+}
+
+/* ---- registrations ---- */
+
+/* In the lock. */
+static void item_join(struct ep_item *it)
+{
+	if (!it->direct)
+		it->e->directs++;
+	it->direct = true;
+	wake(it);
+}
+
+static void item_part(struct ep_item *it)
+{
+	if (it->direct)
+		it->e->directs--;
+	it->direct = false;
+	unqueue(it);
+}
+
+void ep_direct_drop(struct ep_item *it)
+{
+	if (!it->direct || !net_enter())
+		return;
+	item_part(it);
+	net_leave();
+}
+
+void ep_direct_end(struct ep *e)
+{
+	struct base_list *node;
+
+	if (!e->directs || !net_enter())
+		return;
+	while ((node = base_list_pop_head(list_of(e))))
+		base_container_of(node, struct ep_item, woken)->queued = false;
+	e->directs = 0;
+	net_leave();
+}
+
+static int ctl_fail(int err)
+{
+	errno = err;
+	return -1;
+}
+
+/* Under e->lock. */
+static int ctl(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev)
+{
+	struct ep_item *it = ep_item_find(e, s, fd);
+	bool there = it && it->present;
+
+	if (op != EPOLL_CTL_DEL && ep_bad_events(op, ev->events))
+		return ctl_fail(EINVAL);
+	if ((op == EPOLL_CTL_ADD) == there)
+		return ctl_fail(there ? EEXIST : ENOENT);
+	if (!it)
+		it = ep_item_add(e, s, fd);
+	if (!it || ep_side_open(e))
+		return ctl_fail(ENOMEM);
+	if (!direct_is_connection(s) && sys(SYS_epoll_ctl, epfd, op, fd, ev) < 0)
+		return ctl_fail(op == EPOLL_CTL_ADD ? EEXIST : ENOENT);
+	if (!net_enter())
+		return ctl_fail(ENOMEM);
+	if (op == EPOLL_CTL_DEL) {
+		it->present = false;
+		item_part(it);
+	} else {
+		ep_item_set(it, ev);
+		it->out_seen = UINT32_MAX;
+		item_join(it);
+	}
+	net_leave();
+	return 0;
+}
+
+int ep_direct_ctl(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev)
+{
+	uint64_t mask = thread_signals_block();
+	bool taken = shm_lock(&e->lock, thread_tid());
+	int ret;
+
+	if (op == EPOLL_CTL_ADD && !direct_is_connection(s))
+		direct_arm(s);
+	ep_kernel_due(e);
+	ret = ctl(e, epfd, op, s, fd, ev);
+	shm_unlock(&e->lock, taken);
+	thread_signals_restore(mask);
+	return ret;
+}
+
+void ep_direct_adopt(struct sock *s)
+{
+	struct ep_item *it;
+	uint64_t mask;
+
+	if (likely(!atomic_load(&s->items)) || !s->direct)
+		return;
+	mask = thread_signals_block();
+	for (it = atomic_load(&s->items); it; it = atomic_load(&it->next)) {
+		struct ep *e = it->e;
+		bool taken = shm_lock(&e->lock, thread_tid());
+
+		if (it->present && item_lives(it) && ep_side_open(e) == 0 && net_enter()) {
+			if (direct_is_connection(s))
+				sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, 0);
+			it->out_seen = UINT32_MAX;
+			ep_kernel_due(e);
+			item_join(it);
+			net_leave();
+		}
+		shm_unlock(&e->lock, taken);
+	}
+	thread_signals_restore(mask);
+}
+
+/* ---- waiting ---- */
+
+/* A listener's word from the kernel and ours are one event. Return: whether there is one already. */
+static bool merged(const struct ep_item *it, uint32_t bits, struct epoll_event *ev, int n)
+{
+	for (int i = 0; i < n; i++) {
+		if (ev[i].data.u64 == it->data) {
+			ev[i].events |= bits;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void once(struct ep_item *it)
+{
+	struct epoll_event none = { .events = 0, .data.u64 = it->data };
+
+	it->disabled = true;
+	if (!direct_is_connection(it->s))
+		sys(SYS_epoll_ctl, it->e->fd, EPOLL_CTL_MOD, it->fd, &none);
+}
+
+/* In the lock. Return: bits to tell. */
+static uint32_t item_bits(const struct ep_item *it)
+{
+	const struct direct *d = it->s->direct;
+	uint32_t bits;
+
+	if (!d || !it->present || it->disabled || !item_lives(it))
+		return 0;
+	bits = (uint32_t)direct_bits(it->s->direct) & it->events;
+	if (it->events & EPOLLET &&
+	    it->out_seen == atomic_load_explicit(&d->gen, memory_order_relaxed))
+		return 0;
+	return bits;
+}
+
+/* In the lock. */
+static int gather(struct ep *e, struct epoll_event *ev, int n, int max)
+{
+	struct base_list again;
+	struct base_list *node;
+
+	base_list_init(&again);
+	while (n < max && (node = base_list_pop_head(list_of(e)))) {
+		struct ep_item *it = base_container_of(node, struct ep_item, woken);
+		uint32_t bits = item_bits(it);
+
+		it->queued = false;
+		if (!bits)
+			continue;
+		it->out_seen = atomic_load_explicit(&it->s->direct->gen, memory_order_relaxed);
+		if (direct_is_connection(it->s) || !merged(it, bits, ev, n))
+			ev[n++] = (struct epoll_event){ .events = bits, .data.u64 = it->data };
+		if (it->events & EPOLLONESHOT) {
+			once(it);
+		} else if (!(it->events & EPOLLET)) {
+			it->queued = true;
+			base_list_push_tail(&again, &it->woken);
+		}
+	}
+	while ((node = base_list_pop_head(&again)))
+		base_list_push_tail(list_of(e), node);
+	return n;
+}
+
+int ep_direct_collect(struct ep *e, struct epoll_event *ev, int n, int max)
+{
+	if (!net_enter())
+		return n;
+	net_drive();
+	n = gather(e, ev, n, max);
+	net_leave();
+	return n;
+}
+
+/* In the lock. */
+static bool some_ready(struct ep *e)
+{
+	base_list_for_each_safe(node, list_of(e))
+	{
+		struct ep_item *it = base_container_of(node, struct ep_item, woken);
+
+		if (item_bits(it))
+			return true;
+		unqueue(it);
+	}
+	return false;
+}
+
+bool ep_direct_ready(struct ep *e)
+{
+	bool ready;
+
+	if (!net_enter())
+		return false;
+	net_drive();
+	ready = some_ready(e);
+	net_leave();
+	return ready;
+}
+
+/* Devices that were opened since the last time join the side. */
+static void devices_join(struct ep *e)
+{
+	unsigned mask = atomic_load(&net_open_mask) & ~e->nets;
+
+	for (unsigned i = 0; mask && i < NET_MAX; i++) {
+		struct epoll_event ev = { .events = EPOLLIN, .data.ptr = net_of };
+
+		if (mask & 1u << i && net_of[i].fd >= 0)
+			sys(SYS_epoll_ctl, e->side, EPOLL_CTL_ADD, net_of[i].fd, &ev);
+	}
+	e->nets |= (uint8_t)mask;
+}
+
+bool ep_direct_sleep(struct ep *e, int64_t *ns)
+{
+	uint64_t at, now;
+	bool ready;
+
+	if (!net_enter())
+		return true;
+	net_drive();
+	ready = some_ready(e);
+	devices_join(e);
+	e->direct_sleepers++;
+	net_leave();
+	at = net_deadline();
+	now = thread_now();
+	at = at > now ? at - now : 0;
+	if (at < INT64_MAX && (*ns < 0 || (uint64_t)*ns > at))
+		*ns = (int64_t)at;
+	return !ready;
+}
+
+void ep_direct_wake(struct ep *e)
+{
+	if (!net_enter())
+		return;
+	e->direct_sleepers--;
+	net_leave();
+}
+
+void ep_direct_forked(struct sock *s)
+{
+	struct ep_item *it;
+
+	for (it = atomic_load(&s->items); it; it = atomic_load(&it->next)) {
+		it->direct = false;
+		it->queued = false;
+	}
+}
