@@ -265,6 +265,23 @@ static void retract(struct sock *s)
 	SHM_WRITE(s->pinned, true);
 }
 
+/* The ring ends at what the peer has read, @head; the rest is to be flushed. In tx.seat. Return: false: @head makes no sense. */
+static bool lower_from(struct sock *s, uint64_t head, enum reason reason)
+{
+	struct shm_conn *c = s->conn;
+	uint64_t tail = atomic_load(&c->ctl.tail);
+
+	/* the peer may have lifted and recalled before it read a byte: then its head is older */
+	if (head < atomic_load(&c->ctl.lift))
+		head = atomic_load(&c->ctl.lift);
+	if (head > tail)
+		return false;
+	c->tx.recall = head;
+	SHM_WRITE(c->tx.recalled, head < tail);
+	lower_at(s, head, reason);
+	return true;
+}
+
 /* A sender's answer to a recall: what the peer has not read goes through the kernel instead. */
 static void serve_recall(struct sock *s)
 {
@@ -272,18 +289,10 @@ static void serve_recall(struct sock *s)
 	struct span_guard g = span_enter(&c->tx.seat);
 
 	if (SHM_READ(c->tx.path) == SHM_PATH_RING) {
-		uint64_t tail = atomic_load(&c->ctl.tail);
 		uint64_t head = atomic_load_explicit(&s->view.ctl->head, memory_order_acquire);
 
-		/* the peer may have lifted and recalled before it read a byte: then its head is older */
-		if (head < atomic_load(&c->ctl.lift))
-			head = atomic_load(&c->ctl.lift);
-		if (head <= tail) {
-			c->tx.recall = head;
-			SHM_WRITE(c->tx.recalled, head < tail);
-			lower_at(s, head, REASON_PEER_LOWERED);
+		if (lower_from(s, head, REASON_PEER_LOWERED))
 			SHM_WRITE(s->pinned, true);
-		}
 	} else if (lowered_unread(s)) {
 		retract(s);
 	}
@@ -324,6 +333,29 @@ bool span_flush(struct sock *s)
 	return !SHM_READ(c->tx.recalled);
 }
 
+/*
+ * A closed peer reads nothing more: only the kernel can say what becomes of our bytes. Those that came into the ring
+ * after it had looked are sent again, and answered by a reset; where there has been one already it is to be told to
+ * the program, not to us.
+ */
+static void leave_closed(struct sock *s)
+{
+	const struct shm_ctl *peer = s->view.ctl;
+	uint64_t head = atomic_load_explicit(&peer->head, memory_order_acquire);
+	struct pollfd p = { .fd = s->fd };
+	struct timespec zero = { 0, 0 };
+	struct span_guard g;
+
+	if (peer->cookie != s->peer_cookie || sys(SYS_ppoll, &p, 1, &zero, 0, 8) != 0)
+		head = UINT64_MAX;
+	g = span_enter(&s->conn->tx.seat);
+	if (SHM_READ(s->conn->tx.path) == SHM_PATH_RING && !lower_from(s, head, REASON_LIFTED))
+		lower_at(s, atomic_load(&s->conn->ctl.tail), REASON_LIFTED);
+	span_leave(&s->conn->tx.seat, &g);
+	if (SHM_READ(s->conn->tx.recalled))
+		span_flush(s);
+}
+
 void span_attend(struct sock *s)
 {
 	const struct shm_ctl *peer = s->view.ctl;
@@ -331,9 +363,8 @@ void span_attend(struct sock *s)
 	SHM_WRITE(s->gen, atomic_load_explicit(&s->pulse->close_gen, memory_order_acquire));
 	if (atomic_load_explicit(&peer->flags_rx, memory_order_acquire) & SHM_RX_RECALL)
 		serve_recall(s);
-	/* A closed peer reads nothing more: only the kernel can say what becomes of our bytes. */
 	if (atomic_load_explicit(&peer->state, memory_order_acquire) == SHM_CONN_CLOSED)
-		span_lower(s, REASON_LIFTED);
+		leave_closed(s);
 }
 
 /* Stop reading the ring; the peer will send the rest another way. */

@@ -51,6 +51,23 @@ CASE(write_after_close, F_ANY, "the peer closed: the first write passes, then EP
 	SHOW(end_getopt(&c->a, SOL_SOCKET, SO_ERROR));
 }
 
+CASE(write_unasked, F_ANY,
+     "the peer closed and nobody asked: the first write is answered by a reset")
+{
+	struct sockaddr_storage sa;
+	socklen_t len = sizeof(sa);
+
+	signal(SIGPIPE, SIG_IGN);
+	SHOW(end_close(&c->b));
+	sleep_ms(50);
+	SHOW(send(c->a.fd, buf, 7, 0));
+	sleep_ms(50);
+	SHOW(getpeername(c->a.fd, (struct sockaddr *)&sa, &len));
+	SHOW(end_getopt(&c->a, SOL_SOCKET, SO_ERROR));
+	SHOW(send(c->a.fd, buf, 7, 0));
+	SHOW(read(c->a.fd, buf, 1));
+}
+
 CASE(reset_unread, F_ANY, "close with unread bytes resets: ECONNRESET once, then 0 and EPIPE")
 {
 	signal(SIGPIPE, SIG_IGN);
