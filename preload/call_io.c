@@ -379,6 +379,10 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags)
 		if (sent < 0)
 			return i ? (int)i : -1;
 		vec[i].msg_len = (unsigned)sent;
+		/* one that went in part is the last: the next one's bytes would take the place of its rest */
+		if ((size_t)sent <
+		    io_total_of(vec[i].msg_hdr.msg_iov, (int)vec[i].msg_hdr.msg_iovlen))
+			return (int)i + 1;
 	}
 	return (int)i;
 }

@@ -40,6 +40,16 @@ struct io_req {
 	off64_t off;             /* IO_PREADV2, IO_PWRITEV2 */
 };
 
+/* Bytes of all entries together. */
+static inline size_t io_total_of(const struct iovec *iov, int n)
+{
+	size_t total = 0;
+
+	for (int i = 0; i < n; i++)
+		total += iov[i].iov_len;
+	return total;
+}
+
 /* Return: bytes, or -1 with errno. */
 ssize_t io_recv(struct sock *s, const struct io_req *r);
 ssize_t io_send(struct sock *s, const struct io_req *r);

@@ -44,15 +44,6 @@ static inline int io_flags(const struct io_req *r)
 	return io_is_message(r->call) ? r->flags : 0;
 }
 
-static inline size_t io_total_of(const struct iovec *iov, int n)
-{
-	size_t total = 0;
-
-	for (int i = 0; i < n; i++)
-		total += iov[i].iov_len;
-	return total;
-}
-
 static inline size_t io_total(const struct io_req *r)
 {
 	return io_total_of(r->iov, r->iovs);

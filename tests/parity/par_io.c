@@ -135,6 +135,19 @@ CASE(sendmmsg_recvmmsg, F_ANY, "several messages in one call")
 	SHOW(recvmmsg(c->a.fd, m, 4, MSG_DONTWAIT, NULL));
 }
 
+CASE(sendmmsg_short, F_BOTH, "several messages, of which the first goes in part: it is the last")
+{
+	const size_t much = 16 << 20;
+	unsigned char *big = calloc(1, much);
+	struct iovec v[2] = { { big, much }, { buf, 10 } };
+	struct mmsghdr m[2] = { { { .msg_iov = &v[0], .msg_iovlen = 1 }, 77 },
+				{ { .msg_iov = &v[1], .msg_iovlen = 1 }, 77 } };
+
+	SHOW(sendmmsg(c->a.fd, m, 2, MSG_DONTWAIT));
+	say("in part %d, second %u", m[0].msg_len < much, m[1].msg_len);
+	free(big);
+}
+
 CASE(recvmmsg_timeout, F_BOTH, "recvmmsg with a timeout, which is looked at between messages")
 {
 	struct iovec v[2] = { { buf, 10 }, { buf + 10, 10 } };
