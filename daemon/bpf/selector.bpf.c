@@ -132,7 +132,7 @@ static NOINLINE void answer(const struct sel_sock *s, struct verdict_answer *a)
 		a->flags |= VERDICT_BY_RULE;
 	if (s->verdict.pending)
 		a->flags |= VERDICT_PENDING;
-	if (s->older)
+	if (s->older && c->attests)
 		a->flags |= VERDICT_OLDER;
 	if (attested(s, a))
 		a->flags |= VERDICT_ATTESTED;

@@ -427,6 +427,21 @@ static int pins_make(const struct selector *sel)
 	return rc;
 }
 
+/* Change what is given of the one element of map agents. Under the lock. */
+static int agent_change(const struct selector *sel, const uint64_t *agent, const bool *attests)
+{
+	struct sel_agent a;
+	uint32_t zero = 0;
+
+	if (bpf_map_lookup_elem(sel->map[SEL_MAP_AGENTS], &zero, &a))
+		return -errno;
+	if (agent)
+		a.agent = *agent;
+	if (attests)
+		a.attests = *attests;
+	return bpf_map_update_elem(sel->map[SEL_MAP_AGENTS], &zero, &a, BPF_EXIST) ? -errno : 0;
+}
+
 static int fresh(struct selector *sel, const char *cgroup, struct selector_report *rep)
 {
 	struct selector_bpf *skel = NULL;
@@ -444,6 +459,8 @@ static int fresh(struct selector *sel, const char *cgroup, struct selector_repor
 		rc = conf_begin(sel);
 	if (!rc)
 		rc = links_make(sel, group, rep);
+	if (!rc)
+		rc = agent_change(sel, NULL, &(bool){ sel->link[SEL_PROG_ATTEST] >= 0 });
 	if (!rc && *sel->dir) {
 		int err = pins_make(sel);
 
@@ -566,18 +583,12 @@ int selector_poll(struct selector *sel, void (*met)(void *arg, int pid), void *a
 
 int selector_agent_set(struct selector *sel, uint64_t agent)
 {
-	struct sel_agent a;
-	uint32_t zero = 0;
-	int rc = 0;
+	int rc;
 
 	if (!sel)
 		return -EOPNOTSUPP;
 	sel_lock(sel);
-	if (bpf_map_lookup_elem(sel->map[SEL_MAP_AGENTS], &zero, &a))
-		rc = -errno;
-	a.agent = agent;
-	if (!rc && bpf_map_update_elem(sel->map[SEL_MAP_AGENTS], &zero, &a, BPF_EXIST))
-		rc = -errno;
+	rc = agent_change(sel, &agent, NULL);
 	sel_unlock(sel);
 	return rc;
 }

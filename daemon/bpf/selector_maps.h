@@ -11,7 +11,7 @@
 #include "daemon/policy/policy_form.h"
 
 enum {
-	SEL_VERSION = 3,
+	SEL_VERSION = 4,
 	SEL_SLOTS = 64, /* policies; 0 is that of all namespaces without one of their own */
 	SEL_CLOSED =
 		0xff, /* instead of a slot: a policy should be in force and is not: nothing is lifted */
@@ -190,7 +190,7 @@ struct sel_conf {
 struct sel_agent {
 	uint64_t agent;
 	uint32_t generation; /* of the newest policy */
-	uint32_t spare;
+	uint32_t attests;    /* new connections are attested: the program of sockops is there */
 };
 
 #endif

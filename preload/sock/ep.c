@@ -288,30 +288,6 @@ static void ctl_missed(struct ep *e, struct sock *s)
 	ep_kernel_due(e);
 }
 
-/*
- * A connection in the kernel. Signals are let in: a handler that comes while its own thread is at it lets
- * the kernel have the registration for good, and with it the connection.
- */
-static int ctl_plain(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev)
-{
-	bool taken;
-	int ret;
-
-	if (SHM_READ(s->stage) == SOCK_SETTLED) {
-		ep_kernel_due(e);
-		return real.epoll_ctl(epfd, op, fd, ev);
-	}
-	taken = shm_lock(&e->lock, thread_tid());
-	if (unlikely(!taken)) {
-		sock_settle(s, REASON_BUSY);
-		return real.epoll_ctl(epfd, op, fd, ev);
-	}
-	ret = ctl_kernel(e, epfd, op, s, fd, ev);
-	shm_unlock(&e->lock, true);
-	ctl_missed(e, s);
-	return ret;
-}
-
 /* An attached connection's: in memory alone. What is deleted keeps its place: many programs add it again. */
 static int ctl_attached(struct ep *e, int op, struct sock *s, int fd, struct epoll_event *ev)
 {
@@ -340,6 +316,36 @@ static int ctl_attached(struct ep *e, int op, struct sock *s, int fd, struct epo
 	if (SHM_READ(e->waker.sleepers))
 		sys(SYS_write, e->waker.efd, &(uint64_t){ 1 }, 8);
 	return 0;
+}
+
+/*
+ * A connection in the kernel. Signals are let in: a handler that comes while its own thread is at it lets
+ * the kernel have the registration for good, and with it the connection.
+ */
+static int ctl_plain(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev)
+{
+	const struct ep_item *it;
+	bool taken;
+	int ret;
+
+	if (SHM_READ(s->stage) == SOCK_SETTLED) {
+		ep_kernel_due(e);
+		return real.epoll_ctl(epfd, op, fd, ev);
+	}
+	taken = shm_lock(&e->lock, thread_tid());
+	if (unlikely(!taken)) {
+		sock_settle(s, REASON_BUSY);
+		return real.epoll_ctl(epfd, op, fd, ev);
+	}
+	it = ep_item_find(e, s, fd);
+	/* another thread may have attached it since the caller looked: then the kernel does not have it any more */
+	if (it && it->present && it->hot >= 0)
+		ret = ctl_attached(e, op, s, fd, ev);
+	else
+		ret = ctl_kernel(e, epfd, op, s, fd, ev);
+	shm_unlock(&e->lock, true);
+	ctl_missed(e, s);
+	return ret;
 }
 
 /* A member that has no place yet. */

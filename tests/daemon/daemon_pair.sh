@@ -86,8 +86,10 @@ rules_say() {
 
 # A namespace whose first policy is wrong: nothing is lifted there, and it is shown
 wrong() {
-	mkdir -p /etc/netns/b/ztcp
-	echo "lift prot=1" >/etc/netns/b/ztcp/policy
+	# whole at once: an empty file is a good one, and would be in force
+	mkdir -p /etc/netns/b/.ztcp
+	echo "lift prot=1" >/etc/netns/b/.ztcp/policy
+	mv /etc/netns/b/.ztcp /etc/netns/b/ztcp
 	until_true 5 grep -q 'netns/b/ztcp/policy:1:' "$T/ztcpd.err" || fail "the error is not said"
 	until_true 5 reload_seen || fail "lifted under a policy that was wrong from the start"
 	rules_say "network namespace [0-9]*: wrong policy" "/etc/netns/b/ztcp/policy:1:6: .*; nothing is lifted"
