@@ -265,23 +265,6 @@ static void retract(struct sock *s)
 	SHM_WRITE(s->pinned, true);
 }
 
-/* The ring ends at what the peer has read, @head; the rest is to be flushed. In tx.seat. Return: false: @head makes no sense. */
-static bool lower_from(struct sock *s, uint64_t head, enum reason reason)
-{
-	struct shm_conn *c = s->conn;
-	uint64_t tail = atomic_load(&c->ctl.tail);
-
-	/* the peer may have lifted and recalled before it read a byte: then its head is older */
-	if (head < atomic_load(&c->ctl.lift))
-		head = atomic_load(&c->ctl.lift);
-	if (head > tail)
-		return false;
-	c->tx.recall = head;
-	SHM_WRITE(c->tx.recalled, head < tail);
-	lower_at(s, head, reason);
-	return true;
-}
-
 /* A sender's answer to a recall: what the peer has not read goes through the kernel instead. */
 static void serve_recall(struct sock *s)
 {
@@ -289,10 +272,18 @@ static void serve_recall(struct sock *s)
 	struct span_guard g = span_enter(&c->tx.seat);
 
 	if (SHM_READ(c->tx.path) == SHM_PATH_RING) {
+		uint64_t tail = atomic_load(&c->ctl.tail);
 		uint64_t head = atomic_load_explicit(&s->view.ctl->head, memory_order_acquire);
 
-		if (lower_from(s, head, REASON_PEER_LOWERED))
+		/* the peer may have lifted and recalled before it read a byte: then its head is older */
+		if (head < atomic_load(&c->ctl.lift))
+			head = atomic_load(&c->ctl.lift);
+		if (head <= tail) {
+			c->tx.recall = head;
+			SHM_WRITE(c->tx.recalled, head < tail);
+			lower_at(s, head, REASON_PEER_LOWERED);
 			SHM_WRITE(s->pinned, true);
+		}
 	} else if (lowered_unread(s)) {
 		retract(s);
 	}
@@ -333,27 +324,44 @@ bool span_flush(struct sock *s)
 	return !SHM_READ(c->tx.recalled);
 }
 
+/* Some of what the peer has not read, once, through the kernel. In tx.seat. */
+static void send_unread(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	const struct shm_view own = { &c->ctl, (const char *)sock_arena(s)->head,
+				      sock_arena(s)->bytes };
+	uint64_t head = atomic_load_explicit(&s->view.ctl->head, memory_order_acquire);
+	struct shm_run run;
+
+	if (head < atomic_load(&c->ctl.lift))
+		head = atomic_load(&c->ctl.lift);
+	if (head < atomic_load(&c->ctl.tail) && shm_ring_peek(&own, head, &run) == 1)
+		sys(SYS_sendto, s->fd, run.ptr, run.len, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+}
+
 /*
  * A closed peer reads nothing more: only the kernel can say what becomes of our bytes. Those that came into the ring
- * after it had looked are sent again, and answered by a reset; where there has been one already it is to be told to
- * the program, not to us.
+ * after it had looked are answered by a reset, as they would be natively; one piece is enough. Where it has reset the
+ * connection itself, a send here would take the error that the program is to be told: so its end is awaited, which
+ * follows at once.
  */
 static void leave_closed(struct sock *s)
 {
-	const struct shm_ctl *peer = s->view.ctl;
-	uint64_t head = atomic_load_explicit(&peer->head, memory_order_acquire);
-	struct pollfd p = { .fd = s->fd };
-	struct timespec zero = { 0, 0 };
+	struct timespec most = { 0, 10000000 };
+	struct pollfd p = { .fd = s->fd, .events = POLLRDHUP };
 	struct span_guard g;
 
-	if (peer->cookie != s->peer_cookie || sys(SYS_ppoll, &p, 1, &zero, 0, 8) != 0)
-		head = UINT64_MAX;
+	if (SHM_READ(s->conn->tx.path) != SHM_PATH_RING)
+		return;
+	sys(SYS_ppoll, &p, 1, &most, 0, 8);
 	g = span_enter(&s->conn->tx.seat);
-	if (SHM_READ(s->conn->tx.path) == SHM_PATH_RING && !lower_from(s, head, REASON_LIFTED))
+	if (SHM_READ(s->conn->tx.path) == SHM_PATH_RING) {
 		lower_at(s, atomic_load(&s->conn->ctl.tail), REASON_LIFTED);
+		if ((p.revents & (POLLRDHUP | POLLERR)) == POLLRDHUP &&
+		    s->view.ctl->cookie == s->peer_cookie)
+			send_unread(s);
+	}
 	span_leave(&s->conn->tx.seat, &g);
-	if (SHM_READ(s->conn->tx.recalled))
-		span_flush(s);
 }
 
 void span_attend(struct sock *s)
