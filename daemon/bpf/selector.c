@@ -446,6 +446,7 @@ static int fresh(struct selector *sel, const char *cgroup, struct selector_repor
 {
 	struct selector_bpf *skel = NULL;
 	int group = cgroup_open(cgroup);
+	bool attests;
 	int rc;
 
 	if (group < 0) {
@@ -459,8 +460,9 @@ static int fresh(struct selector *sel, const char *cgroup, struct selector_repor
 		rc = conf_begin(sel);
 	if (!rc)
 		rc = links_make(sel, group, rep);
+	attests = sel->link[SEL_PROG_ATTEST] >= 0;
 	if (!rc)
-		rc = agent_change(sel, NULL, &(bool){ sel->link[SEL_PROG_ATTEST] >= 0 });
+		rc = agent_change(sel, NULL, &attests);
 	if (!rc && *sel->dir) {
 		int err = pins_make(sel);
 

@@ -26,19 +26,25 @@ static struct base_list free_list = { &free_list, &free_list };
 
 /* ---- memory ---- */
 
+static struct direct *slab(void)
+{
+	long addr = sys(SYS_mmap, 0, SLAB * sizeof(struct direct), PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return addr < 0 && addr > -4096 ? NULL : (struct direct *)addr;
+}
+
 struct direct *direct_alloc(void)
 {
 	struct base_list *node = base_list_pop_head(&free_list);
 	struct direct *d;
-	long addr;
 
 	if (!node) {
-		addr = sys(SYS_mmap, 0, SLAB * sizeof(*d), PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (addr < 0 && addr > -4096)
+		d = slab();
+		if (!d)
 			return NULL;
 		for (unsigned i = 0; i < SLAB; i++)
-			base_list_push_tail(&free_list, &((struct direct *)addr)[i].all);
+			base_list_push_tail(&free_list, &d[i].all);
 		node = base_list_pop_head(&free_list);
 	}
 	d = base_container_of(node, struct direct, all);
