@@ -84,6 +84,19 @@ static ssize_t recv_some(struct direct *d, const struct io_req *r, size_t done, 
 	return -EAGAIN;
 }
 
+/* A call would block; in the lock, which is left. Return: 0 to go on, else what the call answers. */
+static ssize_t would_block(bool wait, uint64_t until)
+{
+	int n;
+
+	if (!wait) {
+		net_leave();
+		return -EAGAIN;
+	}
+	n = direct_wait(-1, until);
+	return n == -EINTR && !until && wait_restarts() ? 0 : n;
+}
+
 /* One turn: what memory has, else what the device has. Leaves the lock on any answer but -EAGAIN. */
 static ssize_t recv_turn(struct sock *s, const struct io_req *r, size_t done, int flags)
 {
@@ -129,12 +142,10 @@ static ssize_t recv_loop(struct sock *s, const struct io_req *r, int flags)
 		}
 		if (n == 0)
 			return (ssize_t)done;
-		if (n == -EAGAIN && wait) {
-			n = direct_wait(-1, until);
-			if (n == 0 || (n == -EINTR && !until && wait_restarts()))
+		if (n == -EAGAIN) {
+			n = would_block(wait, until);
+			if (n == 0)
 				continue;
-		} else if (n == -EAGAIN) {
-			net_leave();
 		}
 		return done ? (ssize_t)done : io_fail((int)n);
 	}
@@ -271,12 +282,10 @@ static ssize_t send_loop(struct sock *s, const struct io_req *r, size_t total, i
 				continue;
 			return (ssize_t)done;
 		}
-		if (n == -EAGAIN && wait) {
-			n = direct_wait(-1, until);
-			if (n == 0 || (n == -EINTR && !until && wait_restarts()))
+		if (n == -EAGAIN) {
+			n = would_block(wait, until);
+			if (n == 0)
 				continue;
-		} else if (n == -EAGAIN) {
-			net_leave();
 		}
 		if (n == -EPIPE && !done && !(flags & MSG_NOSIGNAL))
 			sys(SYS_tgkill, sys(SYS_getpid), thread_tid(), SIGPIPE);

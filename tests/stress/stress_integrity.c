@@ -115,7 +115,7 @@ static ssize_t by_sendmmsg(struct lane *l, size_t n)
 	for (int i = 0; i < r; i++) {
 		sum += m[i].msg_len;
 		if (m[i].msg_len < v[i].iov_len)
-			break; /* what follows would leave a gap; blocking, so it must not happen */
+			break; /* the call ends there: what follows would leave a gap */
 	}
 	return sum;
 }
