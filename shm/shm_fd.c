@@ -108,13 +108,18 @@ int shm_fd_size(int fd, uint64_t bytes)
 	return (int)sys(SYS_ftruncate, fd, bytes);
 }
 
+void shm_fd_forget(int fd)
+{
+	if (!shm_fd_hidden(fd))
+		return;
+	atomic_fetch_and(&hidden[fd / WORD_BITS], ~(UINT64_C(1) << fd % WORD_BITS));
+	atomic_fetch_sub(&hidden_count, 1);
+}
+
 void shm_fd_close(int fd)
 {
 	if (fd < 0)
 		return;
-	if (shm_fd_hidden(fd)) {
-		atomic_fetch_and(&hidden[fd / WORD_BITS], ~(UINT64_C(1) << fd % WORD_BITS));
-		atomic_fetch_sub(&hidden_count, 1);
-	}
+	shm_fd_forget(fd);
 	sys(SYS_close, fd);
 }

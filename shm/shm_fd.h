@@ -26,6 +26,9 @@ int shm_fd_size(int fd, uint64_t bytes);
 /* Close a hidden descriptor; negative ones are ignored. */
 void shm_fd_close(int fd);
 
+/* A hidden descriptor was closed by its user. */
+void shm_fd_forget(int fd);
+
 /* Whether the program must not touch this number. */
 bool shm_fd_hidden(int fd);
 

@@ -1,4 +1,4 @@
-/* policy_iface.c - devices that the kernel has no driver for: their addresses and routes, by lines in text
+/* policy_iface.c - interfaces of the stack: their devices, addresses and routes, by lines in text
  *
  * Theory of operation: a line is blank, a comment, or "interface NAME" and key=value words; a comma separates values,
  * and double quotes keep blanks in one.
@@ -103,6 +103,7 @@ static int key_device(struct reader *r, const char *value, const char *at)
 		if ((unsigned char)*c < 0x20 || *c == 0x7f)
 			return wrong(r, at, "a device without control characters");
 	text_set(r->now->device, sizeof(r->now->device), value, strlen(value));
+	r->now->shared = strncmp(value, "xdp:", 4) == 0;
 	return 0;
 }
 
@@ -266,7 +267,12 @@ static int whole_check(struct reader *r)
 
 	if (!i->device[0])
 		return wrong(r, r->end, "device=");
-	if (!i->addrs)
+	if (i->shared &&
+	    (i->addrs || i->routes || i->mtu || i->gateway[0].family || i->gateway[1].family))
+		return wrong(
+			r, r->end,
+			"nothing else: addresses, routes and MTU of an xdp: device are the kernel's");
+	if (!i->shared && !i->addrs)
 		return wrong(r, r->end, "address=");
 	for (unsigned k = 0; k < i->addrs; k++)
 		six |= i->addr[k].family == 6;

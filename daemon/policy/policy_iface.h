@@ -1,4 +1,4 @@
-/* policy_iface.h - devices that the kernel has no driver for: their addresses and routes, by lines in text
+/* policy_iface.h - interfaces of the stack: their devices, addresses and routes, by lines in text
  *
  * What: parser of /etc/ztcp/interfaces (docs/interfaces.md). A line is one interface: the device that carries
  * it, its addresses, and where the rest of its networks is reached. Pure: no system call, no clock, no malloc.
@@ -38,6 +38,7 @@ struct policy_net {
  * @route:   @routes networks that are reached by its gateways
  * @mtu:     longest IP packet; 0: the device's
  * @line:    of the file, from 1
+ * @shared:  the kernel has the interface, too: addresses, routes and MTU are the kernel's, none is given here
  */
 struct policy_iface {
 	char name[POLICY_IFACE_NAME_MAX + 1];
@@ -46,6 +47,7 @@ struct policy_iface {
 	struct policy_net gateway[2];
 	struct policy_net route[POLICY_IFACE_ROUTES];
 	unsigned addrs, routes, mtu, line;
+	bool shared;
 };
 
 struct policy_ifaces {

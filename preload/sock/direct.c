@@ -202,9 +202,32 @@ static bool is_kernels(const struct policy_addr *a, const struct sockaddr *to, s
 	return own.family == a->family && memcmp(own.ip, a->ip, sizeof(a->ip)) == 0;
 }
 
-/* The interface for a connection. Return: its index, or -1 and @why (NONE: the stack is not asked for). */
+/* An interface by which the kernel itself would go; @from is set to its source address. Return: its index or -1. */
+static int shared_for(const struct policy_ifaces *all, int fd, const struct policy_addr *local,
+		      const struct policy_addr *remote, union wire_addr *from)
+{
+	const union wire_addr to = direct_wire_of(remote);
+	uint32_t ifindex = 0;
+	socklen_t len = sizeof(ifindex);
+
+	sys(SYS_getsockopt, fd, SOL_SOCKET, SO_BINDTOIFINDEX, &ifindex, &len);
+	for (unsigned i = 0; i < all->count && !wire_addr_is_link_local(&to); i++) {
+		*from = local->family == remote->family ? direct_wire_of(local)
+			: remote->family == 4           ? wire_addr_v4(0)
+							: (union wire_addr){ { 0 } };
+		if (all->iface[i].shared && net_route_to(i, &to, ifindex, from))
+			return (int)i;
+	}
+	return -1;
+}
+
+/*
+ * The interface for a connection; of a shared one @from is set, too. Return: its index, or -1 and @why (NONE: the
+ * stack is not asked for).
+ */
 static int interface_for(int fd, const struct sockaddr *to, socklen_t len,
-			 struct policy_addr *local, struct policy_addr *remote, enum reason *why)
+			 struct policy_addr *local, struct policy_addr *remote,
+			 union wire_addr *from, enum reason *why)
 {
 	const struct policy_ifaces *all = net_ifaces(why);
 	struct sockaddr_storage bound;
@@ -219,8 +242,11 @@ static int interface_for(int fd, const struct sockaddr *to, socklen_t len,
 	if (remote->family == 4 ? remote->ip[0] == 127 : remote->family != 6)
 		return -1;
 	i = policy_iface_to(all, remote, &linked);
-	if (i < 0 || !direct_wanted(POLICY_ROLE_CONNECT, local, remote, why))
+	if (!all->count || !direct_wanted(POLICY_ROLE_CONNECT, local, remote, why))
 		return -1;
+	*why = REASON_NO_INTERFACE;
+	if (i < 0)
+		return shared_for(all, fd, local, remote, from);
 	*why = REASON_OTHER_ADDRESS;
 	if (memcmp(local->ip, any, sizeof(any)) != 0 && policy_iface_of(all, local) != i)
 		return -1;
@@ -234,7 +260,8 @@ static int port_hold(struct direct *d, int fd)
 	struct sockaddr_storage sa;
 	socklen_t len = direct_sockaddr_of(d->six, &d->flow.local, d->flow.lport, &sa);
 
-	freebind(fd, d->six);
+	if (!d->net->shared)
+		freebind(fd, d->six);
 	return (int)sys(SYS_bind, fd, &sa, len);
 }
 
@@ -269,6 +296,8 @@ static int open_and_hold(struct direct *d, int fd, const struct wire_flow *want)
 		d->conn = NULL;
 		err = open_on(d, want);
 	}
+	if (!err)
+		err = net_stack->ztcp_steer(d->net->z, &d->flow);
 	if (err && d->conn) {
 		net_stack->inst_abort(d->net->in, d->conn, (ztime_t)thread_now());
 		d->conn = NULL;
@@ -312,6 +341,22 @@ bool direct_become(struct sock *s, struct direct *d, enum stats_role role)
 	return true;
 }
 
+static enum reason connect_why(int err)
+{
+	switch (err) {
+	case -EADDRINUSE: return REASON_NONE;
+	case -ENETUNREACH: return REASON_NO_INTERFACE;
+	case -EADDRNOTAVAIL: return REASON_OTHER_ADDRESS;
+	default: return REASON_STACK_FULL;
+	}
+}
+
+/* On a shared interface the kernel can open what the stack could not, unless the stack has that very connection. */
+static bool kernel_can(const struct net *n, int err, const struct wire_flow *want)
+{
+	return n->shared ? err != -EADDRINUSE || !want->lport : err == -ENOBUFS;
+}
+
 /* Return: 0: under way; -errno; DIRECT_NOT_OURS. */
 static int connect_start(struct sock *s, int fd, int i, const struct wire_flow *want,
 			 sa_family_t family)
@@ -341,8 +386,8 @@ static int connect_start(struct sock *s, int fd, int i, const struct wire_flow *
 	}
 	if (err) {
 		direct_free(d);
-		s->why = err == -ENOBUFS ? REASON_STACK_FULL : REASON_NONE;
-		err = err == -ENOBUFS && !s->row ? DIRECT_NOT_OURS : err;
+		s->why = (uint16_t)connect_why(err);
+		err = s->row || !kernel_can(n, err, want) ? err : DIRECT_NOT_OURS;
 	} else {
 		net_push(n);
 	}
@@ -361,7 +406,7 @@ int direct_connect(struct sock *s, int fd, const struct sockaddr *to, socklen_t 
 	    (to->sa_family != AF_INET && to->sa_family != AF_INET6) ||
 	    (to->sa_family == AF_INET6 && len < sizeof(struct sockaddr_in6)) || s->direct)
 		return DIRECT_NOT_OURS;
-	i = interface_for(fd, to, len, &local, &remote, &why);
+	i = interface_for(fd, to, len, &local, &remote, &want.local, &why);
 	if (i < 0) {
 		s->why = conf.path == OPTIONS_PATH_STACK || why != REASON_NO_INTERFACE
 				 ? (uint16_t)why
@@ -373,7 +418,7 @@ int direct_connect(struct sock *s, int fd, const struct sockaddr *to, socklen_t 
 	want.lport = local.port;
 	if (local.port && policy_iface_of(net_ifaces(&why), &local) == i)
 		want.local = direct_wire_of(&local);
-	else if (remote.family == 4)
+	else if (remote.family == 4 && wire_addr_is_any(&want.local))
 		want.local = wire_addr_v4(0);
 	err = connect_start(s, fd, i, &want, to->sa_family);
 	if (err)

@@ -14,6 +14,23 @@
 #include <netinet/in.h>
 #include <string.h>
 
+/* Return: a bit for each interface that a listener at @local is reached by. */
+static unsigned interfaces_of(const struct policy_ifaces *all, const struct policy_addr *local)
+{
+	static const uint8_t any[16];
+	const union wire_addr at = direct_wire_of(local);
+
+	if (memcmp(local->ip, any, sizeof(any)) == 0)
+		return (1u << all->count) - 1;
+	if (policy_iface_of(all, local) >= 0)
+		return 1u << policy_iface_of(all, local);
+	for (unsigned i = 0; i < all->count; i++) {
+		if (all->iface[i].shared && net_route_of(i, &at))
+			return 1u << i;
+	}
+	return 0;
+}
+
 void direct_listen(struct sock *s, int fd, int backlog)
 {
 	struct sockaddr_storage sa;
@@ -24,17 +41,16 @@ void direct_listen(struct sock *s, int fd, int backlog)
 	int only = 0;
 	socklen_t len = sizeof(only);
 	enum reason why;
-	unsigned nets = 0;
+	unsigned nets;
 
 	all = net_ifaces(&why);
 	if (!all->count || s->row || !direct_name_of(fd, &sa))
 		return;
 	policy_addr_set(&local, &sa);
-	if (memcmp(local.ip, any, sizeof(any)) == 0)
-		nets = (1u << all->count) - 1;
-	else if (policy_iface_of(all, &local) >= 0)
-		nets = 1u << policy_iface_of(all, &local);
-	if (!nets || !direct_wanted(POLICY_ROLE_LISTEN, &local, NULL, &why) || !net_enter())
+	if (!direct_wanted(POLICY_ROLE_LISTEN, &local, NULL, &why))
+		return;
+	nets = interfaces_of(all, &local);
+	if (!nets || !net_enter())
 		return;
 	d = s->direct ? s->direct : direct_alloc();
 	if (d) {
@@ -67,7 +83,7 @@ static void listen_on(struct direct *d, unsigned i)
 			continue;
 		if (wire_addr_is_any(&at) && k == 0)
 			at = wire_addr_v4(0);
-		if (net_stack->inst_listen(n->in, &at, d->flow.lport, (uint32_t)d->backlog, d,
+		if (net_stack->ztcp_listen(n->z, &at, d->flow.lport, (uint32_t)d->backlog, d,
 					   &d->listener[i][k])) {
 			d->listener[i][k] = NULL;
 			d->why = REASON_STACK_FULL;
@@ -235,8 +251,7 @@ void direct_listen_end(struct direct *d, ztime_t now)
 	for (unsigned i = 0; i < NET_MAX; i++) {
 		for (unsigned k = 0; k < 2; k++) {
 			if (d->listener[i][k])
-				net_stack->inst_listener_close(net_of[i].in, d->listener[i][k],
-							       now);
+				net_stack->ztcp_listener_close(net_of[i].z, d->listener[i][k], now);
 			d->listener[i][k] = NULL;
 		}
 	}

@@ -1,4 +1,4 @@
-/* net.c - the interfaces of this process that the kernel has no driver for, and the stacks on them */
+/* net.c - the interfaces of the stack in this process, and the stacks on them */
 #include "preload/sock/net.h"
 
 #include "preload/real.h"
@@ -123,14 +123,28 @@ static const struct ztcp_stack *stack_load(void)
 	return stack && stack->version == ZTCP_STACK_VERSION ? stack : NULL;
 }
 
+/* In the lock: descriptors of the device that is being opened. */
+static struct net *opening;
+
 static int fd_keep(int fd)
 {
 	int copy = (int)sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0), high = shm_fd_hide(fd);
 
 	if (high < 0)
-		return copy;
-	sys(SYS_close, copy);
+		high = copy;
+	else
+		sys(SYS_close, copy);
+	if (opening->nfds < NET_DEVICE_FDS)
+		opening->fds[opening->nfds++] = high;
 	return high;
+}
+
+/* The device has closed them. */
+static void fds_forget(struct net *n)
+{
+	for (unsigned i = 0; i < n->nfds; i++)
+		shm_fd_forget(n->fds[i]);
+	n->nfds = 0;
 }
 
 static enum reason reason_of(int err)
@@ -201,6 +215,7 @@ static enum reason stack_start(struct net *n, const struct policy_iface *f,
 		return REASON_STACK_FULL;
 	n->in = net_stack->ztcp_inst(n->z);
 	n->fd = dev_fd(n->dev);
+	n->shared = f->shared;
 	configure(f, net_stack->inst_ip(n->in), now);
 	return REASON_NONE;
 }
@@ -216,24 +231,15 @@ static enum reason device_start(struct net *n, const struct policy_iface *f, str
 	if (!pool)
 		return REASON_STACK_FULL;
 	net_stack->zbuf_wire_ops(pool, &dc.buf);
+	opening = n;
 	rc = net_stack->dev_open(f->device, &dc, &n->dev, err);
-	if (rc) {
-		net_stack->zbuf_mem_pool_free(pool);
-		return reason_of(rc);
-	}
-	/* a device that shares its interface with the kernel wants to be told of each flow, which direct.c does not */
-	if (n->dev->ops->steer) {
-		snprintf(err->text, sizeof(err->text),
-			 "%s: an interface that the kernel uses, too, is not for programs yet",
-			 f->device);
-		why = REASON_NO_DEVICE;
-	} else {
-		why = stack_start(n, f, pool);
-	}
-	if (why != REASON_NONE) {
+	why = rc ? reason_of(rc) : stack_start(n, f, pool);
+	if (why == REASON_NONE)
+		return why;
+	if (!rc)
 		dev_close(n->dev);
-		net_stack->zbuf_mem_pool_free(pool);
-	}
+	fds_forget(n);
+	net_stack->zbuf_mem_pool_free(pool);
 	return why;
 }
 
@@ -251,6 +257,36 @@ static void explain_failure(struct net *n, const struct policy_iface *f, const c
 	say(line);
 }
 
+static bool library(void)
+{
+	if (!net_stack)
+		net_stack = stack_load();
+	return net_stack;
+}
+
+/* For questions to the kernel, which need no lock. */
+static bool library_once(void)
+{
+	bool there;
+
+	if (!net_enter())
+		return false;
+	there = library();
+	net_leave();
+	return there;
+}
+
+bool net_route_to(unsigned i, const union wire_addr *to, uint32_t ifindex, union wire_addr *from)
+{
+	return library_once() &&
+	       net_stack->dev_route_to(file.all.iface[i].device, to, ifindex, from);
+}
+
+bool net_route_of(unsigned i, const union wire_addr *addr)
+{
+	return library_once() && net_stack->dev_route_of(file.all.iface[i].device, addr);
+}
+
 struct net *net_open(unsigned i, enum reason *why)
 {
 	const struct policy_iface *f = &file.all.iface[i];
@@ -263,9 +299,7 @@ struct net *net_open(unsigned i, enum reason *why)
 		*why = (enum reason)n->reason;
 		return NULL;
 	}
-	if (!net_stack)
-		net_stack = stack_load();
-	n->reason = (uint16_t)(net_stack ? device_start(n, f, &err) : REASON_NO_STACK_LIBRARY);
+	n->reason = (uint16_t)(library() ? device_start(n, f, &err) : REASON_NO_STACK_LIBRARY);
 	if (n->reason == REASON_NONE) {
 		atomic_fetch_or(&net_open_mask, 1u << i);
 		return n;
@@ -451,8 +485,8 @@ void net_forked(void)
 	atomic_store(&net_open_mask, 0);
 	for (unsigned i = 0; i < NET_MAX; i++) {
 		/* the memory stays as it is: the stack in it is the parent's */
-		if (net_of[i].z && net_of[i].fd >= 0)
-			shm_fd_close(net_of[i].fd);
+		for (unsigned k = 0; net_of[i].z && k < net_of[i].nfds; k++)
+			shm_fd_close(net_of[i].fds[k]);
 		net_of[i] = (struct net){ .said = net_of[i].said };
 	}
 }
@@ -464,6 +498,21 @@ static bool delivered(void)
 			return false;
 	}
 	return true;
+}
+
+/* What it has named is given back, so that nothing is left for the next one to clear away. */
+static void device_end(struct net *n)
+{
+	struct ztcp *z = n->z;
+
+	if (!z)
+		return;
+	n->z = NULL;
+	n->retry = UINT64_MAX;
+	n->reason = REASON_NO_DEVICE;
+	net_stack->ztcp_free(z);
+	dev_close(n->dev);
+	fds_forget(n);
 }
 
 void net_exit(void)
@@ -482,5 +531,7 @@ void net_exit(void)
 			break;
 		sys(SYS_ppoll, set, net_fds(set), &ts, 0, 8);
 	}
+	for (unsigned i = 0; i < NET_MAX; i++)
+		device_end(&net_of[i]);
 	net_leave();
 }

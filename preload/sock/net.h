@@ -1,4 +1,4 @@
-/* net.h - the interfaces of this process that the kernel has no driver for, and the stacks on them
+/* net.h - the interfaces of the stack in this process, and the stacks on them
  *
  * What it does: reads the file of interfaces, opens libztcp_stack.so and an interface's device when the first
  * connection needs them, and drives the stacks from the calls of the program's own threads. Called by
@@ -19,7 +19,10 @@
 
 #include <poll.h>
 
-enum { NET_MAX = POLICY_IFACES_MAX };
+enum {
+	NET_MAX = POLICY_IFACES_MAX,
+	NET_DEVICE_FDS = 8, /* descriptors that one device has at most */
+};
 
 struct net {
 	struct ztcp *z; /* NULL: not open */
@@ -28,7 +31,10 @@ struct net {
 	int fd;          /* of the device; -1: none to sleep on */
 	uint16_t reason; /* enum reason for not being open */
 	bool said;
-	uint64_t retry; /* thread_now() before which it is not tried again */
+	bool shared; /* with the kernel, which holds ports and serves what the stack does not */
+	uint8_t nfds;
+	int fds[NET_DEVICE_FDS]; /* all of the device's, for a child to close */
+	uint64_t retry;          /* thread_now() before which it is not tried again */
 };
 
 extern struct net net_of[NET_MAX];
@@ -47,6 +53,10 @@ const struct policy_ifaces *net_ifaces(enum reason *why);
 /* Into the lock. Return: false: this thread is inside already, or is not ours. */
 bool net_enter(void);
 void net_leave(void);
+
+/* dev_route_to() and dev_route_of() of interface @i, which is one that is shared with the kernel. Outside the lock. */
+bool net_route_to(unsigned i, const union wire_addr *to, uint32_t ifindex, union wire_addr *from);
+bool net_route_of(unsigned i, const union wire_addr *addr);
 
 /* ---- inside the lock ---- */
 

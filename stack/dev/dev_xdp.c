@@ -394,7 +394,7 @@ static struct xdp *xdp_new(uint32_t rx_chunks, uint32_t chunk_bytes)
 	return x;
 }
 
-static int maps_open(struct xdp *x, struct dev_error *err)
+static int maps_open(struct xdp *x, const struct dev_conf *conf, struct dev_error *err)
 {
 	const char *const names[] = { "nic_flows", "nic_ports", "nic_xsks" };
 	int *const maps[] = { &x->flows, &x->ports, &x->xsks };
@@ -410,6 +410,7 @@ static int maps_open(struct xdp *x, struct dev_error *err)
 			return dev_fail(err, *maps[i], "xdp:%s: map %s of the selector: %s%s",
 					x->link.name, names[i], strerror(-*maps[i]),
 					*maps[i] == -EPERM ? " (it needs CAP_BPF)" : "");
+		*maps[i] = dev_fd_keep(conf, *maps[i]);
 	}
 	return 0;
 }
@@ -497,7 +498,7 @@ static int epoll_make(struct xdp *x, const struct dev_conf *conf, struct dev_err
 
 static int xdp_start(struct xdp *x, const struct dev_conf *conf, struct dev_error *err)
 {
-	int rc = maps_open(x, err);
+	int rc = maps_open(x, conf, err);
 
 	if (!rc)
 		rc = dev_kernel_open(&x->link, conf, &x->kernel, err);

@@ -52,8 +52,7 @@ struct ztcp *ztcp_new(struct dev *dev, struct zbuf_mem_pool *pool, const struct 
 	return z;
 }
 
-/* Return: 0, or -errno and the device was not told. */
-static int steer(struct ztcp *z, const struct wire_flow *flow)
+int ztcp_steer(struct ztcp *z, const struct wire_flow *flow)
 {
 	int rc;
 
@@ -178,12 +177,53 @@ struct inst_conn *ztcp_connect(struct ztcp *z, const union wire_addr *to, uint16
 		flow.local = wire_addr_v4(0);
 	err = inst_connect(z->in, c, &flow, now);
 	if (!err)
-		err = steer(z, inst_conn_flow(c));
+		err = ztcp_steer(z, inst_conn_flow(c));
 	if (!err)
 		return c;
 	inst_close(z->in, c, now);
 	errno = -err;
 	return NULL;
+}
+
+int ztcp_listen(struct ztcp *z, const union wire_addr *local, uint16_t port, uint32_t backlog,
+		void *user, struct inst_listener **l)
+{
+	const struct wire_flow flow = { .local = *local, .lport = port };
+	int rc = inst_listen(z->in, local, port, backlog, user, l);
+
+	if (rc)
+		return rc;
+	rc = dev_steer(z->dev, &flow, true);
+	if (rc)
+		inst_listener_close(z->in, *l, 0);
+	return rc;
+}
+
+static bool flow_came_by(const struct wire_flow *port, const struct wire_flow *flow)
+{
+	return flow->lport == port->lport &&
+	       (wire_addr_equal(&port->local, &flow->local) || wire_addr_is_any(&port->local));
+}
+
+/* What came by a port is named one by one before the port itself is given up. */
+static void port_give_up(struct ztcp *z, const struct wire_flow *port)
+{
+	const struct wire_flow *flow;
+	uint32_t at = 0;
+
+	while ((flow = inst_next(z->in, &at)))
+		if (flow_came_by(port, flow))
+			ztcp_steer(z, flow);
+	dev_steer(z->dev, port, false);
+}
+
+void ztcp_listener_close(struct ztcp *z, struct inst_listener *l, ztime_t now)
+{
+	const struct wire_flow port = inst_listener_flow(l);
+
+	inst_listener_close(z->in, l, now);
+	if (z->dev->ops->steer)
+		port_give_up(z, &port);
 }
 
 int64_t ztcp_send_ref(struct ztcp *z, struct inst_conn *c, const void *data, uint32_t len,

@@ -62,11 +62,34 @@ ztime_t ztcp_deadline(const struct ztcp *z);
 bool ztcp_event(struct ztcp *z, struct inst_event *ev);
 
 /**
- * ztcp_connect() - open to @to and @port; a device that shares an interface is told (dev_steer()).
- * For inst_listen() that is the caller's to do. Return: the connection, or NULL and errno.
+ * ztcp_connect() - open to @to and @port; a device that shares an interface is told (ztcp_steer()).
+ * Return: the connection, or NULL and errno.
  */
 struct inst_conn *ztcp_connect(struct ztcp *z, const union wire_addr *to, uint16_t port, void *user,
 			       ztime_t now);
+
+/**
+ * ztcp_steer() - the packets of an open connection are to come here: before its first one is sent, by
+ * who has called inst_connect() instead of ztcp_connect()
+ *
+ * It is taken back when the connection is gone. Return: 0, also where the device has all packets anyway; -errno.
+ */
+int ztcp_steer(struct ztcp *z, const struct wire_flow *flow);
+
+/**
+ * ztcp_listen() - inst_listen(), and a device that shares an interface is told of the port
+ *
+ * Return: as inst_listen(), or what the device said.
+ */
+int ztcp_listen(struct ztcp *z, const union wire_addr *local, uint16_t port, uint32_t backlog,
+		void *user, struct inst_listener **l);
+
+/**
+ * ztcp_listener_close() - inst_listener_close() of a listener from ztcp_listen()
+ *
+ * Others may have the port from now on; the connections that came by it live on.
+ */
+void ztcp_listener_close(struct ztcp *z, struct inst_listener *l, ztime_t now);
 
 /**
  * ztcp_send_ref() - send @len bytes without a copy

@@ -15,6 +15,7 @@
 
 #include "stack/cc/cc.h"
 #include "stack/dev/dev_open.h"
+#include "stack/dev/dev_route.h"
 #include "stack/include/ztcp.h"
 
 #define ZTCP_STACK_LIBRARY "libztcp_stack.so"

@@ -219,6 +219,14 @@ uint32_t inst_conn_count(const struct inst *in);
  */
 bool inst_has(const struct inst *in, const struct wire_flow *flow);
 
+/**
+ * inst_next() - walk over all connections in memory
+ * @at: 0 for the first; moved on
+ *
+ * Return: the flow of the next one, good until the next call on @in; NULL at the end.
+ */
+const struct wire_flow *inst_next(const struct inst *in, uint32_t *at);
+
 /** inst_pool_used() - Return: blocks of payload references in use; 0 when all queues are empty. */
 uint32_t inst_pool_used(const struct inst *in);
 
@@ -235,6 +243,9 @@ int inst_listen(struct inst *in, const union wire_addr *local, uint16_t port, ui
 
 /** inst_listener_tcp() - its limits and cookie mode, to be changed at will. */
 struct tcp_listener *inst_listener_tcp(struct inst_listener *l);
+
+/** inst_listener_flow() - Return: where it listens; the remote end is zero. */
+struct wire_flow inst_listener_flow(const struct inst_listener *l);
 
 /** inst_accept() - the connection that has waited longest. Return: it, or NULL. */
 struct inst_conn *inst_accept(struct inst *in, struct inst_listener *l, void *user);

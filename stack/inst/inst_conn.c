@@ -156,6 +156,11 @@ bool inst_has(const struct inst *in, const struct wire_flow *flow)
 	return inst_flow_find(&in->flow, flow, inst_flow_hash(&in->flow, flow)) != INST_FLOW_NONE;
 }
 
+const struct wire_flow *inst_next(const struct inst *in, uint32_t *at)
+{
+	return inst_flow_next(&in->flow, at);
+}
+
 void inst_conn_enter(struct inst *in, struct inst_conn *c)
 {
 	inst_flow_add(&in->flow, inst_index(in, c));

@@ -80,3 +80,15 @@ void inst_flow_remove(struct inst_flow *f, uint32_t i)
 		BASE_CHECK(b->passed);
 	}
 }
+
+const struct wire_flow *inst_flow_next(const struct inst_flow *f, uint32_t *at)
+{
+	while (*at < f->n * INST_FLOW_WAYS) {
+		const struct inst_flow_bucket *b = &f->buckets[*at / INST_FLOW_WAYS];
+		uint32_t way = (*at)++ % INST_FLOW_WAYS;
+
+		if (b->tag[way])
+			return inst_flow_at(f, b->index[way]);
+	}
+	return NULL;
+}

@@ -239,6 +239,9 @@ BASE_INLINE uint32_t inst_flow_find6(const struct inst_flow *f, const char *flow
  */
 void inst_flow_add(struct inst_flow *f, uint32_t i);
 
+/** inst_flow_next() - walk; @at is 0 at first. Return: the next flow, or NULL at the end. */
+const struct wire_flow *inst_flow_next(const struct inst_flow *f, uint32_t *at);
+
 /** inst_flow_remove() - take object @i out; it must be in. */
 void inst_flow_remove(struct inst_flow *f, uint32_t i);
 

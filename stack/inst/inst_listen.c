@@ -88,6 +88,11 @@ struct tcp_listener *inst_listener_tcp(struct inst_listener *l)
 	return &l->tcp;
 }
 
+struct wire_flow inst_listener_flow(const struct inst_listener *l)
+{
+	return (struct wire_flow){ .local = l->local, .lport = l->port };
+}
+
 static enum counter child_open(struct inst *in, struct inst_listener *l, struct wire_tcp *seg,
 			       const struct wire_flow *flow, struct inst_conn *old,
 			       const struct ip_hop *hop, ztime_t now)

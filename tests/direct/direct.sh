@@ -1,19 +1,20 @@
 #!/bin/bash
-# direct.sh - programs whose connections the stack in their process makes, over a TAP, against the kernel's TCP
+# direct.sh - programs whose connections the stack in their process makes, against the kernel's TCP and each other
 #
-# usage: direct.sh BUILD [CASE...]
-# In a network namespace of its own. The kernel's side of zt0 is 10.9.0.1, the stack's 10.9.0.2; zt1 is a second one
-# (10.9.0.3), joined to the first by a bridge.
-# Exit: 0 all passed, 1 a case failed, 77 no namespace or no TAP can be made here.
+# usage: direct.sh BUILD tap|xdp [CASE...]
+# In network namespaces of its own. 10.9.0.2 is the stack's address on interface 0, 10.9.0.1 that of the kernel at the far
+# end. tap: zt0, and a second one (10.9.0.3) that a bridge joins to the first; the far end is the bridge. xdp: v0, a veth
+# that stack and kernel share; its other end v1 is in the namespace "far" and shared, too.
+# Exit: 0 all passed, 1 a case failed, 77 no namespace, no TAP or no bpffs can be had here.
 set -u
 
-build=${1:?usage: direct.sh BUILD [CASE...]}
+build=${1:?usage: direct.sh BUILD tap|xdp [CASE...]} device=${2:?usage: direct.sh BUILD tap|xdp [CASE...]}
 here=$(dirname "$(readlink -f "$0")")
 if [ "${DIRECT_INSIDE:-}" != 1 ]; then
 	unshare -n true 2> /dev/null && [ -r /dev/net/tun ] || exit 77
 	DIRECT_INSIDE=1 exec unshare -n -m -p -f --mount-proc --kill-child "$0" "$@"
 fi
-shift
+shift 2
 unset ZTCP_EXPLAIN ZTCP_LIFT ZTCP_CHAOS ZTCP_PATH ZTCP_SPIN ZTCP_POLICY ZTCP_ONLY
 
 work=$(mktemp -d)
@@ -23,17 +24,33 @@ pids=()
 ip link set lo up
 mount -t tmpfs tmpfs /dev/shm
 
-devices() {
+devices_tap() {
+	far() { "$@"; }
+	far_exec() { exec "$@"; } # in the background: $! is then the program itself
 	ip link add br0 type bridge && ip addr add 10.9.0.1/24 dev br0 && ip link set br0 up || return
 	for tap in zt0 zt1; do
 		ip tuntap add "$tap" mode tap && ip link set "$tap" master br0 up || return
 	done
+	echo "interface zt0 device=tap:zt0 address=10.9.0.2/24" > "$work/if0"
+	echo "interface zt1 device=tap:zt1 address=10.9.0.3/24" > "$work/if1"
+	far_address=10.9.0.3
 }
-devices > "$work/devices" 2>&1 || { cat "$work/devices"; exit 77; }
-echo "interface zt0 device=tap:zt0 address=10.9.0.2/24" > "$work/if0"
-echo "interface zt1 device=tap:zt1 address=10.9.0.3/24" > "$work/if1"
 
-# "${on0[@]}" PROGRAM...: on interface zt0, with a line for each connection in $work/explain
+devices_xdp() {
+	far() { nsenter --net=/run/netns/far "$@"; }
+	far_exec() { exec nsenter --net=/run/netns/far "$@"; }
+	mkdir -p /run/netns && mount -t tmpfs netns /run/netns && mount -t bpf bpf /sys/fs/bpf && ip netns add far &&
+		far ip link set lo up || return
+	ip link add v0 numtxqueues 1 numrxqueues 1 type veth peer name v1 numtxqueues 1 numrxqueues 1 netns far &&
+		ip addr add 10.9.0.2/24 dev v0 && ip link set v0 up && far ip addr add 10.9.0.1/24 dev v1 &&
+		far ip link set v1 up && "$build/bin/ztcp" nic attach v0 && far "$build/bin/ztcp" nic attach v1 || return
+	echo "interface v0 device=xdp:v0" > "$work/if0"
+	echo "interface v1 device=xdp:v1" > "$work/if1"
+	far_address=10.9.0.1
+}
+"devices_$device" > "$work/devices" 2>&1 || { cat "$work/devices"; exit 77; }
+
+# "${on0[@]}" PROGRAM...: on interface 0, with a line for each connection in $work/explain; on1: at the far end
 on0=(env "ZTCP_INTERFACES=$work/if0" "$build/bin/ztcp_run" --path stack "--explain=$work/explain")
 on1=(env "ZTCP_INTERFACES=$work/if1" "${on0[@]:2}")
 
@@ -71,14 +88,14 @@ case_server() {
 	pids+=($!)
 	local server=$!
 	await 30 test -e "$work/ready" || return
-	timeout 100 "$python" "$here/direct_ask.py" 10.9.0.2 7100 || return
+	far timeout 100 "$python" "$here/direct_ask.py" 10.9.0.2 7100 || return
 	wait "$server" || fail "the server failed" || return
 	path stack DIRECT
 }
 
 case_client() {
 	rm -f "$work/ready"
-	"$python" "$here/direct_serve.py" 10.9.0.1 7101 "$work/ready" > "$work/served" &
+	far_exec "$python" "$here/direct_serve.py" 10.9.0.1 7101 "$work/ready" > "$work/served" &
 	pids+=($!)
 	local server=$!
 	await 30 test -e "$work/ready" || return
@@ -93,58 +110,69 @@ case_both() {
 	pids+=($!)
 	local server=$!
 	await 30 test -e "$work/ready" || return
-	"${on1[@]}" timeout 100 "$python" "$here/direct_ask.py" 10.9.0.2 7102 || return
+	far "${on1[@]}" timeout 100 "$python" "$here/direct_ask.py" 10.9.0.2 7102 || return
 	wait "$server" || fail "the server failed" || return
 	[ "$(grep -c "path=stack reason=DIRECT" "$work/explain")" -gt 400 ] || fail "not both ends on the stack"
 }
 
+redis_up() { # PORT [PREFIX...]
+	local port=$1
+	shift
+	"$@" redis-server --bind 0.0.0.0 --protected-mode no --save "" --port "$port" --dir "$work" > "$work/redis" &
+	pids+=($!)
+}
+
 case_redis() {
-	command -v redis-server redis-benchmark > /dev/null || { echo "	no redis: left out"; return 0; }
-	local server
-	"${on0[@]}" redis-server --bind 0.0.0.0 --protected-mode no --save "" --port 7103 --dir "$work" > "$work/redis" &
-	server=$!
-	pids+=("$server")
-	await 30 redis-cli -h 10.9.0.2 -p 7103 ping || return
+	redis_up 7103 "${on0[@]}"
+	local server=${pids[-1]}
+	await 30 far redis-cli -h 10.9.0.2 -p 7103 ping || return
 	[ "$(redis-cli -h 127.0.0.1 -p 7103 ping)" = PONG ] || fail "nothing by the kernel's queue" || return
-	ping -c 3 -i 0.2 -W 5 10.9.0.2 > /dev/null || fail "no echo" || return
-	timeout 100 redis-benchmark -h 10.9.0.2 -p 7103 -c 50 -n 5000 -t set,get -q > "$work/bench" ||
+	far ping -c 3 -i 0.2 -W 5 10.9.0.2 > /dev/null || fail "no echo" || return
+	far timeout 100 redis-benchmark -h 10.9.0.2 -p 7103 -c 50 -n 5000 -t set,get -q > "$work/bench" ||
 		fail "redis-benchmark" || return
-	timeout 100 redis-benchmark -h 10.9.0.2 -p 7103 -c 10 -n 1000 -k 0 -t get -q > "$work/bench" 2> /dev/null ||
+	far timeout 100 redis-benchmark -h 10.9.0.2 -p 7103 -c 10 -n 1000 -k 0 -t get -q > "$work/bench" 2> /dev/null ||
 		fail "redis-benchmark, short connections" || return
-	redis-cli -h 10.9.0.2 -p 7103 bgsave > /dev/null # a child that inherits all of it
+	far redis-cli -h 10.9.0.2 -p 7103 bgsave > /dev/null # a child that inherits all of it
 	await 30 grep -q "terminated with success" "$work/redis" || return
-	redis-cli -h 10.9.0.2 -p 7103 subscribe news > "$work/news" &
+	far_exec redis-cli -h 10.9.0.2 -p 7103 subscribe news > "$work/news" &
 	pids+=($!)
 	await 30 grep -q news "$work/news" || return
 	"$build/bin/ztcp" ss > "$work/ss"
 	grep -q "ESTAB.*10.9.0.2:7103 .*10.9.0.1:.* stack .*DIRECT" "$work/ss" || fail "ztcp ss: $(cat "$work/ss")" || return
-	redis-cli -h 10.9.0.2 -p 7103 shutdown nosave 2> /dev/null
+	far redis-cli -h 10.9.0.2 -p 7103 shutdown nosave 2> /dev/null
 	wait "$server" || fail "redis-server ended with $?" || return
 	path stack DIRECT
 }
 
-nginx_conf() {
+case_redis_both() {
+	redis_up 7108 "${on0[@]}"
+	await 30 far redis-cli -h 10.9.0.2 -p 7108 ping || return
+	far "${on1[@]}" timeout 100 redis-benchmark -h 10.9.0.2 -p 7108 -c 50 -n 20000 -t set,get,lrange -q > "$work/bench" ||
+		fail "redis-benchmark" || return
+	[ "$(grep -c "path=stack reason=DIRECT.*remote=10.9.0.2:7108" "$work/explain")" -ge 50 ] || fail "not on the stack"
+}
+
+nginx_conf() { # PORT FOLDER
 	cat << E
 user root; worker_processes 2; pid $work/nginx.pid; error_log $work/nginx.err; daemon off;
 events { worker_connections 256; }
 http { access_log off; sendfile on; client_body_temp_path $work/b; proxy_temp_path $work/p; fastcgi_temp_path $work/f;
-uwsgi_temp_path $work/u; scgi_temp_path $work/s; server { listen 7104; root $work/html; } }
+uwsgi_temp_path $work/u; scgi_temp_path $work/s; server { listen $1; root $2; } }
 E
 }
 
 case_nginx() {
-	command -v nginx curl > /dev/null || { echo "	no nginx or curl: left out"; return 0; }
 	mkdir -p "$work/html"
 	head -c 3000000 /dev/urandom > "$work/html/big"
-	nginx_conf > "$work/nginx.conf"
+	nginx_conf 7104 "$work/html" > "$work/nginx.conf"
 	"${on0[@]}" nginx -p "$work" -c "$work/nginx.conf" 2> "$work/nginx.say" &
 	pids+=($!)
-	await 30 curl -sf -o "$work/got" http://10.9.0.2:7104/big || return
+	await 30 far curl -sf -o "$work/got" http://10.9.0.2:7104/big || return
 	cmp -s "$work/got" "$work/html/big" || fail "what came is not what was sent" || return
 	curl -sf -o "$work/got" http://127.0.0.1:7104/big || fail "nothing by the kernel's queue" || return
-	curl -sf -o "$work/got" -o "$work/again" http://10.9.0.2:7104/big http://10.9.0.2:7104/big ||
+	far curl -sf -o "$work/got" -o "$work/again" http://10.9.0.2:7104/big http://10.9.0.2:7104/big ||
 		fail "keep-alive" || return
-	"${on1[@]}" curl -sf -o "$work/got" http://10.9.0.2:7104/big || fail "curl on a stack, too" || return
+	far "${on1[@]}" curl -sf -o "$work/got" http://10.9.0.2:7104/big || fail "curl on a stack, too" || return
 	cmp -s "$work/got" "$work/html/big" || fail "what came is not what was sent" || return
 	local old
 	old=$(pgrep -P "$(cat "$work/nginx.pid")")
@@ -152,7 +180,7 @@ case_nginx() {
 	for worker in $old; do
 		await 30 test ! -e "/proc/$worker" || return
 	done
-	await 30 curl -sf -m 5 -o "$work/got" http://10.9.0.2:7104/big || return
+	await 30 far curl -sf -m 5 -o "$work/got" http://10.9.0.2:7104/big || return
 	path stack DIRECT
 }
 
@@ -166,53 +194,159 @@ kernel_because() {
 	path kernel "$name"
 }
 
-fetch() { # LIBRARY_FOLDER: over the kernel, as 10.9.0.1 is its own
-	ZTCP_INTERFACES=$work/if "$1/bin/ztcp_run" --path stack "--explain=$work/explain" \
-		"$python" -c 'import socket
-s = socket.create_connection(("10.8.0.1", 7105), timeout=30)
-print(s.makefile().readline(), end="")'
-}
-
-case_fallback() {
-	ip addr add 10.8.0.1/24 dev br0
-	"$python" -c 'import socket
-l = socket.create_server(("10.8.0.1", 7105))
+greeter() { # ADDRESS: at the far end, on the kernel's TCP
+	far_exec "$python" -c 'import socket, sys
+l = socket.create_server((sys.argv[1], 7105))
 while True:
     c, _ = l.accept()
     c.sendall(b"hello\n")
-    c.close()' &
+    c.close()' "$1" &
 	pids+=($!)
-	await 30 ss -Hltn "sport = :7105" || return
-	local device=tap:zt0 lone=$work/lone
+	await 30 listens 7105
+}
+
+listens() { [ -n "$(far ss -Hltn "sport = :$1")" ]; }
+
+fetch() { # ADDRESS LIBRARY_FOLDER
+	ZTCP_INTERFACES=$work/if "$2/bin/ztcp_run" --path stack "--explain=$work/explain" \
+		"$python" -c 'import socket, sys
+s = socket.create_connection((sys.argv[1], 7105), timeout=30)
+print(s.makefile().readline(), end="")' "$1"
+}
+
+unprivileged() { # ADDRESS: fetch() by nobody, who may read what it needs
+	mkdir -p "$work/all/bin" "$work/all/lib" && cp "$build/bin/ztcp_run" "$work/all/bin" &&
+		cp "$build"/lib/libztcp_{preload,stack}.so "$work/all/lib" && touch "$work/explain" && chmod -R a+rwX "$work" || return
+	setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all \
+		bash -c "$(declare -f fetch); work=$work python=$python; fetch $1 $work/all"
+}
+
+fallback_tap() {
+	ip addr add 10.8.0.1/24 dev br0 && greeter 10.8.0.1 || return
+	local lone=$work/lone
 	line() { echo "interface t device=$1 address=10.8.0.2/24" > "$work/if"; }
 	mkdir -p "$lone/bin" "$lone/lib"
 	cp "$build/bin/ztcp_run" "$lone/bin" && cp "$build/lib/libztcp_preload.so" "$lone/lib" || return
-	chmod -R a+rX "$work" && touch "$work/explain"
 	echo "interface t" > "$work/if"
-	kernel_because BAD_INTERFACES fetch "$build" || return
+	kernel_because BAD_INTERFACES fetch 10.8.0.1 "$build" || return
 	grep -q "if:1:" "$work/say" || fail "it is not said where" || return
-	echo "interface t device=$device address=10.7.0.2/24" > "$work/if"
-	kernel_because NO_INTERFACE fetch "$build" || return
-	line "$device"
-	kernel_because NO_STACK_LIBRARY fetch "$lone" || return
+	echo "interface t device=tap:zt0 address=10.7.0.2/24" > "$work/if"
+	kernel_because NO_INTERFACE fetch 10.8.0.1 "$build" || return
+	line tap:zt0
+	kernel_because NO_STACK_LIBRARY fetch 10.8.0.1 "$lone" || return
 	line tap:zt0,mtu=1
-	kernel_because BAD_INTERFACES fetch "$build" || return
+	kernel_because BAD_INTERFACES fetch 10.8.0.1 "$build" || return
 	line nothing:zt0
-	kernel_because BAD_INTERFACES fetch "$build" || return
+	kernel_because BAD_INTERFACES fetch 10.8.0.1 "$build" || return
 	"${on0[@]}" "$python" "$here/direct_serve.py" 10.9.0.2 7106 "$work/ready6" &
 	pids+=($!)
 	await 30 ping -c 1 -W 1 10.9.0.2 || return
-	line "$device"
-	kernel_because DEVICE_BUSY fetch "$build" || return
+	line tap:zt0
+	kernel_because DEVICE_BUSY fetch 10.8.0.1 "$build" || return
 	line tap:zt9
-	chmod 777 "$work"
-	cp -r "$build/bin/ztcp_run" "$build/lib/libztcp_stack.so" "$work" && cp "$work/libztcp_stack.so" "$lone/lib" || return
-	kernel_because DEVICE_REFUSED setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all \
-		bash -c "$(declare -f fetch); work=$work python=$python; fetch $lone"
+	kernel_because DEVICE_REFUSED unprivileged 10.8.0.1
+}
+
+fallback_xdp() {
+	greeter 10.9.0.1 || return
+	line() { echo "interface t device=$1" > "$work/if"; }
+	echo "interface t device=xdp:v0 address=10.9.0.2/24" > "$work/if"
+	kernel_because BAD_INTERFACES fetch 10.9.0.1 "$build" || return
+	line xdp:lo
+	kernel_because NO_INTERFACE fetch 10.9.0.1 "$build" || return
+	line xdp:v0,queue=63
+	kernel_because BAD_INTERFACES fetch 10.9.0.1 "$build" || return
+	redis_up 7106 "${on0[@]}"
+	await 30 far redis-cli -h 10.9.0.2 -p 7106 ping || return
+	line xdp:v0
+	kernel_because DEVICE_BUSY fetch 10.9.0.1 "$build" || return
+	redis-cli -p 7106 shutdown nosave && wait "${pids[-1]}" || fail "redis-server ended with $?" || return
+	kernel_because DEVICE_REFUSED unprivileged 10.9.0.1 || return
+	"$build/bin/ztcp" nic detach v0 || return
+	kernel_because NO_DEVICE fetch 10.9.0.1 "$build" || return
+	grep -q "ztcp nic attach v0" "$work/say" || fail "it is not said what to do" || return
+	"$build/bin/ztcp" nic attach v0 && far "$build/bin/ztcp" nic detach v1 && ip link set v0 mtu 3498 &&
+		far ip link set v1 mtu 3498 && far "$build/bin/ztcp" nic attach v1 || return
+	fetch 10.9.0.1 "$build" > "$work/out" && [ "$(cat "$work/out")" = hello ] && path stack DIRECT || return
+	ip link set v0 mtu 1500 && far ip link set v1 mtu 1500
+}
+
+case_fallback() { "fallback_$device"; }
+
+# The kernel's programs on the same address, while redis-server there is under load.
+case_shared() {
+	local count=0
+	redis_up 7109 "${on0[@]}"
+	mkdir -p "$work/www" && echo kernel > "$work/www/kernel" && nginx_conf 7110 "$work/www" > "$work/nginx.conf" || return
+	nginx -p "$work" -c "$work/nginx.conf" 2> "$work/nginx.say" &
+	pids+=($!)
+	await 30 far redis-cli -h 10.9.0.2 -p 7109 ping && await 30 far curl -sf http://10.9.0.2:7110/kernel || return
+	far_exec timeout 100 redis-benchmark -h 10.9.0.2 -p 7109 -c 20 -n 200000 -t get -q > "$work/bench" &
+	local load=$!
+	while kill -0 "$load" 2> /dev/null && [ $((count++)) -lt 20 ]; do
+		[ "$(far curl -sf -m 30 http://10.9.0.2:7110/kernel)" = kernel ] || fail "nginx on the kernel" || return
+		far ping -q -c 1 -W 10 10.9.0.2 > /dev/null || fail "no echo" || return
+		[ "$(curl -sf -m 30 http://10.9.0.2:7110/kernel)" = kernel ] || fail "nginx from this host" || return
+		[ "$(redis-cli -h 10.9.0.2 -p 7109 ping)" = PONG ] || fail "redis from this host" || return
+		[ $count -ne 5 ] || far ip neigh flush dev v1
+	done
+	wait "$load" || fail "redis-benchmark" || return
+	grep -q "remote=.*:7109" "$work/explain" && fail "only the server was to be on the stack" && return 1
+	redis-cli -h 127.0.0.1 -p 7109 shutdown nosave
+	path stack DIRECT
+}
+
+nic_count() { # NAME: of interface v0, as `ztcp nic` has it
+	"$build/bin/ztcp" nic -j | "$python" -c 'import json, sys
+print(next(i[sys.argv[1]] for i in json.load(sys.stdin) if i["interface"] == "v0"))' "$1"
+}
+
+# Connections that come and go, from both sides; what was named is given back.
+case_churn() {
+	redis_up 7111 "${on0[@]}"
+	await 30 far redis-cli -h 10.9.0.2 -p 7111 ping || return
+	far timeout 200 redis-benchmark -h 10.9.0.2 -p 7111 -c 20 -n 10000 -k 0 -t get -q > "$work/bench" 2> /dev/null ||
+		fail "to the stack" || return
+	redis-cli -p 7111 shutdown nosave
+	wait "${pids[-1]}" || fail "redis-server ended with $?" || return
+	far_exec redis-server --bind 0.0.0.0 --protected-mode no --save "" --port 7112 --dir "$work" > "$work/redis" &
+	pids+=($!)
+	await 30 redis-cli -h 10.9.0.1 -p 7112 ping || return
+	rm -f "$work/explain"
+	"${on0[@]}" timeout 200 redis-benchmark -h 10.9.0.1 -p 7112 -c 20 -n 10000 -k 0 -t get -q > "$work/bench" 2> /dev/null ||
+		fail "from the stack" || return
+	[ "$(grep -c "path=stack reason=DIRECT" "$work/explain")" -gt 9000 ] || fail "not on the stack" || return
+	[ "$(nic_count flows) $(nic_count ports)" = "0 0" ] || fail "left behind: $(nic_count flows) flows, $(nic_count ports) ports"
+}
+
+busy_with() { [ "$(far ss -Htn state established "dport = :$1" | wc -l)" -ge 20 ]; }
+
+# The process is killed under load: its peers hear of it, and the next one has the queue.
+case_killed() {
+	for _ in 1 2 3 4 5; do
+		redis_up 7113 "${on0[@]}"
+		local server=${pids[-1]}
+		await 30 far redis-cli -h 10.9.0.2 -p 7113 ping || return
+		far_exec timeout 60 redis-benchmark -h 10.9.0.2 -p 7113 -c 20 -n 10000000 -t get -q > "$work/bench" 2> "$work/say" &
+		local load=$!
+		await 30 busy_with 7113 || return
+		kill -9 "$(pgrep -P "$server" redis-server || echo "$server")"
+		wait "$server" 2> /dev/null
+		wait "$load" && fail "nobody has told the client" && return 1
+		grep -qi "reset\|closed" "$work/bench" "$work/say" || fail "$(tail -n 3 "$work/bench" "$work/say")" || return
+	done
+	redis_up 7113 "${on0[@]}"
+	await 30 far redis-cli -h 10.9.0.2 -p 7113 ping || return
+	redis-cli -p 7113 shutdown nosave
+	wait "${pids[-1]}"
+	path stack DIRECT
 }
 
 failed=0
-[ $# -gt 0 ] || set -- server client both redis nginx fallback
+[ $# -gt 0 ] || {
+	set -- server client both redis redis_both nginx fallback
+	[ "$device" = tap ] || set -- "$@" shared churn killed
+}
 for name; do
 	rm -f "$work/explain"
 	if "case_$name"; then

@@ -27,7 +27,7 @@ static void iface_check(const struct policy_ifaces *all, unsigned i)
 {
 	const struct policy_iface *f = &all->iface[i];
 
-	MUST(f->name[0] && f->device[0] && f->addrs && f->line);
+	MUST(f->name[0] && f->device[0] && f->line && !f->addrs == f->shared);
 	MUST(strlen(f->name) <= POLICY_IFACE_NAME_MAX && strlen(f->device) <= POLICY_TEXT_MAX);
 	MUST(f->addrs <= POLICY_IFACE_ADDRS_MAX && f->routes <= POLICY_IFACE_ROUTES);
 	MUST(!f->mtu || (f->mtu >= POLICY_IFACE_MTU_MIN && f->mtu <= POLICY_IFACE_MTU_MAX));

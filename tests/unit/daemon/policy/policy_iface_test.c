@@ -58,6 +58,16 @@ Test(policy_iface, policy_ifaces_parse__quotes_keep_blanks)
 	cr_assert_eq(parse("interface d device=\"\" address=10.0.0.2/8"), -EINVAL);
 }
 
+Test(policy_iface, policy_ifaces_parse__a_shared_interface_has_the_kernels_addresses)
+{
+	cr_assert_eq(parse("interface a device=xdp:eth0,queue=1\ninterface b device=tap:zt0 "
+			   "address=10.0.0.2/8"),
+		     0);
+	cr_assert(all.iface[0].shared && !all.iface[0].addrs && !all.iface[1].shared);
+	cr_expect_eq(to("10.0.0.1", NULL), 1, "the kernel says where a shared one leads");
+	cr_expect_eq(to("11.0.0.1", NULL), -1);
+}
+
 Test(policy_iface, policy_ifaces_parse__nothing_is_no_interface)
 {
 	cr_assert_eq(parse(""), 0);
@@ -78,6 +88,8 @@ Test(policy_iface, policy_ifaces_parse__errors_name_their_place)
 		{ "interface a speed=1", "device=, address=", 1, 13 },
 		{ "interface a device= address=10.0.0.2/8", "a value", 1, 20 },
 		{ "interface a address=10.0.0.2/8", "device=", 1, 31 },
+		{ "interface a device=xdp:v0 address=10.0.0.2/8", "nothing else", 1, 45 },
+		{ "interface a device=xdp:v0 mtu=1500", "nothing else", 1, 35 },
 		{ "interface a device=x", "address=", 1, 21 },
 		{ "interface a device=x device=y", "each key once", 1, 22 },
 		{ "interface a device=x address=10.0.0.2", "a host's address", 1, 30 },

@@ -224,3 +224,45 @@ Test(ztcp_native, ztcp_connect__a_device_that_cannot_steer_more_refuses)
 	cr_expect_eq(told.dropped, 0);
 	end(&f);
 }
+
+Test(ztcp_native, ztcp_listener_close__connections_that_came_by_the_port_stay_named)
+{
+	const union wire_addr any = wire_addr_v4(0);
+	struct inst_listener *l;
+	struct inst_conn *c;
+	struct dev_ops ops;
+	struct fix f;
+
+	start_steered(&f,
+		      &ops); /* the first one listens here, as the device that is told is its own */
+	cr_assert_eq(ztcp_listen(f.z[0], &any, 8, 4, NULL, &l), 0);
+	cr_expect_eq(told.named, 1);
+	cr_expect(told.flow.lport == 8 && told.flow.rport == 0);
+	c = ztcp_connect(f.z[1], &f.addr[0], 8, NULL, f.now);
+	cr_assert_not_null(c);
+	run(&f, f.now + ztime_ms(100));
+	cr_expect_eq(told.named, 1, "the port's name is enough");
+	ztcp_listener_close(f.z[0], l, f.now);
+	cr_expect_eq(told.named, 2);
+	cr_expect_eq(told.dropped, 1);
+	cr_expect(told.flow.lport == 8 && told.flow.rport == 0, "last of all the port");
+	run(&f, f.now + ztime_sec(300));
+	ztcp_poll(f.z[0], f.now);
+	cr_expect_eq(told.dropped, 2, "nobody had accepted it");
+	end(&f);
+}
+
+Test(ztcp_native, ztcp_listen__a_device_that_takes_no_port_refuses)
+{
+	const union wire_addr any = wire_addr_v4(0);
+	struct inst_listener *l;
+	struct dev_ops ops;
+	struct fix f;
+
+	start_steered(&f, &ops);
+	told.answer = -ENOSPC;
+	cr_expect_eq(ztcp_listen(f.z[0], &any, 8, 4, NULL, &l), -ENOSPC);
+	told.answer = 0;
+	cr_expect_eq(ztcp_listen(f.z[0], &any, 8, 4, NULL, &l), 0, "the port is free again");
+	end(&f);
+}

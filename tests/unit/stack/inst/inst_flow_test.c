@@ -28,7 +28,9 @@ Test(inst_flow, random_adds_and_removes__finds_exactly_what_is_in)
 	uint32_t n = inst_flow_buckets(N);
 	struct inst_flow_bucket *buckets = aligned_alloc(64, n * sizeof(*buckets));
 	struct base_hash_key key = { 1, 2 };
+	const struct wire_flow *next;
 	struct inst_flow f;
+	uint32_t walked = 0;
 
 	memset(buckets, 0, n * sizeof(*buckets));
 	inst_flow_init(&f, buckets, n, &key, flows, sizeof(flows[0]));
@@ -46,6 +48,9 @@ Test(inst_flow, random_adds_and_removes__finds_exactly_what_is_in)
 			inst_flow_add(&f, i);
 		in[i] = !in[i];
 	}
+	for (uint32_t at = 0; (next = inst_flow_next(&f, &at)); walked++)
+		cr_assert(in[next - flows], "flow %td was removed", next - flows);
+	cr_expect_eq(walked, f.count);
 	for (uint32_t i = 0; i < N; i++)
 		if (in[i])
 			inst_flow_remove(&f, i);
