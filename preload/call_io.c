@@ -34,17 +34,30 @@ static bool bad_message(const struct msghdr *msg)
  * What the short ways leave over. Their arguments are in an order in which few of them have to be moved, as the
  * callers are counted by the instruction (bench/micro).
  */
-static __attribute__((noinline, cold)) ssize_t recv_cold(int fd, void *buf, int flags,
-							 struct sock *s, size_t n,
-							 enum io_call call)
+static __attribute__((noinline)) ssize_t recv_cold(int fd, void *buf, int flags, struct sock *s,
+						   size_t n, enum io_call call)
 {
-	ssize_t got = flags & ~RECV_PLAIN ? IO_COLD : io_read(s, fd, ONE(buf, n), 1);
+	ssize_t got = IO_COLD;
 
+	if (sock_conn(s) && !(flags & ~RECV_PLAIN))
+		got = io_read(s, fd, ONE(buf, n), 1);
 	if (got != IO_COLD)
 		return got;
 	return io_recv(
 		s, &(struct io_req){
 			   .fd = fd, .call = call, .flags = flags, .iov = ONE(buf, n), .iovs = 1 });
+}
+
+static __attribute__((noinline)) ssize_t recv_rest(int fd, void *buf, int flags, struct sock *s,
+						   size_t n, enum io_call call)
+{
+	struct stats_row *row = io_settled(s);
+	ssize_t got;
+
+	if (unlikely(!row))
+		return recv_cold(fd, buf, flags, s, n, call);
+	got = call == IO_READ ? real.read(fd, buf, n) : real.recv(fd, buf, n, flags);
+	return io_count_settled(s, fd, flags, &row->rx_off, got);
 }
 
 /*
@@ -57,7 +70,7 @@ static __attribute__((noipa)) ssize_t read_hot(int fd, void *buf, size_t place, 
 	(void)place;
 	if (likely(io_hot_read(s, buf, &n)))
 		return io_hot_read_done(s, n);
-	return recv_cold(fd, buf, 0, s, n, IO_READ);
+	return recv_rest(fd, buf, 0, s, n, IO_READ);
 }
 
 EXPORT ssize_t read(int fd, void *buf, size_t n)
@@ -67,7 +80,7 @@ EXPORT ssize_t read(int fd, void *buf, size_t n)
 	if (!s)
 		return real.read(fd, buf, n);
 	if (unlikely(!n))
-		return recv_cold(fd, buf, 0, s, n, IO_READ);
+		return recv_rest(fd, buf, 0, s, n, IO_READ);
 	if (!io_hot_quiet(s))
 		return read_hot(fd, buf, n, s, n);
 	io_errno(EAGAIN);
@@ -81,14 +94,14 @@ EXPORT ssize_t recv(int fd, void *buf, size_t n, int flags)
 	if (!s)
 		return real.recv(fd, buf, n, flags);
 	if (unlikely(flags & ~RECV_PLAIN || !n))
-		return recv_cold(fd, buf, flags, s, n, IO_RECV);
+		return recv_rest(fd, buf, flags, s, n, IO_RECV);
 	if (io_hot_quiet(s)) {
 		io_errno(EAGAIN);
 		return -1;
 	}
 	if (likely(io_hot_read(s, buf, &n)))
 		return io_hot_read_done(s, n);
-	return recv_cold(fd, buf, flags, s, n, IO_RECV);
+	return recv_rest(fd, buf, flags, s, n, IO_RECV);
 }
 
 EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from,
@@ -248,17 +261,30 @@ EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t size, int flag
 
 /* ---- out ---- */
 
-static __attribute__((noinline, cold)) ssize_t send_cold(int fd, const void *buf, int flags,
-							 struct sock *s, size_t n,
-							 enum io_call call)
+static __attribute__((noinline)) ssize_t send_cold(int fd, const void *buf, int flags,
+						   struct sock *s, size_t n, enum io_call call)
 {
-	ssize_t sent = flags & ~SEND_PLAIN ? IO_COLD : io_write(s, fd, ONE(buf, n), 1);
+	ssize_t sent = IO_COLD;
 
+	if (sock_conn(s) && !(flags & ~SEND_PLAIN))
+		sent = io_write(s, fd, ONE(buf, n), 1);
 	if (sent != IO_COLD)
 		return sent;
 	return io_send(
 		s, &(struct io_req){
 			   .fd = fd, .call = call, .flags = flags, .iov = ONE(buf, n), .iovs = 1 });
+}
+
+static __attribute__((noinline)) ssize_t send_rest(int fd, const void *buf, int flags,
+						   struct sock *s, size_t n, enum io_call call)
+{
+	struct stats_row *row = io_settled(s);
+	ssize_t sent;
+
+	if (unlikely(!row))
+		return send_cold(fd, buf, flags, s, n, call);
+	sent = call == IO_WRITE ? real.write(fd, buf, n) : real.send(fd, buf, n, flags);
+	return io_count_settled(s, fd, flags, &row->tx_off, sent);
 }
 
 EXPORT ssize_t write(int fd, const void *buf, size_t n)
@@ -269,7 +295,7 @@ EXPORT ssize_t write(int fd, const void *buf, size_t n)
 		return real.write(fd, buf, n);
 	if (likely(io_hot_write(s, buf, n)))
 		return io_hot_write_done(s, n);
-	return send_cold(fd, buf, 0, s, n, IO_WRITE);
+	return send_rest(fd, buf, 0, s, n, IO_WRITE);
 }
 
 EXPORT ssize_t send(int fd, const void *buf, size_t n, int flags)
@@ -280,7 +306,7 @@ EXPORT ssize_t send(int fd, const void *buf, size_t n, int flags)
 		return real.send(fd, buf, n, flags);
 	if (likely(!(flags & ~SEND_PLAIN) && io_hot_write(s, buf, n)))
 		return io_hot_write_done(s, n);
-	return send_cold(fd, buf, flags, s, n, IO_SEND);
+	return send_rest(fd, buf, flags, s, n, IO_SEND);
 }
 
 EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to,

@@ -211,9 +211,9 @@ EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 {
 	struct ep *e = ep_of(epfd);
 
-	if (!e || (op != EPOLL_CTL_DEL && !mem_readable(ev, sizeof(*ev))))
+	if (!e)
 		return real.epoll_ctl(epfd, op, fd, ev);
-	return ep_ctl(e, epfd, op, fd, ev);
+	return ep_ctl(epfd, op, fd, ev, e);
 }
 
 EXPORT int epoll_wait(int epfd, struct epoll_event *ev, int max, int timeout)

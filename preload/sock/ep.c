@@ -19,6 +19,7 @@
 #include "preload/sock/conf.h"
 #include "preload/sock/ep_item.h"
 #include "preload/sock/lift.h"
+#include "preload/sock/mem.h"
 #include "preload/sock/net.h"
 #include "preload/sock/ready.h"
 #include "preload/sock/span.h"
@@ -253,12 +254,10 @@ bool ep_bad_events(int op, uint32_t events)
 	return events & EPOLLEXCLUSIVE && (op != EPOLL_CTL_ADD || events & ~exclusive_ok);
 }
 
-/* A registration that the kernel has: the connection is not attached. Under e->lock. */
+/* A registration that the kernel has: the connection is not attached. Under e->lock. @it: ours, if there is one. */
 static int ctl_kernel(struct ep *e, int epfd, int op, struct sock *s, int fd,
-		      struct epoll_event *ev)
+		      struct epoll_event *ev, struct ep_item *it)
 {
-	struct ep_item *it = ep_item_find(e, s, fd);
-
 	if (real.epoll_ctl(epfd, op, fd, ev) < 0)
 		return -1;
 	if (op == EPOLL_CTL_DEL) {
@@ -324,14 +323,10 @@ static int ctl_attached(struct ep *e, int op, struct sock *s, int fd, struct epo
  */
 static int ctl_plain(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev)
 {
-	const struct ep_item *it;
+	struct ep_item *it;
 	bool taken;
 	int ret;
 
-	if (SHM_READ(s->stage) == SOCK_SETTLED) {
-		ep_kernel_due(e);
-		return real.epoll_ctl(epfd, op, fd, ev);
-	}
 	taken = shm_lock(&e->lock, thread_tid());
 	if (unlikely(!taken)) {
 		sock_settle(s, REASON_BUSY);
@@ -342,7 +337,7 @@ static int ctl_plain(struct ep *e, int epfd, int op, struct sock *s, int fd, str
 	if (it && it->present && it->hot >= 0)
 		ret = ctl_attached(e, op, s, fd, ev);
 	else
-		ret = ctl_kernel(e, epfd, op, s, fd, ev);
+		ret = ctl_kernel(e, epfd, op, s, fd, ev, it);
 	shm_unlock(&e->lock, true);
 	ctl_missed(e, s);
 	return ret;
@@ -362,7 +357,9 @@ static int ctl_slow(struct ep *e, int op, struct sock *s, int fd, struct epoll_e
 	return ret;
 }
 
-int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
+/* What is left of ep_ctl(). */
+static __attribute__((noinline)) int ctl_followed(int epfd, int op, int fd, struct epoll_event *ev,
+						  struct ep *e)
 {
 	struct sock *s = sock_of(fd);
 	struct ep *inner = s ? NULL : ep_of(fd);
@@ -373,7 +370,7 @@ int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
 	if (unlikely(e->inherited))
 		ep_own(e);
 	if ((!s && !inner) || op < EPOLL_CTL_ADD || op > EPOLL_CTL_MOD ||
-	    (op != EPOLL_CTL_DEL && ((uintptr_t)ev < 4096 || (uintptr_t)ev >> 47))) {
+	    (op != EPOLL_CTL_DEL && !mem_readable(ev, sizeof(*ev)))) {
 		ep_kernel_due(e);
 		return real.epoll_ctl(epfd, op, fd, ev);
 	}
@@ -392,6 +389,16 @@ int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev)
 	ret = ctl_attached(e, op, s, fd, ev);
 	shm_unlock(&e->lock, taken);
 	return ret;
+}
+
+int ep_ctl(int epfd, int op, int fd, struct epoll_event *ev, struct ep *e)
+{
+	const struct sock *s = sock_of(fd);
+
+	if (!s || !sock_is_settled(s) || unlikely(e->inherited))
+		return ctl_followed(epfd, op, fd, ev, e);
+	ep_kernel_due(e);
+	return real.epoll_ctl(epfd, op, fd, ev);
 }
 
 /* ---- asking the kernel ---- */

@@ -31,8 +31,8 @@ void ep_open(int fd);
 void ep_close(int fd);
 void ep_dup(int fd, int to);
 
-/* epoll_ctl(2) on a set of ours. Return: 0, or -1 with errno. */
-int ep_ctl(struct ep *e, int epfd, int op, int fd, struct epoll_event *ev);
+/* epoll_ctl(2) on a set of ours; no argument moves on the way through. Return: 0, or -1 with errno. */
+int ep_ctl(int epfd, int op, int fd, struct epoll_event *ev, struct ep *e);
 
 /* Whether waiting on this set needs us. */
 bool ep_lifted(const struct ep *e);

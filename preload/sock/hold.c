@@ -32,36 +32,17 @@ static bool hold_grow(struct thread *t)
 	return true;
 }
 
-static bool hold_room(struct thread *t)
+bool hold_more(struct thread *t)
 {
 	uint64_t mask;
 	bool room;
 
-	if (likely(t->holds < t->hold_max))
-		return true;
 	mask = thread_signals_block();
 	room = hold_grow(t);
 	thread_signals_restore(mask);
 	if (room)
 		thread_ends_here();
 	return room;
-}
-
-bool hold_begin(struct sock *s, _Atomic uint32_t *word)
-{
-	struct thread *t = &thread_self;
-	struct thread_hold *h;
-
-	if (unlikely(!hold_room(t)))
-		return false;
-	h = &t->hold[t->holds++];
-	/* a handler may come between any two of these, and jump away: the word is last */
-	atomic_signal_fence(memory_order_seq_cst);
-	h->sock = s;
-	h->frame = __builtin_frame_address(0);
-	atomic_fetch_add(word, 1); /* pairs with attach(), tx_claim() and sock_end_here() */
-	h->word = word;
-	return true;
 }
 
 static void hold_drop(struct thread *t)
@@ -77,7 +58,7 @@ static void hold_drop(struct thread *t)
 		sock_leave(s, word);
 }
 
-void hold_end(unsigned mark)
+void hold_end_all(unsigned mark)
 {
 	struct thread *t = &thread_self;
 	int saved = errno;

@@ -19,15 +19,40 @@ static inline unsigned hold_mark(void)
 	return thread_self.holds;
 }
 
+/* Room for one more count. Return: false when there is no memory. */
+bool hold_more(struct thread *t);
+
+/* hold_end() of any number. */
+void hold_end_all(unsigned mark);
+
 /**
  * hold_begin() - count the thread into @word of @s
  *
  * Return: false when there is no memory: nothing was done, and hold_end() will do nothing.
  */
-bool hold_begin(struct sock *s, _Atomic uint32_t *word);
+static inline bool hold_begin(struct sock *s, _Atomic uint32_t *word)
+{
+	struct thread *t = &thread_self;
+	struct thread_hold *h;
+
+	if (unlikely(t->holds >= t->hold_max && !hold_more(t)))
+		return false;
+	h = &t->hold[t->holds++];
+	/* a handler may come between any two of these, and jump away: the word is last */
+	atomic_signal_fence(memory_order_seq_cst);
+	h->sock = s;
+	h->frame = __builtin_frame_address(0);
+	atomic_fetch_add(word, 1); /* pairs with attach(), tx_claim() and sock_end_here() */
+	h->word = word;
+	return true;
+}
 
 /* Give back everything from @mark on. Keeps errno. */
-void hold_end(unsigned mark);
+static inline void hold_end(unsigned mark)
+{
+	if (thread_self.holds > mark)
+		hold_end_all(mark);
+}
 
 /**
  * hold_attaching() - the connection is being attached, by another thread: wait how that ends

@@ -63,15 +63,6 @@ void io_kernel_leave(struct sock *s, unsigned mark)
 	errno = saved;
 }
 
-/* Offsets of a settled connection are for the statistics alone. */
-static void count_settled(struct sock *s, const struct io_req *r, _Atomic uint64_t *off, ssize_t n)
-{
-	if (n > 0 && sock_of(r->fd) == s && !(io_flags(r) & (MSG_PEEK | MSG_ERRQUEUE)))
-		atomic_store_explicit(off,
-				      atomic_load_explicit(off, memory_order_relaxed) + (uint64_t)n,
-				      memory_order_relaxed);
-}
-
 struct stats_row *io_kernel_enter(struct sock *s, int fd, _Atomic uint32_t *busy)
 {
 	unsigned mark = hold_mark();
@@ -93,11 +84,8 @@ ssize_t io_recv_kernel(struct sock *s, const struct io_req *r)
 	unsigned mark = hold_mark();
 	ssize_t n;
 
-	if (SHM_READ(s->stage) == SOCK_SETTLED && row) {
-		n = io_real(r);
-		count_settled(s, r, &row->rx_off, n);
-		return n;
-	}
+	if (SHM_READ(s->stage) == SOCK_SETTLED && row)
+		return io_count_settled(s, r->fd, io_flags(r), &row->rx_off, io_real(r));
 	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
 		return direct_recv(s, r);
 	row = io_kernel_enter(s, r->fd, &s->rx_busy);
@@ -123,11 +111,8 @@ ssize_t io_send_kernel(struct sock *s, const struct io_req *r)
 	const struct shm_conn *c;
 	ssize_t n;
 
-	if (SHM_READ(s->stage) == SOCK_SETTLED && row) {
-		n = io_real(r);
-		count_settled(s, r, &row->tx_off, n);
-		return n;
-	}
+	if (SHM_READ(s->stage) == SOCK_SETTLED && row)
+		return io_count_settled(s, r->fd, io_flags(r), &row->tx_off, io_real(r));
 	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
 		return direct_send(s, r);
 	row = io_kernel_enter(s, r->fd, &s->tx_busy);

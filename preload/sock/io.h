@@ -66,6 +66,26 @@ ssize_t io_write(struct sock *s, int fd, const struct iovec *iov, int iovs);
 /* The thread has left a call on @s without returning from it: a turn that it had is over. */
 void io_abandoned(struct sock *s);
 
+/*
+ * The row of a connection that stays in the kernel: libc's own function and a count are all that a call on
+ * it needs. NULL: it may be lifted, or another thread has closed it.
+ */
+static inline struct stats_row *io_settled(const struct sock *s)
+{
+	return sock_is_settled(s) ? sock_row(s) : NULL;
+}
+
+/* After such a call by @fd, of which @n came: counted at @off of the row, for the statistics alone. Return: @n. */
+static inline ssize_t io_count_settled(const struct sock *s, int fd, int flags,
+				       _Atomic uint64_t *off, ssize_t n)
+{
+	if (n > 0 && sock_of(fd) == s && !(flags & (MSG_PEEK | MSG_ERRQUEUE)))
+		atomic_store_explicit(off,
+				      atomic_load_explicit(off, memory_order_relaxed) + (uint64_t)n,
+				      memory_order_relaxed);
+	return n;
+}
+
 /* sendfile(2) to and splice(2) from and to a followed connection. */
 ssize_t io_sendfile(struct sock *s, int out, int in, off64_t *off, size_t n);
 ssize_t io_splice_out(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off, size_t n,

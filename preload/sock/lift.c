@@ -301,6 +301,27 @@ static uint32_t patience(const struct sock *s)
 	return s->row->ops < LIFT_OFFER_PATIENCE ? 1 : s->row->ops / 8;
 }
 
+/*
+ * A look that would be in vain is not taken. One for a port counts as taken all the same, because another connection
+ * has just looked; but the last one, with which the connection settles, is its own.
+ *
+ * Return: whether it can be done without.
+ */
+static bool step_skip(struct sock *s)
+{
+	uint16_t tries = SHM_READ(s->tries);
+
+	if (SHM_READ(s->stage) == SOCK_WAITING) {
+		again_after(s, patience(s));
+		return true;
+	}
+	if (tries >= LIFT_FIND_TRIES)
+		return false;
+	SHM_WRITE(s->tries, tries + 1);
+	again_doubled(s);
+	return true;
+}
+
 /* ---- the connecting end ---- */
 
 static void offer(struct sock *s, struct shm_peer *peer)
@@ -374,7 +395,8 @@ static void find(struct sock *s)
 	s->row->reason = s->foreign       ? REASON_PEER_USER
 			 : err == -ENOENT ? REASON_PEER_PLAIN
 					  : REASON_NO_CHANNEL;
-	if (++s->tries > LIFT_FIND_TRIES)
+	SHM_WRITE(s->tries, s->tries + 1);
+	if (s->tries > LIFT_FIND_TRIES)
 		sock_settle(s, s->row->reason);
 	else
 		again_doubled(s);
@@ -585,10 +607,8 @@ void lift_step(struct sock *s)
 	uint32_t free = 0;
 	uint64_t mask;
 
-	if (step_is_vain(s)) {
-		again_after(s, patience(s));
+	if (step_is_vain(s) && step_skip(s))
 		return;
-	}
 	if (!atomic_compare_exchange_strong(&lift_lock, &free, tid))
 		return; /* another thread, or the one that we interrupt, is at it */
 	mask = thread_signals_block();

@@ -140,6 +140,12 @@ static inline void sock_stir(struct sock *s)
 	atomic_store(&s->quiet_pair, UINT64_MAX);
 }
 
+/* Stays in the kernel for good, and has always been there: nothing of it is ever looked at. */
+static inline bool sock_is_settled(const struct sock *s)
+{
+	return SHM_READ(s->stage) == SOCK_SETTLED && !sock_conn(s);
+}
+
 /* The process-wide statistics table, made with the first connection; NULL when it cannot be. */
 struct stats_head *sock_stats(void);
 
