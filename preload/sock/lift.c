@@ -14,6 +14,7 @@
 #include "preload/sock/conf.h"
 #include "preload/sock/diag.h"
 #include "preload/sock/ep.h"
+#include "preload/sock/quiet.h"
 #include "preload/sock/span.h"
 #include "preload/sock/thread.h"
 
@@ -27,10 +28,9 @@ enum {
 	LIFT_FIND_TRIES = 6,      /* times no process was found, at doubling intervals */
 	LIFT_OFFER_PATIENCE = 64, /* calls between two looks for an answer grow up to this */
 	LIFT_UNSEEN_TRIES = 32,
-	LIFT_BUDGET = 64,            /* messages answered in one call */
-	LIFT_QUIET_CYCLES = 1 << 14, /* about 6 us */
-	LIFT_QUIET_CHANNELS = 16,    /* times that: how long channels are left alone at most */
-	LIFT_QUIET_PORT = 1024,      /* and a port */
+	LIFT_BUDGET = 64,         /* messages answered in one call */
+	LIFT_QUIET_CHANNELS = 16, /* times QUIET_CYCLES: how long channels are left alone at most */
+	LIFT_QUIET_PORT = 1024,   /* and a port */
 	LIFT_WAIT_CALLS =
 		1 << 14, /* an accepted connection that nobody has offered by then stays */
 };
@@ -248,37 +248,9 @@ static bool attach_pair(struct sock *a, struct sock *b)
 	return true;
 }
 
-/*
- * Most peers are not wrapped: then nobody calls us, and nobody is found. So that connections of that kind do
- * not pay for the others, what was asked in vain is not asked again for a while, by none of them; for the
- * longer, the more often it was.
- */
-struct quiet {
-	_Atomic uint64_t since; /* cycles */
-	_Atomic uint32_t vain;  /* how often in a row */
-};
-
 static struct quiet quiet_channels; /* nothing was in them */
 static struct quiet quiet_port;     /* nobody was found at the port that follows */
 static _Atomic uint16_t quiet_port_number;
-
-static bool is_quiet(const struct quiet *q)
-{
-	return thread_cycles() - atomic_load_explicit(&q->since, memory_order_relaxed) <
-	       (uint64_t)atomic_load_explicit(&q->vain, memory_order_relaxed) * LIFT_QUIET_CYCLES;
-}
-
-static void quiet_note(struct quiet *q, bool vain, uint32_t most)
-{
-	uint32_t n = atomic_load_explicit(&q->vain, memory_order_relaxed);
-
-	atomic_store_explicit(&q->vain,
-			      vain && n < most ? n + 1
-			      : vain           ? n
-					       : 0,
-			      memory_order_relaxed);
-	atomic_store_explicit(&q->since, thread_cycles(), memory_order_relaxed);
-}
 
 /* Whether a step would ask what was asked in vain just now. */
 static bool step_is_vain(const struct sock *s)
