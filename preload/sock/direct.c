@@ -7,6 +7,7 @@
 #include "preload/sock/ep.h"
 #include "preload/sock/hold.h"
 #include "preload/sock/mem.h"
+#include "preload/sock/tend.h"
 #include "preload/sock/thread.h"
 #include "preload/sock/wait.h"
 
@@ -560,8 +561,10 @@ int direct_wait(int fd, uint64_t until)
 
 	if (w)
 		net_waiter_add(w->efd);
+	tend_sleep(true);
 	net_leave();
 	err = net_sleep(&p, until);
+	tend_sleep(false);
 	if (net_enter()) {
 		net_waiter_remove();
 		net_leave();

@@ -8,6 +8,7 @@
  */
 #include "preload/sock/direct_priv.h"
 #include "preload/sock/ep_item.h"
+#include "preload/sock/tend.h"
 #include "preload/sock/thread.h"
 
 #include <errno.h>
@@ -297,6 +298,7 @@ bool ep_direct_sleep(struct ep *e, int64_t *ns)
 	ready = some_ready(e);
 	devices_join(e);
 	e->direct_sleepers++;
+	tend_sleep(true);
 	net_leave();
 	at = net_deadline();
 	now = thread_now();
@@ -308,6 +310,7 @@ bool ep_direct_sleep(struct ep *e, int64_t *ns)
 
 void ep_direct_wake(struct ep *e)
 {
+	tend_sleep(false);
 	if (!net_enter())
 		return;
 	e->direct_sleepers--;

@@ -4,6 +4,7 @@
 #include "preload/real.h"
 #include "preload/sock/conf.h"
 #include "preload/sock/direct.h"
+#include "preload/sock/tend.h"
 #include "preload/sock/thread.h"
 #include "shm/shm_fd.h"
 #include "stack/base/base_check.h"
@@ -32,7 +33,8 @@ const struct ztcp_stack *net_stack;
 _Atomic unsigned net_open_mask;
 
 static _Atomic uint32_t lock;
-static bool happened; /* since the last net_ring() */
+static _Atomic uint64_t driven; /* times so far; written in the lock */
+static bool happened;           /* since the last net_ring() */
 static uint64_t
 	again; /* thread_now() at which listeners without a stack look for one; 0: none does */
 
@@ -302,6 +304,7 @@ struct net *net_open(unsigned i, enum reason *why)
 	n->reason = (uint16_t)(library() ? device_start(n, f, &err) : REASON_NO_STACK_LIBRARY);
 	if (n->reason == REASON_NONE) {
 		atomic_fetch_or(&net_open_mask, 1u << i);
+		tend_start();
 		return n;
 	}
 	n->z = NULL;
@@ -325,6 +328,17 @@ static void events(struct net *n)
 	}
 }
 
+uint64_t net_driven(void)
+{
+	return atomic_load_explicit(&driven, memory_order_relaxed);
+}
+
+static void driven_note(void)
+{
+	atomic_store_explicit(&driven, net_driven() + 1, memory_order_relaxed);
+	tend_driven();
+}
+
 void net_drive(void)
 {
 	for (unsigned i = 0; i < NET_MAX; i++) {
@@ -342,6 +356,7 @@ void net_drive(void)
 		again = 0;
 		direct_arm_all();
 	}
+	driven_note();
 	net_ring();
 }
 
@@ -355,6 +370,7 @@ void net_push(struct net *n)
 {
 	net_stack->ztcp_flush(n->z, (ztime_t)thread_now());
 	events(n);
+	driven_note();
 	net_ring();
 }
 
@@ -401,6 +417,7 @@ void net_waiter_remove(void)
 
 void net_thread_end(void)
 {
+	tend_sleep(false);
 	if (net_any() && net_enter()) {
 		net_waiter_remove();
 		net_leave();
@@ -482,6 +499,7 @@ void net_forked(void)
 	atomic_store(&lock, 0);
 	again = 0;
 	memset(waiters, 0, sizeof(waiters));
+	tend_forked();
 	atomic_store(&net_open_mask, 0);
 	for (unsigned i = 0; i < NET_MAX; i++) {
 		/* the memory stays as it is: the stack in it is the parent's */
@@ -533,5 +551,6 @@ void net_exit(void)
 	}
 	for (unsigned i = 0; i < NET_MAX; i++)
 		device_end(&net_of[i]);
+	atomic_store(&net_open_mask, 0);
 	net_leave();
 }

@@ -66,6 +66,9 @@ struct net *net_open(unsigned i, enum reason *why);
 /* Take in what has arrived, run what is due, send what is ready; direct_event() is called for what happened. */
 void net_drive(void);
 
+/* How often they were driven, by any thread. Anywhere. */
+uint64_t net_driven(void);
+
 /* Send what is ready, without looking for what has arrived. */
 void net_push(struct net *n);
 

@@ -14,6 +14,7 @@
 #include "preload/sock/lift.h"
 #include "preload/sock/net.h"
 #include "preload/sock/ready.h"
+#include "preload/sock/tend.h"
 #include "preload/sock/thread.h"
 #include "preload/sock/wait.h"
 
@@ -298,6 +299,7 @@ static unsigned devices_join(struct pollset *p, const struct shm_waker *w, int64
 
 	if (!net_any() && !p->direct)
 		return 0;
+	tend_sleep(true);
 	if (net_enter()) {
 		if (w)
 			net_waiter_add(w->efd);
@@ -312,6 +314,7 @@ static unsigned devices_join(struct pollset *p, const struct shm_waker *w, int64
 
 static void devices_part(void)
 {
+	tend_sleep(false);
 	if (net_enter()) {
 		net_waiter_remove();
 		net_leave();

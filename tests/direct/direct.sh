@@ -152,6 +152,46 @@ case_redis_both() {
 	[ "$(grep -c "path=stack reason=DIRECT.*remote=10.9.0.2:7108" "$work/explain")" -ge 50 ] || fail "not on the stack"
 }
 
+# The program is elsewhere for a while, or stopped.
+case_absent() {
+	rm -f "$work/fifo" && mkfifo "$work/fifo" || return
+	"${on0[@]}" timeout 100 "$python" "$here/direct_absent.py" serve 10.9.0.2 7114 "$work/fifo" &
+	pids+=($!)
+	local server=$!
+	await 30 listens_here 7114 || return
+	far timeout 100 "$python" "$here/direct_absent.py" ask 10.9.0.2 7114 "$work/fifo" || return
+	wait "$server" || fail "the server failed" || return
+	path stack DIRECT
+}
+
+listens_here() { [ -n "$(ss -Hltn "sport = :$1")" ]; }
+
+ticks() { # PID: of processor time
+	awk '{ print $14 + $15 }' "/proc/$1/stat"
+}
+
+case_stopped() {
+	redis_up 7115 "${on0[@]}"
+	local server=${pids[-1]}
+	await 30 far redis-cli -h 10.9.0.2 -p 7115 ping || return
+	far_exec redis-benchmark -h 10.9.0.2 -p 7115 -c 20 -I > /dev/null 2>&1 &
+	pids+=($!)
+	await 30 busy_with 7115 || return
+	local before
+	before=$(ticks "$server")
+	sleep 2
+	[ $(($(ticks "$server") - before)) -lt "$(getconf CLK_TCK)" ] || fail "an idle server takes half a processor" || return
+	kill -STOP "$server"
+	far_exec timeout 100 redis-cli -h 10.9.0.2 -p 7115 ping > "$work/pong" &
+	local asks=$!
+	sleep 2
+	kill -CONT "$server"
+	wait "$asks"
+	[ "$(cat "$work/pong")" = PONG ] || fail "it was stopped, and has lost its listener" || return
+	busy_with 7115 || fail "it was stopped, and has lost its connections" || return
+	path stack DIRECT
+}
+
 nginx_conf() { # PORT FOLDER
 	cat << E
 user root; worker_processes 2; pid $work/nginx.pid; error_log $work/nginx.err; daemon off;
@@ -344,7 +384,7 @@ case_killed() {
 
 failed=0
 [ $# -gt 0 ] || {
-	set -- server client both redis redis_both nginx fallback
+	set -- server client both redis redis_both nginx absent stopped fallback
 	[ "$device" = tap ] || set -- "$@" shared churn killed
 }
 for name; do

@@ -1,0 +1,38 @@
+/* tend.h - a thread that tends the stacks while the program's own threads do not
+ *
+ * What it does: takes in, acknowledges, repeats and runs timers while the program computes, or waits for something else.
+ * Started with the first device of a process, by net.c; it ends with the last. Memory: a stack of its own. All signals are
+ * blocked in it but those that the C library keeps to itself.
+ *
+ * Theory of operation. It must not compete with the program: two threads on one instance cost more than one. So it looks
+ * whether somebody has driven the stacks since a while ago, and steps in only when nobody has; it steps back as soon as
+ * somebody does. While a thread of the program sleeps on the devices itself there is nothing to do at all: it sleeps
+ * until that thread wakes up, and an idle program stays idle.
+ */
+#ifndef SOCK_TEND_H
+#define SOCK_TEND_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+/* In the lock of net.h, after a device was opened. Without a thread the program drives alone. */
+void tend_start(void);
+
+/* In the child after fork: there is no such thread. */
+void tend_forked(void);
+
+extern _Atomic bool tend_asleep;
+void tend_rouse(void);
+
+/* The stacks were driven, or a sleep ends: who sleeps for want of anything to do has another look. */
+static inline void tend_driven(void)
+{
+	if (atomic_load(&tend_asleep))
+		tend_rouse();
+}
+
+/* The calling thread begins or ends a sleep that includes the devices; also at its end. */
+void tend_sleep(bool begins);
+
+#endif
