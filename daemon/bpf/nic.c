@@ -196,13 +196,14 @@ static void explain(char *why, const char *name, const char *step, int rc)
 		snprintf(why, WHY_BYTES,
 			 "%s: its driver does not run XDP programs (-g: the kernel does)", name);
 	else
-		snprintf(why, WHY_BYTES, "%s: %s: %s", name, step, strerror(-rc));
+		snprintf(why, WHY_BYTES, "%s: %s%s%s", name, step, *step ? ": " : "",
+			 strerror(-rc));
 }
 
 int nic_attach(const char *name, bool generic, char *why)
 {
 	uint32_t ifindex = if_nametoindex(name);
-	const char *step = "find it";
+	const char *step = "";
 	char dir[PATH_BYTES];
 	int root, rc;
 

@@ -28,6 +28,8 @@
 #include "daemon/bpf/selector_int.h"
 #include "selector.skel.h"
 
+#define BPFFS_USUAL "/sys/fs/bpf"
+
 static const char *const map_name[SEL_MAPS] = {
 	"forms",   "slots",   "procs",  "socks",  "tokens",  "tuples",
 	"ends",    "conf",    "agents", "chans",  "matches", "ztcp_asked",
@@ -150,23 +152,58 @@ static bool is_bpffs(const char *path)
 	return !statfs(path, &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC;
 }
 
-/* The folder, in a bpffs: the one it lies in, or a new one mounted above it. */
+/* Whether a folder is the selector's, or nobody's: what is pinned first and removed last is there, or nothing is. */
+static bool dir_is_ours(const char *dir)
+{
+	char path[PATH_MAX];
+	bool ours = true;
+	struct dirent *e;
+	DIR *d;
+
+	snprintf(path, sizeof(path), "%s/%s", dir, map_name[0]);
+	if (!access(path, F_OK))
+		return true;
+	d = opendir(dir);
+	while (d && ours && (e = readdir(d)))
+		ours = e->d_name[0] == '.';
+	if (d)
+		closedir(d);
+	return ours;
+}
+
+/* The folder, in a bpffs; only in the usual place, which is for nothing else, one is mounted. */
 static int dir_make(const char *dir)
 {
 	char parent[256];
 	char *slash;
 
-	snprintf(parent, sizeof(parent), "%s", dir);
+	if (strlen(dir) >= sizeof(parent))
+		return -ENAMETOOLONG;
+	memcpy(parent, dir, strlen(dir) + 1);
 	slash = strrchr(parent, '/');
 	if (!slash || slash == parent)
-		return -EINVAL;
+		return -EMEDIUMTYPE;
 	*slash = '\0';
-	if (mkdir(parent, 0755) && errno != EEXIST)
+	if (!is_bpffs(parent)) {
+		if (strcmp(parent, BPFFS_USUAL))
+			return -EMEDIUMTYPE;
+		if (mkdir(parent, 0755) && errno != EEXIST)
+			return -errno;
+		if (mount("bpf", parent, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755"))
+			return -errno;
+	}
+	if (mkdir(dir, 0700) && errno != EEXIST)
 		return -errno;
-	if (!is_bpffs(parent) &&
-	    mount("bpf", parent, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755"))
-		return -errno;
-	return mkdir(dir, 0700) && errno != EEXIST ? -errno : 0;
+	return dir_is_ours(dir) ? 0 : -ENOTEMPTY;
+}
+
+const char *selector_pin_error(int err)
+{
+	switch (-err) {
+	case EMEDIUMTYPE: return "not in a bpf file system";
+	case ENOTEMPTY: return "others have something in it";
+	default: return strerror(-err);
+	}
 }
 
 /* Detached at once: without that the kernel would let it go some time after the last reference. */
@@ -195,26 +232,31 @@ static void dir_empty(const char *dir)
 			link_remove(dir, link_name[i]);
 	d = opendir(dir);
 	while (d && (e = readdir(d))) {
-		if (e->d_name[0] == '.')
+		if (e->d_name[0] == '.' || !strcmp(e->d_name, map_name[0]))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", dir, e->d_name);
 		unlink(path);
 	}
 	if (d)
 		closedir(d);
+	snprintf(path, sizeof(path), "%s/%s", dir, map_name[0]);
+	unlink(path);
 }
 
 int selector_detach(const char *pin_dir)
 {
 	const char *dir = pin_dir ? pin_dir : SELECTOR_PIN_DIR;
 	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int rc;
 
 	if (fd < 0)
 		return errno == ENOENT ? 0 : -errno;
 	flock(fd, LOCK_EX);
-	dir_empty(dir);
+	rc = !is_bpffs(dir) ? -EMEDIUMTYPE : !dir_is_ours(dir) ? -ENOTEMPTY : 0;
+	if (!rc)
+		dir_empty(dir);
 	close(fd);
-	return rmdir(dir) ? -errno : 0;
+	return rc ? rc : rmdir(dir) ? -errno : 0;
 }
 
 /* ---- taking up ---- */
@@ -328,8 +370,7 @@ static int skel_load_most(struct selector_bpf **out, struct selector_report *rep
 	return skel_load(out, good);
 }
 
-/* Find where cgroup v2 is mounted. */
-static int cgroup_open(const char *cgroup)
+int selector_cgroup_open(const char *cgroup)
 {
 	char line[4096], root[4096] = "", type[64], where[2048];
 	FILE *f;
@@ -445,7 +486,7 @@ static int agent_change(const struct selector *sel, const uint64_t *agent, const
 static int fresh(struct selector *sel, const char *cgroup, struct selector_report *rep)
 {
 	struct selector_bpf *skel = NULL;
-	int group = cgroup_open(cgroup);
+	int group = selector_cgroup_open(cgroup);
 	bool attests;
 	int rc;
 
@@ -536,7 +577,7 @@ int selector_open(struct selector **out, const char *pin_dir, const char *cgroup
 	libbpf_set_print(complaint_keep);
 	err = dir_make(dir);
 	if (err) {
-		lack(rep, SELECTOR_PART_PIN, err, "");
+		lack(rep, SELECTOR_PART_PIN, err, selector_pin_error(err));
 		*sel->dir = '\0';
 	} else {
 		sel->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

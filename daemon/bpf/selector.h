@@ -54,7 +54,7 @@ const char *selector_part_name(enum selector_part part);
 /**
  * selector_open() - load the programs and attach them to a cgroup, or take up the pinned ones
  * @out:     set on success; given back by selector_close()
- * @pin_dir: folder for pins, made if need be; bpf is mounted there or above if no bpffs is; NULL: SELECTOR_PIN_DIR
+ * @pin_dir: folder for pins, made if need be in a bpffs, which is mounted only on the usual /sys/fs/bpf; NULL: SELECTOR_PIN_DIR
  * @cgroup:  folder of cgroup v2; NULL: the root of the hierarchy wherever it is mounted
  * @rep:     filled in either case
  *
@@ -72,11 +72,21 @@ int selector_open(struct selector **out, const char *pin_dir, const char *cgroup
  */
 int selector_attach(struct selector **out, const char *pin_dir);
 
+/** selector_cgroup_open() - a folder of cgroup v2; NULL: its root, wherever it is mounted. Return: a descriptor or -errno. */
+int selector_cgroup_open(const char *cgroup);
+
 /** selector_close() - forget it; what is pinned goes on working. NULL is harmless. */
 void selector_close(struct selector *sel);
 
-/** selector_detach() - remove programs, maps and pins: nothing is left. Return: 0 or -errno; 0 if there is nothing. */
+/**
+ * selector_detach() - remove programs, maps and pins: nothing is left
+ *
+ * Return: 0, also if there is nothing; -errno, of which selector_pin_error() tells: a folder of others stays as it is.
+ */
 int selector_detach(const char *pin_dir);
+
+/** selector_pin_error() - Return: what is wrong with a folder for pins, in words. */
+const char *selector_pin_error(int err);
 
 /**
  * selector_policy_set() - the policy of a network namespace from now on

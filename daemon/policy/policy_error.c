@@ -17,7 +17,8 @@ char *policy_error_format(const struct policy_error *err, char *buf, size_t len)
 	}
 	policy_out_text(&o, ": expected ");
 	policy_out_text(&o, err->expected);
-	if (err->found[0]) {
+	/* of a whole file, what was found is its name, which stands in front */
+	if (err->found[0] && err->line) {
 		policy_out_text(&o, ", found ");
 		policy_out_text(&o, err->found);
 	}

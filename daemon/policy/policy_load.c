@@ -42,6 +42,7 @@ static const char *error_words(int errnum)
 	case EACCES:
 	case EPERM: return "a file that may be read (permission denied)";
 	case EISDIR: return "a file (it is a directory)";
+	case EINVAL: return "a regular file";
 	case EFBIG: return "a file of at most 4 MiB";
 	case ELOOP: return "a file (too many symbolic links)";
 	case EMFILE:
@@ -60,7 +61,7 @@ static int file_fail(struct policy_error *err, const char *file, int errnum)
 	err->line = 0;
 	err->col = 0;
 	err->errnum = errnum;
-	text_set(err->file, sizeof(err->file), file);
+	text_set(err->file, sizeof(err->file), *file ? file : "''");
 	text_set(err->expected, sizeof(err->expected), error_words(errnum));
 	text_set(err->found, sizeof(err->found), file);
 	return errnum;

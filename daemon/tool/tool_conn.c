@@ -26,13 +26,10 @@ static int procs_read(struct tool_view *v, const int *pids, unsigned count)
 	}
 	for (unsigned i = 0; i < count; i++) {
 		struct tool_proc p;
-		int rc = tool_proc_read(&p, pids[i]);
+		int rc = tool_proc_named(&p, pids[i]);
 
-		if (rc) {
-			tool_say("process %d: %s", pids[i],
-				 rc == -ENOENT ? "there is none" : "it is not yours");
+		if (rc)
 			return rc;
-		}
 		v->procs = tool_grow(v->procs, (size_t)v->procs_count, sizeof(p));
 		v->procs[v->procs_count++] = p;
 	}

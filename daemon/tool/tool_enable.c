@@ -8,6 +8,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,8 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <getopt.h>
-
+#include "daemon/bpf/selector.h"
 #include "daemon/tool/tool.h"
 #include "daemon/tool/tool_json.h"
 
@@ -157,18 +157,22 @@ static int netns_switch(struct enable *e)
 
 static bool netns_is_right(const struct enable *e)
 {
+	if (*e->netns && !strchr(e->netns, '/') && e->netns[0] != '.' &&
+	    strlen(e->netns) <= NAME_MAX)
+		return true;
+	tool_say("--netns '%s': expected the name of a network namespace", e->netns);
+	return false;
+}
+
+static bool netns_is_there(const struct enable *e)
+{
 	char path[PATH_MAX];
 
 	snprintf(path, sizeof(path), NETNS_RUN "/%s", e->netns);
-	if (!*e->netns || strchr(e->netns, '/') || e->netns[0] == '.') {
-		tool_say("--netns '%s': expected the name of a network namespace", e->netns);
-		return false;
-	}
-	if (e->on && access(path, F_OK)) {
-		tool_say("--netns %s: %s: %s", e->netns, path, strerror(errno));
-		return false;
-	}
-	return true;
+	if (!access(path, F_OK))
+		return true;
+	tool_say("--netns %s: %s: %s", e->netns, path, strerror(errno));
+	return false;
 }
 
 /* ---- a service ---- */
@@ -203,12 +207,73 @@ static int service_switch(struct enable *e)
 	return err;
 }
 
+/* A unit that does not run has no cgroup yet, and a file in one of these; that of name@instance is name@. */
+static bool unit_is_there(const char *unit)
+{
+	static const char *const folders[] = { UNITS,
+					       "/run/systemd/system",
+					       "/run/systemd/generator",
+					       "/usr/local/lib/systemd/system",
+					       "/usr/lib/systemd/system",
+					       "/lib/systemd/system" };
+	const char *at = strchr(unit, '@');
+	char file[PATH_MAX];
+
+	for (unsigned i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
+		snprintf(file, sizeof(file), "%s/%s", folders[i], unit);
+		if (!access(file, F_OK))
+			return true;
+		if (at)
+			snprintf(file, sizeof(file), "%s/%.*s@.service", folders[i],
+				 (int)(at - unit), unit);
+		if (at && !access(file, F_OK))
+			return true;
+	}
+	return false;
+}
+
+/* As /proc/PID/cgroup shows one: from the root, with no detours; a slash at the end is forgiven. */
+static bool cgroup_is_path(const char *cgroup)
+{
+	if (cgroup[0] != '/' || strpbrk(cgroup, "\n\r") || strlen(cgroup) >= CGROUP_MAX)
+		return false;
+	for (const char *at = cgroup + 1; *at;) {
+		size_t len = strcspn(at, "/");
+
+		if (!len || (len == 1 && *at == '.') || (len == 2 && !memcmp(at, "..", 2)))
+			return false;
+		at += len + (at[len] == '/');
+	}
+	return true;
+}
+
 static bool cgroup_is_right(const struct enable *e)
 {
-	if (e->cgroup[0] == '/' && !strpbrk(e->cgroup, "\n\r") && strlen(e->cgroup) < CGROUP_MAX)
+	if (cgroup_is_path(e->cgroup))
 		return true;
 	tool_say("--cgroup '%s': expected a path of cgroup v2, from /", e->cgroup);
 	return false;
+}
+
+static bool cgroup_is_there(const struct enable *e)
+{
+	int root, fd, err;
+
+	if (unit_of(e->cgroup) && unit_is_there(unit_of(e->cgroup)))
+		return true;
+	root = selector_cgroup_open(NULL);
+	if (root < 0) {
+		tool_say("--cgroup %s: no cgroup v2 is mounted here", e->cgroup);
+		return false;
+	}
+	fd = openat(root, e->cgroup[1] ? e->cgroup + 1 : ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	err = fd < 0 ? errno : 0;
+	close(fd);
+	close(root);
+	if (err)
+		tool_say("--cgroup %s: there is no such %s: %s", e->cgroup,
+			 unit_of(e->cgroup) ? "service or cgroup" : "cgroup", strerror(err));
+	return !err;
 }
 
 /* ---- any other cgroup ---- */
@@ -302,7 +367,8 @@ static int run(bool on, int argc, char **argv)
 
 	if (!options_read(&e, argc, argv))
 		return TOOL_USAGE;
-	if (!library_find(&e))
+	/* what has gone can be disabled all the same */
+	if (!library_find(&e) || (on && !(e.netns ? netns_is_there(&e) : cgroup_is_there(&e))))
 		return TOOL_FAILED;
 	err = e.netns             ? netns_switch(&e)
 	      : unit_of(e.cgroup) ? service_switch(&e)
@@ -312,7 +378,7 @@ static int run(bool on, int argc, char **argv)
 		return TOOL_FAILED;
 	}
 	report(&e);
-	return tool_end(TOOL_OK);
+	return TOOL_OK;
 }
 
 int tool_enable(int argc, char **argv)

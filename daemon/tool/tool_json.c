@@ -7,6 +7,7 @@
 #include "daemon/tool/tool.h"
 
 static bool comma; /* something stands before on this level */
+static unsigned depth;
 
 static void string(const char *s)
 {
@@ -38,22 +39,18 @@ static void begin(const char *key)
 	}
 }
 
-void tool_json_begin(void)
-{
-	comma = false;
-}
-
 void tool_json_open(const char *key, char bracket)
 {
 	begin(key);
 	putchar(bracket);
 	comma = false;
+	depth++;
 }
 
 void tool_json_close(char bracket)
 {
 	putchar(bracket);
-	comma = true;
+	comma = --depth > 0; /* what comes after the outermost is a text of its own */
 }
 
 void tool_json_text(const char *key, const char *text)

@@ -9,7 +9,6 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-void tool_json_begin(void);                         /* another value at the top */
 void tool_json_open(const char *key, char bracket); /* '{' or '[' */
 void tool_json_close(char bracket);                 /* '}' or ']' */
 void tool_json_text(const char *key, const char *text);

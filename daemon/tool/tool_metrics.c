@@ -164,7 +164,7 @@ static int json_print(void)
 	err = metrics_print(NULL);
 	tool_json_close(']');
 	putchar('\n');
-	return tool_end(err ? TOOL_FAILED : TOOL_OK);
+	return err ? TOOL_FAILED : TOOL_OK;
 }
 
 int tool_metrics(int argc, char **argv)
@@ -186,5 +186,5 @@ int tool_metrics(int argc, char **argv)
 	if (metrics_print(stdout))
 		return TOOL_FAILED;
 	puts("# EOF");
-	return tool_end(TOOL_OK);
+	return TOOL_OK;
 }

@@ -114,11 +114,11 @@ int tool_nic(int argc, char **argv)
 	left = argc - optind;
 	argv += optind;
 	if (!left && !generic)
-		return tool_end(show(json));
+		return show(json);
 	if (left == 2 && !strcmp(argv[0], "attach"))
-		return tool_end(attach(argv[1], generic, json));
+		return attach(argv[1], generic, json);
 	if (left == 2 && !strcmp(argv[0], "detach") && !generic)
-		return tool_end(detach(argv[1], json));
+		return detach(argv[1], json);
 	return tool_usage("usage: ztcp nic [-j] | ztcp nic attach [-j] [-g] INTERFACE | "
 			  "ztcp nic detach [-j] INTERFACE");
 }

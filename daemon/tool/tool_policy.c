@@ -86,6 +86,22 @@ static int check(const char *file)
 	return TOOL_OK;
 }
 
+/* The files of the machine; as JSON, an array of both. */
+static int check_usual(void)
+{
+	int policy, ifaces;
+
+	if (json)
+		tool_json_open(NULL, '[');
+	policy = check(POLICY_DEFAULT_FILE);
+	ifaces = check_interfaces(POLICY_IFACES_FILE, true);
+	if (json) {
+		tool_json_close(']');
+		putchar('\n');
+	}
+	return policy ? policy : ifaces;
+}
+
 /* What explain is asked about. */
 struct question {
 	struct policy_conn conn;
@@ -305,6 +321,19 @@ static int explain(const char *file, char **words)
 	return TOOL_OK;
 }
 
+static int load(const char *file, const char *netns, const char *pin)
+{
+	struct policy_error err;
+	struct policy *p;
+	int status;
+
+	if (policy_load(file, &p, &err))
+		return error_print(&err);
+	status = tool_policy_set(p, file, netns, pin, json);
+	policy_unload(p);
+	return status;
+}
+
 int tool_policy(int argc, char **argv)
 {
 	const char *what = argc > 1 ? argv[1] : "", *netns = NULL, *pin = NULL;
@@ -330,17 +359,12 @@ int tool_policy(int argc, char **argv)
 		return check_interfaces(optind < argc ? argv[optind] : POLICY_IFACES_FILE, false);
 	if (!strcmp(what, "check") && argc - optind == 1)
 		return check(argv[optind]);
-	if (!strcmp(what, "check") && argc == optind) {
-		int policy = check(POLICY_DEFAULT_FILE);
-		int ifaces = check_interfaces(POLICY_IFACES_FILE, true);
-
-		return policy ? policy : ifaces;
-	}
+	if (!strcmp(what, "check") && argc == optind)
+		return check_usual();
 	if (!strcmp(what, "explain") && optind < argc)
 		return explain(argv[optind], argv + optind + 1);
 	if (!strcmp(what, "load") && argc - optind <= 1)
-		return tool_policy_load(optind < argc ? argv[optind] : POLICY_DEFAULT_FILE, netns,
-					pin, json);
+		return load(optind < argc ? argv[optind] : POLICY_DEFAULT_FILE, netns, pin);
 	return tool_usage(
 		"usage: ztcp policy check [-j] [-i] [FILE], ztcp policy explain [-j] [-v] FILE KEY=VALUE..., or "
 		"ztcp policy load [-j] [-n NETNS] [-p PIN_FOLDER] [FILE]");

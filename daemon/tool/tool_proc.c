@@ -122,6 +122,16 @@ int tool_proc_read(struct tool_proc *p, int pid)
 	return 0;
 }
 
+int tool_proc_named(struct tool_proc *p, int pid)
+{
+	int rc = tool_proc_read(p, pid);
+
+	if (rc)
+		tool_say("process %d: %s", pid,
+			 rc == -ENOENT ? "there is none" : "it is not yours");
+	return rc;
+}
+
 void tool_proc_free(struct tool_proc *p)
 {
 	free(p->socks);

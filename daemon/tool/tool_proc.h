@@ -46,6 +46,9 @@ struct tool_proc {
  */
 int tool_proc_read(struct tool_proc *p, int pid);
 
+/** tool_proc_named() - the same, of a process that the caller has named: what is wrong is said. */
+int tool_proc_named(struct tool_proc *p, int pid);
+
 void tool_proc_free(struct tool_proc *p);
 
 /**

@@ -127,7 +127,7 @@ int tool_rules(int argc, char **argv)
 	if (rc)
 		tool_say("the rules in force: %s", strerror(-rc));
 	selector_close(sel);
-	return tool_end(rc ? TOOL_FAILED : TOOL_OK);
+	return rc ? TOOL_FAILED : TOOL_OK;
 }
 
 /* ---- rule load, unload ---- */
@@ -211,7 +211,7 @@ int tool_rule(int argc, char **argv)
 	status = load ? rule_load(sel, argv[optind], left == 2 ? argv[optind + 1] : NULL, json)
 		      : rule_unload(sel, argv[optind], json);
 	selector_close(sel);
-	return tool_end(status);
+	return status;
 }
 
 /* ---- policy load ---- */
@@ -250,20 +250,13 @@ static void loaded_print(const char *file, unsigned rules, bool json)
 	putchar('\n');
 }
 
-int tool_policy_load(const char *file, const char *netns, const char *pin, bool json)
+int tool_policy_set(const struct policy *p, const char *file, const char *netns, const char *pin,
+		    bool json)
 {
 	uint64_t cookie = 0;
-	struct policy_error err;
-	struct selector *sel;
-	struct policy *p;
-	char line[512];
+	struct selector *sel = selector_of(pin);
 	int rc;
 
-	if (policy_load(file, &p, &err)) {
-		tool_say("%s", policy_error_format(&err, line, sizeof(line)));
-		return TOOL_FAILED;
-	}
-	sel = selector_of(pin);
 	if (sel && netns) {
 		cookie = netns_cookie(netns);
 		if (!cookie)
@@ -271,7 +264,6 @@ int tool_policy_load(const char *file, const char *netns, const char *pin, bool 
 	}
 	if (!sel || (netns && !cookie)) {
 		selector_close(sel);
-		policy_unload(p);
 		return TOOL_FAILED;
 	}
 	rc = selector_policy_set(sel, cookie, p);
@@ -282,6 +274,5 @@ int tool_policy_load(const char *file, const char *netns, const char *pin, bool 
 	else
 		loaded_print(file, policy_rules(p), json);
 	selector_close(sel);
-	policy_unload(p);
 	return rc ? TOOL_FAILED : TOOL_OK;
 }

@@ -16,6 +16,7 @@
 #include "daemon/tool/tool.h"
 #include "daemon/tool/tool_json.h"
 #include "daemon/tool/tool_packet.h"
+#include "daemon/tool/tool_proc.h"
 #include "daemon/tool/tool_tap.h"
 
 struct tcpdump {
@@ -179,7 +180,7 @@ static int run(struct tcpdump *d)
 	tool_say("%" PRIu64 " packets, %" PRIu64 " records lost", d->shown, lost);
 	if (err)
 		tool_say("%s: %s", d->file ? d->file : "standard output", strerror(-err));
-	return err ? TOOL_FAILED : tool_end(TOOL_OK);
+	return err ? TOOL_FAILED : TOOL_OK;
 }
 
 /* The words of the filter in one, as tcpdump takes them. */
@@ -217,10 +218,22 @@ static bool pid_take(struct tcpdump *d, const char *text)
 	if (!tool_pids_read(&p, one))
 		return false;
 	if (d->pids.count == sizeof(d->pids.pid) / sizeof(d->pids.pid[0])) {
-		tool_say("too many processes");
+		tool_say("at most %u processes", d->pids.count);
 		return false;
 	}
 	d->pids.pid[d->pids.count++] = p.pid[0];
+	return true;
+}
+
+static bool pids_are_there(const struct tool_pids *pids)
+{
+	for (unsigned i = 0; i < pids->count; i++) {
+		struct tool_proc p;
+
+		if (tool_proc_named(&p, pids->pid[i]))
+			return false;
+		tool_proc_free(&p);
+	}
 	return true;
 }
 
@@ -258,6 +271,8 @@ int tool_tcpdump(int argc, char **argv)
 
 	if (!options_read(&d, argc, argv))
 		return TOOL_USAGE;
+	if (!pids_are_there(&d.pids))
+		return TOOL_FAILED;
 	if (d.file && strcmp(d.file, "-") != 0)
 		d.out = fopen(d.file, "we");
 	if (!d.out) {

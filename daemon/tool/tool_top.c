@@ -167,7 +167,6 @@ static void line_json(const struct line *l)
 /* A line for each frame, whose end a reader can see. */
 static void frame_json(const struct frame *f)
 {
-	tool_json_begin();
 	tool_json_open(NULL, '[');
 	for (unsigned i = 0; i < f->count; i++)
 		line_json(&f->line[i]);

@@ -42,9 +42,19 @@ static bool is_help(const char *word)
 	return !strcmp(word, "--help") || !strcmp(word, "-h");
 }
 
+static bool is_command(const char *name)
+{
+	for (unsigned i = 0; i < COMMANDS; i++)
+		if (!strcmp(name, commands[i].name))
+			return true;
+	return false;
+}
+
 /* @name: only this command; NULL: all of them. */
 static int help(const char *name)
 {
+	if (name && !is_command(name))
+		return tool_usage("unknown command '%s'; see ztcp --help", name);
 	puts("usage:");
 	for (unsigned i = 0; i < COMMANDS; i++) {
 		char left[64];

@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -166,18 +168,32 @@ static void selector_start(struct ztcpd *d, const struct arguments *a)
 /* Two daemons would take each other's place over and over. */
 static int only_one(void)
 {
-	int fd;
+	int fd = mkdir(ZTCPD_RUN, 0755) && errno != EEXIST
+			 ? -1
+			 : open(ZTCPD_RUN "/ztcpd.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
-	if (mkdir(ZTCPD_RUN, 0755) && errno != EEXIST)
-		return -errno;
-	fd = open(ZTCPD_RUN "/ztcpd.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB)) {
-		ztcpd_say(errno == EWOULDBLOCK ? "another ztcpd is running"
-					       : ZTCPD_RUN "/ztcpd.lock: %s",
-			  strerror(errno));
-		return -errno;
-	}
-	return 0; /* held until the process ends */
+	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
+		return 0; /* held until the process ends */
+	if (errno == EWOULDBLOCK)
+		ztcpd_say("cannot start: another ztcpd is running");
+	else
+		ztcpd_say("cannot start: " ZTCPD_RUN "/ztcpd.lock: %s", strerror(errno));
+	return ZTCPD_SAID;
+}
+
+/* A folder that was asked for and is not there is no kernel that lacks something. */
+static int cgroup_check(const char *cgroup)
+{
+	int fd = selector_cgroup_open(cgroup);
+	struct statfs fs = { 0 };
+
+	if (fd < 0)
+		ztcpd_say("--cgroup %s: %s", cgroup, strerror(-fd));
+	else if (fstatfs(fd, &fs) || fs.f_type != CGROUP2_SUPER_MAGIC)
+		ztcpd_say("--cgroup %s: not a folder of cgroup v2", cgroup);
+	if (fd >= 0)
+		close(fd);
+	return fs.f_type == CGROUP2_SUPER_MAGIC ? 0 : ZTCPD_SAID;
 }
 
 static int ready_say(int fd, bool selector)
@@ -189,7 +205,7 @@ static int ready_say(int fd, bool selector)
 		return 0;
 	if (write(fd, "\n", 1) != 1) {
 		ztcpd_say("--ready-fd %d: %s", fd, strerror(errno));
-		return -errno;
+		return ZTCPD_SAID;
 	}
 	close(fd);
 	return 0;
@@ -208,7 +224,9 @@ static int start(struct ztcpd *d, const struct arguments *a, struct source *sign
 	d->epoll = epoll_create1(EPOLL_CLOEXEC);
 	if (d->epoll < 0 || getrandom(&d->agent, sizeof(d->agent), 0) != sizeof(d->agent))
 		return -errno;
-	err = only_one();
+	err = a->cgroup ? cgroup_check(a->cgroup) : 0;
+	if (!err)
+		err = only_one();
 	if (!err)
 		err = signals_start(d, signals);
 	if (!err && a->metrics) /* a wrong address leaves nothing in the kernel */
@@ -232,9 +250,9 @@ static int run(const struct arguments *a)
 	struct source signals = { .fd = -1 };
 	int err = start(&d, a, &signals);
 
-	if (err)
+	if (err < 0)
 		ztcpd_say("cannot start: %s", strerror(-err));
-	else
+	if (!err)
 		loop(&d);
 	notify_systemd("STOPPING=1");
 	metrics_stop(&d);
@@ -252,7 +270,8 @@ static int detach(const struct arguments *a)
 	int err = selector_detach(a->pin);
 
 	if (err)
-		ztcpd_say("detach: %s", strerror(-err));
+		ztcpd_say("--detach: %s: %s", a->pin ? a->pin : SELECTOR_PIN_DIR,
+			  selector_pin_error(err));
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
@@ -295,17 +314,25 @@ int main(int argc, char **argv)
 						 { "help", no_argument, NULL, 'h' },
 						 { NULL, 0, NULL, 0 } };
 	struct arguments a = { .ready_fd = -1, .policy = POLICY_DEFAULT_FILE };
+	static char name[] = "ztcpd";
 	int c;
 
+	argv[0] = name; /* in what getopt says */
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
 		switch (c) {
 		case 'r':
-			if (!number(optarg, &a.ready_fd)) {
-				ztcpd_say("--ready-fd %s: expected a descriptor", optarg);
+			if (!number(optarg, &a.ready_fd) || fcntl(a.ready_fd, F_GETFD) < 0) {
+				ztcpd_say("--ready-fd %s: expected an open descriptor", optarg);
 				return EXIT_USAGE;
 			}
 			break;
-		case 'm': a.metrics = optarg; break;
+		case 'm':
+			if (!metrics_address_is_right(optarg)) {
+				ztcpd_say("--metrics %s: expected [ADDRESS:]PORT", optarg);
+				return EXIT_USAGE;
+			}
+			a.metrics = optarg;
+			break;
 		case 'p': a.policy = optarg; break;
 		case 'c': a.cgroup = optarg; break;
 		case 'P': a.pin = optarg; break;

@@ -41,6 +41,9 @@ struct ztcpd {
 	bool stop;
 };
 
+/* What a step of the start returns that failed and has said why. */
+enum { ZTCPD_SAID = 1 };
+
 /* A line on standard error; systemd adds the time. */
 void ztcpd_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -77,7 +80,10 @@ void spaces_stop(struct ztcpd *d);
 
 /* ---- ztcpd_metrics.c: OpenMetrics over HTTP ---- */
 
-/* @address: "PORT", "ADDRESS:PORT" or "[ADDRESS]:PORT". Return: 0 or -errno after a line. */
+/* @address: "PORT", "ADDRESS:PORT" or "[ADDRESS]:PORT". Return: whether it is one of these. */
+bool metrics_address_is_right(const char *address);
+
+/* Return: 0, -errno, or ZTCPD_SAID. */
 int metrics_start(struct ztcpd *d, const char *address);
 int metrics_turn(struct ztcpd *d);
 void metrics_stop(struct ztcpd *d);
@@ -89,7 +95,7 @@ void notify_systemd(const char *state);
 
 /* ---- ztcpd_caps.c ---- */
 
-/* Keep the capabilities that the daemon goes on needing, for good. Return: 0 or -errno after a line. */
+/* Keep the capabilities that the daemon goes on needing, for good. Return: 0 or ZTCPD_SAID. */
 int caps_keep(void);
 
 #endif

@@ -60,5 +60,5 @@ int caps_keep(void)
 	cap_free(keep);
 	if (err)
 		ztcpd_say("capabilities cannot be given up: %s", strerror(-err));
-	return err;
+	return err ? ZTCPD_SAID : 0;
 }

@@ -186,16 +186,21 @@ static int address_read(const char *text, struct sockaddr_storage *sa)
 	return 0;
 }
 
+bool metrics_address_is_right(const char *address)
+{
+	struct sockaddr_storage sa;
+
+	return !address_read(address, &sa);
+}
+
 int metrics_start(struct ztcpd *d, const char *address)
 {
 	const union MHD_DaemonInfo *info;
 	struct sockaddr_storage sa;
 	struct metrics *m;
 
-	if (address_read(address, &sa)) {
-		ztcpd_say("--metrics %s: expected [ADDRESS:]PORT", address);
+	if (address_read(address, &sa))
 		return -EINVAL;
-	}
 	m = calloc(1, sizeof(*m));
 	if (!m)
 		return -ENOMEM;
@@ -209,7 +214,7 @@ int metrics_start(struct ztcpd *d, const char *address)
 	info = m->http ? MHD_get_daemon_info(m->http, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (!info) {
 		ztcpd_say("--metrics %s: %s", address, strerror(errno));
-		return -EADDRNOTAVAIL;
+		return ZTCPD_SAID;
 	}
 	m->src = (struct source){ info->epoll_fd, metrics_ready };
 	return source_add(d, &m->src, EPOLLIN);

@@ -14,7 +14,7 @@ CGROOT=$(findmnt -nt cgroup2 -o TARGET | head -1)
 LIB=$(readlink -f "$BUILD/lib/libztcp_preload.so")
 
 clean_more() {
-	rmdir "$CGROOT/ztcp-test-$$/inner" "$CGROOT/ztcp-test-$$-2/inner" "$CGROOT/ztcp-test-$$" "$CGROOT/ztcp-test-$$-2" 2>/dev/null
+	rmdir "$CGROOT/ztcp-test-$$/inner" "$CGROOT/ztcp-test-$$-2/inner" "$CGROOT"/ztcp-test-$${,-2,-3} 2>/dev/null
 	ip netns del shop
 	umount -l /etc
 }
@@ -39,6 +39,7 @@ same "another's line" "# another's line" "$(cat /etc/netns/shop/ld.so.preload)"
 [ ! -e /etc/netns/shop/ld.so.preload ] || fail "disable leaves a file"
 has_library && fail "the library is there afterwards"
 
+echo '[Service]' >/etc/systemd/system/shop.service
 "$ZTCP" enable --cgroup /system.slice/shop.service >"$T/said" || fail "enable a service"
 same "the drop-in" "[Service] Environment=LD_PRELOAD=$LIB" "$(xargs </etc/systemd/system/shop.service.d/50-ztcp.conf)"
 grep -q 'systemctl restart shop.service' "$T/said" || fail "said: $(cat "$T/said")"
@@ -65,11 +66,12 @@ within() { # COMMAND...: in the cgroup
 
 
 BOX=$CGROOT/ztcp-test-$$
-mkdir -p "$BOX/inner" "$BOX-2" || skip "cannot make a cgroup"
+ANOTHER=/ztcp-test-$$-3
+mkdir -p "$BOX/inner" "$BOX-2" "$CGROOT$ANOTHER" || skip "cannot make a cgroup"
 "$ZTCP" enable --cgroup "/${BOX##*/}/" >"$T/said" || fail "enable a cgroup"
 grep -q "^/etc/ld.so.preload: programs that start in /ztcp-test" "$T/said" || fail "said: $(cat "$T/said")"
-"$ZTCP" enable --cgroup /another >/dev/null && "$ZTCP" enable --cgroup /another >/dev/null || fail "enable another"
-same "the list" "/${BOX##*/} /another" "$(xargs </etc/ztcp/cgroups)"
+"$ZTCP" enable --cgroup $ANOTHER >/dev/null && "$ZTCP" enable --cgroup $ANOTHER >/dev/null || fail "enable another"
+same "the list" "/${BOX##*/} $ANOTHER" "$(xargs </etc/ztcp/cgroups)"
 same "the library" "${LIB%/*}/libztcp_enabled.so" "$(cat /etc/ld.so.preload)"
 same "connections followed in a cgroup below it" 2 "$(connections within python3)"
 same "connections followed outside" 0 "$(connections python3)"
@@ -90,15 +92,29 @@ import socket
 l = socket.create_server(("127.0.0.1", 0))
 c = socket.create_connection(l.getsockname())'
 [ ! -e "$T/secret/file" ] || fail "a set-user-id program writes where its caller says"
-for cgroup in / /another "/${BOX##*/}" "/ztcp-test-$$"; do
+rmdir "$CGROOT$ANOTHER" # one that has gone can be disabled
+for cgroup in / $ANOTHER "/${BOX##*/}" "/ztcp-test-$$"; do
 	"$ZTCP" disable --cgroup "$cgroup" >/dev/null || fail "disable $cgroup"
 done
 same "the library afterwards" "" "$(cat /etc/ld.so.preload)"
 [ ! -e /etc/ztcp/cgroups ] || fail "disable leaves a list"
 
-for wrong in "" "--netns none" "--netns ../shop" "--cgroup user.slice" "--netns shop --cgroup /a.service" "--netns shop more"; do
-	# shellcheck disable=SC2086 # words
-	"$ZTCP" enable $wrong >/dev/null 2>&1
+"$ZTCP" enable --netns none >/dev/null 2>"$T/said"
+same "status of: enable --netns none" 1 $?
+same "said of: enable --netns none" "ztcp: --netns none: /run/netns/none: No such file or directory" "$(cat "$T/said")"
+for wrong in "" "--netns ''" "--netns ../shop" "--cgroup user.slice" "--cgroup //a" "--cgroup /a/../b" "--cgroup /.." "--netns shop --cgroup /a.service" "--netns shop more"; do
+	eval "set -- $wrong"
+	"$ZTCP" enable "$@" >/dev/null 2>&1
 	same "status of: enable $wrong" 2 $?
 done
+# refused NAME WORDS: a cgroup that is not there changes nothing
+refused() {
+	"$ZTCP" enable --cgroup "$1" >/dev/null 2>"$T/said"
+	same "status of: enable --cgroup $1" 1 $?
+	grep -q "^ztcp: --cgroup $1: there is no such $2: No such file or directory$" "$T/said" || fail "said of $1: $(cat "$T/said")"
+	[ ! -e /etc/ztcp/cgroups ] && [ ! -s /etc/ld.so.preload ] || fail "a cgroup that is not there was enabled: $1"
+}
+refused /ztcp-test-$$-none cgroup
+refused /system.slice/none-$$.service 'service or cgroup'
+[ ! -e /etc/systemd/system/none-$$.service.d ] || fail "a service that is not there was enabled"
 end

@@ -10,6 +10,7 @@ FAIL_BPF=$BUILD/tests/bin/bpf_fail
 EPERM=1 EINVAL=22 ENOSYS=38
 PORT=6399 KEPT=6398
 STEP=${STEP:-1}
+WITHIN=(--cgroup "$CGROUP")
 touch "$T/server" "$T/client"
 chmod 666 "$T/server" "$T/client"
 
@@ -39,7 +40,7 @@ serve() {
 	: >"$T/ready"
 	: >"$T/refused"
 	: >"$T/ztcpd.err"
-	"$@" "$ZTCPD" --pin "$PIN" --cgroup "$CGROUP" --ready-fd 3 3>"$T/ready" 2>>"$T/ztcpd.err" &
+	"$@" "$ZTCPD" --pin "$PIN" "${WITHIN[@]}" --ready-fd 3 3>"$T/ready" 2>>"$T/ztcpd.err" &
 	DAEMON=$!
 	PIDS=("$KEPT_BY" "$DAEMON")
 	until_true 20 served || fail "$PLAN: ztcpd neither serves nor ends"
@@ -130,7 +131,9 @@ nothing() {
 	PLAN="another PID namespace"
 	lack "not in the initial PID namespace" lifted PEER_REMOTE unshare -p -f --mount-proc
 	PLAN="no cgroup v2"
+	WITHIN=() # there is no such folder then
 	lack "no cgroup v2" lifted PEER_REMOTE unshare -m sh -c 'umount -l "$0" && exec "$@"' "$CGROOT"
+	WITHIN=(--cgroup "$CGROUP")
 }
 
 # Kinds of calls, as an older kernel, or one that was built without, refuses them: maps, programs, hooks

@@ -2,7 +2,7 @@
 # daemon_tcpdump.sh - ztcp tcpdump of a lifted redis and a lifted nginx, read by tshark: every request decoded, nothing
 # malformed or out of order, as many bytes as the programs sent; filters; nothing left on when it ends
 . "$(dirname "$(readlink -f "$0")")/daemon_lib.sh"
-need setpriv tshark redis-server redis-benchmark nginx wrk
+need setpriv python3 tshark redis-server redis-benchmark nginx wrk
 
 PORT=7955
 # a listener hears all processes of its user: a user of this run's own, lest two runs hear each other
@@ -120,6 +120,11 @@ filters() {
 	sleep 0.3
 	"${AS[@]}" "$ZTCP" tcpdump -c 20 src port $PORT 2>/dev/null >"$T/lines"
 	same "20 lines and no more" 20 "$(grep -cE "127.0.0.1.$PORT > 127.0.0.1.[0-9]+: Flags \[P\.\], seq [0-9]+, ack [0-9]+, length [0-9]+, shm" "$T/lines")"
+	"${AS[@]}" "$ZTCP" tcpdump -j -c 20 src port $PORT 2>/dev/null >"$T/json"
+	python3 -c 'import json, sys
+packets = [json.loads(line) for line in sys.stdin]
+assert len(packets) == 20 and all(p["path"] == "shm" and p["length"] > 0 for p in packets), packets' <"$T/json" ||
+		fail "tcpdump -j: $(head -3 "$T/json")"
 	finish "$PID"
 	finish "$SERVER"
 }

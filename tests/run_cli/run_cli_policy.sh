@@ -20,7 +20,7 @@ refused() {
 	same "the program does not run: $*" "" "$out"
 	same "stderr of: $*" "ztcp_run: $want" "$err"
 }
-refused "$work/none: expected a file that exists, found $work/none" "$run" --policy "$work/none"
+refused "$work/none: expected a file that exists" "$run" --policy "$work/none"
 printf 'lift\n  kernel port=70000\n' >"$work/bad"
 want="$work/bad:2:15: expected a port or range of ports, 0 to 65535, found '70000'"
 refused "$want" "$run" --policy "$work/bad"

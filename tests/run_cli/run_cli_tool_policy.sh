@@ -36,7 +36,7 @@ printf 'lift\nkernel port=22x\n' >bad
 says 0 "policy: 6 rules" check policy
 says 0 "policy.d/ssh: 1 rule" check policy.d/ssh
 says 1 "ztcp: bad:2:13: expected a port or range of ports, 0 to 65535, found '22x'" check bad
-says 1 "ztcp: none: expected a file that exists, found none" check none
+says 1 "ztcp: none: expected a file that exists" check none
 says 0 '{"ok": true, "file": "policy", "rules": 6}' check -j policy
 
 echo 'interface zt0 device=tap:zt0 address=10.9.0.2/24 gateway=10.9.0.1' >interfaces
@@ -44,7 +44,7 @@ printf '# one\ninterface zt0 device=tap:zt0 address=10.9.0.2\n' >bad_interfaces
 says 0 "interfaces: 1 interface" check -i interfaces
 says 0 '{"ok": true, "file": "interfaces", "interfaces": 1}' check -j -i interfaces
 says 1 "ztcp: bad_interfaces:2:38: expected a host's address with the length of its prefix: 10.0.0.2/24, found 10.9.0.2" check -i bad_interfaces
-says 1 "ztcp: none: expected a file that exists, found none" check -i none
+says 1 "ztcp: none: expected a file that exists" check -i none
 says 1 '{"ok": false, "file": "bad", "line": 2, "column": 13, "expected": "a port or range of ports, 0 to 65535", "found": "'"'22x'"'"}' \
 	check -j bad
 

@@ -1,5 +1,6 @@
 /* policy_error_test.c - an error as a line */
 #include <criterion/criterion.h>
+#include <string.h>
 
 #include "daemon/policy/policy.h"
 
@@ -16,6 +17,8 @@ Test(policy_error, policy_error_format__leaves_out_what_is_not_known)
 	e.found[0] = '\0';
 	cr_assert_str_eq(policy_error_format(&e, buf, sizeof(buf)), "f:4294967295: expected x");
 	e.line = 0;
+	cr_assert_str_eq(policy_error_format(&e, buf, sizeof(buf)), "f: expected x");
+	strcpy(e.found, "f");
 	cr_assert_str_eq(policy_error_format(&e, buf, sizeof(buf)), "f: expected x");
 }
 
