@@ -86,6 +86,7 @@ struct inst *inst_init(void *mem, const struct inst_config *cfg, ztime_t now)
 
 	BASE_CHECK(config_ok(cfg));
 	in->cfg = *cfg;
+	in->cfg.copy_below = BASE_MAX(cfg->copy_below, 1u); /* nothing is not kept */
 	in->cfg.ip.key = cfg->key;
 	in->cfg.ip.buf = cfg->buf;
 	env_init(in);

@@ -35,7 +35,7 @@ struct inst_flow {
 	struct inst_flow_bucket *buckets;
 	uint32_t n; /* buckets */
 	uint32_t count;
-	uint64_t secret[3]; /* made from the key */
+	uint64_t secret[3]; /* made from the key; the last one is odd */
 	const char *flows;  /* of object 0 */
 	size_t stride;
 };
@@ -64,12 +64,17 @@ static inline uint32_t inst_flow_ports(const struct wire_flow *flow)
 	return __builtin_bswap32((uint32_t)flow->rport << 16 | flow->lport);
 }
 
+/* The lowest bits of a hash, and so of a tag, which says that it is none of an empty place, tell the families apart. */
+#define INST_FLOW_V4 3u
+#define INST_FLOW_V6 1u
+
 /** inst_flow_hash4() - inst_flow_hash() of addresses and ports as they lie in an IPv4 packet. */
 static inline uint64_t inst_flow_hash4(const struct inst_flow *f, uint64_t ends, uint32_t ports)
 {
-	uint64_t h = inst_flow_mix(f->secret[0] ^ ends, f->secret[1] ^ ports);
+	uint64_t h = (f->secret[0] + (uint32_t)ends) * (f->secret[1] + (ends >> 32));
 
-	return inst_flow_mix(h ^ f->secret[1], f->secret[2]);
+	h += f->secret[2] * ports;
+	return h | INST_FLOW_V4;
 }
 
 /** inst_flow_hash6() - the same for IPv6: both halves of each address. */
@@ -79,17 +84,20 @@ static inline uint64_t inst_flow_hash6(const struct inst_flow *f, uint64_t l0, u
 	uint64_t h = inst_flow_mix(inst_flow_mix(f->secret[0] ^ r0, f->secret[1] ^ r1) ^ l1,
 				   inst_flow_mix(f->secret[1] ^ l0, f->secret[2] ^ ports));
 
-	return inst_flow_mix(h ^ f->secret[1], f->secret[2]);
+	return (inst_flow_mix(h ^ f->secret[1], f->secret[2]) & ~(uint64_t)3) | INST_FLOW_V6;
 }
 
 /**
  * inst_flow_hash() - Return: keyed hash of @flow
  *
- * Two multiplications of 64 by 64 bits whose halves are joined, each with a secret of its own. That
- * is no SipHash, and it runs for every segment. What it has to withstand is less: nobody is ever
- * shown a hash or part of one, collisions are all there is to gain, and a bucket takes seven before
- * the next one is looked at. Sums that others are shown (sequence numbers, cookies, ports) stay with
- * SipHash. A device's own RSS hash is not used: its key is public knowledge on many cards.
+ * For IPv4 a sum of products of the words and secrets, modulo 2^64, whose upper half is strongly universal: for
+ * two flows, whoever chose them, all pairs of values are equally likely (multilinear hashing in Motzkin's form, Lemire and
+ * Kaser 2014). It says where to look. The lower half, the tag, only has to tell apart what lies there; a tag of two
+ * flows that differ in their ports alone differs, as the secret is odd. For IPv6 products of 128 bits, whose halves are
+ * joined. Neither is SipHash, and they run for every segment. What they have to withstand is less: nobody
+ * is ever shown a hash or part of one, collisions are all there is to gain, and a bucket takes seven before the next
+ * one is looked at. Sums that others are shown (sequence numbers, cookies, ports) stay with SipHash. A device's own RSS
+ * hash is not used: its key is public knowledge on many cards.
  */
 static inline uint64_t inst_flow_hash(const struct inst_flow *f, const struct wire_flow *flow)
 {
@@ -105,7 +113,7 @@ static inline uint64_t inst_flow_hash(const struct inst_flow *f, const struct wi
 /* Any number of buckets, without a division. */
 static inline uint32_t inst_flow_home(const struct inst_flow *f, uint64_t hash)
 {
-	return (uint32_t)((hash & 0xffffffffu) * f->n >> 32);
+	return (uint32_t)((hash >> 32) * f->n >> 32);
 }
 
 static inline uint32_t inst_flow_after(const struct inst_flow *f, uint32_t at)
@@ -115,7 +123,7 @@ static inline uint32_t inst_flow_after(const struct inst_flow *f, uint32_t at)
 
 static inline uint32_t inst_flow_tag(uint64_t hash)
 {
-	return (uint32_t)(hash >> 32) | 1;
+	return (uint32_t)hash;
 }
 
 static inline const struct wire_flow *inst_flow_at(const struct inst_flow *f, uint32_t i)
@@ -158,24 +166,29 @@ BASE_INLINE uint32_t inst_flow_walk(const struct inst_flow *f, const char *flows
 	}
 }
 
-/* The first entry with the tag in the first bucket is nearly always it. Return: its index; INST_FLOW_NONE otherwise. */
-BASE_INLINE uint32_t inst_flow_first(const struct inst_flow *f, const char *flows, size_t stride,
-				     uint64_t hash, inst_flow_same *same, const void *key)
+/* The first entry with the tag in the first bucket is nearly always it. Return: its flow; NULL when it is not. */
+BASE_INLINE const struct wire_flow *inst_flow_first(const struct inst_flow *f, const char *flows,
+						    size_t stride, uint64_t hash,
+						    inst_flow_same *same, const void *key,
+						    uint32_t *i)
 {
 	const struct inst_flow_bucket *b = &f->buckets[inst_flow_home(f, hash)];
-	const uint32_t *at = b->tag, *end = b->tag + INST_FLOW_WAYS;
-	uint32_t tag = inst_flow_tag(hash), i;
+	const struct wire_flow *flow;
+	uint32_t tag = inst_flow_tag(hash);
+	size_t k = 0;
 
-	while (*at != tag)
-		if (BASE_UNLIKELY(++at == end))
-			return INST_FLOW_NONE;
-	i = at[offsetof(struct inst_flow_bucket, index) / sizeof(uint32_t)];
-	return BASE_LIKELY(same(inst_flow_of(flows, stride, i), key)) ? i : INST_FLOW_NONE;
+	if (b->tag[0] != tag)
+		while (b->tag[++k] != tag)
+			if (k == INST_FLOW_WAYS - 1)
+				return NULL;
+	*i = b->index[k];
+	flow = inst_flow_of(flows, stride, *i);
+	return BASE_LIKELY(same(flow, key)) ? flow : NULL;
 }
 
 /* Addresses and ports of a packet that arrives, as a flow holds them. */
 struct inst_flow_key {
-	uint64_t r0, r1, l0, l1; /* IPv4: r1 alone, and l1 with the 32 bits of the local address */
+	uint64_t r0, r1, l0, l1; /* IPv4: the 32 bits of r1 and l1 */
 	uint32_t ports;
 };
 
@@ -183,8 +196,9 @@ BASE_INLINE bool inst_flow_same4(const struct wire_flow *flow, const void *key)
 {
 	const struct inst_flow_key *k = key;
 
-	return flow->remote.q[1] == k->r1 && flow->local.w[3] == (uint32_t)k->l1 &&
-	       base_word32(&flow->lport) == k->ports && !flow->remote.q[0];
+	/* The tag has said that both are mapped. */
+	return flow->remote.w[3] == (uint32_t)k->r1 && flow->local.w[3] == (uint32_t)k->l1 &&
+	       base_word32(&flow->lport) == k->ports;
 }
 
 BASE_INLINE bool inst_flow_same6(const struct wire_flow *flow, const void *key)
@@ -201,25 +215,28 @@ BASE_INLINE bool inst_flow_same6(const struct wire_flow *flow, const void *key)
  * arrives
  * @flows:  flow of object 0, as inst_flow_init() was told
  * @stride: a constant: what it was told
+ * @i:      set to its index
  *
- * Return: as inst_flow_find(), but INST_FLOW_NONE also for the few that lie elsewhere than first at home.
+ * Return: its flow; NULL when there is none, and for the few that lie elsewhere than first at home.
  */
-BASE_INLINE uint32_t inst_flow_find4(const struct inst_flow *f, const char *flows, size_t stride,
-				     uint64_t ends, uint32_t ports)
+BASE_INLINE const struct wire_flow *inst_flow_find4(const struct inst_flow *f, const char *flows,
+						    size_t stride, uint64_t ends, uint32_t ports,
+						    uint32_t *i)
 {
 	const struct inst_flow_key key = {
-		.r1 = ends << 32 | WIRE_ADDR_V4_MARK,
+		.r1 = (uint32_t)ends,
 		.l1 = ends >> 32,
 		.ports = __builtin_bswap32(ports),
 	};
 
 	return inst_flow_first(f, flows, stride, inst_flow_hash4(f, ends, ports), inst_flow_same4,
-			       &key);
+			       &key, i);
 }
 
 /** inst_flow_find6() - the same for IPv6. @ends: source and destination as they lie there */
-BASE_INLINE uint32_t inst_flow_find6(const struct inst_flow *f, const char *flows, size_t stride,
-				     const uint8_t *ends, uint32_t ports)
+BASE_INLINE const struct wire_flow *inst_flow_find6(const struct inst_flow *f, const char *flows,
+						    size_t stride, const uint8_t *ends,
+						    uint32_t ports, uint32_t *i)
 {
 	const struct inst_flow_key key = {
 		.r0 = base_word64(ends),
@@ -230,7 +247,7 @@ BASE_INLINE uint32_t inst_flow_find6(const struct inst_flow *f, const char *flow
 	};
 	uint64_t hash = inst_flow_hash6(f, key.l0, key.l1, key.r0, key.r1, ports);
 
-	return inst_flow_first(f, flows, stride, hash, inst_flow_same6, &key);
+	return inst_flow_first(f, flows, stride, hash, inst_flow_same6, &key, i);
 }
 
 /**

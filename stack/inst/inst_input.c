@@ -114,22 +114,6 @@ static BASE_COLD bool fast_waits(struct inst *in, const struct inst_conn *c, con
 	return (len && !(l4[13] & TCP_PSH)) || (in->gro_used && gro_find(in, inst_index(in, c)));
 }
 
-/* Payload that is lent, or not worth the whole frame, is copied. */
-static BASE_APART struct tcp_fast_done fast_copied(struct inst *in, struct inst_conn *c,
-						   const uint8_t *l4, uint32_t hdr, uint32_t len,
-						   ztime_t now)
-{
-	struct wire_tcp_iov iov = { l4 + hdr, len, NULL };
-	struct tcp_fast_done done = { TCP_FAST_NOT, NULL };
-
-	if (inst_fill_copy(in, &in->rx_fill, iov.data, len, &iov) == len)
-		done = tcp_fast_in(&c->tcb, &in->env, l4, hdr, iov.data, len, iov.owner,
-				   tcp_now_ms(now), now);
-	if (done.told == TCP_FAST_NOT)
-		inst_fill_back(in, &in->rx_fill, &iov);
-	return done;
-}
-
 /* Something has come in for @c: it has to have a turn, and perhaps the application is told. */
 static BASE_APART void fast_tell_some(struct inst *in, struct inst_conn *c, unsigned int told,
 				      ztime_t now)
@@ -158,32 +142,72 @@ BASE_INLINE void fast_tell(struct inst *in, struct inst_conn *c, uint32_t i, uns
 	inst_list_append(in, in->events, c, i, flow.spare);
 }
 
+/* There is no payload; or it is lent, or not worth the whole frame, and is copied. As fast_input(). */
+static BASE_APART bool fast_copied(struct inst *in, struct inst_conn *c, const uint8_t *l4, bool ts,
+				   uint32_t len, void *owner, ztime_t now)
+{
+	struct wire_tcp_iov iov = { l4 + tcp_fast_hdr(ts), len, NULL };
+	struct tcp_fast_done done = { TCP_FAST_NOT, NULL };
+
+	if (!len || inst_fill_copy(in, &in->rx_fill, iov.data, len, &iov) == len)
+		done = tcp_fast_in(&c->tcb, &in->env, l4, ts, iov.data, len, len != 0, iov.owner,
+				   tcp_now_ms(now), now);
+	if (done.told == TCP_FAST_NOT) {
+		if (len)
+			inst_fill_back(in, &in->rx_fill, &iov);
+		return false;
+	}
+	base_count(&in->counters, CNT_tcp_predicted);
+	fast_tell(in, c, inst_index(in, c), done.told, now);
+	if (owner)
+		in->cfg.buf.put(in->cfg.buf.ctx, owner);
+	if (done.gone)
+		in->cfg.buf.put(in->cfg.buf.ctx, done.gone);
+	return true;
+}
+
 /*
  * The short way (tcp_fast.h). @owner goes with the payload, or is given back. Return: false when it is not at hand and
  * nothing was touched.
  */
-BASE_INLINE bool fast_input(struct inst *in, uint32_t i, const uint8_t *l4, uint32_t l4_len,
-			    void *owner, bool burst, uint32_t now_ms, ztime_t now)
+BASE_INLINE bool fast_input_as(struct inst *in, struct inst_conn *c, uint32_t i, const uint8_t *l4,
+			       uint32_t l4_len, void *owner, bool ts, bool burst, uint32_t now_ms,
+			       ztime_t now)
 {
-	struct inst_conn *c = &in->conns[i];
-	uint32_t hdr = tcp_fast_shape(&c->tcb, l4, l4_len), len = l4_len - hdr;
+	uint32_t hdr = tcp_fast_hdr(ts), len = l4_len - hdr;
 	struct tcp_fast_done done;
-	bool kept = len && owner && len >= in->cfg.copy_below;
 
-	if (BASE_UNLIKELY(!hdr || c->tcb.events || (burst && fast_waits(in, c, l4, len))))
+	if (BASE_UNLIKELY(!tcp_fast_shape(&c->tcb, l4, l4_len, ts) || c->tcb.events ||
+			  (burst && fast_waits(in, c, l4, len))))
 		return false;
-	if (BASE_LIKELY(kept || !len))
-		done = tcp_fast_in(&c->tcb, &in->env, l4, hdr, l4 + hdr, len, owner, now_ms, now);
-	else
-		done = fast_copied(in, c, l4, hdr, len, now);
+	/* copy_below is not 0. */
+	if (BASE_UNLIKELY(!owner))
+		return fast_copied(in, c, l4, ts, len, owner, now);
+	if (BASE_UNLIKELY(len < in->cfg.copy_below))
+		return fast_copied(in, c, l4, ts, len, owner, now);
+	done = tcp_fast_in(&c->tcb, &in->env, l4, ts, l4 + hdr, len, true, owner, now_ms, now);
 	if (BASE_UNLIKELY(done.told == TCP_FAST_NOT))
 		return false;
+	base_count(&in->counters, CNT_tcp_predicted);
 	fast_tell(in, c, i, done.told, now);
-	if (BASE_UNLIKELY(!kept && owner))
-		in->cfg.buf.put(in->cfg.buf.ctx, owner);
 	if (BASE_LIKELY(done.gone))
 		in->cfg.buf.put(in->cfg.buf.ctx, done.gone);
 	return true;
+}
+
+static BASE_APART bool fast_input_bare(struct inst *in, struct inst_conn *c, const uint8_t *l4,
+				       uint32_t l4_len, void *owner, bool burst, ztime_t now)
+{
+	return fast_input_as(in, c, inst_index(in, c), l4, l4_len, owner, false, burst,
+			     tcp_now_ms(now), now);
+}
+
+BASE_INLINE bool fast_input(struct inst *in, struct inst_conn *c, uint32_t i, const uint8_t *l4,
+			    uint32_t l4_len, void *owner, bool burst, uint32_t now_ms, ztime_t now)
+{
+	if (BASE_LIKELY(tcp_is(&c->tcb, TCP_F_TS)))
+		return fast_input_as(in, c, i, l4, l4_len, owner, true, burst, now_ms, now);
+	return fast_input_bare(in, c, l4, l4_len, owner, burst, now);
 }
 
 /* The complete way: parsed, perhaps merged with its neighbours. @c may be NULL. */
@@ -223,7 +247,7 @@ static enum counter segment_input(struct inst *in, struct ip_rx *rx, void **owne
 	rx->flow.lport = base_be16_get(rx->l4 + 2);
 	c = inst_conn_find(in, &rx->flow);
 	if (c && rx->ecn != 3 &&
-	    fast_input(in, inst_index(in, c), rx->l4, rx->l4_len, *owner, burst, tcp_now_ms(now),
+	    fast_input(in, c, inst_index(in, c), rx->l4, rx->l4_len, *owner, burst, tcp_now_ms(now),
 		       now)) {
 		*owner = NULL;
 		return CNT_none;
@@ -272,18 +296,29 @@ static BASE_COLD void frame_input(struct inst *in, const struct wire_frame_in *f
 		in->cfg.buf.put(in->cfg.buf.ctx, owner);
 }
 
-/* The device has summed the segment, or it is done here. @pseudo: of the addresses */
-BASE_INLINE bool plain_csum_ok(const struct wire_frame_in *frame, const uint8_t *l4, uint32_t len,
-			       bool v4)
+/* As plain_csum_ok() */
+static BASE_APART bool plain_sum(const struct wire_frame_in *frame, const uint8_t *l4, uint32_t len,
+				 bool v4)
 {
 	const uint8_t *ends4 = frame->data + IP_PLAIN4_ENDS, *ends6 = frame->data + IP_PLAIN6_ENDS;
 	uint64_t sum;
 
-	if (BASE_LIKELY(frame->flags & WIRE_FRAME_TCP_CSUM_OK))
+	if (v4 && !ip_plain4_sum_ok(frame))
+		return false;
+	if (frame->flags & WIRE_FRAME_TCP_CSUM_OK)
 		return true;
 	sum = (uint64_t)__builtin_bswap32(len) + ((uint64_t)WIRE_PROTO_TCP << 24);
 	sum = v4 ? wire_csum_add(sum, ends4, 8) : wire_csum_add(sum, ends6, 32);
 	return wire_csum_fold(wire_csum_add(sum, l4, len)) == 0;
+}
+
+/* The device has summed the headers and the segment, or it is done here. */
+BASE_INLINE bool plain_csum_ok(const struct wire_frame_in *frame, const uint8_t *l4, uint32_t len,
+			       bool v4)
+{
+	const uint8_t need = WIRE_FRAME_TCP_CSUM_OK | (v4 ? WIRE_FRAME_IP_CSUM_OK : 0);
+
+	return BASE_LIKELY((frame->flags & need) == need) || plain_sum(frame, l4, len, v4);
 }
 
 /* The segment of a plain frame is not plain itself, or waits for others. */
@@ -299,8 +334,9 @@ static BASE_APART void plain_parse(struct inst *in, struct inst_conn *c, const u
 		in->cfg.buf.put(in->cfg.buf.ctx, owner);
 }
 
-/* It does not lie where it is looked for first. Return: as plain_find() */
-static BASE_APART uint32_t plain_search(struct inst *in, const struct wire_frame_in *frame, bool v4)
+/* It does not lie where it is looked for first. As plain_find() */
+static BASE_APART struct inst_conn *plain_search(struct inst *in, const struct wire_frame_in *frame,
+						 bool v4, uint32_t *i)
 {
 	const uint8_t *f = frame->data, *l4 = f + (v4 ? IP_PLAIN4_L4 : IP_PLAIN6_L4);
 	struct wire_flow flow = { .rport = base_be16_get(l4), .lport = base_be16_get(l4 + 2) };
@@ -312,48 +348,52 @@ static BASE_APART uint32_t plain_search(struct inst *in, const struct wire_frame
 		memcpy(&flow.remote, f + IP_PLAIN6_ENDS, sizeof(flow.remote));
 		memcpy(&flow.local, f + IP_PLAIN6_ENDS + sizeof(flow.remote), sizeof(flow.local));
 	}
-	return inst_flow_find(&in->flow, &flow, inst_flow_hash(&in->flow, &flow));
+	*i = inst_flow_find(&in->flow, &flow, inst_flow_hash(&in->flow, &flow));
+	return *i == INST_FLOW_NONE ? NULL : &in->conns[*i];
 }
 
-/* The connection that a plain frame is for. Return: its index; INST_NONE when IP has to look at the frame. */
-BASE_INLINE uint32_t plain_find(struct inst *in, const struct wire_frame_in *frame, uint32_t len,
-				bool v4)
+/* The connection that a plain frame is for, slot *@i. Return: NULL when IP has to look at the frame. */
+BASE_INLINE struct inst_conn *plain_find(struct inst *in, const struct wire_frame_in *frame,
+					 uint32_t len, bool v4, uint32_t *i)
 {
 	const uint8_t *l4 = frame->data + (v4 ? IP_PLAIN4_L4 : IP_PLAIN6_L4);
-	uint32_t i;
+	const char *flows = (const char *)&in->conns->flow;
+	const size_t stride = sizeof(struct inst_conn);
+	uint64_t ends = base_word64(frame->data + IP_PLAIN4_ENDS);
+	const struct wire_flow *found;
+	struct inst_conn *c;
 
-	if (BASE_UNLIKELY(!len || !plain_csum_ok(frame, l4, len, v4)))
-		return INST_NONE;
+	if (BASE_UNLIKELY(!plain_csum_ok(frame, l4, len, v4)))
+		return NULL;
 	if (v4)
-		i = inst_flow_find4(&in->flow, (const char *)&in->conns->flow,
-				    sizeof(struct inst_conn),
-				    base_word64(frame->data + IP_PLAIN4_ENDS), base_word32(l4));
+		found = inst_flow_find4(&in->flow, flows, stride, ends, base_word32(l4), i);
 	else
-		i = inst_flow_find6(&in->flow, (const char *)&in->conns->flow,
-				    sizeof(struct inst_conn), frame->data + IP_PLAIN6_ENDS,
-				    base_word32(l4));
-	if (BASE_UNLIKELY(i == INST_FLOW_NONE) &&
-	    (i = plain_search(in, frame, v4)) == INST_FLOW_NONE)
-		return INST_NONE;
-	if (BASE_UNLIKELY(!ip_plain_fresh(in->plain, &in->conns[i].hop)))
-		return INST_NONE;
+		found = inst_flow_find6(&in->flow, flows, stride, frame->data + IP_PLAIN6_ENDS,
+					base_word32(l4), i);
+	if (BASE_LIKELY(found))
+		c = (struct inst_conn *)((uintptr_t)found - offsetof(struct inst_conn, flow));
+	else if (!(c = plain_search(in, frame, v4, i)))
+		return NULL;
+	if (BASE_UNLIKELY(!ip_plain_fresh(in->plain, &c->hop)))
+		return NULL;
 	/* A mapped address on the wire is no IPv4 (RFC 4942 2.2). */
-	return v4 || !(in->conns[i].flags & INST_C_V4) ? i : INST_NONE;
+	return v4 || !(c->flags & INST_C_V4) ? c : NULL;
 }
 
 BASE_INLINE void plain_input(struct inst *in, const struct wire_frame_in *frame, uint32_t len,
 			     bool v4, bool burst, uint32_t now_ms, ztime_t now)
 {
 	const uint8_t *f = frame->data, *l4 = f + (v4 ? IP_PLAIN4_L4 : IP_PLAIN6_L4);
-	uint32_t i = plain_find(in, frame, len, v4);
+	struct inst_conn *c;
+	uint32_t i;
 
-	if (BASE_UNLIKELY(i == INST_NONE)) {
+	if (BASE_UNLIKELY(!(c = plain_find(in, frame, len, v4, &i)))) {
 		frame_input(in, frame, burst, now);
 		return;
 	}
 	base_count(&in->counters, CNT_ip_rx_packets);
-	if (BASE_UNLIKELY(!fast_input(in, i, l4, len, frame->owner, burst, now_ms, now)))
-		plain_parse(in, &in->conns[i], l4, len,
+	if (BASE_UNLIKELY(!fast_input(in, c, i, l4, len, frame->owner, burst, now_ms, now)))
+		plain_parse(in, c, l4, len,
 			    v4 ? f[IP_PLAIN4_TOS] & 3 : f[IP_PLAIN_TYPE + 3] >> 4 & 3, frame->owner,
 			    burst, now);
 }
@@ -361,16 +401,21 @@ BASE_INLINE void plain_input(struct inst *in, const struct wire_frame_in *frame,
 static BASE_APART void plain6_input(struct inst *in, const struct wire_frame_in *frame, bool burst,
 				    ztime_t now)
 {
-	plain_input(in, frame, ip_plain6(in->plain, frame), false, burst, tcp_now_ms(now), now);
+	uint32_t len;
+
+	if (BASE_LIKELY(ip_plain6(in->plain, frame, &len)))
+		plain_input(in, frame, len, false, burst, tcp_now_ms(now), now);
+	else
+		frame_input(in, frame, burst, now);
 }
 
 /* What nearly every frame is goes to its connection at once. */
 BASE_INLINE void frame_any(struct inst *in, const struct wire_frame_in *frame, bool burst,
 			   uint32_t now_ms, ztime_t now)
 {
-	uint32_t len = ip_plain4(in->plain, frame);
+	uint32_t len;
 
-	if (BASE_LIKELY(len))
+	if (BASE_LIKELY(ip_plain4(in->plain, frame, &len)))
 		plain_input(in, frame, len, true, burst, now_ms, now);
 	else
 		plain6_input(in, frame, burst, now);
@@ -382,16 +427,11 @@ static BASE_APART void burst_input(struct inst *in, const struct wire_frame_in *
 {
 	bool merge = !(in->cfg.ip.offloads & WIRE_OFFLOAD_GRO);
 
+	base_count_add(&in->counters, CNT_inst_rx_frames, n);
 	for (const struct wire_frame_in *end = frames + n; frames < end; frames++)
 		frame_any(in, frames, merge, tcp_now_ms(now), now);
 	for (unsigned int k = 0; in->gro_used && k < INST_GRO_MAX; k++)
 		gro_flush(in, &in->gro[k], now);
-}
-
-/* One that is not merged with others. */
-static BASE_APART void frame_alone(struct inst *in, const struct wire_frame_in *frame, ztime_t now)
-{
-	frame_any(in, frame, false, tcp_now_ms(now), now);
 }
 
 void inst_errors_input(struct inst *in, const struct ip_error *e, unsigned int n, ztime_t now)
@@ -402,9 +442,10 @@ void inst_errors_input(struct inst *in, const struct ip_error *e, unsigned int n
 
 void inst_input(struct inst *in, const struct wire_frame_in *frames, unsigned int n, ztime_t now)
 {
-	base_count_add(&in->counters, CNT_inst_rx_frames, n);
-	if (BASE_LIKELY(n == 1))
-		frame_alone(in, frames, now);
-	else
+	if (BASE_UNLIKELY(n != 1)) {
 		burst_input(in, frames, n, now);
+		return;
+	}
+	base_count(&in->counters, CNT_inst_rx_frames);
+	frame_any(in, frames, false, tcp_now_ms(now), now);
 }

@@ -15,8 +15,10 @@ static void timers_fire(struct inst *in, ztime_t now)
 	struct ip_error errors[IP_ERRORS_MAX];
 	uint32_t i;
 
-	while ((i = inst_wheel_fire(&in->wheel, now, &steps)) != INST_WHEEL_NONE)
+	while ((i = inst_wheel_fire(&in->wheel, now, &steps)) != INST_WHEEL_NONE) {
+		tcp_fast_end(&in->conns[i].tcb); /* its timers are the complete way's */
 		inst_conn_kick(in, &in->conns[i]);
+	}
 	inst_errors_input(in, errors, ip_tick(in->ip, errors, IP_ERRORS_MAX, now), now);
 }
 
@@ -66,9 +68,9 @@ BASE_INLINE int fast_output_as(struct inst *in, struct inst_conn *c, struct wire
 	if (!tcp_fast_out(&c->tcb, &in->env, out->hdr + l4_at, ts, out->iov, now_ms, now))
 		return -1;
 	xmit_arm(in, c);
+	out->gso_size = 0;
 	out->niov = 1;
 	out->len = out->iov[0].len;
-	out->gso_size = 0;
 	link = ip_plain_link(in->plain, &c->hop, now);
 	if (BASE_LIKELY(link)) {
 		ip_plain_headers(link, l3_at, &c->flow, v4, out, l4_len, 0);
@@ -85,6 +87,10 @@ static BASE_APART int fast_output_other(struct inst *in, struct inst_conn *c,
 {
 	bool ts = tcp_is(&c->tcb, TCP_F_TS);
 
+	if (c->flags & INST_C_DEAD) {
+		inst_conn_reap(in, c);
+		return 0;
+	}
 	if (c->flags & INST_C_V4)
 		return fast_output_as(in, c, out, true, ts, in->plain->link_len, now_ms, now);
 	return fast_output_as(in, c, out, false, ts, in->plain->link_len, now_ms, now);
@@ -93,8 +99,8 @@ static BASE_APART int fast_output_other(struct inst *in, struct inst_conn *c,
 BASE_INLINE int fast_output(struct inst *in, struct inst_conn *c, struct wire_frame_out *out,
 			    uint32_t now_ms, ztime_t now)
 {
-	if (BASE_LIKELY(c->flags & INST_C_V4 && tcp_is(&c->tcb, TCP_F_TS) &&
-			in->plain->link_len == WIRE_ETH_LEN))
+	if (BASE_LIKELY((c->flags & (INST_C_V4 | INST_C_DEAD)) == INST_C_V4 &&
+			tcp_is(&c->tcb, TCP_F_TS) && in->plain->link_len == WIRE_ETH_LEN))
 		return fast_output_as(in, c, out, true, true, WIRE_ETH_LEN, now_ms, now);
 	return fast_output_other(in, c, out, now_ms, now);
 }
@@ -125,10 +131,6 @@ BASE_INLINE unsigned int conn_output(struct inst *in, struct inst_conn *c,
 {
 	int sent;
 
-	if (BASE_UNLIKELY(c->flags & INST_C_DEAD)) {
-		inst_conn_reap(in, c);
-		return 0;
-	}
 	sent = fast_output(in, c, out, now_ms, now);
 	if (BASE_LIKELY(sent >= 0))
 		return (unsigned int)sent;
@@ -157,6 +159,7 @@ static BASE_APART unsigned int due_output(struct inst *in, struct wire_frame_out
 unsigned int inst_output(struct inst *in, struct wire_frame_out *out, unsigned int max, ztime_t now)
 {
 	uint32_t now_ms = tcp_now_ms(now), last, head;
+	struct wire_frame_out *at = out;
 	unsigned int n = 0, got;
 
 	if (BASE_UNLIKELY(in->events.head != INST_NONE))
@@ -164,8 +167,8 @@ unsigned int inst_output(struct inst *in, struct wire_frame_out *out, unsigned i
 	if (BASE_UNLIKELY(in->plain->deadline <= now || inst_wheel_due(&in->wheel, now)))
 		n = due_output(in, out, max, now);
 	last = in->ready.tail;
-	while (n < max && (head = in->ready.head) != INST_NONE) {
-		got = conn_output(in, ready_pop(in), &out[n], max - n, now_ms, now);
+	for (at += n; n < max && (head = in->ready.head) != INST_NONE; at += got) {
+		got = conn_output(in, ready_pop(in), at, max - n, now_ms, now);
 		n += got;
 		if (BASE_LIKELY(head == last))
 			break;

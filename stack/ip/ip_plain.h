@@ -1,8 +1,7 @@
 /* ip_plain.h - what nearly every frame is, recognised or written in a few words
  *
  * What it does: ip_plain4() and ip_plain6() say whether a frame is one of these: to this station, untagged, TCP over
- * IPv4 without options or fragments and its header's checksum right, or over IPv6 without extension headers; not marked
- * by a router. Such a frame of a connection whose way is fresh (ip_plain_fresh(): its ends were judged with it) needs
+ * IPv4 without options or fragments, or over IPv6 without extension headers; not marked by a router. Such a frame of a connection whose way is fresh (ip_plain_fresh(): its ends were judged with it) needs
  * none of ip_input()'s work; any other goes there. ip_plain_headers() writes what ip_send() would, where nothing has to be
  * asked (ip_plain_link()). Called by inst for each frame, inline; written by ip; memory and thread: ip.h.
  */
@@ -62,45 +61,54 @@ BASE_INLINE bool ip_plain_ours(const struct ip_plain *ip, const uint8_t *f)
 	return (base_word64(f) & 0x1ffffffffffffu) == ip->mac48;
 }
 
-/** ip_plain4() - Return: bytes from the TCP header on, at least 20, of a plain IPv4 frame; else 0. */
-BASE_INLINE uint32_t ip_plain4(const struct ip_plain *ip, const struct wire_frame_in *frame)
+/**
+ * ip_plain4() - Return: true when it is a plain IPv4 frame. Its sum is not looked at.
+ * @bytes: set to those from the TCP header on, at least 20
+ */
+BASE_INLINE bool ip_plain4(const struct ip_plain *ip, const struct wire_frame_in *frame,
+			   uint32_t *bytes)
 {
-	const uint32_t ip4_20 = 0x450008;                   /* in memory order */
+	/* In memory order. Neither marked nor ECT(1), by one bit. */
+	const uint32_t kind = 0x1ffffff, ip4_20 = 0x450008;
 	const uint32_t proto = 0xff00ff3f, tcp = 0x6000000; /* no fragment; any TTL, any DF */
 	const uint8_t *f = frame->data;
 	uint32_t type, len;
 
 	if (frame->len < IP_PLAIN4_L4 + 20)
-		return 0;
+		return false;
 	type = base_word32(f + IP_PLAIN_TYPE);
-	if (!ip_plain_ours(ip, f) || (type & 0xffffff) != ip4_20 || (type >> 24 & 3) == 3 ||
+	if (!ip_plain_ours(ip, f) || (type & kind) != ip4_20 ||
 	    (base_word32(f + IP_PLAIN4_FRAG) & proto) != tcp)
-		return 0;
+		return false;
 	len = base_be16_get(f + IP_PLAIN4_LEN) - (uint32_t)WIRE_IP4_LEN;
-	if (len - 20 > frame->len - IP_PLAIN4_L4 - 20)
-		return 0;
-	if (BASE_UNLIKELY(!(frame->flags & WIRE_FRAME_IP_CSUM_OK)) &&
-	    !wire_ip4_csum_ok(f + WIRE_ETH_LEN))
-		return 0;
-	return len;
+	*bytes = len;
+	return len - 20 <= frame->len - IP_PLAIN4_L4 - 20;
 }
 
-/** ip_plain6() - Return: bytes from the TCP header on, at least 20, of a plain IPv6 frame; else 0. */
-BASE_INLINE uint32_t ip_plain6(const struct ip_plain *ip, const struct wire_frame_in *frame)
+/** ip_plain4_sum_ok() - Return: true when the sum of the IPv4 header of a frame that ip_plain4() has taken is right. */
+BASE_INLINE bool ip_plain4_sum_ok(const struct wire_frame_in *frame)
+{
+	return frame->flags & WIRE_FRAME_IP_CSUM_OK || wire_ip4_csum_ok(frame->data + WIRE_ETH_LEN);
+}
+
+/** ip_plain6() - Return: true when it is a plain IPv6 frame. @bytes: as ip_plain4() */
+BASE_INLINE bool ip_plain6(const struct ip_plain *ip, const struct wire_frame_in *frame,
+			   uint32_t *bytes)
 {
 	const uint32_t ip6 = 0x60dd86; /* in memory order */
 	const uint8_t *f = frame->data;
 	uint32_t type, len;
 
 	if (frame->len < IP_PLAIN6_L4 + 20)
-		return 0;
+		return false;
 	type = base_word32(f + IP_PLAIN_TYPE);
 	/* The lowest bits of the traffic class are in the middle of the next byte. */
 	if (!ip_plain_ours(ip, f) || (type & 0xf0ffff) != ip6 || (type >> 28 & 3) == 3 ||
 	    f[IP_PLAIN6_LEN + 2] != WIRE_PROTO_TCP)
-		return 0;
+		return false;
 	len = base_be16_get(f + IP_PLAIN6_LEN);
-	return len - 20 <= frame->len - IP_PLAIN6_L4 - 20 ? len : 0;
+	*bytes = len;
+	return len - 20 <= frame->len - IP_PLAIN6_L4 - 20;
 }
 
 /* The IPv6 header of a segment. Return: sum of the pseudo header. */
@@ -122,11 +130,11 @@ BASE_INLINE uint64_t ip_plain_put4(uint8_t *l3, const struct wire_flow *flow, ui
 				   uint8_t ecn)
 {
 	uint32_t local = flow->local.w[3], remote = flow->remote.w[3];
-	uint64_t ends = (uint64_t)local + remote;
+	uint32_t ends = wire_csum_ends4(local, remote);
 
 	wire_ip4_put_sum(l3, local, remote, ends, (uint16_t)(WIRE_IP4_LEN + body), ecn, IP_HOPS,
 			 WIRE_PROTO_TCP);
-	return ends + __builtin_bswap32(body) + ((uint64_t)WIRE_PROTO_TCP << 24);
+	return ends + __builtin_bswap16((uint16_t)body) + ((uint32_t)WIRE_PROTO_TCP << 8);
 }
 
 /**
@@ -147,16 +155,16 @@ BASE_INLINE void ip_plain_headers(struct ip_link *link, uint8_t l3_at, const str
 	uint16_t csum;
 
 	link->used = true;
-	memcpy(out->hdr, link->header, sizeof(link->header));
+	memcpy(out->hdr, link->header, l3_at == WIRE_ETH_LEN ? 16 : sizeof(link->header));
 	sum = v4 ? ip_plain_put4(l3, flow, body, ecn) : ip_plain_put6(l3, flow, body, ecn);
 	ports = ports << 16 | ports >> 16;
 	memcpy(l4, &ports, sizeof(ports));
-	csum = (uint16_t)~wire_csum_fold(sum);
+	csum = (uint16_t) ~(v4 ? wire_csum_fold32((uint32_t)sum) : wire_csum_fold(sum));
 	memcpy(l4 + WIRE_TCP_CSUM_AT, &csum, sizeof(csum));
 	out->l3_at = l3_at;
 	out->l4_at = l4_at;
-	out->l4_len = l4_len;
 	out->hdr_len = (uint16_t)(l4_at + l4_len);
+	out->l4_len = l4_len;
 	out->flags = WIRE_FRAME_TCP_CSUM;
 }
 

@@ -178,13 +178,15 @@ enum tcp_xmit_mode {
 
 /* Nearly all the time a connection of requests and answers is in one of two conditions, which tcp_fast.h makes and uses:
  *
- * LONE: all that was queued is in one block and went out as one short segment, once; nothing else is in flight. xmit_at
- *       is earlier than the probe: when that is due is worked out from the run's sent_at by whoever is first to ask.
- * QUIET: that was acknowledged, and nothing was queued since, or one run.
+ * LONE: all that was queued is in one block and went out as one short segment, once, at xmit_at - env->lone_ns; nothing
+ *       else is in flight. That is all there is to say of it, so no struct tcp_sent says it. xmit_at is earlier than
+ *       the probe: whoever is first to ask works out when that is due.
+ * QUIET: that was acknowledged, and nothing was queued since, or one run. There is no clock; xmit_at says nothing. It
+ *       lasts until the next segment goes out, or tcp_output() finds none.
  *
- * In both the state is ESTABLISHED with SACK and a round trip measured, nothing is missing on either side, and no option
+ * In both a struct tcp_sent is kept back in the pool, two segments fit in the congestion window, the state is ESTABLISHED with SACK and a round trip measured, nothing is missing on either side, and no option
  * or flag asks for more than plain segments, so that nothing of this has to be looked at. Every function that might
- * make any of it untrue calls tcp_fast_end() before it does anything else.
+ * make any of it untrue, or looks at the flight or its clock, calls tcp_fast_end() before it does anything else.
  */
 
 struct tcb {
@@ -231,7 +233,7 @@ struct tcb {
 	uint32_t rttvar_us4;
 
 	/* line 3 */
-	uint32_t rto_us;
+	uint32_t rto_first_us; /* the timeout while no round trip is known: tcp_rto_us() */
 	uint32_t min_rtt_us;
 	struct tcp_loss *loss;
 	struct tcp_range *ooo;

@@ -82,7 +82,9 @@ extern const uint16_t tcp_mem_size[TCP_MEM_COUNT];
 /* Free lists over memory that the owner of the environment provides. */
 struct tcp_pool {
 	void *free[TCP_MEM_COUNT];
-	uint32_t used[TCP_MEM_COUNT]; /* blocks out now */
+	uint32_t made[TCP_MEM_COUNT]; /* blocks there are */
+	uint32_t used
+		[TCP_MEM_COUNT]; /* of them: out now, or kept back for who may need one (TCP_XMIT_LONE) */
 	/* One more block of tcp_mem_size[@kind] bytes, 8-byte aligned, or NULL: there is no more. */
 	void *(*more)(void *ctx, enum tcp_mem kind);
 	void *ctx;
@@ -121,7 +123,8 @@ struct tcp_env {
 	/* Give back one reference to the owner of an iov; never NULL, never called with a NULL owner. */
 	void (*buf_put)(void *ctx, void *owner);
 	void *buf_ctx;
-	struct tcp_config cfg;
+	struct tcp_config cfg; /* as it is when the first connection is made */
+	ztime_t lone_ns;       /* by tcp_init(): see TCP_XMIT_LONE */
 };
 
 /** tcp_config_defaults() - fill @cfg with what docs/compliance.md states. */
@@ -211,8 +214,8 @@ bool tcp_fast_input(struct tcb *t, const uint8_t *l4, uint32_t bytes, const uint
  * @l4:  where the TCP header goes, WIRE_TCP_HDR_MAX bytes; ports are left alone, checksum is 0
  * @iov: the payload, one run, borrowed until the next call on @t
  *
- * Return: header bytes when this is the one segment that tcp_output() would have given; 0 when
- * nothing was touched and tcp_output() has to be called.
+ * Not once tcp_deadline() has come. Return: header bytes when this is the one segment that tcp_output() would have
+ * given; 0 when nothing was touched and tcp_output() has to be called.
  */
 uint32_t tcp_fast_output(struct tcb *t, uint8_t *l4, struct wire_tcp_iov *iov, ztime_t now);
 

@@ -12,6 +12,8 @@ void tcp_init(struct tcb *t, struct tcp_env *env)
 
 	memset(t, 0, sizeof(*t));
 	t->env = env;
+	/* RFC 8985 7.2, RFC 6298 (2.4): no probe and no timeout is due sooner. */
+	env->lone_ns = ztime_us(BASE_MIN(cfg->rto_min_us, (uint32_t)TCP_TLP_DELAY_US));
 	t->xmit_at = t->delack_at = ZTIME_NEVER;
 	t->sndbuf = cfg->sndbuf_bytes;
 	t->rcvbuf = cfg->rcvbuf_bytes;

@@ -138,6 +138,7 @@ static void receiver_free(struct tcb *t)
 
 void tcp_finish(struct tcb *t)
 {
+	tcp_fast_end(t);
 	tcp_parent_leave(t);
 	sender_free(t);
 	tcp_ooo_free(t);

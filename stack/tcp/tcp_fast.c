@@ -1,6 +1,40 @@
 /* tcp_fast.c - header prediction where more is under way than one request: see tcp_fast.h */
 #include "stack/tcp/tcp_fast.h"
 
+/* ---------------------------------------------------------------- the end of the short way */
+
+/* The clock of TCP_XMIT_LONE and TCP_XMIT_QUIET as the complete way has it. Return: when the run was sent. */
+ztime_t tcp_fast_timer(struct tcb *t)
+{
+	ztime_t sent_at = t->xmit_at - t->env->lone_ns;
+
+	if (t->xmit_mode == TCP_XMIT_LONE) {
+		t->pipe = t->snd_nxt - t->snd_una;
+		tcp_tlp_arm(t, sent_at);
+	} else {
+		t->xmit_mode = TCP_XMIT_NONE;
+		t->xmit_at = ZTIME_NEVER;
+	}
+	return sent_at;
+}
+
+/* The run gets the block that was kept back for it; when there is none, what its end has changed may let something go out. */
+BASE_COLD void tcp_fast_leave(struct tcb *t)
+{
+	bool lone = t->xmit_mode == TCP_XMIT_LONE;
+	ztime_t sent_at = tcp_fast_timer(t);
+	struct tcp_sent *s;
+
+	if (!lone) {
+		t->env->pool.used[TCP_MEM_SENT]--;
+		t->todo |= TCP_DO_SEND;
+		return;
+	}
+	s = tcp_mem_pop(&t->env->pool, TCP_MEM_SENT);
+	tcp_sent_fill(s, t->snd_una, t->snd_nxt, t->sndq, 0, sent_at);
+	tcp_sent_append(t, s);
+}
+
 /* ---------------------------------------------------------------- in */
 
 /* In one of these the case is not at hand. */
@@ -37,7 +71,7 @@ static unsigned int flight_over(struct tcb *t, uint32_t ack, ztime_t now)
 	t->sent = NULL;
 	t->flight = NULL;
 	t->pipe = 0;
-	tcp_rtt_take(t, t->env, rtt_us);
+	tcp_rtt_take(t, rtt_us);
 	tcp_mem_put(t->env, TCP_MEM_SENT, s);
 	t->snd_una = ack;
 	t->stall_ms = 0;
@@ -66,13 +100,14 @@ static void text_append(struct tcb *t, const uint8_t *data, uint32_t len, void *
 	tcp_ack_policy(t, len, now);
 }
 
-struct tcp_fast_done tcp_fast_other(struct tcb *t, const uint8_t *l4, uint32_t hdr,
-				    const uint8_t *data, uint32_t len, void *owner, ztime_t now)
+struct tcp_fast_done tcp_fast_other(struct tcb *t, const uint8_t *l4, bool ts, const uint8_t *data,
+				    uint32_t len, void *owner, ztime_t now)
 {
 	uint32_t seq = base_be32_get(l4 + TCP_AT_SEQ), ack = base_be32_get(l4 + TCP_AT_ACK);
 	struct tcp_fast_done done = { 0, NULL }, not = { TCP_FAST_NOT, NULL };
 	bool acks = ack != t->snd_una;
 
+	tcp_fast_end(t);
 	if ((tcp_word(t) & IN_LOOK) != TCP_FAST_WELL || seq != t->rcv_nxt ||
 	    seq_lt(seq, t->snd_wl1) || tcp_in_trouble(t))
 		return not ;
@@ -82,9 +117,8 @@ struct tcp_fast_done tcp_fast_other(struct tcb *t, const uint8_t *l4, uint32_t h
 		    (!t->env->pool.free[TCP_MEM_CHUNK] && !sets_free(t, ack))))
 		return not ;
 
-	if (hdr > WIRE_TCP_HDR_LEN && seq_le(seq, t->rcv_acked))
+	if (ts && seq_le(seq, t->rcv_acked))
 		t->ts_recent = base_be32_get(l4 + TCP_AT_TSVAL);
-	tcp_count(t, CNT_tcp_predicted);
 	t->seen_ms = tcp_now_ms(now);
 	tcp_window_set(t, seq, base_be16_get(l4 + TCP_AT_WND));
 	if (acks)
@@ -101,14 +135,16 @@ struct tcp_fast_done tcp_fast_other(struct tcb *t, const uint8_t *l4, uint32_t h
 bool tcp_fast_input(struct tcb *t, const uint8_t *l4, uint32_t bytes, const uint8_t *data,
 		    void *owner, ztime_t now)
 {
-	uint32_t hdr = tcp_fast_shape(t, l4, bytes);
+	bool ts = tcp_is(t, TCP_F_TS);
 	struct tcp_fast_done done;
 
-	if (!hdr)
+	if (!tcp_fast_shape(t, l4, bytes, ts))
 		return false;
-	done = tcp_fast_in(t, t->env, l4, hdr, data, bytes - hdr, owner, tcp_now_ms(now), now);
+	done = tcp_fast_in(t, t->env, l4, ts, data, bytes - tcp_fast_hdr(ts),
+			   bytes > tcp_fast_hdr(ts), owner, tcp_now_ms(now), now);
 	if (done.told == TCP_FAST_NOT)
 		return false;
+	tcp_count(t, CNT_tcp_predicted);
 	t->events |= (uint16_t)done.told;
 	tcp_buf_put(t->env, done.gone);
 	return true;
@@ -128,7 +164,7 @@ static uint32_t last_run(const struct tcb *t)
 	uint32_t len = t->snd_end - t->snd_nxt;
 
 	if ((tcp_word(t) & OUT_LOOK) != OUT || tcp_in_trouble(t) || t->unsent != t->sndq ||
-	    !t->env->pool.free[TCP_MEM_SENT])
+	    !tcp_mem_left(&t->env->pool, TCP_MEM_SENT))
 		return 0;
 	if (len >= t->mss || seq_gt(t->snd_end, t->snd_una + t->snd_wnd) ||
 	    2 * (t->pipe + len) > t->cc.cwnd || !tcp_short_ok(t))
@@ -150,30 +186,32 @@ static bool is_lone(const struct tcb *t)
 			      TCP_F_ORPHAN | TCP_F_SND_FULL | TCP_F_CWND_LIMITED;
 
 	return !t->sent && !tcp_calm(t) && !t->probes && (t->flags & look) == TCP_F_SACK &&
-	       t->srtt_us8 && t->env->cfg.loss == &tcp_loss_rack;
+	       t->srtt_us8 && t->env->cfg.loss == &tcp_loss_rack && !t->stall_ms &&
+	       seq_le(t->snd_wl1, t->rcv_nxt) && t->cc.cwnd >= 2u * t->mss;
 }
 
 bool tcp_fast_more(struct tcb *t, uint8_t *l4, struct wire_tcp_iov *iov, ztime_t now)
 {
 	struct tcp_chunk *c = t->unsent;
-	uint32_t len = last_run(t);
-	struct tcp_sent *s;
+	uint32_t len;
 
+	tcp_fast_end(t);
+	len = last_run(t);
 	if (!len || !in_time(t, now))
 		return false;
-	if (t->xmit_mode == TCP_XMIT_QUIET)
-		t->xmit_mode = TCP_XMIT_NONE;
 	tcp_fast_header(t, l4, tcp_is(t, TCP_F_TS), tcp_now_ms(now));
-	tcp_fast_iov(t, c, len, iov);
-	s = tcp_fast_flies(t, t->env, c, len, now);
+	*iov = (struct wire_tcp_iov){ c->data + (t->snd_nxt - c->seq), len, c->owner };
 	t->seen_ms = tcp_now_ms(now);
-	if (tcp_is(t, TCP_F_CWND_LIMITED))
-		tcp_cwnd_used(t);
 	if (is_lone(t)) {
-		tcp_fast_lone(t, t->env, s, now);
+		t->env->pool.used[TCP_MEM_SENT]++;
+		tcp_fast_flies(t);
+		tcp_fast_lone(t, t->env, now);
 		return true;
 	}
-	tcp_sent_append(t, s);
+	tcp_sent_add(t, t->snd_nxt, t->snd_end, c, 0, now);
+	tcp_fast_flies(t);
+	if (tcp_is(t, TCP_F_CWND_LIMITED))
+		tcp_cwnd_used(t);
 	if (t->xmit_mode != TCP_XMIT_RTO && t->xmit_mode != TCP_XMIT_REO)
 		tcp_xmit_arm_sent(t, now); /* as tcp_sent_fresh() */
 	return true;
@@ -185,5 +223,5 @@ uint32_t tcp_fast_output(struct tcb *t, uint8_t *l4, struct wire_tcp_iov *iov, z
 
 	if (!tcp_fast_out(t, t->env, l4, ts, iov, tcp_now_ms(now), now))
 		return 0;
-	return ts ? TCP_FAST_HDR_TS : WIRE_TCP_HDR_LEN;
+	return tcp_fast_hdr(ts);
 }

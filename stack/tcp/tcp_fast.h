@@ -46,19 +46,25 @@ enum {
  * tcp_fast_shape() - the options agreed upon and no others, no flag but ACK and PSH, no old timestamp
  * @bytes: from @l4 on, at least WIRE_TCP_HDR_LEN
  *
- * Return: header bytes, at most @bytes; 0 when it is another segment.
+ * @ts:    whether @t has TCP_F_TS
+ *
+ * Return: false when it is another segment. The header is tcp_fast_hdr() bytes, at most @bytes.
  */
-BASE_INLINE uint32_t tcp_fast_shape(const struct tcb *t, const uint8_t *l4, uint32_t bytes)
+BASE_INLINE bool tcp_fast_shape(const struct tcb *t, const uint8_t *l4, uint32_t bytes, bool ts)
 {
 	uint32_t kind = base_word16(l4 + TCP_AT_OFFSET) & ~(uint32_t)TCP_KIND_PSH;
 
-	if (BASE_UNLIKELY(!tcp_is(t, TCP_F_TS)))
-		return kind == TCP_KIND_BARE ? WIRE_TCP_HDR_LEN : 0;
-	if (kind != TCP_KIND_TS || bytes < TCP_FAST_HDR_TS ||
-	    base_word32(l4 + TCP_AT_OPT) != TCP_NOP_NOP_TS ||
-	    seq_lt(base_be32_get(l4 + TCP_AT_TSVAL), t->ts_recent))
-		return 0;
-	return TCP_FAST_HDR_TS;
+	if (!ts)
+		return kind == TCP_KIND_BARE;
+	return kind == TCP_KIND_TS && bytes >= TCP_FAST_HDR_TS &&
+	       base_word32(l4 + TCP_AT_OPT) == TCP_NOP_NOP_TS &&
+	       seq_ge(base_be32_get(l4 + TCP_AT_TSVAL), t->ts_recent);
+}
+
+/** tcp_fast_hdr() - Return: bytes of a header with (@ts) or without timestamps. */
+BASE_INLINE uint32_t tcp_fast_hdr(bool ts)
+{
+	return ts ? TCP_FAST_HDR_TS : WIRE_TCP_HDR_LEN;
 }
 
 /* Payload that comes next is all that can be read. @c: a block */
@@ -75,28 +81,18 @@ BASE_INLINE void tcp_fast_text(struct tcb *t, struct tcp_chunk *c, const uint8_t
 	c->seq = seq;
 	t->rcv_nxt = seq + len;
 	t->rcv_queued = len;
-	t->rcv_chunks = 1;
 }
 
-/* All of a lone run (TCP_XMIT_LONE) has arrived. Return: the block that its payload was in. */
-BASE_INLINE struct tcp_chunk *tcp_fast_lone_over(struct tcb *t, struct tcp_env *env, uint32_t ack,
-						 ztime_t now)
+/* All of a lone run (TCP_XMIT_LONE), sent @ns ago, has arrived. Return: the block that its payload was in. */
+BASE_INLINE struct tcp_chunk *tcp_fast_lone_over(struct tcb *t, uint32_t ack, uint64_t ns)
 {
-	struct tcp_sent *s = tcp_sent_first(t);
 	struct tcp_chunk *c = t->sndq;
 
-	t->sent = NULL;
-	t->flight = NULL;
-	t->pipe = 0;
-	tcp_rtt_next(t, env, tcp_since_us(s->sent_at, now));
-	tcp_mem_put(env, TCP_MEM_SENT, s);
+	tcp_rtt_next(t, tcp_ns_us(ns));
 	t->snd_una = ack;
-	t->stall_ms = 0;
 	t->xmit_mode = TCP_XMIT_QUIET;
-	t->xmit_at = ZTIME_NEVER;
 	cc_app_limited(&t->cc);
 	t->sndq = NULL;
-	t->snd_chunks = 0;
 	return c;
 }
 
@@ -113,20 +109,22 @@ struct tcp_fast_done {
  * tcp_fast_other() - tcp_fast_in() of a connection that has no lone run under way, or of a segment that is not its
  * acknowledgement and what comes next
  */
-struct tcp_fast_done tcp_fast_other(struct tcb *t, const uint8_t *l4, uint32_t hdr,
-				    const uint8_t *data, uint32_t len, void *owner, ztime_t now);
+struct tcp_fast_done tcp_fast_other(struct tcb *t, const uint8_t *l4, bool ts, const uint8_t *data,
+				    uint32_t len, void *owner, ztime_t now);
 
 /**
  * tcp_fast_in() - tcp_fast_input() of a segment that has the shape
- * @hdr:    what tcp_fast_shape() has returned
+ * @ts:     as tcp_fast_shape() was told
  * @len:    bytes of payload
+ * @text:   whether there are some
  * @now_ms: tcp_now_ms(@now)
  *
- * A lone run is acknowledged, and nothing is owed or waits to be read: then no queue has to be looked at, no
- * acknowledgement is due at once, and the block of what was sent is the block of what has come.
+ * A lone run is acknowledged before its xmit_at, and nothing waits to be read: then no queue has to be looked at, no
+ * acknowledgement is due at once, and the block of what was sent is the block of what has come. The caller counts
+ * CNT_tcp_predicted.
  */
 BASE_INLINE struct tcp_fast_done tcp_fast_in(struct tcb *t, struct tcp_env *env, const uint8_t *l4,
-					     uint32_t hdr, const uint8_t *data, uint32_t len,
+					     bool ts, const uint8_t *data, uint32_t len, bool text,
 					     void *owner, uint32_t now_ms, ztime_t now)
 {
 	uint32_t seq = base_be32_get(l4 + TCP_AT_SEQ), ack = base_be32_get(l4 + TCP_AT_ACK);
@@ -134,21 +132,23 @@ BASE_INLINE struct tcp_fast_done tcp_fast_in(struct tcb *t, struct tcp_env *env,
 	struct tcp_chunk *c;
 
 	if (BASE_UNLIKELY(tcp_calm(t) != TCP_XMIT_LONE || seq != t->rcv_nxt || ack != t->snd_nxt ||
-			  seq != t->rcv_acked || t->rcvq || len > t->rcv_adv - seq ||
-			  len > t->rcv_mss || seq_lt(seq, t->snd_wl1)))
-		return tcp_fast_other(t, l4, hdr, data, len, owner, now);
-	if (hdr > WIRE_TCP_HDR_LEN)
+			  t->rcvq || len > t->rcv_adv - seq || len > t->rcv_mss ||
+			  now > t->xmit_at))
+		return tcp_fast_other(t, l4, ts, data, len, owner, now);
+	if (ts)
 		t->ts_recent = base_be32_get(l4 + TCP_AT_TSVAL);
-	base_count(env->counters, CNT_tcp_predicted);
 	t->seen_ms = now_ms;
-	tcp_window_set(t, seq, base_be16_get(l4 + TCP_AT_WND));
-	c = tcp_fast_lone_over(t, env, ack, now);
+	tcp_window_take(t, seq, base_be16_get(l4 + TCP_AT_WND));
+	c = tcp_fast_lone_over(t, ack, (uint64_t)(env->lone_ns - (t->xmit_at - now)));
 	done.gone = c->owner;
-	if (BASE_UNLIKELY(!len)) {
+	if (!text) {
+		t->snd_chunks = 0;
 		tcp_mem_put(env, TCP_MEM_CHUNK, c);
 		return done;
 	}
 	tcp_fast_text(t, c, data, len, owner);
+	t->rcv_chunks = 1;
+	t->snd_chunks = 0;
 	t->delack_at = now + ztime_us(env->cfg.delack_us);
 	done.told = TCP_EV_DRAINED | TCP_EV_READABLE;
 	return done;
@@ -165,17 +165,20 @@ BASE_INLINE bool tcp_fast_take(struct tcb *t, struct tcp_env *env, struct wire_t
 {
 	const uint64_t look = tcp_word_of(TCP_F_URG_RCV, 0xff, 0, 0, 0);
 	struct tcp_chunk *tail = t->rcvq, *c;
-	uint32_t read_seq;
+	uint32_t left, limit;
 
 	if (!tail || (tcp_word(t) & look) != TCP_FAST_WELL)
 		return false;
 	c = tail->next;
-	read_seq = t->rcv_nxt - t->rcv_queued + c->len;
-	if (BASE_UNLIKELY(tcp_window_much_read(t, read_seq) || tcp_window_small(t)))
+	left = t->rcv_queued - c->len;
+	limit = t->rcvbuf / 2;
+	/* tcp_window_much_read(), tcp_window_small(): what was advertised is not behind what has come. */
+	if (BASE_UNLIKELY(t->rcv_nxt - left - t->tune_seq + 8u * t->rcv_mss > limit ||
+			  t->rcv_adv - t->rcv_nxt <= limit))
 		return false;
 	*iov = (struct wire_tcp_iov){ c->data, c->len, c->owner };
 	t->rcv_chunks--;
-	t->rcv_queued -= c->len;
+	t->rcv_queued = left;
 	if (BASE_LIKELY(c == tail))
 		t->rcvq = NULL;
 	else
@@ -217,64 +220,45 @@ BASE_INLINE bool tcp_fast_send(struct tcb *t, struct tcp_env *env, const struct 
 /* @ts: whether the timestamp option is there */
 BASE_INLINE void tcp_fast_header(struct tcb *t, uint8_t *l4, bool ts, uint32_t now_ms)
 {
-	uint32_t kind = ts ? TCP_KIND_TS | TCP_KIND_PSH : TCP_KIND_BARE | TCP_KIND_PSH;
-	uint32_t wnd = tcp_window_field(t);
+	const uint16_t kind = (ts ? TCP_KIND_TS : TCP_KIND_BARE) | TCP_KIND_PSH;
+	const uint32_t option = TCP_NOP_NOP_TS;
 
-	base_be32_put(l4 + TCP_AT_SEQ, t->snd_nxt);
-	base_be32_put(l4 + TCP_AT_ACK, t->rcv_nxt);
-	kind |= (wnd >> 8 | (wnd & 0xff) << 8) << 16;
+	/* First all that is read: the compiler cannot know that the header lies elsewhere. */
+	uint32_t seq = t->snd_nxt, ack = t->rcv_nxt, val = now_ms + t->ts_offset,
+		 ecr = t->ts_recent;
+	uint16_t wnd = tcp_window_field(t);
+
+	base_be32_put(l4 + TCP_AT_SEQ, seq);
+	base_be32_put(l4 + TCP_AT_ACK, ack);
 	memcpy(l4 + TCP_AT_OFFSET, &kind, sizeof(kind));
+	base_be16_put(l4 + TCP_AT_WND, wnd);
 	memset(l4 + WIRE_TCP_CSUM_AT, 0, 4); /* checksum and urgent pointer */
 	if (!ts)
 		return;
-	kind = TCP_NOP_NOP_TS;
-	memcpy(l4 + TCP_AT_OPT, &kind, sizeof(kind));
-	base_be32_put(l4 + TCP_AT_TSVAL, now_ms + t->ts_offset);
-	base_be32_put(l4 + TCP_AT_TSVAL + 4, t->ts_recent);
+	memcpy(l4 + TCP_AT_OPT, &option, sizeof(option));
+	base_be32_put(l4 + TCP_AT_TSVAL, val);
+	base_be32_put(l4 + TCP_AT_TSVAL + 4, ecr);
 }
 
-BASE_INLINE void tcp_fast_iov(const struct tcb *t, const struct tcp_chunk *c, uint32_t len,
-			      struct wire_tcp_iov *iov)
+/* What is sent now, all that was queued and the acknowledgement that goes with it, is no longer to do. */
+BASE_INLINE void tcp_fast_flies(struct tcb *t)
 {
-	iov->data = c->data + (t->snd_nxt - c->seq);
-	iov->len = len;
-	iov->owner = c->owner;
-}
-
-/* What is sent now, the run and the acknowledgement that goes with it, is no longer to do. Return: the run. */
-BASE_INLINE struct tcp_sent *tcp_fast_flies(struct tcb *t, struct tcp_env *env, struct tcp_chunk *c,
-					    uint32_t len, ztime_t now)
-{
-	struct tcp_sent *s = env->pool.free[TCP_MEM_SENT];
 	uint32_t end = t->snd_end;
 
-	env->pool.free[TCP_MEM_SENT] = *(void **)s;
-	env->pool.used[TCP_MEM_SENT]++;
-	tcp_sent_fill(s, t->snd_nxt, end, c, 0, now);
-	t->pipe += len;
+	t->rcv_acked = t->rcv_nxt;
 	t->unsent = NULL;
 	t->snd_nxt = end;
 	t->snd_sml = end;
-	t->rcv_acked = t->rcv_nxt;
 	t->delack_at = ZTIME_NEVER;
 	t->todo = 0;
 	t->quick = 0;
-	return s;
 }
 
 /* Nothing is in flight but what has just been sent: see TCP_XMIT_LONE. */
-BASE_INLINE void tcp_fast_lone(struct tcb *t, const struct tcp_env *env, struct tcp_sent *s,
-			       ztime_t now)
+BASE_INLINE void tcp_fast_lone(struct tcb *t, const struct tcp_env *env, ztime_t now)
 {
-	/* No probe is due before: see tcp_tlp_arm(). */
-	uint32_t us = BASE_MIN(env->cfg.rto_min_us, (uint32_t)TCP_TLP_DELAY_US);
-
-	base_list_init(&s->by_seq);
-	base_list_init(&s->by_time);
-	t->sent = &s->by_seq;
-	t->flight = &s->by_time;
 	t->xmit_mode = TCP_XMIT_LONE;
-	t->xmit_at = now + ztime_us(us);
+	t->xmit_at = now + env->lone_ns;
 }
 
 /** tcp_fast_more() - tcp_fast_out() of a connection that was not quiet, or was silent for long */
@@ -286,26 +270,23 @@ bool tcp_fast_more(struct tcb *t, uint8_t *l4, struct wire_tcp_iov *iov, ztime_t
  * @ts:     whether @t has TCP_F_TS
  * @now_ms: tcp_now_ms(@now)
  *
- * No deadline of @t but t->xmit_at has come nearer by it. Return: false when it is not at hand.
+ * No deadline of @t but t->xmit_at has come nearer by it. Not for a connection whose tcp_deadline() has come. Return:
+ * false when it is not at hand.
  */
 BASE_INLINE bool tcp_fast_out(struct tcb *t, struct tcp_env *env, uint8_t *l4, bool ts,
 			      struct wire_tcp_iov *iov, uint32_t now_ms, ztime_t now)
 {
-	uint32_t len = t->snd_end - t->snd_nxt;
-	struct tcp_chunk *c = t->unsent;
-	struct tcp_sent *s;
+	const struct tcp_chunk *c = t->unsent;
 
 	if (BASE_UNLIKELY(!c))
 		return false;
-	if (BASE_UNLIKELY(tcp_calm(t) != TCP_XMIT_QUIET || now_ms != t->seen_ms || len >= t->mss ||
-			  len > t->snd_wnd || 2 * len > t->cc.cwnd ||
-			  !env->pool.free[TCP_MEM_SENT] ||
-			  (uint32_t)((uint64_t)now >> 26) > t->slow_tick - 1))
+	if (BASE_UNLIKELY(tcp_calm(t) != TCP_XMIT_QUIET || now_ms != t->seen_ms ||
+			  c->len >= t->mss || c->len > t->snd_wnd))
 		return tcp_fast_more(t, l4, iov, now);
+	*iov = (struct wire_tcp_iov){ c->data, c->len, c->owner };
 	tcp_fast_header(t, l4, ts, now_ms);
-	tcp_fast_iov(t, c, len, iov);
-	s = tcp_fast_flies(t, env, c, len, now);
-	tcp_fast_lone(t, env, s, now);
+	tcp_fast_flies(t);
+	tcp_fast_lone(t, env, now);
 	return true;
 }
 

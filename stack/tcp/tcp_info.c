@@ -4,7 +4,7 @@
  * the unacknowledged ones beside it. What a record does not carry is found again: round trip, congestion
  * window, and anything out of order.
  */
-#include "stack/tcp/tcp_int.h"
+#include "stack/tcp/tcp_step.h"
 
 #include <errno.h>
 
@@ -32,7 +32,7 @@ void tcp_info(const struct tcb *t, struct tcp_info_rec *info)
 		.timestamps = tcp_is(t, TCP_F_TS),
 		.ecn = tcp_is(t, TCP_F_ECN),
 		.wscale = tcp_is(t, TCP_F_WSCALE),
-		.rto_us = t->rto_us,
+		.rto_us = tcp_rto_us(t),
 		.srtt_us = tcp_srtt_us(t),
 		.rttvar_us = t->rttvar_us4 >> 2,
 		.min_rtt_us = t->min_rtt_us == UINT32_MAX ? 0 : t->min_rtt_us,
@@ -43,7 +43,7 @@ void tcp_info(const struct tcb *t, struct tcp_info_rec *info)
 		.ssthresh = t->cc.ssthresh,
 		.snd_wnd = t->snd_wnd,
 		.rcv_wnd = tcp_rcv_wnd(t),
-		.pipe = tcp_inflight(t),
+		.pipe = t->xmit_mode == TCP_XMIT_LONE ? t->snd_nxt - t->snd_una : tcp_inflight(t),
 		.sacked = t->loss ? t->loss->sacked_bytes : 0,
 		.lost = t->loss ? t->loss->lost_bytes : 0,
 		.retransmitted_now = retransmitted_now(t),
@@ -82,6 +82,7 @@ int tcp_record_take(struct tcb *t, struct tcp_record *rec, ztime_t now)
 {
 	if (!movable((enum tcp_state)t->state))
 		return -EAGAIN;
+	tcp_fast_end(t);
 	*rec = (struct tcp_record){
 		.state = (enum tcp_state)t->state,
 		.snd_una = t->snd_una,
@@ -148,6 +149,7 @@ static void record_numbers(struct tcb *t, const struct tcp_record *r, ztime_t no
 	t->rcv_mss = BASE_MIN(r->path_mss, 536);
 	t->snd_wscale = r->wscale_ok ? r->snd_wscale : 0;
 	t->rcv_wscale = r->wscale_ok ? r->rcv_wscale : 0;
+	t->rcv_adv = seq_min(t->rcv_adv, t->rcv_nxt + (65535u << t->rcv_wscale));
 	t->flags |= TCP_F_ACTIVE | (r->wscale_ok ? TCP_F_WSCALE : 0) |
 		    (r->sack_ok ? TCP_F_SACK : 0) | (r->ts_ok ? TCP_F_TS : 0) |
 		    (r->ecn_ok ? TCP_F_ECN : 0) | (state_fin_rcvd(r->state) ? TCP_F_FIN_RCVD : 0) |

@@ -56,16 +56,28 @@ static inline void tcp_count(struct tcb *t, enum counter c)
 
 void *tcp_mem_more(struct tcp_env *env, enum tcp_mem kind); /* tcp_queue.c */
 
-BASE_INLINE void *tcp_mem_get(struct tcp_env *env, enum tcp_mem kind)
+/* A block is there that nobody has kept back. */
+BASE_INLINE bool tcp_mem_left(const struct tcp_pool *pool, enum tcp_mem kind)
 {
-	struct tcp_pool *pool = &env->pool;
+	return pool->used[kind] < pool->made[kind];
+}
+
+/* A block that is left, or has been kept back, and counts as used. */
+BASE_INLINE void *tcp_mem_pop(struct tcp_pool *pool, enum tcp_mem kind)
+{
 	void *p = pool->free[kind];
 
-	if (BASE_UNLIKELY(!p))
-		return tcp_mem_more(env, kind);
+	BASE_CHECK(p); /* as made and used say */
 	pool->free[kind] = *(void **)p;
-	pool->used[kind]++;
 	return p;
+}
+
+BASE_INLINE void *tcp_mem_get(struct tcp_env *env, enum tcp_mem kind)
+{
+	if (BASE_UNLIKELY(!tcp_mem_left(&env->pool, kind)))
+		return tcp_mem_more(env, kind);
+	env->pool.used[kind]++;
+	return tcp_mem_pop(&env->pool, kind);
 }
 
 static inline void tcp_mem_put(struct tcp_env *env, enum tcp_mem kind, void *p)
@@ -109,12 +121,18 @@ BASE_INLINE bool tcp_in_trouble(const struct tcb *t)
 	return (uintptr_t)t->loss | (uintptr_t)t->ooo;
 }
 
-/* A round trip, bounded, without a division: a microsecond too long in six seconds. */
+/* At most TCP_RTT_US_MAX microseconds, without a division: one too many in six seconds. */
+BASE_INLINE uint32_t tcp_ns_us(uint64_t ns)
+{
+	return (uint32_t)(ns * 4294968u >> 32);
+}
+
+/* A round trip, bounded. */
 BASE_INLINE uint32_t tcp_since_us(ztime_t from, ztime_t now)
 {
 	uint64_t ns = (uint64_t)(now - from);
 
-	return (uint32_t)(BASE_MIN(ns, (uint64_t)TCP_RTT_US_MAX * 1000) * 4294968u >> 32);
+	return tcp_ns_us(BASE_MIN(ns, (uint64_t)TCP_RTT_US_MAX * 1000));
 }
 
 static inline uint32_t tcp_now_ms(ztime_t now)
@@ -344,7 +362,7 @@ void tcp_loss_reo_timeout(struct tcb *t, ztime_t now);
 void tcp_loss_tlp_ack(struct tcb *t, const struct tcp_ackinfo *ai);
 void tcp_loss_resegment(struct tcb *t, uint32_t seq);
 void tcp_rtt_sample(struct tcb *t, int64_t rtt_us); /* tcp_rtt.c */
-void tcp_rtt_first(struct tcb *t, const struct tcp_env *env, uint32_t us);
+void tcp_rtt_first(struct tcb *t, uint32_t us);
 void tcp_rtt_reset(struct tcb *t);
 void tcp_reset_fill(struct wire_tcp *out, uint32_t seq, uint32_t ack,
 		    uint8_t flags);                                    /* tcp_listen.c */
@@ -360,6 +378,11 @@ static inline void tcp_ack_congestion(struct tcb *t, const struct tcp_ackinfo *a
 	else
 		tcp_ack_growth(t, ai->delivered, ai->rtt_us > 0 ? (uint32_t)ai->rtt_us : 0, now);
 }
+
+/* ---------------------------------------------------------------- the end of the short way, tcp_fast.c */
+
+ztime_t tcp_fast_timer(struct tcb *t);
+void tcp_fast_leave(struct tcb *t);
 
 /* ---------------------------------------------------------------- timers, tcp_timer.c */
 

@@ -115,7 +115,7 @@ void tcp_cwnd_begin(struct tcb *t)
 	/* RFC 5681 3.1: when the SYN was lost, one segment. RFC 6298 5.7: and no less than three seconds of RTO. */
 	if (t->backoff) {
 		segments = 1;
-		t->rto_us = BASE_MAX(t->rto_us, 3u * t->env->cfg.rto_initial_us);
+		t->rto_first_us = BASE_MAX(t->rto_first_us, 3u * t->env->cfg.rto_initial_us);
 	}
 	t->cc.cwnd = BASE_MAX(cc_initial_window(t->mss, segments), (uint32_t)t->mss);
 	t->cc.ssthresh = UINT32_MAX;

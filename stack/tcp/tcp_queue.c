@@ -5,15 +5,18 @@
  */
 #include "stack/tcp/tcp_int.h"
 
-/* The pool's free list is empty. */
+/* No block is left in the pool. */
 BASE_COLD void *tcp_mem_more(struct tcp_env *env, enum tcp_mem kind)
 {
 	struct tcp_pool *pool = &env->pool;
 	void *p = pool->more(pool->ctx, kind);
 
-	if (!p)
+	if (!p) {
 		base_count(env->counters, CNT_tcp_no_block);
-	pool->used[kind] += p != NULL;
+		return NULL;
+	}
+	pool->made[kind]++;
+	pool->used[kind]++;
 	return p;
 }
 

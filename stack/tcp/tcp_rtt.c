@@ -5,25 +5,23 @@
 #include "stack/tcp/tcp_step.h"
 
 /* (2.2) */
-BASE_COLD void tcp_rtt_first(struct tcb *t, const struct tcp_env *env, uint32_t us)
+BASE_COLD void tcp_rtt_first(struct tcb *t, uint32_t us)
 {
 	t->min_rtt_us = BASE_MIN(t->min_rtt_us, us);
 	t->srtt_us8 = us * 8;
 	t->rttvar_us4 = us * 2;
-	t->rto_us = BASE_MAX(us + BASE_MAX(t->rttvar_us4, TCP_CLOCK_US), env->cfg.rto_min_us);
-	t->rto_us = BASE_MIN(t->rto_us, env->cfg.rto_max_us);
 }
 
 void tcp_rtt_sample(struct tcb *t, int64_t rtt_us)
 {
 	if (rtt_us >= 0)
-		tcp_rtt_take(t, t->env, (uint32_t)BASE_MIN(rtt_us, (int64_t)TCP_RTT_US_MAX));
+		tcp_rtt_take(t, (uint32_t)BASE_MIN(rtt_us, (int64_t)TCP_RTT_US_MAX));
 }
 
 void tcp_rtt_reset(struct tcb *t)
 {
 	t->srtt_us8 = 0;
 	t->rttvar_us4 = 0;
-	t->rto_us = t->env->cfg.rto_initial_us;
+	t->rto_first_us = t->env->cfg.rto_initial_us;
 	t->min_rtt_us = UINT32_MAX;
 }

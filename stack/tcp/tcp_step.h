@@ -24,7 +24,7 @@ BASE_INLINE bool tcp_chunks_full(const struct tcb *t)
 /* RFC 9293 3.10.7.4: take the window of the newest segment. SND.WL2 is not needed: an ACK below snd_una never gets
  * here, so SND.WL2 =< SEG.ACK always holds.
  */
-BASE_INLINE void tcp_window_set(struct tcb *t, uint32_t seq, uint16_t field)
+BASE_INLINE void tcp_window_take(struct tcb *t, uint32_t seq, uint16_t field)
 {
 	uint32_t wnd = (uint32_t)field << t->snd_wscale;
 
@@ -33,6 +33,11 @@ BASE_INLINE void tcp_window_set(struct tcb *t, uint32_t seq, uint16_t field)
 		t->snd_wnd = wnd;
 		t->max_wnd = BASE_MAX(t->max_wnd, wnd);
 	}
+}
+
+BASE_INLINE void tcp_window_set(struct tcb *t, uint32_t seq, uint16_t field)
+{
+	tcp_window_take(t, seq, field);
 	t->todo |= TCP_DO_SEND;
 }
 
@@ -55,9 +60,10 @@ BASE_INLINE uint16_t tcp_window_field(struct tcb *t)
 {
 	uint32_t wnd = t->rcv_adv - t->rcv_nxt, room;
 
-	/* Nearly always: more than half is open, and less than a segment could be added. */
-	if (BASE_LIKELY(wnd <= t->rcvbuf && t->rcvbuf - wnd < BASE_MIN(wnd, (uint32_t)t->mss)))
-		return (uint16_t)BASE_MIN(wnd >> t->rcv_wscale, 65535u);
+	/* Nearly always: more than half is open, and less than a segment could be added. What was told fits its field. */
+	room = t->rcvbuf - wnd;
+	if (BASE_LIKELY(room < t->mss && (int32_t)room < (int32_t)wnd))
+		return (uint16_t)(wnd >> t->rcv_wscale);
 	wnd = tcp_rcv_wnd(t);
 	room = tcp_window_room(t);
 
@@ -113,28 +119,36 @@ BASE_INLINE void tcp_ack_choose(struct tcb *t, const struct tcp_env *env, uint32
 
 /* ---------------------------------------------------------------- what an ACK tells */
 
-/* RFC 6298 (2.3), then the timeout; @us is at most 100 s, and there was a round trip before. */
-BASE_INLINE void tcp_rtt_next(struct tcb *t, const struct tcp_env *env, uint32_t us)
+/* RFC 6298 (2.3); @us is at most 100 s, and there was a round trip before. */
+BASE_INLINE void tcp_rtt_next(struct tcb *t, uint32_t us)
 {
-	uint32_t m = us + !us, smoothed = t->srtt_us8, var = t->rttvar_us4, rto;
+	uint32_t m = us + (us < 1), smoothed = t->srtt_us8, var = t->rttvar_us4;
 	int32_t err = (int32_t)(m - (smoothed >> 3));
 
-	t->min_rtt_us = BASE_MIN(t->min_rtt_us, m);
-	smoothed += (uint32_t)err;
-	var += (uint32_t)__builtin_abs(err) - (var >> 2);
-	t->srtt_us8 = smoothed;
-	t->rttvar_us4 = var;
-	rto = (smoothed >> 3) + BASE_MAX(var, TCP_CLOCK_US);
-	rto = BASE_MAX(rto, env->cfg.rto_min_us);
-	t->rto_us = BASE_MIN(rto, env->cfg.rto_max_us);
+	if (BASE_UNLIKELY(m < t->min_rtt_us))
+		t->min_rtt_us = m;
+	t->srtt_us8 = smoothed + (uint32_t)err;
+	t->rttvar_us4 = var - (var >> 2) + (uint32_t)__builtin_abs(err);
 }
 
-BASE_INLINE void tcp_rtt_take(struct tcb *t, const struct tcp_env *env, uint32_t us)
+BASE_INLINE void tcp_rtt_take(struct tcb *t, uint32_t us)
 {
 	if (BASE_UNLIKELY(!t->srtt_us8))
-		tcp_rtt_first(t, env, us + !us);
+		tcp_rtt_first(t, us + !us);
 	else
-		tcp_rtt_next(t, env, us);
+		tcp_rtt_next(t, us);
+}
+
+/* RFC 6298 (2.2) and (2.3): the timeout that follows from the round trips; before there is one, what was set. */
+BASE_INLINE uint32_t tcp_rto_us(const struct tcb *t)
+{
+	const struct tcp_config *cfg = &t->env->cfg;
+	uint32_t rto = (t->srtt_us8 >> 3) + BASE_MAX(t->rttvar_us4, TCP_CLOCK_US);
+
+	if (BASE_UNLIKELY(!t->srtt_us8))
+		return t->rto_first_us;
+	rto = BASE_MAX(rto, cfg->rto_min_us);
+	return BASE_MIN(rto, cfg->rto_max_us);
 }
 
 BASE_INLINE void tcp_space_tell(struct tcb *t)
@@ -184,7 +198,7 @@ BASE_INLINE bool tcp_idle(const struct tcb *t, ztime_t now)
 {
 	uint32_t idle_ms = tcp_now_ms(now) - t->seen_ms;
 
-	return (uint64_t)idle_ms * 1000 > t->rto_us;
+	return (uint64_t)idle_ms * 1000 > tcp_rto_us(t);
 }
 
 /* Nagle's rule in Minshall's form: a short segment waits only while another short one is unacknowledged, so that a
@@ -212,22 +226,20 @@ BASE_INLINE bool tcp_tlp_wanted(const struct tcb *t)
 /* A probe for what is in flight now. */
 BASE_INLINE void tcp_tlp_arm(struct tcb *t, ztime_t now)
 {
-	uint32_t pto_us = t->srtt_us8 >> 2; /* twice SRTT */
+	uint32_t pto_us = t->srtt_us8 >> 2, rto_us = tcp_rto_us(t); /* twice SRTT */
 
 	if (t->pipe <= t->mss)
-		pto_us += TCP_TLP_DELAY_US;   /* a single segment may meet a delayed ACK */
-	pto_us = BASE_MIN(pto_us, t->rto_us); /* never later than the timeout would have come */
+		pto_us += TCP_TLP_DELAY_US; /* a single segment may meet a delayed ACK */
+	pto_us = BASE_MIN(pto_us, rto_us);  /* never later than the timeout would have come */
 	t->xmit_mode = TCP_XMIT_TLP;
 	t->xmit_at = now + ztime_us(BASE_MAX(pto_us, 1000u));
 }
 
-/* Out of TCP_XMIT_LONE and TCP_XMIT_QUIET. The probe's time is as it would have been set when the run was sent. */
+/* Out of TCP_XMIT_LONE and TCP_XMIT_QUIET, if it is in one of them. */
 BASE_INLINE void tcp_fast_end(struct tcb *t)
 {
-	if (t->xmit_mode == TCP_XMIT_LONE)
-		tcp_tlp_arm(t, tcp_sent_first(t)->sent_at);
-	else if (t->xmit_mode == TCP_XMIT_QUIET)
-		t->xmit_mode = TCP_XMIT_NONE;
+	if (t->xmit_mode >= TCP_XMIT_LONE)
+		tcp_fast_leave(t);
 }
 
 /* Set the clock for what is in flight now. */

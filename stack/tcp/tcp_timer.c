@@ -17,7 +17,7 @@
 
 static uint32_t rto_backed_off_us(const struct tcb *t)
 {
-	uint64_t us = (uint64_t)t->rto_us << BASE_MIN(t->backoff, (uint8_t)20);
+	uint64_t us = (uint64_t)tcp_rto_us(t) << BASE_MIN(t->backoff, (uint8_t)20);
 
 	return (uint32_t)BASE_MIN(us, (uint64_t)t->env->cfg.rto_max_us);
 }
@@ -83,8 +83,10 @@ ztime_t tcp_pace_at(const struct tcb *t)
 
 ztime_t tcp_deadline(const struct tcb *t)
 {
-	ztime_t at = ztime_min(t->xmit_at, ztime_min(t->delack_at, tcp_slow_at(t)));
+	ztime_t at = ztime_min(t->delack_at, tcp_slow_at(t));
 
+	if (t->xmit_mode != TCP_XMIT_QUIET)
+		at = ztime_min(at, t->xmit_at);
 	if (BASE_UNLIKELY(tcp_is(t, TCP_F_PACING)) && t->todo & TCP_DO_SEND)
 		at = ztime_min(at, tcp_pace_at(t));
 	return at;
@@ -104,7 +106,7 @@ static bool user_timeout(struct tcb *t, ztime_t now)
 	uint32_t now_ms = tcp_now_ms(now);
 
 	if (!t->stall_ms) /* the first time: it has been standing since it was sent */
-		t->stall_ms = (now_ms - t->rto_us / 1000) | 1;
+		t->stall_ms = (now_ms - tcp_rto_us(t) / 1000) | 1;
 	return t->user_timeout_ms && now_ms - t->stall_ms >= t->user_timeout_ms;
 }
 

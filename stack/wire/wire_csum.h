@@ -86,4 +86,20 @@ static inline uint16_t wire_csum_fold(uint64_t sum)
 	return (uint16_t) ~(low >> 16);
 }
 
+/** wire_csum_fold32() - wire_csum_fold() of a sum that fits in 32 bits. */
+static inline uint16_t wire_csum_fold32(uint32_t sum)
+{
+	sum += sum << 16 | sum >> 16;
+	return (uint16_t) ~(sum >> 16);
+}
+
+/** wire_csum_ends4() - Return: the partial sum of two IPv4 addresses as loaded, in 17 bits. */
+static inline uint32_t wire_csum_ends4(uint32_t src, uint32_t dst)
+{
+	uint64_t sum = (uint64_t)src + dst;
+	uint32_t low = (uint32_t)sum + (uint32_t)(sum >> 32); /* cannot carry again */
+
+	return (low & 0xffff) + (low >> 16);
+}
+
 #endif

@@ -50,9 +50,9 @@ struct wire_frame_out {
 	uint8_t l3_at, l4_at;
 	uint8_t l4_len; /* TCP header bytes; 0 when the frame is not TCP */
 	uint8_t flags;
-	uint8_t niov;
 	uint16_t gso_size; /* payload bytes a packet when the device shall split it; 0: as it is */
-	uint32_t len;      /* bytes of payload after hdr */
+	uint8_t niov;
+	uint32_t len; /* bytes of payload after hdr */
 	struct wire_tcp_iov iov[WIRE_TCP_IOV_MAX];
 	uint8_t hdr[WIRE_FRAME_HDR_MAX];
 };

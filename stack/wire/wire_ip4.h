@@ -55,18 +55,19 @@ static inline bool wire_ip4_csum_ok(const uint8_t *hdr)
 
 /**
  * wire_ip4_put_sum() - wire_ip4_put() when the sum of the addresses is known
- * @ends: @src + @dst
+ * @ends: wire_csum_ends4() of them
  */
-static inline void wire_ip4_put_sum(uint8_t *out, uint32_t src, uint32_t dst, uint64_t ends,
+static inline void wire_ip4_put_sum(uint8_t *out, uint32_t src, uint32_t dst, uint32_t ends,
 				    uint16_t total_len, uint8_t tos, uint8_t ttl, uint8_t proto)
 {
-	const uint32_t frag = 0x00400000u; /* no fragments */
-	uint32_t first = 0x45u | (uint32_t)tos << 8 | (uint32_t)__builtin_bswap16(total_len) << 16;
-	uint32_t life = ttl | (uint32_t)proto << 8;
+	const uint32_t frag = 0x40; /* no fragments */
+	uint32_t first = 0x45u | (uint32_t)tos << 8, len = __builtin_bswap16(total_len);
+	uint32_t life = ttl | (uint32_t)proto << 8, zero_frag = frag << 16;
 
-	life |= (uint32_t)wire_csum_fold(ends + ((uint64_t)frag + life) + first) << 16;
+	life |= (uint32_t)wire_csum_fold32(ends + (first + frag + life) + len) << 16;
+	first |= len << 16;
 	memcpy(out, &first, sizeof(first));
-	memcpy(out + 4, &frag, sizeof(frag));
+	memcpy(out + 4, &zero_frag, sizeof(zero_frag));
 	memcpy(out + 8, &life, sizeof(life));
 	memcpy(out + 12, &src, sizeof(src));
 	memcpy(out + 16, &dst, sizeof(dst));
@@ -80,7 +81,7 @@ static inline void wire_ip4_put_sum(uint8_t *out, uint32_t src, uint32_t dst, ui
 static inline void wire_ip4_put(uint8_t *out, uint32_t src, uint32_t dst, uint16_t total_len,
 				uint8_t tos, uint8_t ttl, uint8_t proto)
 {
-	wire_ip4_put_sum(out, src, dst, (uint64_t)src + dst, total_len, tos, ttl, proto);
+	wire_ip4_put_sum(out, src, dst, wire_csum_ends4(src, dst), total_len, tos, ttl, proto);
 }
 
 /**

@@ -38,7 +38,8 @@ static void scoreboard(struct sim *s, const struct tcb *t)
 			in_flight++;
 		}
 	}
-	MUST(at == t->snd_nxt || t->state == TCP_ST_CLOSED || t->state == TCP_ST_TIME_WAIT);
+	MUST(at == t->snd_nxt || t->state == TCP_ST_CLOSED || t->state == TCP_ST_TIME_WAIT ||
+	     (t->xmit_mode == TCP_XMIT_LONE && !t->sent));
 	MUST(pipe == t->pipe);
 	MUST(!t->loss || !tcp_is(t, TCP_F_SACK) || sacked == t->loss->sacked_bytes);
 	MUST(t->loss ? lost == t->loss->lost_bytes : !lost && !sacked);
@@ -90,7 +91,6 @@ static void fast(struct sim *s, const struct tcb *t)
 			     TCP_F_SND_FULL | TCP_F_FIN_QUEUED | TCP_F_PACING | TCP_F_ECN |
 			     TCP_F_ECN_ECHO | TCP_F_DSACK | TCP_F_CORK | TCP_F_MORE |
 			     TCP_F_QUICKACK | TCP_F_CWND_LIMITED;
-	const struct tcp_sent *run = tcp_sent_first(t);
 
 	if (t->xmit_mode != TCP_XMIT_LONE && t->xmit_mode != TCP_XMIT_QUIET)
 		return;
@@ -98,11 +98,17 @@ static void fast(struct sim *s, const struct tcb *t)
 	MUST((t->flags & (not | TCP_F_SACK)) == TCP_F_SACK);
 	MUST(!t->loss && !t->ooo && t->srtt_us8 && t->env->cfg.loss == &tcp_loss_rack);
 	MUST(!t->sndq || t->sndq->next == t->sndq);
+	MUST(!t->sent && !t->flight && !t->pipe && !t->stall_ms && seq_le(t->snd_wl1, t->rcv_nxt));
+	MUST(t->env->pool.used[TCP_MEM_SENT] && t->env->pool.free[TCP_MEM_SENT]);
+	MUST(t->cc.cwnd >= 2u * t->mss);
 	if (t->xmit_mode == TCP_XMIT_LONE) {
-		MUST(run && run == tcp_sent_last(t) && !run->flags && !t->quick);
-		MUST(t->sndq && !t->unsent && t->snd_nxt == t->snd_end);
+		MUST(!t->quick && t->rcv_acked == t->rcv_nxt && t->delack_at == ZTIME_NEVER);
+		MUST(t->sndq && t->sndq->seq == t->snd_una && !t->unsent &&
+		     t->snd_nxt == t->snd_end && t->sndq->len == t->snd_end - t->snd_una);
 	} else {
-		MUST(!run && t->unsent == t->sndq && t->snd_una == t->snd_nxt);
+		MUST(t->unsent == t->sndq && t->snd_una == t->snd_nxt);
+		MUST(!t->sndq ||
+		     (t->sndq->seq == t->snd_nxt && t->sndq->len == t->snd_end - t->snd_nxt));
 	}
 }
 
@@ -131,8 +137,8 @@ static void liveness(struct sim *s, const struct tcb *t)
 {
 	bool waiting = t->sent || t->unsent || tcp_fin_unsent(t);
 
-	MUST((t->xmit_mode == TCP_XMIT_NONE || t->xmit_mode == TCP_XMIT_QUIET) ==
-	     (t->xmit_at == ZTIME_NEVER));
+	MUST((t->xmit_mode == TCP_XMIT_NONE) == (t->xmit_at == ZTIME_NEVER));
+	MUST(tcp_rcv_wnd(t) >> t->rcv_wscale <= 65535);
 	if (t->state == TCP_ST_SYN_SENT || t->state == TCP_ST_SYN_RCVD ||
 	    (tcp_can_transmit(t) && waiting))
 		MUST(t->xmit_at != ZTIME_NEVER || t->todo);

@@ -152,7 +152,8 @@ static bool emit_fast(struct sim_host *h, struct sim_conn *c)
 	uint8_t l4[WIRE_TCP_HDR_MAX];
 	uint32_t hdr;
 
-	if (h->sim->whole || !(hdr = tcp_fast_output(&c->t, l4, &seg.iov[0], h->sim->now)))
+	if (h->sim->whole || h->sim->now >= tcp_deadline(&c->t) ||
+	    !(hdr = tcp_fast_output(&c->t, l4, &seg.iov[0], h->sim->now)))
 		return false;
 	h->sim->short_out++;
 	p = sim_pkt_new(h->sim);

@@ -268,7 +268,8 @@ static ztime_t due_at(const struct sim_conn *c)
 {
 	struct tcb t = c->t;
 
-	tcp_fast_end(&t);
+	if (t.xmit_mode >= TCP_XMIT_LONE)
+		tcp_fast_timer(&t);
 	return tcp_deadline(&t);
 }
 

@@ -47,15 +47,17 @@ static struct wire_frame_in frame_of(const struct fix *f, uint32_t len, uint8_t 
 static uint32_t plain(const struct fix *f, uint32_t len, uint8_t flags)
 {
 	struct wire_frame_in in = frame_of(f, len, flags);
+	uint32_t bytes;
 
-	return ip_plain4(ip_plain(f->ip), &in);
+	return ip_plain4(ip_plain(f->ip), &in, &bytes) && ip_plain4_sum_ok(&in) ? bytes : 0;
 }
 
 static uint32_t plain6(const struct fix *f, uint32_t len, uint8_t flags)
 {
 	struct wire_frame_in in = frame_of(f, len, flags);
+	uint32_t bytes;
 
-	return ip_plain6(ip_plain(f->ip), &in);
+	return ip_plain6(ip_plain(f->ip), &in, &bytes) ? bytes : 0;
 }
 
 /* Whether bit @at is one of the addresses, which end the header, and so is the IPv4 checksum that it breaks. */

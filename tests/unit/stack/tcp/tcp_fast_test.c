@@ -58,7 +58,7 @@ static struct fix *quiet(void)
 Test(tcp_fast, lone__the_probe_comes_when_it_would_have_come)
 {
 	struct fix *f = lone();
-	ztime_t pto = US(f->t.rto_us), asked = tcp_deadline(&f->t), sent = f->now;
+	ztime_t pto = US(tcp_rto_us(&f->t)), asked = tcp_deadline(&f->t), sent = f->now;
 
 	cr_assert_lt(asked,
 		     sent + pto); /* two round trips and 200 ms would be later than the timeout */
@@ -97,7 +97,8 @@ Test(tcp_fast, in__more_than_the_expected_is_left_to_others)
 	cr_assert(!fast_rx(f, 1, 110, 10), "not what comes next");
 	cr_assert(!fast_rx(f, 0, 50, 10), "half of it");
 	cr_assert(!fast_rx(f, 0, 111, 10), "never sent");
-	cr_assert_eq(f->t.xmit_mode, TCP_XMIT_LONE);
+	cr_assert_eq(f->t.xmit_mode, TCP_XMIT_TLP);
+	cr_assert_eq(f->t.snd_una, FIX_ISS + 11);
 	cr_assert(fast_rx(f, 0, 10, 10), "data alone has a short way of its own");
 	cr_assert_eq(f->t.rcv_queued, 10);
 	cr_assert_eq(f->t.pipe, 100);
@@ -179,7 +180,7 @@ Test(tcp_fast, whatever_could_make_it_untrue_ends_it)
 			cr_assert_neq(f->t.xmit_mode, TCP_XMIT_LONE, "%zu", i);
 			cr_assert_neq(f->t.xmit_mode, TCP_XMIT_QUIET, "%zu", i);
 			if (f->t.xmit_mode == TCP_XMIT_TLP)
-				cr_assert_eq(f->t.xmit_at, sent + US(f->t.rto_us), "%zu", i);
+				cr_assert_eq(f->t.xmit_at, sent + US(tcp_rto_us(&f->t)), "%zu", i);
 			fix_flush(f);
 			drop_tx(f);
 			fix_end(f);

@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "stack/tcp/tcp_int.h"
+#include "stack/tcp/tcp_step.h"
 
 #define FIX_MSS 1000
 #define FIX_OUT 256

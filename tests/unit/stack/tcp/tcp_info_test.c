@@ -108,7 +108,7 @@ Test(tcp_info, record__nonsense_is_refused_and_nothing_is_taken)
 	struct fix *f = fix_established();
 	struct tcp_record rec;
 	struct wire_tcp_iov iov = { (const uint8_t *)"x", 1, f };
-	void *blocks[TCP_MEM_COUNT];
+	uint32_t made[TCP_MEM_COUNT];
 	struct tcb to;
 
 	fix_app_sends(f, 100);
@@ -121,13 +121,13 @@ Test(tcp_info, record__nonsense_is_refused_and_nothing_is_taken)
 	cr_assert_eq(tcp_record_put(&to, &rec, NULL, 0, &iov, 1, f->now), -EINVAL);
 	rec.snd_wscale = 0;
 	rec.snd_nxt = rec.snd_una + 1;
-	memcpy(blocks, f->env.pool.free, sizeof(blocks)); /* none are left */
-	memset(f->env.pool.free, 0, sizeof(blocks));
+	memcpy(made, f->env.pool.made, sizeof(made)); /* none are left */
+	memcpy(f->env.pool.made, f->env.pool.used, sizeof(made));
 	f->blocks_left = 0;
 	cr_assert_eq(tcp_record_put(&to, &rec, NULL, 0, &iov, 1, f->now), -ENOBUFS);
 	cr_assert_eq(tcp_state(&to), TCP_ST_CLOSED);
 	f->blocks_left = -1;
-	memcpy(f->env.pool.free, blocks, sizeof(blocks));
+	memcpy(f->env.pool.made, made, sizeof(made));
 	fix_end(f);
 }
 

@@ -80,7 +80,7 @@ Test(tcp_open, cwnd__is_one_segment_when_the_syn_was_lost)
 	drop_tx(f);
 	rx(f, SEG(.seq = (uint32_t)-1, .flags = TCP_SYN, .opts = TCP_OPT_MSS, .mss = 1000));
 	cr_assert_eq(f->t.cc.cwnd, 1000);
-	cr_assert_eq(f->t.rto_us, 3000000); /* RFC 6298 5.7 */
+	cr_assert_eq(tcp_rto_us(&f->t), 3000000); /* RFC 6298 5.7 */
 	drop_tx(f);
 	fix_end(f);
 }
