@@ -27,13 +27,14 @@ OUTDIR=${BENCH_OUT:-$TREE/build/bench}
 ZTCP_RUN=${ZTCP_RUN:-$TREE/build/release/bin/ztcp_run}
 
 WORKLOAD='' ABOUT='' NEEDS=''
-PAIRS=7 SECS=1 QUICK='' KERNEL_ONLY='' IN_NETNS=''
+PAIRS=7 SECS=1 QUICK='' MORE='' KERNEL_ONLY='' IN_NETNS=''
 LIMIT=90                   # no client may take longer than this, seconds
 CFGS=()
 declare -A CFG_KIND=() CFG_S=() CFG_C=() CFG_ZS=() CFG_ZC=() CFG_AGAINST=() CFG_EXTRA=()
 declare -A LIFTED=() RATE=()
 SERVERS=()
-CFG='' EXTRA='' PORT=0 ROUND=0 OUT='' TMP='' TSV=''
+CFG='' EXTRA='' PORT=0 ROUND=0 OUT='' TMP='' TSV='' LAST=''
+BEFORE=0                   # rounds of runs before that count
 CLIENT_CPU=0 SERVER_CPU=0
 EXPECT_LIFT=1              # empty: figures count though nothing was lifted
 EXPLAIN_ALWAYS=1           # empty: count lifted connections in the warming round only, because the
@@ -45,11 +46,12 @@ die() { echo "$(basename -- "$0"): $*" >&2; exit 1; }
 
 bench_usage() {
 	cat <<-END
-	usage: $(basename -- "$0") [-n PAIRS] [-t SECONDS] [--quick] [--kernel] [--netns]
+	usage: $(basename -- "$0") [-n PAIRS] [-t SECONDS] [--quick] [--more] [--kernel] [--netns]
 	$ABOUT
 	  -n PAIRS    interleaved rounds of all configurations (default 7)
 	  -t SECONDS  length of each measured part, a whole number (default 1)
 	  --quick     3 rounds
+	  --more      rounds that are added to those of the last run, of the same build
 	  --kernel    the kernel's configurations only
 	  --netns     inside a network namespace of its own
 	The launcher is \$ZTCP_RUN (now $ZTCP_RUN).
@@ -67,6 +69,7 @@ bench_init() {
 		-n) PAIRS=${2:?}; shift ;;
 		-t) SECS=${2:?}; shift ;;
 		--quick) QUICK=1; PAIRS=3 ;;
+		--more) MORE=1 ;;
 		--kernel) KERNEL_ONLY=1 ;;
 		--netns) IN_NETNS=1 ;;
 		-h|--help) bench_usage; exit 0 ;;
@@ -288,6 +291,25 @@ wait_quiet() {
 
 fact() { printf '#%s\t%s\n' "$1" "$2" >>"$TSV"; }
 
+tree_version() { git -C "$TREE" describe --always --dirty 2>/dev/null || echo -; }
+
+# A fact of the last run.
+last() { awk -F'\t' -v k="#$1" '$1 == k { sub("^[^\t]*\t", ""); print }' "$LAST"; }
+
+# What the last run has counted is counted on.
+take_last() {
+	local c s n
+	LAST=$OUTDIR/$WORKLOAD.tsv
+	[ -f "$LAST" ] || die "--more: no $LAST"
+	[ "$(last version) $(last seconds)" = "$(tree_version) $SECS" ] ||
+		die "--more: $LAST is of $(last version), $(last seconds) s each"
+	BEFORE=$(last pairs)
+	last line_each | tr ' ' '\n' >"$TMP/line"
+	last foreign_each | tr ' ' '\n' >"$TMP/foreign"
+	grep -v '^#' "$LAST" >"$TMP/before"
+	while IFS=$'\t' read -r c s n; do LIFTED[$c,server]=$s LIFTED[$c,client]=$n; done < <(last lifted)
+}
+
 machine_facts() {
 	fact workload "$WORKLOAD"
 	fact about "$ABOUT"
@@ -297,8 +319,8 @@ machine_facts() {
 	fact virtual "$(lscpu 2>/dev/null | sed -n 's/^Hypervisor vendor: *\(.*\)/\1 guest/p')"
 	fact kernel "$(uname -r)"
 	fact system "$(. /etc/os-release && echo "$PRETTY_NAME $(cat /etc/debian_version 2>/dev/null)")"
-	fact version "$(git -C "$TREE" describe --always --dirty 2>/dev/null || echo -)"
-	fact pairs "$PAIRS"
+	fact version "$(tree_version)"
+	fact pairs "$((BEFORE + PAIRS))"
 	fact seconds "$SECS"
 }
 
@@ -338,20 +360,26 @@ bench_main() {
 	mkdir -p -- "$OUTDIR" || exit 1
 	TSV=$TMP/$WORKLOAD.tsv
 	: >"$TMP/foreign"
+	: >"$TMP/before"
+	: >"$TMP/line"
+	[ -z "$MORE" ] || take_last
 	machine_facts
 	for c in "${CFGS[@]}"; do
 		fact config "$c	${CFG_KIND[$c]}	${CFG_S[$c]}/${CFG_C[$c]}	${CFG_AGAINST[$c]}"
 	done
+	cat "$TMP/before" >>"$TSV"
 	wait_quiet
 	before=$(psi)
 	ROUND=0
 	one_round
-	for ((ROUND = 1; ROUND <= PAIRS; ROUND++)); do
+	for ((ROUND = BEFORE + 1; ROUND <= BEFORE + PAIRS; ROUND++)); do
 		line_trip
 		one_round
 	done
 	line_trip
 	fact pressure "$before	$(psi)"
+	fact line_each "$(xargs <"$TMP/line")"
+	fact foreign_each "$(xargs <"$TMP/foreign")"
 	[ ! -s "$TMP/line" ] || fact line "$(sort -g "$TMP/line" |
 		awk '{ v[NR] = $1 } END { printf "%d\t%d\t%d\n", v[int((NR + 1) / 2)], v[1], v[NR] }')"
 	fact foreign "$(sort -g "$TMP/foreign" |
