@@ -379,7 +379,7 @@ static double clock_cost(void)
 static void run(uint32_t conns, uint32_t turns)
 {
 	ztime_t step = BASE_MAX(ASKED_EVERY / conns, (ztime_t)1);
-	uint64_t young = conns > 50000 ? conns : BASE_MAX(2ull * conns, 100ull);
+	uint64_t young = BASE_MAX(2ull * conns, 100ull);
 
 	/* First past the quick acknowledgements of young connections, and windows wide open. */
 	for (uint64_t i = 0; i < young + turns; i++) {

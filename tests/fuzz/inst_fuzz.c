@@ -12,64 +12,33 @@
 #include "stack/base/base_check.h"
 #include "stack/wire/wire_icmp.h"
 #include "stack/wire/wire_ip4.h"
-#include "tests/lib/inst_pair.h"
+#include "tests/lib/fuzz_inst.h"
 
 #define CONNS_MAX 8
 
 struct fuzz {
-	const uint8_t *p, *end;
-	struct inst_pair bufs; /* only its counted buffers */
-	struct inst *in;
-	ztime_t now;
+	struct fuzz_inst i;
 	struct inst_listener *listener;
 	struct inst_conn *conns[CONNS_MAX];
 	struct wire_flow flow;     /* of the segments made here */
 	uint32_t snd_nxt, rcv_nxt; /* last seen from the instance: its seq end and ack */
 };
 
-static const struct wire_mac us = { { 2, 0, 0, 0, 0, 1 } }, them = { { 2, 0, 0, 0, 0, 2 } };
-
 static uint32_t take(struct fuzz *f, unsigned int n)
 {
-	uint32_t v = 0;
-
-	for (; n && f->p < f->end; n--)
-		v = v << 8 | *f->p++;
-	return v;
+	return fuzz_inst_take(&f->i, n);
 }
 
 static void start(struct fuzz *f)
 {
-	struct inst_config cfg;
-	union wire_addr any = wire_addr_v4(0), a4 = wire_addr_v4(0x0a000001),
-			gw = wire_addr_v4(0x0a000002);
-	union wire_addr a6 = { .b = { 0xfd, [15] = 1 } };
-	static void *mem;
+	union wire_addr any = wire_addr_v4(0);
 
-	inst_config_defaults(&cfg);
-	cfg.conns_max = 16;
-	cfg.listeners_max = 4;
-	cfg.pool_bytes = 64 << 10;
-	cfg.ip.neigh_max = 8;
-	cfg.ip.reass_max = 2;
-	cfg.ip.mac = us;
-	cfg.tcp.ecn = cfg.tcp.tfo_server = true;
-	cfg.syn_max = 4;
-	f->bufs.buffers_fail_after = -1;
-	cfg.buf = inst_pair_buf_ops(&f->bufs);
-	if (!mem)
-		mem = aligned_alloc(64, (inst_size(&cfg) + 63) & ~(size_t)63);
-	memset(mem, 0, inst_size(&cfg));
-	f->now = ZTIME_SEC;
-	f->in = inst_init(mem, &cfg, f->now);
-	ip_addr_add(inst_ip(f->in), &a4, 24, f->now);
-	ip_addr_add(inst_ip(f->in), &a6, 64, f->now);
-	ip_neigh_add(inst_ip(f->in), &gw, &them, f->now);
-	if (inst_listen(f->in, &any, 80, 4, NULL, &f->listener))
+	ip_neigh_add(inst_ip(f->i.in), &f->i.them[0], &fuzz_inst_peer, f->i.now);
+	if (inst_listen(f->i.in, &any, 80, 4, NULL, &f->listener))
 		abort();
 	inst_listener_tcp(f->listener)->tfo_max = 2;
-	f->flow.local = a4;
-	f->flow.remote = gw;
+	f->flow.local = f->i.us[0];
+	f->flow.remote = f->i.them[0];
 	f->flow.lport = 80;
 	f->flow.rport = 1000;
 }
@@ -96,21 +65,17 @@ static void settle(struct fuzz *f)
 	struct inst_event ev;
 	unsigned int n;
 
-	for (int turns = 0; turns < 100 && (n = inst_output(f->in, out, 8, f->now)) != 0; turns++)
+	for (int turns = 0; turns < 100 && (n = inst_output(f->i.in, out, 8, f->i.now)) != 0;
+	     turns++)
 		for (unsigned int i = 0; i < n; i++)
 			watch(f, &out[i]);
-	while (inst_event_take(f->in, &ev))
+	while (inst_event_take(f->i.in, &ev))
 		;
 }
 
 static void frame_in(struct fuzz *f, const uint8_t *data, size_t len)
 {
-	uint8_t *copy = malloc(len ? len : 1);
-	struct wire_frame_in in = { .data = copy, .len = (uint32_t)len };
-
-	memcpy(copy, data, len);
-	inst_input(f->in, &in, 1, f->now);
-	free(copy);
+	fuzz_inst_frame(&f->i, data, len);
 	settle(f);
 }
 
@@ -119,22 +84,23 @@ static void raw_frame(struct fuzz *f)
 	uint8_t b[256];
 	size_t len = take(f, 1), n;
 
-	n = BASE_MIN(len, (size_t)(f->end - f->p));
-	memcpy(b, f->p, n);
-	f->p += n;
+	n = BASE_MIN(len, (size_t)(f->i.end - f->i.p));
+	memcpy(b, f->i.p, n);
+	f->i.p += n;
 	/* Most frames to us: the outer layers are soon learned. */
 	if (n >= 14 && b[0] != 0xff)
-		memcpy(b, us.b, 6);
+		memcpy(b, fuzz_inst_mac.b, 6);
 	if (n >= 14)
-		memcpy(b + 6, them.b, 6);
+		memcpy(b + 6, fuzz_inst_peer.b, 6);
 	frame_in(f, b, n);
 }
 
 static size_t packet_put(struct fuzz *f, uint8_t *b, uint8_t proto, size_t len, uint32_t frag)
 {
-	struct wire_eth eth = {
-		.dst = us, .src = them, .type = WIRE_ETH_IP4, .vlan = WIRE_VLAN_NONE
-	};
+	struct wire_eth eth = { .dst = fuzz_inst_mac,
+				.src = fuzz_inst_peer,
+				.type = WIRE_ETH_IP4,
+				.vlan = WIRE_VLAN_NONE };
 	struct wire_ip4 h = { .src = f->flow.remote,
 			      .dst = f->flow.local,
 			      .ttl = 64,
@@ -236,11 +202,11 @@ static void open_one(struct fuzz *f)
 	struct inst_conn **c = slot(f, true);
 	struct wire_flow flow = f->flow;
 
-	if (!c || !(*c = inst_conn_new(f->in, NULL)))
+	if (!c || !(*c = inst_conn_new(f->i.in, NULL)))
 		return;
 	flow.lport = 0;
 	flow.rport = (uint16_t)(take(f, 1) + 1);
-	inst_connect(f->in, *c, &flow, f->now);
+	inst_connect(f->i.in, *c, &flow, f->i.now);
 }
 
 static void accept_one(struct fuzz *f)
@@ -248,7 +214,7 @@ static void accept_one(struct fuzz *f)
 	struct inst_conn **c = slot(f, true);
 
 	if (c)
-		*c = inst_accept(f->in, f->listener, NULL);
+		*c = inst_accept(f->i.in, f->listener, NULL);
 }
 
 static void call(struct fuzz *f)
@@ -261,21 +227,21 @@ static void call(struct fuzz *f)
 		return;
 	switch (what % 8) {
 	case 0:
-	case 1: inst_send(f->in, *c, bytes, n, what >> 6 & 3, f->now); break;
+	case 1: inst_send(f->i.in, *c, bytes, n, what >> 6 & 3, f->i.now); break;
 	case 2:
-	case 3: inst_recv(f->in, *c, bytes, n, f->now); break;
-	case 4: inst_shutdown(f->in, *c, f->now); break;
+	case 3: inst_recv(f->i.in, *c, bytes, n, f->i.now); break;
+	case 4: inst_shutdown(f->i.in, *c, f->i.now); break;
 	case 5:
-		inst_close(f->in, *c, f->now);
+		inst_close(f->i.in, *c, f->i.now);
 		*c = NULL;
 		break;
 	case 6:
-		inst_abort(f->in, *c, f->now);
+		inst_abort(f->i.in, *c, f->i.now);
 		*c = NULL;
 		break;
 	default:
-		tcp_opt_set(inst_conn_tcb(*c), what >> 3 & 15, n, f->now);
-		inst_conn_kick(f->in, *c);
+		tcp_opt_set(inst_conn_tcb(*c), what >> 3 & 15, n, f->i.now);
+		inst_conn_kick(f->i.in, *c);
 	}
 }
 
@@ -295,20 +261,19 @@ static void step(struct fuzz *f)
 	case 8: what % 24 == 8 ? open_one(f) : accept_one(f); break;
 	case 9:
 	case 10: call(f); break;
-	default: f->now += (ztime_t)take(f, 1) << (take(f, 1) % 32);
+	default: f->i.now += (ztime_t)take(f, 1) << (take(f, 1) % 32);
 	}
 	settle(f);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz f = { .p = data, .end = data + size };
+	struct fuzz f = { 0 };
 
+	fuzz_inst_start(&f.i, data, size);
 	start(&f);
-	while (f.p < f.end)
+	while (f.i.p < f.i.end)
 		step(&f);
-	inst_fini(f.in);
-	if (f.bufs.buffers || inst_pool_used(f.in))
-		abort();
+	fuzz_inst_end(&f.i);
 	return 0;
 }

@@ -14,7 +14,7 @@
 #include "stack/wire/wire_icmp.h"
 #include "stack/wire/wire_ip4.h"
 #include "stack/wire/wire_ip6.h"
-#include "tests/lib/inst_pair.h"
+#include "tests/lib/fuzz_inst.h"
 
 #define LAYER_OPTIONS 1 /* of TCP segments */
 #define LAYER_IP      2
@@ -25,26 +25,15 @@
 #define ROOM 2048
 
 struct fuzz {
-	const uint8_t *p, *end;
-	struct inst_pair bufs; /* only its counted buffers */
-	struct inst *in;
-	ztime_t now;
+	struct fuzz_inst i;
 	struct inst_listener *listener;
-	union wire_addr us[2], them[2]; /* IPv4, IPv6 */
-	uint32_t seq[2], ack[2];        /* what the connection of each family expects */
-	bool v6;                        /* the family of the packet being made */
+	uint32_t seq[2], ack[2]; /* what the connection of each family expects */
+	bool v6;                 /* the family of the packet being made */
 };
-
-static const struct wire_mac our_mac = { { 2, 0, 0, 0, 0, 1 } },
-			     their_mac = { { 2, 0, 0, 0, 0, 2 } };
 
 static uint32_t take(struct fuzz *f, unsigned int n)
 {
-	uint32_t v = 0;
-
-	for (; n && f->p < f->end; n--)
-		v = v << 8 | *f->p++;
-	return v;
+	return fuzz_inst_take(&f->i, n);
 }
 
 /* ---- the instance */
@@ -67,11 +56,11 @@ static void settle(struct fuzz *f)
 	unsigned int n;
 
 	for (int turns = 0; turns < 50; turns++) {
-		while (inst_event_take(f->in, &ev))
+		while (inst_event_take(f->i.in, &ev))
 			;
-		if ((c = inst_accept(f->in, f->listener, NULL)))
-			inst_send(f->in, c, "something in flight", 19, 0, f->now);
-		n = inst_output(f->in, out, 8, f->now);
+		if ((c = inst_accept(f->i.in, f->listener, NULL)))
+			inst_send(f->i.in, c, "something in flight", 19, 0, f->i.now);
+		n = inst_output(f->i.in, out, 8, f->i.now);
 		if (!n)
 			return;
 		for (unsigned int i = 0; i < n; i++)
@@ -81,12 +70,7 @@ static void settle(struct fuzz *f)
 
 static void frame_in(struct fuzz *f, const uint8_t *data, size_t len)
 {
-	uint8_t *copy = malloc(len);
-	struct wire_frame_in in = { .data = copy, .len = (uint32_t)len };
-
-	memcpy(copy, data, len); /* its own size, so that reading beyond it is seen */
-	inst_input(f->in, &in, 1, f->now);
-	free(copy);
+	fuzz_inst_frame(&f->i, data, len);
 	settle(f);
 }
 
@@ -95,7 +79,7 @@ static void frame_in(struct fuzz *f, const uint8_t *data, size_t len)
 static size_t eth_put(uint8_t *b, uint16_t type)
 {
 	struct wire_eth eth = {
-		.dst = our_mac, .src = their_mac, .type = type, .vlan = WIRE_VLAN_NONE
+		.dst = fuzz_inst_mac, .src = fuzz_inst_peer, .type = type, .vlan = WIRE_VLAN_NONE
 	};
 
 	return wire_eth_emit(&eth, b);
@@ -104,13 +88,13 @@ static size_t eth_put(uint8_t *b, uint16_t type)
 /* Ethernet and IP before @len bytes of @proto. Return: where these begin. */
 static size_t ip_put(struct fuzz *f, uint8_t *b, uint8_t proto, size_t len, uint8_t hops)
 {
-	struct wire_ip4 h4 = { .src = f->them[0],
-			       .dst = f->us[0],
+	struct wire_ip4 h4 = { .src = f->i.them[0],
+			       .dst = f->i.us[0],
 			       .ttl = hops,
 			       .proto = proto,
 			       .total_len = (uint16_t)(WIRE_IP4_LEN + len) };
-	struct wire_ip6 h6 = { .src = f->them[1],
-			       .dst = f->us[1],
+	struct wire_ip6 h6 = { .src = f->i.them[1],
+			       .dst = f->i.us[1],
 			       .hops = hops,
 			       .proto = proto,
 			       .payload_len = (uint16_t)len };
@@ -125,7 +109,7 @@ static void csum_put(struct fuzz *f, uint8_t *l4, size_t len, uint8_t proto, siz
 
 	base_be16_put(l4 + field, 0);
 	if (proto != WIRE_PROTO_ICMP)
-		sum = wire_csum_pseudo(&f->them[f->v6], &f->us[f->v6], proto, (uint32_t)len);
+		sum = wire_csum_pseudo(&f->i.them[f->v6], &f->i.us[f->v6], proto, (uint32_t)len);
 	base_be16_put(l4 + field, wire_csum_fold(wire_csum_add(sum, l4, len)));
 }
 
@@ -178,10 +162,10 @@ static void ip_in(struct fuzz *f, uint32_t how, const uint8_t *p, size_t n)
 	memcpy(b + at, p, n);
 	b[at] = (uint8_t)((f->v6 ? 0x60 : 0x40) | (b[at] & 15));
 	if (n >= 40 && how & 2) /* to us, from the neighbour: most must get beyond that check */
-		memcpy(b + at + (f->v6 ? 8 : 12), f->v6 ? f->them[1].b : f->them[0].b + 12,
+		memcpy(b + at + (f->v6 ? 8 : 12), f->v6 ? f->i.them[1].b : f->i.them[0].b + 12,
 		       f->v6 ? 16 : 4);
 	if (n >= 40 && how & 2)
-		memcpy(b + at + (f->v6 ? 24 : 16), f->v6 ? f->us[1].b : f->us[0].b + 12,
+		memcpy(b + at + (f->v6 ? 24 : 16), f->v6 ? f->i.us[1].b : f->i.us[0].b + 12,
 		       f->v6 ? 16 : 4);
 	ihl = (size_t)(b[at] & 15) * 4;
 	if (!f->v6 && ihl >= 20) {
@@ -217,16 +201,16 @@ static void icmp_in(struct fuzz *f, uint32_t how, const uint8_t *p, size_t n)
 {
 	uint8_t b[ROOM], quoted[ROOM], proto = f->v6 ? WIRE_PROTO_ICMP6 : WIRE_PROTO_ICMP;
 	size_t quote = how & 2 ? (f->v6 ? 48 : 28) : 0, at, len;
-	union wire_addr from = f->them[f->v6];
+	union wire_addr from = f->i.them[f->v6];
 
 	n = BASE_MAX(n, (size_t)8);
 	len = n + quote;
 	if (quote) { /* what we sent: the addresses and ports the other way round */
-		f->them[f->v6] = f->us[f->v6];
-		f->us[f->v6] = from;
+		f->i.them[f->v6] = f->i.us[f->v6];
+		f->i.us[f->v6] = from;
 		ip_put(f, quoted, 6, 20, 64);
-		f->us[f->v6] = f->them[f->v6];
-		f->them[f->v6] = from;
+		f->i.us[f->v6] = f->i.them[f->v6];
+		f->i.them[f->v6] = from;
 		base_be16_put(quoted + 14 + quote - 8, 80);
 		base_be16_put(quoted + 14 + quote - 6, 1000);
 		base_be32_put(quoted + 14 + quote - 4, f->ack[f->v6] - 10);
@@ -282,13 +266,13 @@ static void step(struct fuzz *f)
 	uint8_t piece[256] = { 0 };
 
 	if (how == 255) {
-		f->now += (ztime_t)n << 24;
+		f->i.now += (ztime_t)n << 24;
 		settle(f);
 		return;
 	}
-	have = BASE_MIN(n, (size_t)(f->end - f->p));
-	memcpy(piece, f->p, have);
-	f->p += have;
+	have = BASE_MIN(n, (size_t)(f->i.end - f->i.p));
+	memcpy(piece, f->i.p, have);
+	f->i.p += have;
 	f->v6 = how & 1;
 	layer_in(f, how, piece, n);
 }
@@ -311,41 +295,17 @@ static void handshake(struct fuzz *f, bool v6)
 
 static void start(struct fuzz *f)
 {
-	struct inst_config cfg;
 	union wire_addr any = { .q = { 0, 0 } };
-	static void *mem;
 
-	inst_config_defaults(&cfg);
-	cfg.conns_max = 16;
-	cfg.listeners_max = 4;
-	cfg.pool_bytes = 64 << 10;
-	cfg.ip.neigh_max = 8;
-	cfg.ip.reass_max = 2;
-	cfg.ip.mac = our_mac;
-	cfg.tcp.ecn = cfg.tcp.tfo_server = true;
-	cfg.syn_max = 4;
-	f->bufs.buffers_fail_after = -1;
-	cfg.buf = inst_pair_buf_ops(&f->bufs);
-	if (!mem)
-		mem = aligned_alloc(64, (inst_size(&cfg) + 63) & ~(size_t)63);
-	memset(mem, 0, inst_size(&cfg));
-	f->now = ZTIME_SEC;
-	f->in = inst_init(mem, &cfg, f->now);
-	f->us[0] = wire_addr_v4(0x0a000001);
-	f->them[0] = wire_addr_v4(0x0a000002);
-	f->us[1] = (union wire_addr){ .b = { 0xfd, [15] = 1 } };
-	f->them[1] = (union wire_addr){ .b = { 0xfd, [15] = 2 } };
-	ip_addr_add(inst_ip(f->in), &f->us[0], 24, f->now);
-	ip_addr_add(inst_ip(f->in), &f->us[1], 64, f->now);
 	if (LAYER != LAYER_NEIGH) {
-		ip_neigh_add(inst_ip(f->in), &f->them[0], &their_mac, f->now);
-		ip_neigh_add(inst_ip(f->in), &f->them[1], &their_mac, f->now);
+		ip_neigh_add(inst_ip(f->i.in), &f->i.them[0], &fuzz_inst_peer, f->i.now);
+		ip_neigh_add(inst_ip(f->i.in), &f->i.them[1], &fuzz_inst_peer, f->i.now);
 	}
-	if (inst_listen(f->in, &f->us[0], 80, 4, NULL, &f->listener))
+	if (inst_listen(f->i.in, &f->i.us[0], 80, 4, NULL, &f->listener))
 		abort();
 	handshake(f, false);
-	inst_listener_close(f->in, f->listener, f->now);
-	if (inst_listen(f->in, &any, 80, 4, NULL, &f->listener))
+	inst_listener_close(f->i.in, f->listener, f->i.now);
+	if (inst_listen(f->i.in, &any, 80, 4, NULL, &f->listener))
 		abort();
 	inst_listener_tcp(f->listener)->tfo_max = 2;
 	handshake(f, true);
@@ -353,13 +313,12 @@ static void start(struct fuzz *f)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct fuzz f = { .p = data, .end = data + size };
+	struct fuzz f = { 0 };
 
+	fuzz_inst_start(&f.i, data, size);
 	start(&f);
-	while (f.p < f.end)
+	while (f.i.p < f.i.end)
 		step(&f);
-	inst_fini(f.in);
-	if (f.bufs.buffers || inst_pool_used(f.in))
-		abort();
+	fuzz_inst_end(&f.i);
 	return 0;
 }
