@@ -177,10 +177,12 @@ BASE_INLINE const struct wire_flow *inst_flow_first(const struct inst_flow *f, c
 	uint32_t tag = inst_flow_tag(hash);
 	size_t k = 0;
 
-	if (b->tag[0] != tag)
-		while (b->tag[++k] != tag)
-			if (k == INST_FLOW_WAYS - 1)
-				return NULL;
+	if (BASE_UNLIKELY(b->tag[0] != tag)) {
+		for (k = 1; k < INST_FLOW_WAYS && b->tag[k] != tag; k++)
+			;
+		if (k == INST_FLOW_WAYS)
+			return NULL;
+	}
 	*i = b->index[k];
 	flow = inst_flow_of(flows, stride, *i);
 	return BASE_LIKELY(same(flow, key)) ? flow : NULL;

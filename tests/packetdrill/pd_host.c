@@ -229,9 +229,12 @@ void pd_turn(struct pd_host *h)
 	while ((n = inst_output(h->in, out, 16, h->now)) != 0)
 		for (unsigned int i = 0; i < n; i++)
 			packet_keep(h, &out[i]);
-	while (inst_event_take(h->in, &ev))
+	while (inst_event_take(h->in, &ev)) {
+		if (ev.events & TCP_EV_TFO && ev.conn)
+			h->tfo_len = tcp_tfo_cookie(inst_conn_tcb(ev.conn), h->tfo_cookie);
 		if (ev.user)
 			((struct pd_fd *)ev.user)->edges++;
+	}
 }
 
 void pd_advance(struct pd_host *h, ztime_t to, bool until_packet)
@@ -462,6 +465,20 @@ static int connect_again(struct pd_fd *f)
 	return s == TCP_ST_CLOSED ? -ECONNABORTED : -EISCONN;
 }
 
+/* TCP_FASTOPEN_CONNECT. Return: true when a cookie is there, and the first write connects. */
+static bool connect_later(struct pd_host *h, struct pd_fd *f, const struct sockaddr *a,
+			  socklen_t len)
+{
+	f->fast_open = false;
+	if (!h->tfo_len || len > sizeof(f->later)) {
+		tcp_tfo_use(inst_conn_tcb(f->conn), NULL, 0);
+		return false;
+	}
+	memcpy(&f->later, a, len);
+	f->later_len = len;
+	return true;
+}
+
 int pd_connect(struct pd_host *h, int fd, const struct sockaddr *a, socklen_t len)
 {
 	struct pd_fd *f = pd_fd_get(h, fd);
@@ -474,6 +491,8 @@ int pd_connect(struct pd_host *h, int fd, const struct sockaddr *a, socklen_t le
 		return -EISCONN;
 	if (f->kind == PD_CONN)
 		return connect_again(f);
+	if (f->fast_open && connect_later(h, f, a, len))
+		return 0;
 	memset(&flow, 0, sizeof(flow));
 	err = addr_read(f, a, len, &flow.remote, &flow.rport);
 	if (err)
@@ -538,6 +557,29 @@ ssize_t pd_read(struct pd_host *h, int fd, void *buf, size_t len, int flags)
 	return reading_over(f) ? 0 : -EAGAIN;
 }
 
+ssize_t pd_fast_open(struct pd_host *h, int fd, const struct sockaddr *a, socklen_t alen,
+		     const void *buf, size_t len, int flags)
+{
+	struct pd_fd *f = pd_fd_get(h, fd);
+	int64_t n = 0;
+	int err;
+
+	if (!f)
+		return -EBADF;
+	if (!buf && len)
+		return -EFAULT;
+	if (f->kind != PD_NEW)
+		return pd_write(h, fd, buf, len, flags);
+	f->fast_open = false;
+	tcp_tfo_use(inst_conn_tcb(f->conn), h->tfo_cookie, h->tfo_len);
+	if (h->tfo_len)
+		n = inst_send(h->in, f->conn, buf, len, 0, h->now);
+	if (n < 0)
+		return n;
+	err = pd_connect(h, fd, a, alen);
+	return n && err == -EINPROGRESS ? n : err;
+}
+
 ssize_t pd_write(struct pd_host *h, int fd, const void *buf, size_t len, int flags)
 {
 	struct pd_fd *f = pd_fd_get(h, fd);
@@ -550,6 +592,9 @@ ssize_t pd_write(struct pd_host *h, int fd, const void *buf, size_t len, int fla
 		return -EBADF;
 	if (!buf && len)
 		return -EFAULT;
+	if (f->kind == PD_NEW && f->later_len)
+		return pd_fast_open(h, fd, (struct sockaddr *)&f->later, f->later_len, buf, len,
+				    flags);
 	if (f->kind != PD_CONN)
 		return f->kind == PD_LISTEN ? -EPIPE : -ENOTCONN;
 	err = pd_error_take(f);

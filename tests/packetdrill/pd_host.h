@@ -63,6 +63,10 @@ int pd_bind(struct pd_host *h, int fd, const struct sockaddr *a, socklen_t len);
 int pd_listen(struct pd_host *h, int fd, int backlog);
 int pd_accept(struct pd_host *h, int fd, struct sockaddr *a, socklen_t *len);
 int pd_connect(struct pd_host *h, int fd, const struct sockaddr *a, socklen_t len);
+/** pd_fast_open() - connect with a first write (sendto() with MSG_FASTOPEN). Return: bytes that go with the SYN. */
+ssize_t pd_fast_open(struct pd_host *h, int fd, const struct sockaddr *a, socklen_t alen,
+		     const void *buf, size_t len, int flags);
+
 ssize_t pd_read(struct pd_host *h, int fd, void *buf, size_t len, int flags);
 ssize_t pd_write(struct pd_host *h, int fd, const void *buf, size_t len, int flags);
 int pd_shutdown(struct pd_host *h, int fd, int how);

@@ -55,6 +55,10 @@ int pd_setsockopt(struct pd_host *h, int fd, int level, int name, const void *v,
 		pd_turn(h);
 		return err;
 	}
+	if (level == IPPROTO_TCP && name == TCP_FASTOPEN_CONNECT) {
+		f->fast_open = value;
+		return 0;
+	}
 	if (level == IPPROTO_TCP && name == TCP_NOTSENT_LOWAT) {
 		f->lowat = (uint32_t)value;
 		return 0;

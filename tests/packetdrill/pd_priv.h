@@ -21,8 +21,11 @@ struct pd_fd {
 	union wire_addr local;
 	uint16_t port;
 	bool nonblock, v6, bound, error_told, connecting, shut_rd, shut_wr;
-	uint32_t lowat; /* TCP_NOTSENT_LOWAT; 0: not set */
-	uint32_t edges; /* times that something happened: what EPOLLET tells */
+	bool fast_open;                /* TCP_FASTOPEN_CONNECT */
+	struct sockaddr_storage later; /* where the first write connects to */
+	socklen_t later_len;           /* 0: nowhere */
+	uint32_t lowat;                /* TCP_NOTSENT_LOWAT; 0: not set */
+	uint32_t edges;                /* times that something happened: what EPOLLET tells */
 };
 
 struct pd_host {
@@ -36,6 +39,9 @@ struct pd_host {
 	struct inst_pair bufs; /* only its counted buffers */
 	enum tcp_cookie_mode cookies;
 	uint32_t tfo_max;
+	uint8_t tfo_cookie
+		[WIRE_TCP_TFO_MAX]; /* the last one that a peer gave: scripts have one peer */
+	uint8_t tfo_len;
 	bool host_sysctls; /* new sockets follow the sysctls of the namespace */
 };
 

@@ -260,8 +260,11 @@ static ssize_t so_recvmsg(pd_self self, int fd, struct msghdr *m, int flags)
 static ssize_t so_sendto(pd_self self, int fd, const void *buf, size_t len, int flags,
 			 const struct sockaddr *a, socklen_t alen)
 {
-	(void)a;
-	(void)alen;
+	if (flags & MSG_FASTOPEN && a) {
+		struct so *s = enter(self);
+
+		return leave(s, pd_fast_open(s->host, fd, a, alen, buf, len, flags));
+	}
 	return so_send(self, fd, buf, len, flags);
 }
 
