@@ -23,13 +23,13 @@ static const struct {
 	{ "enable", tool_enable, "[-j] --netns NAME | --cgroup PATH",
 	  "programs that start there run under ztcp" },
 	{ "disable", tool_disable, "[-j] --netns NAME | --cgroup PATH", "no longer" },
-	{ "policy", tool_policy, "check [-j] [FILE]", "is a policy right" },
+	{ "policy", tool_policy, "check [-j] [-i] [FILE]", "is a policy right" },
 	{ "policy", tool_policy, "explain [-j] [-v] FILE KEY=VALUE...",
 	  "which rule decides on a connection" },
-	{ "policy", tool_policy, "load [-j] [-n NETNS] [FILE]", "put a policy into force at once" },
-	{ "rules", tool_rules, "[-j]", "rules in force, with the connections each decided" },
-	{ "rule", tool_rule, "load [-j] FILE.bpf.o [NAME]", "a match of your own, for bpf=NAME" },
-	{ "rule", tool_rule, "unload [-j] NAME", "take it away" },
+	{ "policy", tool_policy, "load [-j] [-n NETNS] [-p PINS] [FILE]", "put a policy into force at once" },
+	{ "rules", tool_rules, "[-j] [-p PINS]", "rules in force, with the connections each decided" },
+	{ "rule", tool_rule, "load [-j] [-p PINS] FILE.bpf.o [NAME]", "a match of your own, for bpf=NAME" },
+	{ "rule", tool_rule, "unload [-j] [-p PINS] NAME", "take it away" },
 	{ "nic", tool_nic, "[-j]", "interfaces shared with the kernel, and their packets" },
 	{ "nic", tool_nic, "attach [-j] [-g] INTERFACE", "share it" },
 	{ "nic", tool_nic, "detach [-j] INTERFACE", "no longer" },
@@ -62,7 +62,7 @@ static int help(const char *name)
 		if (name && strcmp(name, commands[i].name))
 			continue;
 		snprintf(left, sizeof(left), "%s %s", commands[i].name, commands[i].usage);
-		printf("  ztcp %-44s %s\n", left, commands[i].doc);
+		printf("  ztcp %-45s %s\n", left, commands[i].doc);
 	}
 	if (!name)
 		puts("  ztcp --version\n  ztcp --help");

@@ -29,7 +29,7 @@ need() {
 
 [ "$(id -u)" = 0 ] || skip "needs root: namespaces"
 if [ -z "${DAEMON_IN_SPACES-}" ]; then
-	export DAEMON_IN_SPACES=1 ZTCP_BUILD=/run/build
+	export DAEMON_IN_SPACES=1 ZTCP_BUILD=/run/build DAEMON_DOCS=$HERE/../../docs
 	exec unshare -n -m --propagation private -- \
 		bash -c 'ip link set lo up; mount -t tmpfs -o mode=755 tmpfs /run; mkdir /run/netns /run/build /run/tests
 			mount --bind "$1" /run/build; mount --bind "$2" /run/tests; mkdir -p /etc/ztcp /etc/netns; shift 2

@@ -166,7 +166,7 @@ metrics() {
 	curl -s "http://127.0.0.1:9464/metrics" >"$T/metrics" || fail "no metrics"
 	grep -q '^ztcpd_introductions_total [1-9]' "$T/metrics" || fail "introductions: $(grep ztcpd_ "$T/metrics")"
 	grep -q '^ztcp_rule_connections_total{.*} [1-9]' "$T/metrics" || fail "rules: $(grep rule "$T/metrics")"
-	same "the last line of metrics" "# EOF" "$(tail -1 "$T/metrics")"
+	python3 "$HERE/daemon_metrics.py" "$T/metrics" "$DAEMON_DOCS/grafana.json" || fail "ztcpd --metrics"
 	same "another page" 404 "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:9464/")"
 }
 

@@ -86,12 +86,7 @@ while read -r command; do
 	grep -q "\"$command\"\( \|$\)" <(sed 's/\\-/-/g' "$root/docs/man/ztcp.1") || fail "ztcp.1 does not name: $command"
 done < <("$build/bin/ztcp" --help | sed -n 's/^  \(ztcp [a-z]* *\(check\|explain\|load\|unload\)\{0,1\}\).*/\1/p' | sed 's/ *$//' | sort -u)
 
-if command -v man >/dev/null; then
-	for page in ztcp ztcp_run; do
-		warnings=$(LC_ALL=C.UTF-8 MANROFFSEQ='' man --warnings -E UTF-8 -l -Tutf8 -Z "$root/docs/man/$page.1" 2>&1 >/dev/null)
-		[ -z "$warnings" ] || fail "$page.1: $warnings"
-	done
-fi
+warnings=$(mandoc -Tlint -W warning "$root"/docs/man/*) || fail "manual pages: $warnings"
 
 # offers FUNCTION WANT WORDS...: the completion of the last word
 offers() {
@@ -119,5 +114,41 @@ offers _ztcp "check" ztcp policy c
 offers _ztcp "redis" ztcp policy check red
 offers _ztcp "-j -a" ztcp ss -
 offers _ztcp "remote=" ztcp policy explain redis rem
+
+# each WORD...: those that begin with a dash, one a line
+options_in() {
+	grep -oE -- '(^|[^a-zA-Z.-])--?[a-zA-Z][a-z-]*' | sed 's/^[^-]*//' | sort -u
+}
+
+# Every option of every command: in --help, in the completion, which offers no others, and in the manual page.
+lines=0
+while read -r _ command sub rest; do
+	case $command-$sub in
+	policy-* | rule-* | nic-attach | nic-detach) words=(ztcp "$command" "$sub" -) ;;
+	-*) continue ;;
+	*) words=(ztcp "$command" -) rest="$sub $rest" ;;
+	esac
+	lines=$((lines + 1))
+	COMP_WORDS=("${words[@]}") COMP_CWORD=$((${#words[@]} - 1))
+	_ztcp 2>/dev/null
+	want=$(options_in <<<"${rest%%  *}")
+	[ "$want" = "$(options_in <<<"${COMPREPLY[*]}")" ] || fail "completion of '${words[*]}': want ${want//$'\n'/ }, got ${COMPREPLY[*]}"
+	section=$(sed 's/\\-/-/g; s/\\f[A-Z]//g; s/^\.[A-Z]* //; s/[" ]//g' "$root/docs/man/ztcp.1")
+	[ "${#words[@]}" = 4 ] || sub=
+	line=$(grep -m1 "^ztcp$command$sub\(\[\|[-A-Z]\|$\)" <<<"$section")
+	for option in $want; do
+		[[ $line = *$option* ]] || fail "ztcp.1: the line of 'ztcp $command $sub' lacks $option: $line"
+	done
+done < <("$build/bin/ztcp" --help | sed -n '/^  ztcp [a-z]/p')
+[ "$lines" -gt 15 ] || fail "ztcp --help has only $lines commands"
+# shellcheck source=/dev/null
+. "$root/docs/completion/ztcpd"
+COMP_WORDS=(ztcpd -) COMP_CWORD=1
+_ztcpd
+want=$("$build/bin/ztcpd" --help | options_in)
+[ "$want" = "$(options_in <<<"${COMPREPLY[*]}")" ] || fail "completion of ztcpd: want ${want//$'\n'/ }, got ${COMPREPLY[*]}"
+for option in $want; do
+	sed 's/\\-/-/g' "$root/docs/man/ztcpd.8" | grep -q -- "$option" || fail "ztcpd.8 does not name $option"
+done
 
 [ "$failures" -eq 0 ] || { echo "$failures checks failed"; exit 1; }

@@ -1,7 +1,8 @@
 #!/bin/bash
 # run_cli_tool_sums.sh - ztcp stat, metrics and top add up what is published
 set -u
-build=${ZTCP_BUILD:-$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)/build/release}
+here=$(dirname "$(readlink -f "$0")")
+build=${ZTCP_BUILD:-$here/../../build/release}
 tool=$build/bin/ztcp
 publish=$build/tests/bin/tool_publish
 for f in "$tool" "$publish"; do
@@ -76,6 +77,8 @@ assert of("ztcp_connections", pid=sys.argv[3], reason="PEER_PLAIN") == [1]
 assert of("ztcp_connections", pid=sys.argv[2], program='a\\"b\\\\c', reason="65535") == [1]
 assert of("ztcp_lifted_connections", pid=sys.argv[3]) == [1]
 PY
+
+/usr/bin/python3 "$here/../daemon/daemon_metrics.py" "$work/metrics" || fail "ztcp metrics is no OpenMetrics"
 
 # The same numbers as JSON.
 "$tool" metrics -j | python3 -c 'import json, sys
