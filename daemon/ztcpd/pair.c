@@ -2,7 +2,8 @@
  *
  * All objects lie in arrays of the limits' sizes and are found by hash chains of indices; 0 ends a chain, so object 0
  * is never used. Claims stand in the order of their age. A claim is counted to the user of its session, a channel to
- * the user of the end that connected: strangers cannot use up what a server's user may have.
+ * the user of the end that connected: strangers cannot use up what a server's user may have. A user here is a person: many
+ * user ids that one answers for count together, and are told apart only where memory is shared.
  */
 #include "daemon/ztcpd/pair.h"
 
@@ -35,7 +36,7 @@ _Static_assert((int)REASON_COUNT <=
 	       "refusals are counted by reason");
 
 struct user {
-	uint32_t uid;
+	uint32_t uid; /* of the person */
 	uint32_t sessions, claims, channels;
 	uint64_t tokens; /* thousandths of a message */
 	uint64_t filled_ms;
@@ -43,7 +44,7 @@ struct user {
 };
 
 struct session {
-	uint32_t pid;
+	uint32_t pid, uid;
 	uint32_t user;
 	bool used;
 	struct base_list claims;
@@ -140,7 +141,10 @@ uint32_t pair_wait_ms(struct pair *p, uint32_t session, uint64_t now_ms)
 	uint64_t rate = p->limits.user_messages_per_s;
 
 	tokens_fill(p, u, now_ms);
-	return u->tokens >= 1000 ? 0 : (uint32_t)((1000 - u->tokens + rate - 1) / rate);
+	if (u->tokens >= 1000)
+		return 0;
+	p->counts.waits++;
+	return (uint32_t)((1000 - u->tokens + rate - 1) / rate);
 }
 
 /* ---- claims ---- */
@@ -289,9 +293,9 @@ static bool claim_holds(struct pair *p, uint32_t session, uint64_t cookie, uint6
 static uint64_t domain_of(struct pair *p, const struct claim *me, const struct pair_conn *my,
 			  const struct claim *other, const struct pair_conn *its)
 {
-	uint64_t who[2] = { user_of(p, other->session)->uid, its->netns };
+	uint64_t who[2] = { p->session[other->session].uid, its->netns };
 
-	if (user_of(p, me->session)->uid == who[0] && my->netns == who[1])
+	if (p->session[me->session].uid == who[0] && my->netns == who[1])
 		return 0;
 	return base_hash_sip24_words(&key, who, 2) | 1;
 }
@@ -440,24 +444,30 @@ int pair_expire(struct pair *p, uint64_t now_ms)
 
 /* ---- sessions ---- */
 
-int pair_open(struct pair *p, uint32_t uid, uint32_t pid)
+/* Return: a place that is free, or the number of places. */
+static uint32_t session_free(const struct pair *p)
 {
-	uint32_t user, index = 0;
-	struct user *u = user_find(p, uid, &user);
-	struct session *s;
-
-	if (!u || u->sessions >= p->limits.user_sessions)
-		return -EUSERS;
 	for (uint32_t i = 0; i < p->limits.sessions; i++) {
-		index = (p->session_next + i) % p->limits.sessions;
+		uint32_t index = (p->session_next + i) % p->limits.sessions;
+
 		if (!p->session[index].used)
-			break;
+			return index;
 	}
-	s = &p->session[index];
-	if (s->used)
+	return p->limits.sessions;
+}
+
+int pair_open(struct pair *p, uint32_t uid, uint32_t person, uint32_t pid)
+{
+	uint32_t user, index = session_free(p);
+	struct user *u = user_find(p, person, &user);
+	struct session *s = &p->session[index];
+
+	if (!u || u->sessions >= p->limits.user_sessions || index == p->limits.sessions) {
+		p->counts.turned_away++;
 		return -EUSERS;
+	}
 	p->session_next = index + 1;
-	*s = (struct session){ .used = true, .pid = pid, .user = user };
+	*s = (struct session){ .used = true, .pid = pid, .uid = uid, .user = user };
 	base_list_init(&s->claims);
 	base_list_init(&s->ends);
 	u->sessions++;

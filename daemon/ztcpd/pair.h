@@ -16,7 +16,7 @@
 
 #include "shm/agent.h"
 
-/** struct pair_limits - for the whole daemon, and for one user */
+/** struct pair_limits - for the whole daemon, and for one user with all user ids it answers for */
 struct pair_limits {
 	uint32_t sessions, claims, channels;
 	uint32_t user_sessions, user_claims, user_channels;
@@ -55,6 +55,8 @@ struct pair_ops {
 /** struct pair_counts - since the start, but for those that are now */
 struct pair_counts {
 	uint64_t messages, nonsense, paired, channels_made;
+	uint64_t waits;                      /* turns in which messages were left for later */
+	uint64_t turned_away;                /* processes, at pair_open() */
 	uint64_t refused[64];                /* by enum reason */
 	uint32_t sessions, claims, channels; /* now */
 };
@@ -67,11 +69,12 @@ void pair_free(struct pair *p);
 
 /**
  * pair_open() - a process has connected
- * @uid: and @pid: as the kernel tells them of its socket
+ * @uid:    and @pid: as the kernel tells them of its socket
+ * @person: who answers for @uid: to whom all of it is counted
  *
  * Return: the session's number, or -EUSERS: too many.
  */
-int pair_open(struct pair *p, uint32_t uid, uint32_t pid);
+int pair_open(struct pair *p, uint32_t uid, uint32_t person, uint32_t pid);
 
 /** pair_close() - it has gone: its claims and channels with it. */
 void pair_close(struct pair *p, uint32_t session);

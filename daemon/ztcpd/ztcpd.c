@@ -33,6 +33,7 @@ enum { EXIT_USAGE = 2, EVENTS = 64 };
 
 struct arguments {
 	const char *pin, *cgroup, *policy, *metrics;
+	struct pair_limits limits;
 	int ready_fd;
 	bool detach;
 };
@@ -246,7 +247,7 @@ static int start(struct ztcpd *d, const struct arguments *a, struct source *sign
 
 static int run(const struct arguments *a)
 {
-	struct ztcpd d = { .epoll = -1, .policy = a->policy };
+	struct ztcpd d = { .epoll = -1, .policy = a->policy, .limits = a->limits };
 	struct source signals = { .fd = -1 };
 	int err = start(&d, a, &signals);
 
@@ -278,7 +279,7 @@ static int detach(const struct arguments *a)
 static int help(void)
 {
 	puts("usage: ztcpd [--ready-fd N] [--metrics [ADDRESS:]PORT] [--policy FILE]\n"
-	     "             [--cgroup FOLDER] [--pin FOLDER]\n"
+	     "             [--cgroup FOLDER] [--pin FOLDER] [--limit NAME=N]...\n"
 	     "       ztcpd --detach [--pin FOLDER]\n\n"
 	     "Keeps the policy in force in the kernel and introduces processes to each other.\n\n"
 	     "  --ready-fd N      write a line to descriptor N when it serves\n"
@@ -286,6 +287,7 @@ static int help(void)
 	     "  --policy FILE     instead of /etc/ztcp/policy\n"
 	     "  --cgroup FOLDER   of cgroup v2, instead of all processes\n"
 	     "  --pin FOLDER      instead of " SELECTOR_PIN_DIR "\n"
+	     "  --limit NAME=N    instead of a limit: sessions, claims, channels, of all or user-...\n"
 	     "  --detach          remove everything from the kernel, and end\n"
 	     "  --version, --help");
 	return EXIT_SUCCESS;
@@ -302,6 +304,36 @@ static bool number(const char *text, int *n)
 	return true;
 }
 
+/* @value: of option @c. Return: false after a line. */
+static bool value_take(struct arguments *a, int c, const char *value)
+{
+	char names[128];
+
+	switch (c) {
+	case 'r':
+		if (number(value, &a->ready_fd) && fcntl(a->ready_fd, F_GETFD) >= 0)
+			return true;
+		ztcpd_say("--ready-fd %s: expected an open descriptor", value);
+		return false;
+	case 'm':
+		a->metrics = value;
+		if (metrics_address_is_right(value))
+			return true;
+		ztcpd_say("--metrics %s: expected [ADDRESS:]PORT", value);
+		return false;
+	case 'l':
+		if (limit_read(value, &a->limits))
+			return true;
+		limit_names(names, sizeof(names));
+		ztcpd_say("--limit %s: expected NAME=N, N from 2, NAME one of %s", value, names);
+		return false;
+	case 'p': a->policy = value; return true;
+	case 'c': a->cgroup = value; return true;
+	case 'P': a->pin = value; return true;
+	default: return false; /* getopt has said it */
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static const struct option options[] = { { "ready-fd", required_argument, NULL, 'r' },
@@ -309,37 +341,26 @@ int main(int argc, char **argv)
 						 { "policy", required_argument, NULL, 'p' },
 						 { "cgroup", required_argument, NULL, 'c' },
 						 { "pin", required_argument, NULL, 'P' },
+						 { "limit", required_argument, NULL, 'l' },
 						 { "detach", no_argument, NULL, 'd' },
 						 { "version", no_argument, NULL, 'V' },
 						 { "help", no_argument, NULL, 'h' },
 						 { NULL, 0, NULL, 0 } };
-	struct arguments a = { .ready_fd = -1, .policy = POLICY_DEFAULT_FILE };
+	struct arguments a = { .ready_fd = -1,
+			       .policy = POLICY_DEFAULT_FILE,
+			       .limits = pair_limits_default };
 	static char name[] = "ztcpd";
 	int c;
 
 	argv[0] = name; /* in what getopt says */
 	while ((c = getopt_long(argc, argv, "h", options, NULL)) >= 0) {
 		switch (c) {
-		case 'r':
-			if (!number(optarg, &a.ready_fd) || fcntl(a.ready_fd, F_GETFD) < 0) {
-				ztcpd_say("--ready-fd %s: expected an open descriptor", optarg);
-				return EXIT_USAGE;
-			}
-			break;
-		case 'm':
-			if (!metrics_address_is_right(optarg)) {
-				ztcpd_say("--metrics %s: expected [ADDRESS:]PORT", optarg);
-				return EXIT_USAGE;
-			}
-			a.metrics = optarg;
-			break;
-		case 'p': a.policy = optarg; break;
-		case 'c': a.cgroup = optarg; break;
-		case 'P': a.pin = optarg; break;
 		case 'd': a.detach = true; break;
 		case 'V': puts("ztcpd " ZTCP_VERSION); return EXIT_SUCCESS;
 		case 'h': return help();
-		default: return EXIT_USAGE;
+		default:
+			if (!value_take(&a, c, optarg))
+				return EXIT_USAGE;
 		}
 	}
 	if (optind < argc) {

@@ -38,6 +38,7 @@ struct ztcpd {
 	struct metrics *metrics;
 	uint64_t agent;     /* suffix of the name under which this ztcpd listens */
 	const char *policy; /* the file for namespaces without one of their own */
+	struct pair_limits limits;
 	bool stop;
 };
 
@@ -66,6 +67,22 @@ void sessions_accept(struct ztcpd *d, int fd);
 int sessions_turn(struct ztcpd *d);
 const struct pair_counts *sessions_counts(const struct ztcpd *d);
 void sessions_stop(struct ztcpd *d);
+
+/* ---- ztcpd_person.c: who answers for a user id ---- */
+
+/*
+ * Who has made the user namespace that gives a process its @uid, unless that was root: subordinate user ids cost their
+ * owner. Return: false when the process has ended, or its number is another's by now.
+ */
+bool person_of(int pid, uint32_t uid, uint32_t *person);
+
+/* ---- ztcpd_limit.c: limits on the command line ---- */
+
+/* @text: NAME=N. Return: whether it is one, and is set in @limits. */
+bool limit_read(const char *text, struct pair_limits *limits);
+
+/* Their names, with commas. */
+void limit_names(char *buf, size_t size);
 
 /* ---- ztcpd_space.c: network namespaces, their policies and the name in each ---- */
 

@@ -44,6 +44,11 @@ static void daemon_print(struct ztcpd *d, FILE *out)
 	      spaces_count(d));
 	value(out, "ztcpd_messages", "counter", "Messages of processes.", c->messages);
 	value(out, "ztcpd_nonsense", "counter", "Messages that ended their session.", c->nonsense);
+	value(out, "ztcpd_waits", "counter",
+	      "Turns in which messages of a user who sends too fast were left for later.",
+	      c->waits);
+	value(out, "ztcpd_turned_away", "counter",
+	      "Processes that could not connect, since their user has too many.", c->turned_away);
 	value(out, "ztcpd_introductions", "counter", "Connections whose ends were introduced.",
 	      c->paired);
 	value(out, "ztcpd_policy_reloads", "counter", "Looks at the policy files.",

@@ -173,11 +173,13 @@ void sessions_accept(struct ztcpd *d, int fd)
 	struct sessions *all = d->sessions;
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
+	uint32_t person;
 	struct session *s = calloc(1, sizeof(*s));
 	int number = -1;
 
-	if (s && !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.pid > 0)
-		number = pair_open(all->pair, cred.uid, (uint32_t)cred.pid);
+	if (s && !getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.pid > 0 &&
+	    person_of(cred.pid, cred.uid, &person))
+		number = pair_open(all->pair, cred.uid, person, (uint32_t)cred.pid);
 	if (number < 0) {
 		free(s);
 		close(fd);
@@ -235,9 +237,9 @@ int sessions_start(struct ztcpd *d)
 	if (!all)
 		return -ENOMEM;
 	d->sessions = all;
-	all->max = pair_limits_default.sessions;
+	all->max = d->limits.sessions;
 	all->session = calloc(all->max, sizeof(struct session *));
-	all->pair = pair_make(&pair_limits_default, &ops, d);
+	all->pair = pair_make(&d->limits, &ops, d);
 	return all->session && all->pair ? 0 : -ENOMEM;
 }
 

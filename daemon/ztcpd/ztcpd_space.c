@@ -33,6 +33,7 @@
 enum {
 	SPACES_MAX = 4096,
 	SPACE_BACKLOG = 1024,
+	SPACE_TURN = 64, /* processes that are let in before others have their turn */
 	SPACE_RETRY_MS = 50,
 	SPACE_RETRIES = 40, /* a name appears a moment before the namespace is mounted on it */
 	WATCH = IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_CLOSE_WRITE |
@@ -104,13 +105,14 @@ static int name_bind_in(struct ztcpd *d, int ns, uint64_t *cookie)
 
 static void listener_ready(struct ztcpd *d, struct source *src, uint32_t events)
 {
-	int fd;
-
 	(void)events;
-	while ((fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK)) >= 0) {
+	for (unsigned i = 0; i < SPACE_TURN; i++) {
+		int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 		struct ucred cred;
 		socklen_t len = sizeof(cred);
 
+		if (fd < 0)
+			return;
 		if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.pid > 0)
 			selector_process_add(d->sel, cred.pid);
 		sessions_accept(d, fd);

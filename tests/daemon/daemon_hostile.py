@@ -2,6 +2,9 @@
 """daemon_hostile.py - a user whom nothing is attested tries to be introduced, to hear of others, and to be in the way
 
 Prints what it found wrong; exit status 0 when it got nothing.
+
+daemon_hostile.py SECONDS
+daemon_hostile.py --flood MESSAGES    send as fast as it can until so many were read
 """
 import array
 import os
@@ -14,7 +17,6 @@ import time
 LEVEL, ANSWER, CLAIM = 0x7a74, 1, 2
 MSG = struct.Struct('=IIQQQQIIII')
 CLAIMED, PAIRED, REFUSED = 1, 2, 3
-SECONDS = float(sys.argv[1])
 wrong = []
 
 
@@ -61,6 +63,32 @@ def send(s, data):
         return False
 
 
+def flood(agent, messages):
+    """In sessions side by side, none of them ever full of answers; ends when so many were answered, which is that they were read."""
+    many = [session(agent) for _ in range(20)]
+    poll = select.poll()
+    for s in many:
+        poll.register(s, select.POLLIN)
+    sent = heard = full = 0
+    last = time.monotonic() + 60  # ends a hang
+    while heard < messages and time.monotonic() < last:
+        for s in many:
+            try:
+                s.send(claim(1, 1))
+                sent += 1
+            except BlockingIOError:
+                full += 1
+        for fd, _ in poll.poll(0 if full < 20 else 10):
+            s = next(s for s in many if s.fileno() == fd)
+            try:
+                while s.recv(256):
+                    heard += 1
+            except BlockingIOError:
+                pass
+    print('%d messages sent, %d answered, %d times there was no more room' % (sent, heard, full))
+    sys.exit(heard < messages)
+
+
 tcp = socket.socket()
 answer = verdict(tcp)
 agent = answer[9]
@@ -75,7 +103,9 @@ except OSError as e:
     if e.errno != 107:
         wrong.append('claim: %s' % e)
 
-end = time.monotonic() + SECONDS
+if sys.argv[1] == '--flood':
+    flood(agent, int(sys.argv[2]))
+end = time.monotonic() + float(sys.argv[1])
 most = answer[6] + 200  # cookies are counted up: those of the others lie around ours
 sent = rounds = 0
 many = [session(agent) for _ in range(100)]

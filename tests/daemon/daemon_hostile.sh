@@ -10,8 +10,27 @@ touch "$T/server" "$T/client"
 chmod 666 "$T/server" "$T/client"
 net_up
 policy "lift path=shm port=$PORT" kernel
-daemon --metrics 127.0.0.1:9464
+MESSAGES=1000 # a second
+daemon --metrics 127.0.0.1:9464 --limit user-messages=$MESSAGES --limit user-sessions=1024
 redis $PORT
+
+# count NAME: what ztcpd has counted until now
+count() {
+	curl -s http://127.0.0.1:9464/metrics >"$T/metrics"
+	sed -n "s/^ztcpd_$1 //p" "$T/metrics"
+}
+
+# A flood by one user, in all its sessions together: what ztcpd reads of it in a time is bounded, what it sends is not
+begun=$SECONDS before=$(count messages_total) waits=$(count waits_total)
+ip netns exec a setpriv --reuid 1003 --regid 1003 --clear-groups python3 "$HERE/daemon_hostile.py" --flood $((3 * MESSAGES)) >"$T/flood" ||
+	fail "$(cat "$T/flood")"
+taken=$(($(count messages_total) - before)) most=$((MESSAGES * (SECONDS - begun + 2)))
+cat "$T/flood"
+echo "$taken messages read in less than $((SECONDS - begun + 1)) s, with a limit of $MESSAGES a second"
+[ "$taken" -le $most ] || fail "$taken messages were read, and at most $most may be"
+[ "$taken" -ge $MESSAGES ] || fail "only $taken messages were read: it was no flood"
+[ "$(count waits_total)" -gt "$waits" ] || fail "the flood was never left for later"
+
 begin "${A[@]}" "$RUN" redis-benchmark -h 10.9.0.2 -p $PORT -t get -n 100000000 -c 5 --csv >/dev/null 2>&1
 LOAD=$PID
 
@@ -43,6 +62,11 @@ few_sessions() {
 	curl -s http://127.0.0.1:9464/metrics >"$T/metrics"
 	[ "$(sed -n 's/^ztcpd_sessions //p' "$T/metrics")" -lt 20 ]
 }
+[ "$(count turned_away_total)" -gt 0 ] || fail "sessions beyond the limit were not counted"
+# one person with many user ids
+python3 "$HERE/daemon_subordinate.py" a 1003 12 128 1024 >"$T/subordinate" || fail "subordinate user ids: $(cat "$T/subordinate")"
+cat "$T/subordinate"
+until_true 60 introduced || fail "not lifted after one with many user ids: $(head -2 "$T/client")"
 # the sessions of the hostile user went with it
 until_true 5 few_sessions || fail "sessions are left: $(grep '^ztcpd_sessions' "$T/metrics")"
 end

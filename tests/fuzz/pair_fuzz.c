@@ -118,7 +118,7 @@ static void send_to(struct pair *p, int s, const void *msg, size_t len, uint64_t
 
 static void open_any(struct pair *p, uint8_t b)
 {
-	int s = pair_open(p, b % 3, b % 4);
+	int s = pair_open(p, b % 3, b % 2, b % 4);
 
 	if (s < 0)
 		return;

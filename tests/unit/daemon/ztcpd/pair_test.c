@@ -137,7 +137,7 @@ static void done(struct pair *p)
 Test(pair, both_ends_claimed__one_channel_for_two)
 {
 	struct pair *p = fresh(&small);
-	int a = pair_open(p, 1000, 11), b = pair_open(p, 2000, 22);
+	int a = pair_open(p, 1000, 1000, 11), b = pair_open(p, 2000, 2000, 22);
 
 	sock(100, 11, 7, 1);
 	sock(101, 22, 8, 2);
@@ -175,7 +175,8 @@ Test(pair, both_ends_claimed__one_channel_for_two)
 Test(pair, same_user_and_namespace__same_domain)
 {
 	struct pair *p = fresh(&small);
-	int a = pair_open(p, 1000, 11), b = pair_open(p, 1000, 22), c = pair_open(p, 1000, 33);
+	int a = pair_open(p, 1000, 1000, 11), b = pair_open(p, 1000, 1000, 22),
+	    c = pair_open(p, 1000, 1000, 33);
 	uint64_t other;
 
 	sock(100, 11, 7, 1);
@@ -192,7 +193,7 @@ Test(pair, same_user_and_namespace__same_domain)
 	other = world.sent[2].msg.domain;
 	cr_assert_neq(other, 0u);
 	pair_close(p, (uint32_t)a);
-	a = pair_open(p, 1000, 11);
+	a = pair_open(p, 1000, 1000, 11);
 	sock(104, 11, 7, 1);
 	sock(105, 33, 9, 2);
 	claim(p, c, 105, 9, 5);
@@ -204,7 +205,7 @@ Test(pair, same_user_and_namespace__same_domain)
 Test(pair, forged__refused)
 {
 	struct pair *p = fresh(&small);
-	int a = pair_open(p, 1000, 11), evil = pair_open(p, 666, 66);
+	int a = pair_open(p, 1000, 1000, 11), evil = pair_open(p, 666, 666, 66);
 
 	sock(100, 11, 7, 1);
 	sock(101, 22, 8, 2);
@@ -225,7 +226,7 @@ Test(pair, forged__refused)
 Test(pair, claimed_anew_by_another__the_old_claim_is_void)
 {
 	struct pair *p = fresh(&small);
-	int a = pair_open(p, 1000, 11), b = pair_open(p, 2000, 22);
+	int a = pair_open(p, 1000, 1000, 11), b = pair_open(p, 2000, 2000, 22);
 
 	sock(100, 11, 7, 1);
 	claim(p, a, 100, 7, 1);
@@ -240,12 +241,12 @@ Test(pair, claimed_anew_by_another__the_old_claim_is_void)
 Test(pair, pid_used_again__the_session_ended_with_its_process)
 {
 	struct pair *p = fresh(&small);
-	int a = pair_open(p, 1000, 11), b = pair_open(p, 2000, 22);
+	int a = pair_open(p, 1000, 1000, 11), b = pair_open(p, 2000, 2000, 22);
 
 	sock(100, 11, 7, 1);
 	claim(p, a, 100, 7, 1);
 	pair_close(p, (uint32_t)a);
-	a = pair_open(p, 666, 11); /* another user's process under the old number */
+	a = pair_open(p, 666, 666, 11); /* another user's process under the old number */
 	sock(101, 22, 8, 2);
 	claim(p, b, 101, 8, 1);
 	cr_assert_eq(world.count, 0u);
@@ -257,7 +258,7 @@ Test(pair, pid_used_again__the_session_ended_with_its_process)
 Test(pair, closed_session__its_channel_is_not_named_again)
 {
 	struct pair *p = fresh(&small);
-	int a = pair_open(p, 1000, 11), b = pair_open(p, 2000, 22);
+	int a = pair_open(p, 1000, 1000, 11), b = pair_open(p, 2000, 2000, 22);
 
 	sock(100, 11, 7, 1);
 	sock(101, 22, 8, 2);
@@ -265,7 +266,7 @@ Test(pair, closed_session__its_channel_is_not_named_again)
 	claim(p, b, 101, 8, 1);
 	pair_close(p, (uint32_t)a);
 	cr_assert_eq(pair_counts_get(p)->channels, 0u);
-	a = pair_open(p, 1000, 11);
+	a = pair_open(p, 1000, 1000, 11);
 	claim(p, b, 101, 8, 1);
 	claim(p, a, 100, 7, 1);
 	cr_assert_eq(pair_counts_get(p)->channels_made, 2u);
@@ -275,7 +276,7 @@ Test(pair, closed_session__its_channel_is_not_named_again)
 Test(pair, channel_lost__a_fresh_one_unless_there_is_a_newer)
 {
 	struct pair *p = fresh(&small);
-	int a = pair_open(p, 1000, 11), b = pair_open(p, 2000, 22);
+	int a = pair_open(p, 1000, 1000, 11), b = pair_open(p, 2000, 2000, 22);
 	uint64_t lost;
 
 	sock(100, 11, 7, 1);
@@ -298,7 +299,7 @@ Test(pair, channel_lost__a_fresh_one_unless_there_is_a_newer)
 Test(pair, nobody_at_the_other_end__refused_in_time)
 {
 	struct pair *p = fresh(&small);
-	int a = pair_open(p, 1000, 11);
+	int a = pair_open(p, 1000, 1000, 11);
 
 	cr_assert_eq(pair_expire(p, 0), -1);
 	sock(100, 11, 7, 1);
@@ -313,7 +314,7 @@ Test(pair, nobody_at_the_other_end__refused_in_time)
 Test(pair, nonsense__the_session_is_to_be_closed)
 {
 	struct pair *p = fresh(&small);
-	int a = pair_open(p, 1000, 11);
+	int a = pair_open(p, 1000, 1000, 11);
 	struct agent_msg m = { .type = AGENT_MSG_CLAIM, .version = AGENT_VERSION };
 
 	cr_assert_eq(pair_message(p, (uint32_t)a, &m, sizeof(m) - 1, 0), -EPROTO);
@@ -334,7 +335,8 @@ Test(pair, nonsense__the_session_is_to_be_closed)
 Test(pair, many_claims__the_user_is_refused_and_others_are_served)
 {
 	struct pair *p = fresh(&small);
-	int evil = pair_open(p, 666, 66), a = pair_open(p, 1000, 11), b = pair_open(p, 2000, 22);
+	int evil = pair_open(p, 666, 666, 66), a = pair_open(p, 1000, 1000, 11),
+	    b = pair_open(p, 2000, 2000, 22);
 
 	for (uint64_t c = 0; c < 10; c++) {
 		sock(100 + 2 * c, 66, 3, 1);
@@ -357,7 +359,7 @@ Test(pair, many_claims__the_user_is_refused_and_others_are_served)
 Test(pair, at_its_limit__a_claim_whose_other_end_waits_needs_no_room)
 {
 	struct pair *p = fresh(&small);
-	int a = pair_open(p, 1000, 11), b = pair_open(p, 2000, 22);
+	int a = pair_open(p, 1000, 1000, 11), b = pair_open(p, 2000, 2000, 22);
 
 	for (uint64_t c = 0; c < 8; c++) {
 		sock(100 + 2 * c, 11, 3, 1);
@@ -393,28 +395,48 @@ static uint32_t meet(struct pair *p, int from, uint32_t from_pid, int to, uint32
 Test(pair, many_channels__who_connects_is_refused_and_others_are_served)
 {
 	struct pair *p = fresh(&small);
-	int evil[4], a = pair_open(p, 1000, 11), b = pair_open(p, 2000, 22);
+	int evil[4], a = pair_open(p, 1000, 1000, 11), b = pair_open(p, 2000, 2000, 22);
 
 	for (uint32_t i = 0; i < 4; i++) {
-		evil[i] = pair_open(p, 666, 60 + i);
+		evil[i] = pair_open(p, 666, 666, 60 + i);
 		cr_assert_geq(evil[i], 0);
 		cr_assert_eq(meet(p, evil[i], 60 + i, a, 11, 100 + 2 * i),
 			     i < 3 ? AGENT_MSG_PAIRED : AGENT_MSG_REFUSED);
 	}
 	/* it has used up nothing of the server's */
 	cr_assert_eq(meet(p, b, 22, a, 11, 120), AGENT_MSG_PAIRED);
-	cr_assert_eq(pair_open(p, 666, 70), -EUSERS, "and it may have no more sessions");
-	cr_assert_geq(pair_open(p, 1000, 70), 0);
+	cr_assert_eq(pair_open(p, 666, 666, 70), -EUSERS, "and it may have no more sessions");
+	cr_assert_geq(pair_open(p, 1000, 1000, 70), 0);
 	/* a session ends: there is room again */
 	pair_close(p, (uint32_t)evil[0]);
 	cr_assert_eq(meet(p, evil[3], 63, a, 11, 122), AGENT_MSG_PAIRED);
 	done(p);
 }
 
+Test(pair, many_user_ids_of_one_person__count_together_and_share_no_memory)
+{
+	struct pair *p = pair_make(&small, &ops, NULL);
+	int a = pair_open(p, 100001, 1000, 11), b = pair_open(p, 100002, 1000, 22);
+
+	cr_assert_geq(pair_open(p, 100003, 1000, 33), 0);
+	cr_assert_geq(pair_open(p, 1000, 1000, 44), 0);
+	cr_assert_eq(pair_open(p, 100004, 1000, 55), -EUSERS);
+	cr_assert_eq(pair_counts_get(p)->turned_away, 1u);
+	cr_assert_geq(pair_open(p, 100001, 2000, 66), 0, "an id is not who it was counted to");
+	sock(100, 11, 5, 1);
+	sock(101, 22, 6, 1);
+	claim(p, a, 100, 5, 1);
+	claim(p, b, 101, 6, 2);
+	cr_assert_eq(pair_counts_get(p)->paired, 1u);
+	for (unsigned i = 0; i < world.count; i++)
+		cr_assert_neq(world.sent[i].msg.domain, 0u, "two ids are strangers");
+	pair_free(p);
+}
+
 Test(pair, no_descriptors__both_are_told)
 {
 	struct pair *p = fresh(&small);
-	int a = pair_open(p, 1000, 11), b = pair_open(p, 2000, 22);
+	int a = pair_open(p, 1000, 1000, 11), b = pair_open(p, 2000, 2000, 22);
 
 	world.no_channel = true;
 	sock(100, 11, 7, 1);
@@ -429,20 +451,23 @@ Test(pair, no_descriptors__both_are_told)
 Test(pair, many_messages__the_user_waits_in_all_its_sessions_and_others_do_not)
 {
 	struct pair *p = fresh(&small);
-	int evil = pair_open(p, 666, 66), also = pair_open(p, 666, 67), a = pair_open(p, 1000, 11);
+	int evil = pair_open(p, 666, 666, 66), also = pair_open(p, 666, 666, 67),
+	    a = pair_open(p, 1000, 1000, 11);
 
 	for (unsigned i = 0; i < 100; i++) {
 		cr_assert_eq(pair_wait_ms(p, (uint32_t)evil, 5000), 0u, "%u", i);
 		claim_as(p, evil, (struct agent_msg){ .cookie = 5, .secret = 1 }, 5000);
 	}
+	cr_assert_eq(pair_counts_get(p)->waits, 0u);
 	cr_assert_eq(pair_wait_ms(p, (uint32_t)evil, 5000), 10u);
+	cr_assert_eq(pair_counts_get(p)->waits, 1u);
 	cr_assert_eq(pair_wait_ms(p, (uint32_t)also, 5005), 5u);
 	cr_assert_eq(pair_wait_ms(p, (uint32_t)a, 5005), 0u);
 	cr_assert_eq(pair_wait_ms(p, (uint32_t)evil, 5010), 0u);
 	/* a new session does not help */
 	claim_as(p, evil, (struct agent_msg){ .cookie = 5, .secret = 1 }, 5010);
 	pair_close(p, (uint32_t)evil);
-	evil = pair_open(p, 666, 68);
+	evil = pair_open(p, 666, 666, 68);
 	cr_assert_eq(pair_wait_ms(p, (uint32_t)evil, 5010), 10u);
 	done(p);
 }
