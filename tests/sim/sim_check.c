@@ -103,8 +103,8 @@ static void fast(struct sim *s, const struct tcb *t)
 	MUST(t->cc.cwnd >= 2u * t->mss);
 	if (t->xmit_mode == TCP_XMIT_LONE) {
 		MUST(!t->quick && t->rcv_acked == t->rcv_nxt && t->delack_at == ZTIME_NEVER);
-		MUST(t->sndq && t->sndq->seq == t->snd_una && !t->unsent &&
-		     t->snd_nxt == t->snd_end && t->sndq->len == t->snd_end - t->snd_una);
+		MUST(t->sndq && seq_le(t->sndq->seq, t->snd_una) && !t->unsent &&
+		     t->snd_nxt == t->snd_end && t->sndq->seq + t->sndq->len == t->snd_end);
 	} else {
 		MUST(t->unsent == t->sndq && t->snd_una == t->snd_nxt);
 		MUST(!t->sndq ||
