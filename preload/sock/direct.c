@@ -553,18 +553,44 @@ bool direct_is_connection(const struct sock *s)
 	return SHM_READ(s->stage) == SOCK_DIRECT;
 }
 
+/* A turn of the wire is often shorter than a sleep. Return: true, and the lock is left, when something happened. */
+static bool spin(void)
+{
+	const uint64_t seen = net_happenings();
+	struct wait_spin w;
+
+	wait_spin_begin(&w, NULL);
+	while (w.budget && net_happenings() == seen) {
+		net_leave(); /* for the others */
+		w.budget = wait_spin_turn(&w) ? w.budget : 0;
+		if (!net_enter())
+			return true;
+		net_drive();
+	}
+	if (net_happenings() == seen)
+		return false;
+	wait_spin_end(true, 0);
+	net_leave();
+	return true;
+}
+
 int direct_wait(int fd, uint64_t until)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	struct shm_waker *w = thread_waker();
+	uint64_t begun;
 	int err;
 
+	if (fd < 0 && spin())
+		return 0;
+	begun = thread_now();
 	if (w)
 		net_waiter_add(w->efd);
 	tend_sleep(true);
 	net_leave();
 	err = net_sleep(&p, until);
 	tend_sleep(false);
+	wait_spin_end(false, thread_now() - begun);
 	if (net_enter()) {
 		net_waiter_remove();
 		net_leave();

@@ -52,6 +52,19 @@ static size_t take(struct direct *d, char *to, size_t n, int flags)
 	return net_stack->inst_recv(d->net->in, d->conn, to, n, now);
 }
 
+/* Into one piece of the program's memory, as far as that is there. Return: bytes, 0: none are readable, -EFAULT. */
+static ssize_t take_into(struct direct *d, char *to, size_t len, int flags)
+{
+	size_t n = net_stack->tcp_readable(net_stack->inst_conn_tcb(d->conn));
+	struct iovec piece = { to, n < len ? n : len };
+
+	if (!piece.iov_len)
+		return 0;
+	if (!(flags & MSG_TRUNC))
+		piece.iov_len = mem_prefix(&piece, 1, piece.iov_len, true);
+	return piece.iov_len ? (ssize_t)take(d, to, piece.iov_len, flags) : -EFAULT;
+}
+
 /* From @done on, as much as is there. In the lock. Return: bytes, -EAGAIN, 0 at the end, -errno. */
 static ssize_t recv_some(struct direct *d, const struct io_req *r, size_t done, int flags)
 {
@@ -59,15 +72,18 @@ static ssize_t recv_some(struct direct *d, const struct io_req *r, size_t done, 
 	int err;
 
 	for (int i = 0; i < r->iovs; i++) {
-		size_t len = r->iov[i].iov_len, n;
+		size_t len = r->iov[i].iov_len;
+		ssize_t n;
 
 		if (skip >= len) {
 			skip -= len;
 			continue;
 		}
-		n = take(d, (char *)r->iov[i].iov_base + skip, len - skip, flags);
-		got += n;
-		if (n < len - skip || flags & MSG_PEEK)
+		n = take_into(d, (char *)r->iov[i].iov_base + skip, len - skip, flags);
+		if (n < 0 && !got)
+			return n;
+		got += n > 0 ? (size_t)n : 0;
+		if (n < (ssize_t)(len - skip) || flags & MSG_PEEK)
 			break;
 		skip = 0;
 	}
@@ -115,7 +131,7 @@ static ssize_t recv_turn(struct sock *s, const struct io_req *r, size_t done, in
 		return n;
 	if (n > 0 && !(flags & MSG_PEEK)) {
 		atomic_fetch_add_explicit(&s->row->rx_off, (uint64_t)n, memory_order_relaxed);
-		net_push(d->net); /* the window has grown */
+		net_push_with(d->net, 0); /* the window has grown */
 	}
 	net_leave();
 	return n;
@@ -166,9 +182,6 @@ ssize_t direct_recv(struct sock *s, const struct io_req *r)
 {
 	unsigned mark = hold_mark();
 	int flags = io_flags(r);
-	size_t total = io_total(r), there;
-	struct io_req part = *r;
-	struct iovec one;
 	ssize_t n;
 
 	if (flags & MSG_OOB)
@@ -177,21 +190,10 @@ ssize_t direct_recv(struct sock *s, const struct io_req *r)
 		return io_fail(-EAGAIN);
 	if (io_too_long(r->iov, r->iovs))
 		return io_fail(-EINVAL);
-	if (!total)
+	if (!io_total(r))
 		return 0;
-	there = flags & MSG_TRUNC ? total : mem_prefix(r->iov, r->iovs, total, true);
-	if (!there)
-		return io_fail(-EFAULT);
-	if (there < total) { /* the first piece alone is surely there */
-		one = (struct iovec){ r->iov->iov_base,
-				      there < r->iov->iov_len ? there : r->iov->iov_len };
-		part.iov = &one;
-		part.iovs = 1;
-		if (!one.iov_len)
-			return io_fail(-EFAULT);
-	}
 	hold_begin(s, &s->users);
-	n = recv_loop(s, &part, flags);
+	n = recv_loop(s, r, flags);
 	if (n >= 0)
 		answer(r);
 	hold_end(mark);
@@ -259,7 +261,7 @@ static ssize_t send_turn(struct sock *s, const struct io_req *r, size_t total, s
 	}
 	if (n > 0) {
 		atomic_fetch_add_explicit(&s->row->tx_off, (uint64_t)n, memory_order_relaxed);
-		net_push(d->net);
+		net_push_with(d->net, (size_t)n);
 	}
 	net_leave();
 	return n;

@@ -432,7 +432,7 @@ void ep_side_drain(struct ep *e)
 
 static void kernel_asked(struct ep *e, bool some)
 {
-	if (some || e->inner || e->directs)
+	if (some || e->inner)
 		ep_kernel_due(e);
 	else if (e->kernel_quiet < EP_KERNEL_QUIET)
 		e->kernel_quiet++;
@@ -557,10 +557,11 @@ static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint
 	int n;
 
 	wait_spin_begin(&w, e->hots ? e->hot[0].item->s->peer : NULL);
-	if (!w.budget || !e->hots)
+	if (!w.budget || !(e->hots || e->directs))
 		return 0;
 	do {
 		if (!ep_changed(e) && !(unlikely(e->inner) && ep_nest_ready(e)) &&
+		    !(unlikely(e->directs) && ep_direct_ready(e)) &&
 		    thread_cycles() - asked < conf.turn / 2)
 			continue;
 		n = ep_gather(e, epfd, ev, max);

@@ -130,12 +130,26 @@ static int ctl(struct ep *e, int epfd, int op, struct sock *s, int fd, struct ep
 	return 0;
 }
 
+/* A connection that was a member before: no system call, nothing that a signal handler must not meet half done. */
+static bool is_known(struct ep *e, const struct sock *s, int fd)
+{
+	return e->side >= 0 && direct_is_connection(s) && ep_item_find(e, s, fd);
+}
+
 int ep_direct_ctl(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev)
 {
-	uint64_t mask = thread_signals_block();
-	bool taken = shm_lock(&e->lock, thread_tid());
+	uint64_t mask;
+	bool taken;
 	int ret;
 
+	if (likely(is_known(e, s, fd))) {
+		taken = shm_lock(&e->lock, thread_tid());
+		ret = ctl(e, epfd, op, s, fd, ev);
+		shm_unlock(&e->lock, taken);
+		return ret;
+	}
+	mask = thread_signals_block();
+	taken = shm_lock(&e->lock, thread_tid());
 	if (op == EPOLL_CTL_ADD && !direct_is_connection(s))
 		direct_arm(s);
 	ep_kernel_due(e);
@@ -239,10 +253,14 @@ static int gather(struct ep *e, struct epoll_event *ev, int n, int max)
 
 int ep_direct_collect(struct ep *e, struct epoll_event *ev, int n, int max)
 {
+	int were;
+
 	if (!net_enter())
 		return n;
 	net_drive();
+	were = n;
 	n = gather(e, ev, n, max);
+	net_round((unsigned)(n - were));
 	net_leave();
 	return n;
 }

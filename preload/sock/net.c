@@ -21,6 +21,9 @@ enum {
 	NET_WAITERS = 64, /* threads that can be rung; more of them look again every NET_DEAF_MS */
 	NET_DEAF_MS = 1,
 	NET_EXIT_MS = 2000,
+	NET_HOLD_BYTES = 4096, /* longer answers wait for nobody */
+	NET_HOLD_US = 200,     /* nobody should have waited for so long */
+	NET_DISTRUST_MS = 1000,
 	NET_EXIT_LOOK_MS = 10,
 };
 
@@ -34,7 +37,11 @@ _Atomic unsigned net_open_mask;
 
 static _Atomic uint32_t lock;
 static _Atomic uint64_t driven; /* times so far; written in the lock */
-static bool happened;           /* since the last net_ring() */
+static uint64_t
+	held_since; /* thread_now() when the first answer that waits was written; 0: none does */
+static uint64_t hold_again; /* until then none is to wait */
+static uint64_t happenings;
+static bool happened; /* since the last net_ring() */
 static uint64_t
 	again; /* thread_now() at which listeners without a stack look for one; 0: none does */
 
@@ -325,7 +332,26 @@ static void events(struct net *n)
 			continue;
 		direct_event(ev.user, ev.events);
 		happened = true;
+		happenings++;
 	}
+}
+
+uint64_t net_happenings(void)
+{
+	return happenings;
+}
+
+/* In the lock: nothing waits any longer; it was to be for a moment. */
+static void held_end(void)
+{
+	uint64_t now;
+
+	if (likely(!held_since))
+		return;
+	now = thread_now();
+	if (now - held_since > NET_HOLD_US * UINT64_C(1000))
+		hold_again = now + NET_DISTRUST_MS * UINT64_C(1000000);
+	held_since = 0;
 }
 
 uint64_t net_driven(void)
@@ -356,6 +382,7 @@ void net_drive(void)
 		again = 0;
 		direct_arm_all();
 	}
+	held_end();
 	driven_note();
 	net_ring();
 }
@@ -370,8 +397,32 @@ void net_push(struct net *n)
 {
 	net_stack->ztcp_flush(n->z, (ztime_t)thread_now());
 	events(n);
+	held_end();
 	driven_note();
 	net_ring();
+}
+
+void net_round(unsigned events)
+{
+	thread_self.round = (uint16_t)BASE_MIN(events, UINT16_MAX);
+}
+
+void net_push_with(struct net *n, size_t bytes)
+{
+	struct thread *t = &thread_self;
+
+	if (t->round && bytes)
+		t->round--;
+	if (!t->round || bytes > NET_HOLD_BYTES) {
+		net_push(n);
+	} else if (!held_since && bytes) {
+		uint64_t now = thread_now();
+
+		if (now < hold_again)
+			net_push(n);
+		else
+			held_since = now;
+	}
 }
 
 void net_ring(void)
@@ -497,7 +548,7 @@ void net_fork_lock(bool take)
 void net_forked(void)
 {
 	atomic_store(&lock, 0);
-	again = 0;
+	again = held_since = 0;
 	memset(waiters, 0, sizeof(waiters));
 	tend_forked();
 	atomic_store(&net_open_mask, 0);

@@ -69,8 +69,21 @@ void net_drive(void);
 /* How often they were driven, by any thread. Anywhere. */
 uint64_t net_driven(void);
 
+/* Events that were told so far. */
+uint64_t net_happenings(void);
+
 /* Send what is ready, without looking for what has arrived. */
 void net_push(struct net *n);
+
+/*
+ * The same where the thread answers events that net_round() has announced: short answers wait for each other, so
+ * that the device is asked to send once. The answer to the last event takes all along, and so does any
+ * net_drive(). A thread that has let one wait for long is not believed for a while.
+ */
+void net_push_with(struct net *n, size_t bytes);
+
+/* The calling thread is told of @events at once, in this turn of its loop. */
+void net_round(unsigned events);
 
 /* A listener could not get its stack: net_drive() tries again in a while. */
 void net_again(void);

@@ -34,6 +34,7 @@ struct thread {
 	bool waker_open;
 	bool ends_here;         /* its end is ours to see */
 	bool at_devices;        /* asleep on devices of stacks (tend.h) */
+	uint16_t round;         /* events of stacks that it has not answered yet (net.h) */
 	uint8_t spin_shift;     /* the spin budget is halved this often, by what it earned lately */
 	uint64_t crowded_until; /* no spinning before, as others want the CPU: thread_now() */
 	uint64_t crowded_ns;    /* how long that was from its beginning */
