@@ -40,6 +40,7 @@ EXPECT_LIFT=1              # empty: figures count though nothing was lifted
 EXPLAIN_ALWAYS=1           # empty: count lifted connections in the warming round only, because the
                            # line that is written for each costs as much as a short connection
 EXPLAIN=()
+LIFTED_LINE='path=shm'
 SERVE_IN=() CLIENT_IN=()   # what goes before a server, and a client: another namespace or user
 
 die() { echo "$(basename -- "$0"): $*" >&2; exit 1; }
@@ -324,11 +325,11 @@ machine_facts() {
 	fact seconds "$SECS"
 }
 
-# path=shm lines that both ends of CFG wrote at their exit.
+# Lines of lifted connections that both ends of CFG wrote at their exit.
 count_lifted() {
 	local side n
 	for side in server client; do
-		n=$(grep -cs 'path=shm' "$TMP/explain.$side")
+		n=$(grep -cs "$LIFTED_LINE" "$TMP/explain.$side")
 		LIFTED[$CFG,$side]=$((${LIFTED[$CFG,$side]:-0} + ${n:-0}))
 		rm -f -- "$TMP/explain.$side"
 	done

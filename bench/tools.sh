@@ -85,7 +85,7 @@ iperf3_run() {
 wrk_run() {
 	local case=$1 path=$2
 	shift 2
-	client wrk -t1 -c64 -d"${SECS}s" --latency "$@" "http://127.0.0.1:$PORT$path"
+	client wrk -t1 -c64 -d"${SECS}s" --latency "$@" "http://${HOST:-127.0.0.1}:$PORT$path"
 	! grep -Eq 'Non-2xx|Socket errors: connect [^0]' "$OUT" || { cat "$OUT" >&2; die "$CFG: errors in $case"; }
 	put "$case" rate "$(awk '/^Requests\/sec/ { print $2 }' "$OUT")"
 	put "$case" p99 "$(awk '$1 == "99%" { u = $2; x = $2 + 0
@@ -108,7 +108,7 @@ nginx_config() {
 		client_body_temp_path $TMP/body; proxy_temp_path $TMP/proxy;
 		fastcgi_temp_path $TMP/fastcgi; uwsgi_temp_path $TMP/uwsgi; scgi_temp_path $TMP/scgi;
 		server {
-			listen 127.0.0.1:$1;
+			listen ${HOST:-127.0.0.1}:$1;
 			root $TMP/www;
 			location = / { return 200 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcde\n"; }
 		}

@@ -29,14 +29,7 @@ stop_all() {
 	host_pid='' helper_pid=''
 }
 
-# Wait until FILE holds LINE.
-await() {
-	for _ in $(seq 1200); do
-		grep -qs "$2" "$1" && return 0
-		sleep 0.05
-	done
-	return 1
-}
+. "$(dirname "$(readlink -f "$0")")/web.sh"
 
 listens() { # PORT: wait until the kernel has a listener there
 	for _ in $(seq 1200); do
@@ -67,15 +60,6 @@ serve() { # options: start the host's web server
 	await "$work/host.err" ready && interface "$(mtu_of "$@" x)"
 }
 
-# End the server; it says what it left behind.
-served() {
-	kill "$host_pid" 2>/dev/null
-	wait "$host_pid"
-	local rc=$?
-	host_pid=
-	[ $rc -eq 0 ] || { cat "$work/host.err"; return 1; }
-}
-
 client() { # output file, options and command of the host
 	local out=$1
 	shift
@@ -88,18 +72,6 @@ client() { # output file, options and command of the host
 	host_pid=
 	exec 9>&-
 	[ $rc -eq 0 ] || { cat "$work/host.err"; return 1; }
-}
-
-fetch() { # URL-host BYTES [curl options]
-	local to=$1 bytes=$2
-	shift 2
-	curl -sS --max-time "$patience" "$@" "http://$to/$bytes" -o "$work/got" &&
-		cmp "$work/got" <("$host" pattern "$bytes")
-}
-
-post() { # URL-host BYTES
-	"$host" pattern "$2" >"$work/body" &&
-		[ "$(curl -sS --max-time "$patience" --data-binary @"$work/body" "http://$1/")" = ok ]
 }
 
 sink() { # SECONDS: the kernel's slow reader

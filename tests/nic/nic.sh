@@ -30,17 +30,10 @@ stop_all() {
 	host_pid='' helpers=()
 }
 
+. "$(dirname "$(readlink -f "$0")")/../interop/web.sh"
+asker=(nsenter --net=/run/netns/peer)
 peer() { nsenter --net=/run/netns/peer "$@"; }
 peer_exec() { exec nsenter --net=/run/netns/peer "$@"; } # in the background: $! is then the program itself
-
-# Wait until FILE holds TEXT.
-await() {
-	for _ in $(seq 1200); do
-		grep -qs "$2" "$1" && return 0
-		sleep 0.05
-	done
-	return 1
-}
 
 # Wait until COMMAND succeeds.
 until_ok() {
@@ -72,32 +65,10 @@ serve() { # options: start the web server of an instance
 	await "$work/host.err" ready || { cat "$work/host.err"; return 1; }
 }
 
-# End it; it says what it left behind.
-served() {
-	kill "$host_pid" 2>/dev/null
-	wait "$host_pid"
-	local rc=$?
-	host_pid=
-	[ $rc -eq 0 ] || { cat "$work/host.err"; return 1; }
-}
-
 client() { # output file, options and command of the host
 	local out=$1
 	shift
 	echo go | timeout $((patience * 2)) "$host" "$@" >"$out" 2>"$work/client.err" || { cat "$work/client.err"; return 1; }
-}
-
-fetch() { # URL-host BYTES [curl options]: the kernel of the peer's namespace asks
-	local to=$1 bytes=$2
-	shift 2
-	peer curl -sS --max-time "$patience" "$@" "http://$to/$bytes" -o "$work/got" && cmp "$work/got" <("$host" pattern "$bytes")
-}
-
-post() { # URL-host BYTES [curl options]
-	local to=$1 bytes=$2
-	shift 2
-	"$host" pattern "$bytes" >"$work/body" &&
-		[ "$(peer curl -sS --max-time "$patience" "$@" --data-binary @"$work/body" "http://$to/")" = ok ]
 }
 
 both_ways() { fetch 10.9.0.2 "$bulk" && post 10.9.0.2 "$bulk"; }
@@ -128,13 +99,12 @@ refused() { # TEXT, options of the host: it does not open, and says TEXT
 # ---- a TAP
 
 case_tap() {
+	local asker=()
 	ip link del v0 2>/dev/null
 	"$host" serve 2>"$work/host.err" &
 	host_pid=$!
 	await "$work/host.err" ready && ip addr add 10.9.0.1/24 dev zt0 || return 1
-	curl -sS --max-time $patience "http://10.9.0.2/$bulk" -o "$work/got" && cmp "$work/got" <("$host" pattern "$bulk") &&
-		"$host" pattern "$bulk" >"$work/body" &&
-		[ "$(curl -sS --max-time $patience --data-binary @"$work/body" http://10.9.0.2/)" = ok ] && served
+	both_ways && served
 }
 
 # ---- AF_XDP on a veth, shared with the kernel
@@ -279,11 +249,10 @@ case_dpdk_memif() { # two processes, no kernel between them
 		cmp "$work/got" <("$host" pattern "$bulk") && served
 }
 case_dpdk_tap() { # its peer is the kernel
+	local asker=()
 	ip link del v0 2>/dev/null
 	dpdk_here && serve --dev "dpdk:--vdev net_tap0,iface=zt0" && ip addr add 10.9.0.1/24 dev zt0 || return 1
-	curl -sS --max-time $patience "http://10.9.0.2/$bulk" -o "$work/got" && cmp "$work/got" <("$host" pattern "$bulk") &&
-		"$host" pattern "$bulk" >"$work/body" &&
-		[ "$(curl -sS --max-time $patience --data-binary @"$work/body" http://10.9.0.2/)" = ok ] && served
+	both_ways && served
 }
 case_dpdk_moves() { # frames go where these two take them: round, and nowhere
 	dpdk_here && "$bench" loop "dpdk:--vdev net_ring0" 1 64 >"$work/ring" &&
