@@ -85,7 +85,11 @@ static void signal_ready(struct ztcpd *d, struct source *src, uint32_t events)
 	struct signalfd_siginfo info;
 
 	(void)events;
-	if (read(src->fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+	if (read(src->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	if (info.ssi_signo == SIGHUP)
+		spaces_look(d);
+	else
 		d->stop = true;
 }
 

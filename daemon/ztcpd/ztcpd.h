@@ -76,6 +76,9 @@ void sessions_stop(struct ztcpd *d);
  */
 bool person_of(int pid, uint32_t uid, uint32_t *person);
 
+/* @ns: of a network namespace. Return: the user who has made it, 0: root. */
+uint32_t person_of_space(int ns);
+
 /* ---- ztcpd_limit.c: limits on the command line ---- */
 
 /* @text: NAME=N. Return: whether it is one, and is set in @limits. */
@@ -90,6 +93,9 @@ int spaces_start(struct ztcpd *d);
 
 /* Serve the network namespace of a process, unless it is served. */
 void spaces_meet(struct ztcpd *d, int pid);
+
+/* Look at all names and policies again, at the end of this turn. */
+void spaces_look(struct ztcpd *d);
 int spaces_turn(struct ztcpd *d);
 unsigned spaces_count(const struct ztcpd *d);
 uint64_t spaces_reloads(const struct ztcpd *d, bool failed);

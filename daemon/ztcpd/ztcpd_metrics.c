@@ -1,7 +1,8 @@
 /* ztcpd_metrics.c - GET /metrics
  *
  * libmicrohttpd without threads of its own: its epoll descriptor is one more source of the loop. A slow reader
- * holds its own connection and nothing else; there are few, and each is dropped when it is silent.
+ * holds its own connection and nothing else; there are few, and each is dropped when it is silent. An eager one gets
+ * the same page for a second.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -16,11 +17,18 @@
 #include "daemon/ztcpd/ztcpd.h"
 #include "stack/base/base_reason.h"
 
-enum { CLIENTS = 32, CLIENT_TIMEOUT_S = 10 };
+enum {
+	CLIENTS = 32,
+	CLIENT_TIMEOUT_S = 10,
+	PAGE_MS = 1000, /* asked more often, it is the same: all of /proc is read for it */
+};
 
 struct metrics {
 	struct source src;
 	struct MHD_Daemon *http;
+	char *page; /* the last one; NULL: none */
+	size_t len;
+	uint64_t made_ms;
 };
 
 static void value(FILE *out, const char *name, const char *type, const char *help, uint64_t v)
@@ -105,6 +113,32 @@ static char *page_make(struct ztcpd *d, size_t *len)
 	return page;
 }
 
+/* Return: false when there is no memory. */
+static bool page_renew(struct ztcpd *d)
+{
+	struct metrics *m = d->metrics;
+	uint64_t now = ztcpd_now_ms();
+
+	if (m->page && now - m->made_ms < PAGE_MS)
+		return true;
+	free(m->page);
+	m->page = page_make(d, &m->len);
+	m->made_ms = now;
+	return m->page;
+}
+
+static struct MHD_Response *response(struct ztcpd *d, unsigned status)
+{
+	static const char elsewhere[] = "see /metrics\n";
+
+	if (status != MHD_HTTP_OK)
+		return MHD_create_response_from_buffer(sizeof(elsewhere) - 1, (void *)elsewhere,
+						       MHD_RESPMEM_PERSISTENT);
+	return page_renew(d) ? MHD_create_response_from_buffer(d->metrics->len, d->metrics->page,
+							       MHD_RESPMEM_MUST_COPY)
+			     : NULL;
+}
+
 static enum MHD_Result answer(void *arg, struct MHD_Connection *c, const char *url,
 			      const char *method, const char *version, const char *data,
 			      size_t *size, void **state)
@@ -115,23 +149,14 @@ static enum MHD_Result answer(void *arg, struct MHD_Connection *c, const char *u
 						    : MHD_HTTP_OK;
 	struct MHD_Response *r;
 	enum MHD_Result ret;
-	size_t len = 0;
-	char *page;
 
 	(void)version;
 	(void)data;
 	(void)state;
 	*size = 0;
-	page = status == MHD_HTTP_OK ? page_make(arg, &len) : strdup("see /metrics\n");
-	if (!page)
+	r = response(arg, status);
+	if (!r)
 		return MHD_NO;
-	if (status != MHD_HTTP_OK)
-		len = strlen(page);
-	r = MHD_create_response_from_buffer(len, page, MHD_RESPMEM_MUST_FREE);
-	if (!r) {
-		free(page);
-		return MHD_NO;
-	}
 	MHD_add_response_header(
 		r, MHD_HTTP_HEADER_CONTENT_TYPE,
 		status == MHD_HTTP_OK ? "application/openmetrics-text; version=1.0.0; charset=utf-8"
@@ -231,6 +256,7 @@ void metrics_stop(struct ztcpd *d)
 		return;
 	if (d->metrics->http)
 		MHD_stop_daemon(d->metrics->http); /* closes its descriptors */
+	free(d->metrics->page);
 	free(d->metrics);
 	d->metrics = NULL;
 }

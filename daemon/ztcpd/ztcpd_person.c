@@ -34,6 +34,13 @@ static uint32_t owner_of(int ns)
 	}
 }
 
+uint32_t person_of_space(int ns)
+{
+	int user = ioctl(ns, NS_GET_USERNS);
+
+	return user >= 0 ? owner_of(user) : 0;
+}
+
 /* Whether the process has @uid among its own: a successor to its number, of another user, has not. */
 static bool uid_is_of(int pid, uint32_t uid)
 {

@@ -32,6 +32,7 @@
 
 enum {
 	SPACES_MAX = 4096,
+	SPACES_PERSON = 256, /* of one who is not root, by user namespaces */
 	SPACE_BACKLOG = 1024,
 	SPACE_TURN = 64, /* processes that are let in before others have their turn */
 	SPACE_RETRY_MS = 50,
@@ -44,6 +45,7 @@ struct space {
 	struct source listener;
 	struct source process; /* pidfd of the representative; -1: none */
 	uint64_t cookie, ino;
+	uint32_t person;         /* who made it; 0: root */
 	char name[NAME_MAX + 1]; /* under /run/netns; "": none */
 	bool own_policy;
 	bool seen;      /* in this look at /run/netns */
@@ -214,16 +216,28 @@ static struct space *space_find(struct ztcpd *d, uint64_t ino)
 	return NULL;
 }
 
+/* Whether one more can be served: nobody but root may have many. */
+static bool space_fits(const struct ztcpd *d, uint32_t person)
+{
+	unsigned has = 0;
+
+	for (unsigned i = 0; person && i < d->spaces->count; i++)
+		has += d->spaces->space[i]->person == person;
+	return d->spaces->count < SPACES_MAX && has < SPACES_PERSON;
+}
+
 static struct space *space_open(struct ztcpd *d, int ns, uint64_t ino)
 {
 	struct spaces *all = d->spaces;
-	struct space *s = all->count < SPACES_MAX ? calloc(1, sizeof(*s)) : NULL;
+	uint32_t person = person_of_space(ns);
+	struct space *s = space_fits(d, person) ? calloc(1, sizeof(*s)) : NULL;
 	int fd;
 
 	if (!s)
 		return NULL;
 	fd = name_bind_in(d, ns, &s->cookie);
 	s->ino = ino;
+	s->person = person;
 	s->process.fd = -1;
 	s->listener = (struct source){ fd, listener_ready };
 	if (fd < 0 || source_add(d, &s->listener, EPOLLIN)) {
@@ -298,7 +312,7 @@ static void space_rename(struct ztcpd *d, struct space *s, const char *name)
 /* Return: false when the name is there and its namespace is not yet. */
 static bool name_look(struct ztcpd *d, int dir, const char *name)
 {
-	int ns = openat(dir, name, O_RDONLY | O_CLOEXEC);
+	int ns = openat(dir, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	struct statfs fs;
 	struct stat st;
 	struct space *s;
@@ -478,6 +492,12 @@ static void policies_look(struct ztcpd *d)
 	all->reloads++;
 }
 
+void spaces_look(struct ztcpd *d)
+{
+	d->spaces->look = true;
+	d->spaces->retries = 0;
+}
+
 /* ---- events ---- */
 
 static void inotify_ready(struct ztcpd *d, struct source *src, uint32_t events)
@@ -487,8 +507,7 @@ static void inotify_ready(struct ztcpd *d, struct source *src, uint32_t events)
 	(void)events;
 	while (read(src->fd, buf, sizeof(buf)) > 0)
 		;
-	d->spaces->look = true;
-	d->spaces->retries = 0;
+	spaces_look(d);
 }
 
 static void selector_ready(struct ztcpd *d, struct source *src, uint32_t events)

@@ -62,11 +62,32 @@ few_sessions() {
 	curl -s http://127.0.0.1:9464/metrics >"$T/metrics"
 	[ "$(sed -n 's/^ztcpd_sessions //p' "$T/metrics")" -lt 20 ]
 }
-[ "$(count turned_away_total)" -gt 0 ] || fail "sessions beyond the limit were not counted"
+turned_away() { [ "$(count turned_away_total)" -gt 0 ]; }
+until_true 20 turned_away || fail "sessions beyond the limit were not counted"
 # one person with many user ids
 python3 "$HERE/daemon_subordinate.py" a 1003 12 128 1024 >"$T/subordinate" || fail "subordinate user ids: $(cat "$T/subordinate")"
 cat "$T/subordinate"
 until_true 60 introduced || fail "not lifted after one with many user ids: $(head -2 "$T/client")"
 # the sessions of the hostile user went with it
 until_true 5 few_sessions || fail "sessions are left: $(grep '^ztcpd_sessions' "$T/metrics")"
+
+# impostor USER: somebody listens in the name of a ztcpd that was killed, at the client's side. Sets $CLAIMS: what it was told.
+impostor() {
+	begin ip netns exec a setpriv --reuid "$1" --regid "$1" --clear-groups python3 "$HERE/daemon_impostor.py" >"$T/impostor"
+	local its=$PID
+	until_true 20 grep -q ready "$T/impostor" || fail "the impostor does not start"
+	bench 10.9.0.2 $PORT -n 2000 -c 3
+	same "lifted by an impostor of user $1" 0 "$(lifted)"
+	finish "$its"
+	CLAIMS=$(sed -n 2p "$T/impostor")
+}
+finish "$DAEMON" KILL
+impostor 1003
+same "what an impostor who is not root is told" 0 "$CLAIMS"
+# and one of root's, to whom claims are sent: what it hands out is not what the selector knows of
+impostor 0
+[ "$CLAIMS" -gt 0 ] || fail "an impostor of root's was asked nothing: the test shows nothing"
+grep -q 'reason=UNVERIFIED' "$T/client" || fail "a channel of an impostor's: $(head -3 "$T/client")"
+daemon --metrics 127.0.0.1:9464
+until_true 60 introduced || fail "not lifted after impostors: $(head -2 "$T/client")"
 end

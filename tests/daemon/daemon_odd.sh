@@ -1,0 +1,233 @@
+#!/bin/bash
+# daemon_odd.sh - ztcpd where things are not as they should be: files that are no policies, names that are no namespaces, a thousand
+# namespaces that come and go, one user's hundreds of them, storms of signals, a second ztcpd, places it may not write to or empty
+. "$(dirname "$(readlink -f "$0")")/daemon_lib.sh"
+need curl python3 bpftool
+. "$HERE/daemon_net.bash"
+
+METRICS=127.0.0.1:9464
+USER_ID=1003
+
+# count NAME: what ztcpd tells now, or told within the last second
+count() {
+	curl -s "http://$METRICS/metrics" >"$T/metrics"
+	sed -n "s/^ztcpd_$1 //p" "$T/metrics"
+}
+
+count_is() { [ "$(count "$1")" "$2" "$3" ]; }
+
+descriptors() {
+	find "/proc/$DAEMON/fd" -mindepth 1 | wc -l
+}
+
+alive() {
+	kill -0 "$DAEMON" 2>/dev/null || fail "$1: ztcpd has ended: $(tail -3 "$T/ztcpd.err")"
+}
+
+in_force() {
+	"$ZTCP" rules -p "$PIN" 2>&1 | grep -q "$1"
+}
+
+start() {
+	policy "lift path=shm port=7001" kernel
+	daemon --metrics $METRICS
+	in_force "lift path=shm port=7001" || fail "no policy is in force"
+}
+
+# refused WHAT WORDS COMMAND...: the command puts something into the policy's place; the rules before stay in force, and it is said
+refused() {
+	local what=$1 words=$2
+	shift 2
+	: >"$T/ztcpd.err"
+	"$@"
+	until_true 20 grep -q "$words" "$T/ztcpd.err" || fail "$what: not said: $words; but: $(cat "$T/ztcpd.err")"
+	alive "$what"
+	in_force "lift path=shm port=7001" || fail "$what: the rules before are not in force"
+	rm -rf /etc/ztcp/policy.d
+	policy "lift path=shm port=7001" kernel
+	until_true 20 grep -q "is right again" "$T/ztcpd.err" || fail "$what: a right policy is not taken: $(cat "$T/ztcpd.err")"
+}
+
+put() { # FILE: into the policy's place, at once
+	python3 -c 'import os, sys; os.rename(sys.argv[1], "/etc/ztcp/policy")' "$1"
+}
+
+files() {
+	mkfifo /etc/ztcp/.fifo && refused "a FIFO" "policy: expected a regular file" put /etc/ztcp/.fifo
+	ln -s /dev/zero /etc/ztcp/.zero && refused "/dev/zero" "policy: expected a regular file" put /etc/ztcp/.zero
+	ln -s policy /etc/ztcp/.loop && refused "a link to itself" "policy: expected a file (too many symbolic links)" put /etc/ztcp/.loop
+	truncate -s 1G /etc/ztcp/.big && refused "1 GB" "policy: expected a file of at most 4 MiB" put /etc/ztcp/.big
+	head -c 3000000 /dev/urandom >/etc/ztcp/.noise && refused "noise" "policy:[0-9]*:[0-9]*: expected" put /etc/ztcp/.noise
+	refused "an include of itself" "expected at most 8 files that include one another" policy "include policy"
+	mkdir /etc/ztcp/policy.d && echo 'include ../policy' >/etc/ztcp/policy.d/back
+	refused "a circle" "expected at most 8 files that include one another" policy "include policy.d/*"
+	mkdir /etc/ztcp/policy.d && mkfifo /etc/ztcp/policy.d/fifo
+	refused "a FIFO in a folder" "policy:1:9: expected a regular file, found /etc/ztcp/policy.d/fifo" policy "include policy.d/*"
+	mkdir /etc/ztcp/policy.d && (cd /etc/ztcp/policy.d && seq 257 | xargs touch)
+	refused "a crowd" "expected a pattern that at most 256 files match" policy "include policy.d/*"
+}
+
+# What is under /run/netns and is no namespace holds up nobody
+names() {
+	local before
+	before=$(count network_namespaces)
+	mkfifo /run/netns/fifo
+	mkdir /run/netns/folder
+	touch /run/netns/file
+	ln -s loop /run/netns/loop
+	ln -s /dev/zero /run/netns/zero
+	ip netns add true
+	until_true 20 count_is network_namespaces -eq $((before + 1)) || fail "a namespace beside odd names is not served: $(count network_namespaces)"
+	ip netns del true
+	rm -r /run/netns/*
+	until_true 20 count_is network_namespaces -eq "$before" || fail "names that went: $(count network_namespaces), $before before"
+	alive names
+}
+
+# A thousand namespaces that come, and go as soon as they are there
+thousand() {
+	local before fds
+	before=$(count network_namespaces) fds=$(descriptors)
+	python3 - <<-'END' || fail "cannot make a thousand namespaces"
+		import ctypes, os
+		libc = ctypes.CDLL(None, use_errno=True)
+		def check(ret):
+		    if ret:
+		        raise OSError(ctypes.get_errno(), 'a namespace')
+		names = [b'/run/netns/n%d' % i for i in range(1000)]
+		def make(name):
+		    check(libc.unshare(0x40000000))
+		    open(name, 'w').close()
+		    check(libc.mount(b'/proc/self/ns/net', name, b'none', 4096, None))
+		def drop(name):
+		    check(libc.umount2(name, 2))
+		    os.unlink(name)
+		for name in names[:500]:
+		    make(name)
+		for name in names[:500]:
+		    drop(name)
+		for name in names[500:]:
+		    make(name)
+		    drop(name)
+	END
+	until_true 60 count_is network_namespaces -eq "$before" || fail "a thousand came and went: $(count network_namespaces) are left of $before"
+	until_true 20 test "$(descriptors)" -le $((fds + 2)) || fail "a thousand came and went: $(descriptors) descriptors, $fds before"
+	ip netns add true
+	until_true 20 count_is network_namespaces -eq $((before + 1)) || fail "a namespace after a thousand is not served"
+	ip netns del true
+	until_true 20 count_is network_namespaces -eq "$before"
+	alive "a thousand namespaces"
+}
+
+# Those of one user, each with a process that asks the selector: some are served, and root's as before
+hundreds() {
+	local before many=300 most=256
+	before=$(count network_namespaces)
+	begin setpriv --reuid $USER_ID --regid $USER_ID --clear-groups python3 -c '
+import ctypes, os, signal, socket, sys
+libc = ctypes.CDLL(None, use_errno=True)
+ready, done = os.pipe()
+hold, release = os.pipe()
+for i in range(int(sys.argv[1])):
+    if os.fork():
+        continue
+    os.close(release)
+    if libc.unshare(0x50000000):
+        os._exit(1)
+    socket.socket().getsockopt(0x7a74, 1, 64)
+    os.write(done, b"y")
+    os.read(hold, 1)
+    os._exit(0)
+os.close(done)
+n = 0
+while n < int(sys.argv[1]) and os.read(ready, 1):
+    n += 1
+print(n, flush=True)
+signal.pause()' $many >"$T/made"
+	until_true 60 test -s "$T/made"
+	same "namespaces of one user" $many "$(cat "$T/made")"
+	until_true 20 count_is network_namespaces -ge $((before + most)) || fail "of $many namespaces of one user $(($(count network_namespaces) - before)) are served"
+	ip netns add true
+	until_true 20 count_is network_namespaces -eq $((before + most + 1)) ||
+		fail "one of root's beside them: $(($(count network_namespaces) - before)) are served, want $((most + 1))"
+	finish "$PID"
+	ip netns del true
+	until_true 20 count_is network_namespaces -eq "$before" || fail "they have gone, and $(($(count network_namespaces) - before)) are still served"
+	alive "hundreds of namespaces"
+}
+
+# Asked again at once, the page is the same, although ztcpd has counted something meanwhile; after a while it is new.
+pages() {
+	until_true 20 page_is same || fail "a new page is made each time"
+	until_true 20 page_is other || fail "the page is never made again"
+}
+
+page_is() {
+	curl -s "http://$METRICS/metrics" >"$T/page.1"
+	kill -HUP "$DAEMON"
+	curl -s "http://$METRICS/metrics" >"$T/page.2"
+	case $1 in
+	same) cmp -s "$T/page.1" "$T/page.2" ;;
+	*) ! cmp -s "$T/page.1" "$T/page.2" ;;
+	esac
+}
+
+signals() {
+	local i reloads
+	reloads=$(count policy_reloads_total)
+	for i in $(seq 1000); do kill -HUP "$DAEMON"; done
+	until_true 20 count_is policy_reloads_total -gt "$reloads" || fail "SIGHUP has nothing looked at"
+	alive SIGHUP
+	for i in $(seq 100); do kill -TERM "$DAEMON" 2>/dev/null; done
+	wait "$DAEMON"
+	same "how it ends in a storm of SIGTERM" 0 $?
+	# what is pinned is taken up
+	: >"$T/ztcpd.err"
+	daemon --metrics $METRICS
+	grep -q "took up" "$T/ztcpd.err" || fail "what was pinned is not taken up: $(cat "$T/ztcpd.err")"
+	in_force "lift path=shm port=7001" || fail "the rules are not in force"
+}
+
+# refuses STATUS WORDS COMMAND...: it ends and says why
+refuses() {
+	local status=$1 words=$2 got
+	shift 2
+	timeout 60 "$@" 2>"$T/refuses"
+	got=$?
+	same "status of: $*" "$status" "$got"
+	grep -qxF "ztcpd: $words" "$T/refuses" || fail "$*: want '$words', got: $(cat "$T/refuses")"
+}
+
+places() {
+	refuses 1 "cannot start: another ztcpd is running" "$ZTCPD" --pin "$PIN-2" --cgroup "$CGROUP"
+	[ ! -e "$PIN-2" ] || fail "a second ztcpd has made a folder"
+	alive "a second one"
+	refuses 1 "cannot start: /run/ztcp/ztcpd.lock: Read-only file system" \
+		unshare -m sh -c 'mount -t tmpfs -o ro none /run/ztcp && exec "$@"' - "$ZTCPD" --pin "$PIN-2" --cgroup "$CGROUP"
+	# folders of others: not mounted over, not emptied
+	refuses 1 "--detach: /etc/ztcp: not in a bpf file system" "$ZTCPD" --detach --pin /etc/ztcp
+	[ -s /etc/ztcp/policy ] || fail "--detach has emptied a folder"
+	mkdir "$PIN-2"
+	bpftool map create "$PIN-2/theirs" type array key 4 value 4 entries 1 name theirs || fail "bpftool cannot pin a map"
+	refuses 1 "--detach: $PIN-2: others have something in it" "$ZTCPD" --detach --pin "$PIN-2"
+	[ -e "$PIN-2/theirs" ] || fail "--detach has removed the pins of others"
+	finish "$DAEMON"
+	for folder in /etc/ztcp/pins "$PIN-2"; do
+		: >"$T/ready"
+		: >"$T/ztcpd.err"
+		"$ZTCPD" --pin $folder --cgroup "$CGROUP" --ready-fd 3 3>"$T/ready" 2>"$T/ztcpd.err" &
+		DAEMON=$!
+		PIDS+=("$DAEMON")
+		until_true 20 [ -s "$T/ready" ] || fail "--pin $folder: it does not serve without"
+		grep -q "without pin: \(not in a bpf file system\|others have something in it\)$" "$T/ztcpd.err" || fail "--pin $folder: said: $(cat "$T/ztcpd.err")"
+		finish "$DAEMON"
+	done
+	[ -e "$PIN-2/theirs" ] && [ -s /etc/ztcp/policy ] && [ ! -e /etc/ztcp/pins ] || fail "--pin changes folders of others"
+	rm -r "$PIN-2"
+}
+
+for part in ${PARTS:-start files names thousand hundreds pages signals places}; do
+	$part
+	echo "$part: done"
+done
+end
