@@ -311,7 +311,7 @@ static void peer_empty(struct shm_peer *p)
 	const struct shm_head *head = p->head;
 	uint64_t bytes = p->bytes;
 
-	p->head = NULL;
+	SHM_WRITE(p->head, NULL);
 	peer_init(p);
 	if (!head)
 		return;

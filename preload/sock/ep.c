@@ -1,11 +1,12 @@
 /* ep.c - epoll sets that hold attached connections
  *
  * Theory of operation. An item is a registration of a followed socket. While its socket is not attached the
- * registration is the program's own, in the program's epoll. On attach it moves to the side epoll (events
- * edge-triggered, data: the item) and gets an entry in the hot array, which a wait scans (ep_scan.c): one line
- * of the peer's memory per member tells whether anything changed. The side, which also holds the doorbell and
- * the channels, is itself a member of the program's epoll under a random value (magic), so one kernel call
- * sleeps on everything.
+ * registration is the program's own, in the program's epoll; that of a oneshot one has a tag in place of the
+ * program's word, so that a thread that brings the kernel's event after it has moved leaves it to us. On attach
+ * it moves to the side epoll (events edge-triggered, data: the item) and gets an entry in the hot array, which a
+ * wait scans (ep_scan.c): one line of the peer's memory per member tells whether anything changed. The side,
+ * which also holds the doorbell and the channels, is itself a member of the program's epoll under a random value
+ * (magic), so one kernel call sleeps on everything.
  *
  * While attached members keep a wait busy, the kernel's members get their turn every conf.turn cycles, and
  * with every wait while they are busy too; the two take turns in coming first.
@@ -81,7 +82,7 @@ static void ep_end(struct ep *e)
 	shm_fd_close(e->side);
 	if (e->waker.efd >= 0)
 		shm_waker_close(&e->waker, thread_tid());
-	e->hots = 0;
+	SHM_WRITE(e->hots, 0);
 	shm_unlock(&e->lock, taken);
 	ep_free(e);
 	thread_signals_restore(mask);
@@ -100,12 +101,13 @@ void ep_close(int fd)
 
 bool ep_lifted(const struct ep *e)
 {
-	return e->hots != 0 || e->directs != 0 || (unlikely(e->inner) && ep_nest_lifted(e));
+	return SHM_READ(e->hots) != 0 || SHM_READ(e->directs) != 0 ||
+	       (unlikely(e->inner) && ep_nest_lifted(e));
 }
 
 bool ep_joined(const struct ep *e)
 {
-	return e->side >= 0 || e->inner;
+	return SHM_READ(e->side) >= 0 || e->inner || SHM_READ(e->tagged);
 }
 
 struct shm_waker *ep_waker(struct ep *e)
@@ -132,7 +134,7 @@ int ep_side_open(struct ep *e)
 	err = shm_waker_open(&e->waker);
 	if (err)
 		return err;
-	e->side = shm_fd_hide((int)sys(SYS_epoll_create1, EPOLL_CLOEXEC));
+	SHM_WRITE(e->side, shm_fd_hide((int)sys(SYS_epoll_create1, EPOLL_CLOEXEC)));
 	if (e->side < 0)
 		return e->side;
 	sys(SYS_getrandom, &e->magic, sizeof(e->magic), 0);
@@ -151,7 +153,7 @@ bool ep_item_lift(struct ep_item *it)
 	if (ep_side_open(e) || !ep_hot_add(it))
 		return false;
 	ep_kernel_due(e);
-	e->moves++;
+	SHM_WRITE(e->moves, e->moves + 1);
 	sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, 0);
 	side_ctl(e, EPOLL_CTL_ADD, it->fd, EP_SIDE_EVENTS, it);
 	wait_watch(it->s, &e->waker);
@@ -163,21 +165,41 @@ bool ep_item_lift(struct ep_item *it)
 /* Whether the set that the item was registered with is still there. Under its lock. */
 static bool item_lives(const struct ep_item *it)
 {
-	return atomic_load(&it->id) == atomic_load(&it->e->id);
+	uint64_t id = atomic_load(&it->id);
+
+	return id && id == atomic_load(&it->e->id);
+}
+
+/*
+ * Calls @f on the sock's items, each under its set's lock, with signals blocked. Another thread may be closing the sock,
+ * and its items become others': one that is still the sock's when its set is locked stays so until it is unlocked.
+ */
+static void items_each(struct sock *s, void (*f)(struct ep_item *it))
+{
+	for (struct ep_item *it = atomic_load(&s->items), *next; it; it = next) {
+		struct ep *e = SHM_READ(it->e);
+		bool taken = shm_lock(&e->lock, thread_tid());
+
+		next = NULL;
+		if (SHM_READ(it->s) == s && SHM_READ(it->e) == e && atomic_load(&it->id)) {
+			next = atomic_load(&it->next);
+			if (item_lives(it))
+				f(it);
+		}
+		shm_unlock(&e->lock, taken);
+	}
+}
+
+static void item_attached(struct ep_item *it)
+{
+	if (it->present)
+		ep_item_lift(it);
 }
 
 void ep_attached(struct sock *s)
 {
-	struct ep_item *it;
-
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with ctl_missed() */
-	for (it = atomic_load(&s->items); it; it = atomic_load(&it->next)) {
-		bool taken = shm_lock(&it->e->lock, thread_tid());
-
-		if (it->present && item_lives(it))
-			ep_item_lift(it);
-		shm_unlock(&it->e->lock, taken);
-	}
+	items_each(s, item_attached);
 }
 
 void ep_forget(struct sock *s)
@@ -258,7 +280,17 @@ bool ep_bad_events(int op, uint32_t events)
 static int ctl_kernel(struct ep *e, int epfd, int op, struct sock *s, int fd,
 		      struct epoll_event *ev, struct ep_item *it)
 {
-	if (real.epoll_ctl(epfd, op, fd, ev) < 0)
+	bool once = op != EPOLL_CTL_DEL && ev->events & EPOLLONESHOT;
+	struct epoll_event by_tag;
+
+	if (once && !it)
+		it = ep_item_add(e, s, fd);
+	if (once && it) {
+		by_tag.events = ev->events;
+		by_tag.data.u64 = ep_item_tag(it);
+		SHM_WRITE(e->tagged, true);
+	}
+	if (real.epoll_ctl(epfd, op, fd, once && it ? &by_tag : ev) < 0)
 		return -1;
 	if (op == EPOLL_CTL_DEL) {
 		if (it)
@@ -267,10 +299,12 @@ static int ctl_kernel(struct ep *e, int epfd, int op, struct sock *s, int fd,
 	}
 	if (!it)
 		it = ep_item_add(e, s, fd);
-	if (!it)
+	if (!it) {
 		sock_settle(s, REASON_NO_MEMORY);
-	else
-		ep_item_set(it, ev);
+		return 0;
+	}
+	it->turn++;
+	ep_item_set(it, ev);
 	return 0;
 }
 
@@ -302,6 +336,8 @@ static int ctl_attached(struct ep *e, int op, struct sock *s, int fd, struct epo
 		it->present = false;
 		if (it->hot >= 0)
 			ep_hot_aim(&e->hot[it->hot], false);
+		else /* attached in this moment: it has not moved yet */
+			sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, fd, 0);
 		return 0;
 	}
 	if (op == EPOLL_CTL_MOD && it->events & EPOLLEXCLUSIVE)
@@ -317,32 +353,6 @@ static int ctl_attached(struct ep *e, int op, struct sock *s, int fd, struct epo
 	return 0;
 }
 
-/*
- * A connection in the kernel. Signals are let in: a handler that comes while its own thread is at it lets
- * the kernel have the registration for good, and with it the connection.
- */
-static int ctl_plain(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev)
-{
-	struct ep_item *it;
-	bool taken;
-	int ret;
-
-	taken = shm_lock(&e->lock, thread_tid());
-	if (unlikely(!taken)) {
-		sock_settle(s, REASON_BUSY);
-		return real.epoll_ctl(epfd, op, fd, ev);
-	}
-	it = ep_item_find(e, s, fd);
-	/* another thread may have attached it since the caller looked: then the kernel does not have it any more */
-	if (it && it->present && it->hot >= 0)
-		ret = ctl_attached(e, op, s, fd, ev);
-	else
-		ret = ctl_kernel(e, epfd, op, s, fd, ev, it);
-	shm_unlock(&e->lock, true);
-	ctl_missed(e, s);
-	return ret;
-}
-
 /* A member that has no place yet. */
 static int ctl_slow(struct ep *e, int op, struct sock *s, int fd, struct epoll_event *ev)
 {
@@ -354,6 +364,31 @@ static int ctl_slow(struct ep *e, int op, struct sock *s, int fd, struct epoll_e
 	ret = ctl_attached(e, op, s, fd, ev);
 	shm_unlock(&e->lock, taken);
 	thread_signals_restore(mask);
+	return ret;
+}
+
+/*
+ * A connection in the kernel. Signals are let in: a handler that comes while its own thread is at it lets
+ * the kernel have the registration for good, and with it the connection.
+ */
+static int ctl_plain(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev)
+{
+	bool taken;
+	int ret;
+
+	taken = shm_lock(&e->lock, thread_tid());
+	if (unlikely(!taken)) {
+		sock_settle(s, REASON_BUSY);
+		return real.epoll_ctl(epfd, op, fd, ev);
+	}
+	/* another thread may have attached it since the caller looked: then the kernel may not have it any more */
+	if (unlikely(sock_conn(s))) {
+		shm_unlock(&e->lock, true);
+		return ctl_slow(e, op, s, fd, ev);
+	}
+	ret = ctl_kernel(e, epfd, op, s, fd, ev, ep_item_find(e, s, fd));
+	shm_unlock(&e->lock, true);
+	ctl_missed(e, s);
 	return ret;
 }
 
@@ -383,7 +418,7 @@ static __attribute__((noinline)) int ctl_followed(int epfd, int op, int fd, stru
 	if (!sock_conn(s))
 		return ctl_plain(e, epfd, op, s, fd, ev);
 	it = ep_item_find(e, s, fd);
-	if (!it || it->hot < 0)
+	if (!it || SHM_READ(it->hot) < 0)
 		return ctl_slow(e, op, s, fd, ev);
 	taken = shm_lock(&e->lock, thread_tid());
 	ret = ctl_attached(e, op, s, fd, ev);
@@ -403,7 +438,7 @@ int ep_ctl(int epfd, int op, int fd, struct epoll_event *ev, struct ep *e)
 
 /* ---- asking the kernel ---- */
 
-/* Take our own entry out of what the kernel reported. */
+/* Take our own entry out of what the kernel reported, and our tags. */
 static int ep_translate(struct ep *e, struct epoll_event *ev, int n)
 {
 	for (int i = 0; i < n; i++) {
@@ -416,6 +451,12 @@ static int ep_translate(struct ep *e, struct epoll_event *ev, int n)
 			break;
 		}
 	}
+	if (SHM_READ(e->tagged)) {
+		bool taken = shm_lock(&e->lock, thread_tid());
+
+		n = ep_item_untag(e, ev, n);
+		shm_unlock(&e->lock, taken);
+	}
 	return unlikely(e->inner) ? ep_nest_translate(e, ev, n) : n;
 }
 
@@ -423,7 +464,7 @@ void ep_side_drain(struct ep *e)
 {
 	bool taken;
 
-	if (e->side < 0)
+	if (SHM_READ(e->side) < 0)
 		return;
 	taken = shm_lock(&e->lock, thread_tid());
 	side_harvest(e);
@@ -434,10 +475,10 @@ static void kernel_asked(struct ep *e, bool some)
 {
 	if (some || e->inner)
 		ep_kernel_due(e);
-	else if (e->kernel_quiet < EP_KERNEL_QUIET)
-		e->kernel_quiet++;
+	else if (SHM_READ(e->kernel_quiet) < EP_KERNEL_QUIET)
+		SHM_WRITE(e->kernel_quiet, (uint8_t)(SHM_READ(e->kernel_quiet) + 1));
 	else
-		e->until = thread_cycles() + conf.turn;
+		SHM_WRITE(e->until, thread_cycles() + conf.turn);
 }
 
 static int ep_kernel(struct ep *e, int epfd, struct epoll_event *ev, int max)
@@ -460,7 +501,7 @@ static int ep_ours(struct ep *e, struct epoll_event *ev, int max)
 
 static int ep_gather(struct ep *e, int epfd, struct epoll_event *ev, int max)
 {
-	bool due = thread_cycles() >= e->until;
+	bool due = thread_cycles() >= SHM_READ(e->until);
 	int n = 0;
 
 	if (unlikely(e->inner))
@@ -471,18 +512,20 @@ static int ep_gather(struct ep *e, int epfd, struct epoll_event *ev, int max)
 	}
 	if (n == max)
 		return n;
-	if (due && !e->kernel_last) {
-		uint32_t moves = e->moves;
+	if (due && !SHM_READ(e->kernel_last)) {
+		uint32_t moves = SHM_READ(e->moves);
 
 		n += ep_kernel(e, epfd, ev + n, max - n);
-		e->kernel_last = n == max;
+		SHM_WRITE(e->kernel_last, n == max);
 		/* one that has moved just now may be among the kernel's: it must not be reported twice */
-		return n == max || (n && moves != e->moves) ? n : n + ep_ours(e, ev + n, max - n);
+		return n == max || (n && moves != SHM_READ(e->moves))
+			       ? n
+			       : n + ep_ours(e, ev + n, max - n);
 	}
 	n += ep_ours(e, ev + n, max - n);
 	if (due && n < max)
 		n += ep_kernel(e, epfd, ev + n, max - n);
-	e->kernel_last = false;
+	SHM_WRITE(e->kernel_last, false);
 	return n;
 }
 
@@ -522,7 +565,7 @@ static int kernel_wait(int epfd, struct epoll_event *ev, int max, int64_t ns, co
 /* Members that wait for room: is one stalled? Return: whether there are any. */
 static bool ep_unstall(struct ep *e)
 {
-	bool waiting = false;
+	bool taken = shm_lock(&e->lock, thread_tid()), waiting = false;
 
 	for (uint32_t i = 0; i < e->hots; i++) {
 		struct ep_item *it = e->hot[i].item;
@@ -533,16 +576,18 @@ static bool ep_unstall(struct ep *e)
 			wait_unstall(it->s);
 		}
 	}
+	shm_unlock(&e->lock, taken);
 	return waiting;
 }
 
-static bool ep_deaf(const struct ep *e)
+static bool ep_deaf(struct ep *e)
 {
-	for (uint32_t i = 0; i < e->hots; i++) {
-		if (wait_deaf(e->hot[i].item->s, &e->waker))
-			return true;
-	}
-	return false;
+	bool taken = shm_lock(&e->lock, thread_tid()), deaf = false;
+
+	for (uint32_t i = 0; !deaf && i < e->hots; i++)
+		deaf = wait_deaf(e->hot[i].item->s, &e->waker);
+	shm_unlock(&e->lock, taken);
+	return deaf;
 }
 
 static int64_t sooner(int64_t ns, int64_t ms)
@@ -554,10 +599,13 @@ static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint
 {
 	uint64_t asked = thread_cycles();
 	struct wait_spin w;
+	bool taken = shm_lock(&e->lock, thread_tid()), some; /* a member keeps its peer */
 	int n;
 
-	wait_spin_begin(&w, e->hots ? e->hot[0].item->s->peer : NULL);
-	if (!w.budget || !(e->hots || e->directs))
+	wait_spin_begin(&w, e->hots ? e->hot[0].sock->peer : NULL);
+	some = e->hots || e->directs;
+	shm_unlock(&e->lock, taken);
+	if (!w.budget || !some)
 		return 0;
 	do {
 		if (!ep_changed(e) && !(unlikely(e->inner) && ep_nest_ready(e)) &&
@@ -583,13 +631,14 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 	uint64_t begun = thread_now();
 	int64_t ns = deadline ? ns_left(deadline) : -1;
 	int n = 0, saved;
-	bool sleeps, direct;
+	bool sleeps, direct, bell;
 
 	if (ep_unstall(e))
 		ns = sooner(ns, WAIT_STALL_MS);
 	if (ep_deaf(e))
 		ns = sooner(ns, WAIT_DEAF_MS);
-	if (e->side >= 0)
+	bell = SHM_READ(e->side) >= 0; /* another thread may be about to open it */
+	if (bell)
 		shm_waker_sleep(&e->waker, thread_tid());
 	ep_nest_sleep(e, thread_tid());
 	sleeps = (!ep_changed(e) || !ep_ready(e)) && !ep_nest_ready(e);
@@ -601,7 +650,7 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 	saved = errno;
 	if (direct)
 		ep_direct_wake(e);
-	if (e->side >= 0)
+	if (bell)
 		shm_waker_wake(&e->waker, thread_tid());
 	ep_nest_wake(e, thread_tid());
 	wait_spin_end(false, thread_now() - begun);
@@ -637,14 +686,15 @@ int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t tim
 		n = ep_spin(e, epfd, ev, max, deadline);
 		if (n)
 			return n;
-		moves = e->moves;
+		moves = SHM_READ(e->moves);
 		n = ep_sleep(e, epfd, ev, max, deadline, mask);
 		if (n < 0)
 			return n;
 		if (!n)
 			more = ep_gather(e, epfd, ev, max);
 		else /* as in ep_gather(); and the kernel has been asked just now */
-			more = n < max && moves == e->moves ? ep_ours(e, ev + n, max - n) : 0;
+			more = n < max && moves == SHM_READ(e->moves) ? ep_ours(e, ev + n, max - n)
+								      : 0;
 		if (n + more)
 			return n + more;
 		if (deadline && !ns_left(deadline))

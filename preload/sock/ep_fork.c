@@ -10,41 +10,19 @@
 #include "preload/sock/thread.h"
 
 #include <fcntl.h>
-#include <stdio.h>
-#include <string.h>
 
-enum { FDINFO_MAX = 1 << 16 };
+struct copy {
+	int to;
+	uint64_t magic; /* our own entry is left out */
+};
 
-/* Copy the registrations of @from to @to, our own entry aside. */
-static void copy_registrations(int from, int to, uint64_t magic)
+static bool copy_one(int fd, const struct epoll_event *ev, void *arg)
 {
-	static char
-		text[FDINFO_MAX]; /* one thread exists just after fork; later users hold e->lock */
-	char path[64];
-	long fd, n, used = 0;
+	const struct copy *c = arg;
 
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", from);
-	fd = sys(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC, 0);
-	if (fd < 0)
-		return;
-	while (used < FDINFO_MAX - 1 &&
-	       (n = sys(SYS_read, fd, text + used, FDINFO_MAX - 1 - used)) > 0)
-		used += n;
-	sys(SYS_close, fd);
-	text[used] = '\0';
-	for (const char *at = strstr(text, "tfd:"); at; at = strstr(at + 1, "tfd:")) {
-		struct epoll_event ev;
-		unsigned long long data;
-		unsigned events;
-		int tfd;
-
-		if (sscanf(at, "tfd: %d events: %x data: %llx", &tfd, &events, &data) != 3 ||
-		    data == magic)
-			continue;
-		ev.events = events;
-		ev.data.u64 = data;
-		sys(SYS_epoll_ctl, to, EPOLL_CTL_ADD, tfd, &ev);
-	}
+	if (ev->data.u64 != c->magic)
+		sys(SYS_epoll_ctl, c->to, EPOLL_CTL_ADD, fd, ev);
+	return true;
 }
 
 /* A set of the child's own in place of the shared one. */
@@ -56,14 +34,15 @@ static void ep_part(struct ep *e)
 
 	if (fd < 0 || flags < 0)
 		return;
-	copy_registrations(e->fd, (int)fd, e->magic);
+	ep_info_each(e->fd, copy_one, &(struct copy){ (int)fd, e->magic });
 	sys(SYS_dup3, fd, e->fd, flags & FD_CLOEXEC ? O_CLOEXEC : 0);
 	sys(SYS_close, fd);
 	shm_fd_close(e->side);
 	shm_fd_close(e->waker.efd);
 	e->side = -1;
 	e->waker = (struct shm_waker){ .efd = -1 };
-	e->hots = e->odd = 0;
+	e->odd = 0;
+	SHM_WRITE(e->hots, 0);
 	for (uint32_t i = 0; i < n; i++) {
 		struct ep_item *it = e->hot[i].item; /* its new place does not lie behind */
 		struct epoll_event ev = { .events = it->events, .data.u64 = it->data };

@@ -13,6 +13,8 @@ enum {
 	EP_SLAB = 64,
 	ITEM_MAX = 1 << 21,
 	ITEM_SLAB = 1024,
+	TAG_TURN = 24, /* bits of the number: ITEM_MAX fits */
+	TAG_OURS = 40, /* and where those of the turn end */
 	INNER_MAX = 4096,
 	EP_LIFE = offsetof(struct ep, hots),
 };
@@ -26,6 +28,7 @@ static struct {
 	_Atomic uint64_t
 		item_free; /* number of the first, from 1; above it a count against reuse */
 	_Atomic uint32_t items;
+	_Atomic uint64_t tag; /* what is above TAG_OURS in all of them; 0: not chosen yet */
 	struct ep_inner *inner, *inner_free;
 	uint32_t inners;
 } mem;
@@ -151,6 +154,56 @@ void ep_item_free(struct ep_item *it)
 	} while (!atomic_compare_exchange_weak(&mem.item_free, &top, now));
 }
 
+/* A random value that no pointer has: what a program registers is not taken for one of ours. */
+static uint64_t tag_choose(void)
+{
+	uint64_t random = 0, none = 0;
+
+	sys(SYS_getrandom, &random, sizeof(random), 0);
+	random = (random | UINT64_C(1) << 63) >> TAG_OURS << TAG_OURS;
+	return atomic_compare_exchange_strong(&mem.tag, &none, random) ? random : none;
+}
+
+uint64_t ep_item_tag(const struct ep_item *it)
+{
+	uint64_t tag = atomic_load(&mem.tag);
+
+	return (tag ? tag : tag_choose()) | (uint64_t)(uint16_t)(it->turn + 1) << TAG_TURN |
+	       it->number;
+}
+
+static struct ep_item *tag_item(const struct ep *e, uint64_t tag)
+{
+	uint32_t n = tag & ((1 << TAG_TURN) - 1);
+	struct ep_item *it = n && n <= atomic_load(&mem.items) ? item_at(n) : NULL;
+
+	if (!it || atomic_load(&it->id) != atomic_load(&e->id) || it->hot >= 0 || !it->present ||
+	    it->turn != (uint16_t)(tag >> TAG_TURN))
+		return NULL;
+	return it;
+}
+
+int ep_item_untag(struct ep *e, struct epoll_event *ev, int n)
+{
+	uint64_t ours = atomic_load(&mem.tag) >> TAG_OURS;
+	int left = 0;
+
+	for (int i = 0; i < n; i++) {
+		struct epoll_event one = ev[i];
+
+		if (one.data.u64 >> TAG_OURS == ours) {
+			struct ep_item *it = tag_item(e, one.data.u64);
+
+			if (!it)
+				continue;
+			it->disabled = true;
+			one.data.u64 = it->data;
+		}
+		ev[left++] = one;
+	}
+	return left;
+}
+
 struct ep_item *ep_item_find(const struct ep *e, const struct sock *s, int fd)
 {
 	uint64_t id = atomic_load_explicit(&e->id, memory_order_relaxed);
@@ -182,7 +235,7 @@ struct ep_item *ep_item_add(struct ep *e, struct sock *s, int fd)
 	struct ep_item *it = item_stale(s, id), *first;
 
 	if (it) {
-		it->e = e;
+		SHM_WRITE(it->e, e);
 		it->fd = fd;
 		it->hot = -1;
 		it->direct = it->queued = false;
@@ -192,8 +245,8 @@ struct ep_item *ep_item_add(struct ep *e, struct sock *s, int fd)
 	it = item_alloc();
 	if (!it)
 		return NULL;
-	it->e = e;
-	it->s = s;
+	SHM_WRITE(it->e, e);
+	SHM_WRITE(it->s, s);
 	it->fd = fd;
 	it->hot = -1;
 	it->direct = it->queued = false;

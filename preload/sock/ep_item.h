@@ -31,6 +31,7 @@ struct ep_item {
 	uint32_t events;
 	uint32_t out_seen; /* sock.full_gen when last reported writable */
 	short kernel_seen;
+	uint16_t turn; /* counts its registrations in the kernel; part of its tag */
 	bool present;  /* registered by the program */
 	bool disabled; /* oneshot, reported */
 	bool direct;   /* of the stack (ep_direct.c) */
@@ -64,9 +65,11 @@ struct ep {
 	struct ep_hot *hot;
 	uint32_t hot_max;
 
-	uint32_t hots;        /* attached members */
+	uint32_t
+		hots; /* attached members; read without the lock for a guess, as until, kernel_quiet and moves are */
 	uint64_t until;       /* cycles up to which the kernel's members need not be asked */
 	uint32_t odd;         /* entries that have something to say that is not plain */
+	bool tagged;          /* the kernel has had members by tags of ours */
 	uint8_t kernel_quiet; /* how often in a row the kernel's members had nothing */
 	bool kernel_last;     /* the last full answer had theirs first */
 	_Atomic uint64_t id;  /* of this set and no other before or after; 0: free */
@@ -109,14 +112,27 @@ struct ep_item *ep_item_find(const struct ep *e, const struct sock *s, int fd);
 /* A new one, not present. Under e->lock. Any thread or signal handler. NULL: no memory. */
 struct ep_item *ep_item_add(struct ep *e, struct sock *s, int fd);
 
+/*
+ * What the kernel is to know a oneshot registration by, in place of the program's word: the item's number and the turn
+ * that comes next. Two threads could be told of one, by the kernel and by us, if it moved while the first was bringing
+ * the kernel's word. Under e->lock.
+ */
+uint64_t ep_item_tag(const struct ep_item *it);
+
+/*
+ * Turns tags that the kernel has told into the program's words, and leaves out what has moved to us, changed or ended
+ * since. Under e->lock. Return: events left of @n.
+ */
+int ep_item_untag(struct ep *e, struct epoll_event *ev, int n);
+
 /* Give back what ep_item_add() gave; the socket ends, nobody can find it. */
 void ep_item_free(struct ep_item *it);
 
 /* The kernel's members may have something to say: ask them with the next wait. */
 static inline void ep_kernel_due(struct ep *e)
 {
-	e->kernel_quiet = 0;
-	e->until = 0;
+	SHM_WRITE(e->kernel_quiet, 0);
+	SHM_WRITE(e->until, 0);
 }
 
 /* ---- ep_scan.c: the hot array; under e->lock ---- */
@@ -131,8 +147,8 @@ void ep_hot_aim(struct ep_hot *h, bool look);
 /* What members have to say. @odd: also what moves no bytes: borders, the end, a word from the kernel. */
 int ep_scan(struct ep *e, struct epoll_event *ev, int max, bool odd);
 
-/* Whether a scan may find something. Without the lock. */
-bool ep_changed(const struct ep *e);
+/* Whether a scan may find something; so it is while another thread has the lock, which this one takes itself if it is free. */
+bool ep_changed(struct ep *e);
 
 /* Whether a scan would find something; tells nobody, consumes no edge. */
 bool ep_scan_ready(struct ep *e);
@@ -203,6 +219,9 @@ bool ep_item_lift(struct ep_item *it);
 /* After fork, in the child, on first use of an inherited set. */
 void ep_own(struct ep *e);
 void ep_memory_forked(void);
+
+/* Calls @f on the registrations that the kernel has of a set, until it returns false. Nothing without /proc. */
+void ep_info_each(int epfd, bool (*f)(int fd, const struct epoll_event *ev, void *arg), void *arg);
 
 /* Calls @f on each epoll set of this process. */
 void ep_each(void (*f)(struct ep *e));

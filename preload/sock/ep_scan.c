@@ -7,7 +7,9 @@
  *   level, waits for bytes                 the peer's tail        our head
  *   edge, waits for bytes                  the peer's tail        the tail that was told last
  *   waits for room, or in some odd state   what is no offset      our head            (always look)
- *   not registered, or oneshot and told    our head               our head            (never look)
+ *   not registered, or oneshot and told    what is no offset      the same            (never look)
+ *
+ * The two are read one after the other, so those that are to be equal do not move.
  *
  * A level member with bytes is then told without another look (plain); all else takes scan_one(), and makes
  * the set odd: one that is not has the short way, ep_wait_ms(). What moves no bytes (a border, the peer's end) is looked for when the kernel's members have their turn or when nothing
@@ -61,7 +63,8 @@ bool ep_hot_add(struct ep_item *it)
 	h = &e->hot[e->hots];
 	*h = (struct ep_hot){ .item = it, .conn = it->s->conn, .sock = it->s, .seen = UINT64_MAX };
 	ep_hot_aim(h, true);
-	it->hot = (int)e->hots++;
+	SHM_WRITE(it->hot, (int)e->hots);
+	SHM_WRITE(e->hots, e->hots + 1);
 	return true;
 }
 
@@ -75,10 +78,10 @@ void ep_hot_remove(struct ep_item *it)
 		*to = *last;
 		if (last->mark == &last->seen)
 			to->mark = &to->seen;
-		to->item->hot = (int)(to - e->hot);
+		SHM_WRITE(to->item->hot, (int)(to - e->hot));
 	}
-	e->hots--;
-	it->hot = -1;
+	SHM_WRITE(e->hots, e->hots - 1);
+	SHM_WRITE(it->hot, -1);
 }
 
 void ep_hot_aim(struct ep_hot *h, bool look)
@@ -93,7 +96,7 @@ void ep_hot_aim(struct ep_hot *h, bool look)
 	h->plain = h->edge = 0;
 	h->mark = head;
 	if (!it->present || it->disabled) {
-		h->tail = head;
+		h->tail = h->mark = &no_offset;
 	} else if (look) {
 		h->tail = &no_offset;
 	} else {
@@ -289,7 +292,8 @@ int ep_wait_ms(int epfd, struct epoll_event *ev, int max, int timeout, struct ep
 	uint32_t free = 0;
 	int n;
 
-	if (unlikely((uint32_t)max < e->hots || bad_array(ev) || thread_cycles() >= e->until))
+	if (unlikely((uint32_t)max < SHM_READ(e->hots) || bad_array(ev) ||
+		     thread_cycles() >= SHM_READ(e->until)))
 		return ep_wait_as(epfd, ev, max, timeout, e);
 	if (unlikely(!atomic_compare_exchange_strong_explicit(
 		    &e->lock, &free, thread_tid(), memory_order_acquire, memory_order_relaxed)))
@@ -301,13 +305,18 @@ int ep_wait_ms(int epfd, struct epoll_event *ev, int max, int timeout, struct ep
 	return likely(n) ? n : ep_wait_as(epfd, ev, max, timeout, e);
 }
 
-bool ep_changed(const struct ep *e)
+bool ep_changed(struct ep *e)
 {
-	for (uint32_t i = 0; i < e->hots; i++) {
-		if (hot_says(&e->hot[i]) || hot_odd(&e->hot[i]))
-			return true;
-	}
-	return false;
+	uint32_t holder = 0, tid = thread_tid();
+	bool taken = atomic_compare_exchange_strong_explicit(&e->lock, &holder, tid,
+							     memory_order_acquire,
+							     memory_order_relaxed);
+	bool changed = !taken && holder != tid;
+
+	for (uint32_t i = 0; !changed && i < e->hots; i++)
+		changed = hot_says(&e->hot[i]) || hot_odd(&e->hot[i]);
+	shm_unlock(&e->lock, taken);
+	return changed;
 }
 
 bool ep_scan_ready(struct ep *e)

@@ -157,7 +157,7 @@ static bool attach(struct sock *s, struct shm_conn *c, struct shm_peer *peer,
 	s->view.bytes = peer->bytes;
 	s->peer = peer;
 	s->peer_cookie = cookie;
-	s->own = NULL;
+	SHM_WRITE(s->own, NULL);
 	shm_peer_get(peer);
 	SHM_WRITE(row->conn, conn_number(c));
 	SHM_WRITE(row->pid, shm_self.arena[shm_self_arena_of(c)].head->pid);
@@ -192,10 +192,10 @@ static bool own_make(struct sock *s, const struct shm_peer *peer)
 
 	if (of && of != &shm_self.arena[peer->arena]) {
 		shm_arena_conn_free(of, s->own, thread_tid());
-		s->own = NULL;
+		SHM_WRITE(s->own, NULL);
 	}
 	if (!s->own)
-		s->own = conn_make(s, peer);
+		SHM_WRITE(s->own, conn_make(s, peer));
 	return s->own;
 }
 
@@ -719,7 +719,7 @@ static void on_accept(const struct shm_msg *m, struct shm_peer *from)
 		return;
 	if (s->attested)
 		reason = introduced(s, from, m->cookie) ? REASON_NONE : REASON_UNVERIFIED;
-	else if (diag_ends(s->fd, &local, &remote) == 0)
+	else if (diag_ends(SHM_READ(s->fd), &local, &remote) == 0)
 		reason = verify(&remote, &local, m->cookie);
 	if (reason != REASON_NONE) {
 		sock_settle(s, reason);

@@ -237,7 +237,7 @@ struct sock *sock_open(int fd)
 	if (!s)
 		return NULL;
 	s->fd = fd;
-	s->numbers = 1;
+	SHM_PUBLISH(s->numbers, 1);
 	table_set(fd, s);
 	return s;
 }
@@ -322,7 +322,7 @@ struct sock *sock_at(uint32_t index)
 	bool taken = pool_enter();
 	struct sock *s = index < pool.used ? sock_of_index(index) : NULL;
 
-	if (s && (!SHM_READ(s->numbers) || !sock_row(s) || !sock_try_get(s)))
+	if (s && (!SHM_FOLLOW(s->numbers) || !sock_row(s) || !sock_try_get(s)))
 		s = NULL;
 	pool_leave(taken);
 	return s;
@@ -611,7 +611,7 @@ static void sock_end_here(struct sock *s)
 		int kept = shm_fd_hide((int)sys(SYS_fcntl, s->fd, F_DUPFD_CLOEXEC, 0));
 
 		if (kept >= 0)
-			s->fd = kept;
+			SHM_WRITE(s->fd, kept);
 	}
 	sock_put(s);
 	sock_reap();
@@ -634,7 +634,7 @@ void sock_close(int fd)
 	} else if (s->fd == fd) {
 		for (int other = 0; other <= sock_highest(); other++) {
 			if (sock_of(other) == s) {
-				s->fd = other;
+				SHM_WRITE(s->fd, other);
 				if (s->row)
 					SHM_WRITE(s->row->fd, other);
 				break;

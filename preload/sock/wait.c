@@ -25,7 +25,10 @@ enum {
 
 static uint32_t peer_cpu(const struct shm_peer *peer)
 {
-	return atomic_load_explicit(&peer->head->pulse.cpu, memory_order_relaxed);
+	const struct shm_head *head = SHM_FOLLOW(peer->head);
+
+	/* poll() holds nobody: another thread may have closed the connection, and with it the channel */
+	return head ? atomic_load_explicit(&head->pulse.cpu, memory_order_relaxed) : 0;
 }
 
 void wait_spin_begin(struct wait_spin *w, const struct shm_peer *peer)

@@ -1,7 +1,7 @@
 #!/bin/bash
 # run_stress.sh - run a stress program natively and under ztcp_run in its modes
 #
-# usage: run_stress.sh integrity|kill|hostile [--mode native|default|lift0|chaos|kernel]... [--build DIR] [--] [program options]
+# usage: run_stress.sh integrity|kill|hostile|epoll [--mode native|default|lift0|chaos|kernel]... [--build DIR] [--] [program options]
 #   Modes default to all (hostile: default and lift0, where a peer's memory is looked at). Seeds of the chaos mode and of the program: $STRESS_SEED (default 1).
 #   integrity --bytes 10000000000 is the long run; kill --rounds 1000 likewise.
 #
@@ -14,7 +14,7 @@ build=${ZTCP_BUILD:-$tree/build/release}
 seed=${STRESS_SEED:-1}
 modes=() what=${1:-}
 case $what in
-integrity | kill | hostile) shift ;;
+integrity | kill | hostile | epoll) shift ;;
 *)
 	sed -n '2,/^set -u/{/^set -u/d;s/^# \{0,1\}//;p}' "$0"
 	exit 2
