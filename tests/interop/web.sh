@@ -34,5 +34,5 @@ post() { # URL-HOST BYTES [curl options]
 	local to=$1 bytes=$2
 	shift 2
 	"$host" pattern "$bytes" >"$work/body" &&
-		[ "$("${asker[@]}" curl -sS --max-time "$patience" "$@" --data-binary @"$work/body" "http://$to/")" = ok ]
+		[ "$("${asker[@]}" curl -sS --max-time "$patience" "$@" -X POST -T "$work/body" "http://$to/body")" = ok ]
 }
