@@ -305,8 +305,8 @@ take_last() {
 	[ "$(last version) $(last seconds)" = "$(tree_version) $SECS" ] ||
 		die "--more: $LAST is of $(last version), $(last seconds) s each"
 	BEFORE=$(last pairs)
-	last line_each | tr ' ' '\n' >"$TMP/line"
-	last foreign_each | tr ' ' '\n' >"$TMP/foreign"
+	last line_each | xargs -rn1 >"$TMP/line"
+	last foreign_each | xargs -rn1 >"$TMP/foreign"
 	grep -v '^#' "$LAST" >"$TMP/before"
 	while IFS=$'\t' read -r c s n; do LIFTED[$c,server]=$s LIFTED[$c,client]=$n; done < <(last lifted)
 }
