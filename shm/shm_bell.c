@@ -52,8 +52,27 @@ static bool spare_keep(const struct shm_waker *w, uint32_t tid)
 	return kept;
 }
 
+/*
+ * A process that sleeps often is wary: for each arena it holds pulse.asleep up by one, so that every sender takes the
+ * longer way, with a fence of its own, and a sleep needs no membarrier. The one that began it has let every processor
+ * see the count above zero, and it does not come down to zero while somebody is wary or asleep.
+ */
+enum wary { WARY_NO, WARY_BEGINS, WARY };
+
+enum {
+	WARY_OFTEN_NS =
+		100000, /* two sleeps so close: a membarrier each would cost more than the fences */
+	WARY_SELDOM_NS = 2000000, /* and so far apart: not any more */
+};
+
+static _Atomic int wary[SHM_ARENAS];
+static _Atomic uint64_t last_sleep; /* ns */
+
 void shm_bell_forked(void)
 {
+	/* what the parent holds up it may let go: not ours to rely on */
+	for (unsigned a = 0; a < SHM_ARENAS; a++)
+		atomic_store(&wary[a], WARY_NO);
 	atomic_store(&spare.lock, 0);
 	while (spare.count)
 		shm_fd_close(spare.waker[--spare.count].efd);
@@ -66,6 +85,11 @@ static bool has_bell(const struct shm_waker *w)
 			return true;
 	}
 	return false;
+}
+
+void shm_barrier(void)
+{
+	sys(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
 }
 
 int shm_waker_open(struct shm_waker *w)
@@ -148,15 +172,65 @@ static void waker_again(struct shm_waker *w)
 	}
 }
 
-void shm_waker_sleep(struct shm_waker *w, uint32_t tid)
+/* Return: whether senders to each of the waker's arenas see it asleep without a membarrier. */
+static bool wary_enough(const struct shm_waker *w)
 {
+	for (unsigned a = 0; a < SHM_ARENAS; a++) {
+		if (w->bell[a] && shm_self.arena[a].head && atomic_load(&wary[a]) != WARY)
+			return false;
+	}
+	return true;
+}
+
+static void wary_end(void)
+{
+	for (unsigned a = 0; a < SHM_ARENAS; a++) {
+		int was = WARY;
+
+		if (shm_self.arena[a].head &&
+		    atomic_compare_exchange_strong(&wary[a], &was, WARY_NO))
+			atomic_fetch_sub(&shm_self.arena[a].head->pulse.asleep, 1);
+	}
+}
+
+/* A membarrier; with it the waker's arenas become wary. */
+static void wary_begin(const struct shm_waker *w)
+{
+	bool begins[SHM_ARENAS] = { 0 };
+
+	for (unsigned a = 0; a < SHM_ARENAS; a++) {
+		int was = WARY_NO;
+
+		begins[a] = w->bell[a] && shm_self.arena[a].head &&
+			    atomic_compare_exchange_strong(&wary[a], &was, WARY_BEGINS);
+		if (begins[a])
+			atomic_fetch_add(&shm_self.arena[a].head->pulse.asleep, 1);
+	}
+	shm_barrier();
+	for (unsigned a = 0; a < SHM_ARENAS; a++) {
+		if (begins[a])
+			atomic_store(&wary[a], WARY);
+	}
+}
+
+void shm_waker_sleep(struct shm_waker *w, uint32_t tid, uint64_t now)
+{
+	uint64_t since = now - atomic_exchange(&last_sleep, now);
 	bool taken = shm_lock(&w->lock, tid);
 
 	SHM_WRITE(w->sleepers, w->sleepers + 1);
 	if (w->sleepers == 1)
 		waker_turn(w, 1);
 	shm_unlock(&w->lock, taken);
-	sys(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with shm_peer_ring() */
+	if (!wary_enough(w)) {
+		if (since < WARY_OFTEN_NS)
+			wary_begin(w);
+		else
+			shm_barrier();
+	} else if (since > WARY_SELDOM_NS) {
+		wary_end();
+	}
 }
 
 void shm_waker_wake(struct shm_waker *w, uint32_t tid)

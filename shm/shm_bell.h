@@ -3,7 +3,8 @@
  * A waker belongs to whoever sleeps: a thread in a blocking call, or an epoll with any number of threads in
  * epoll_wait(). It is an eventfd that sits in the set the kernel sleeps on, and a bell number in each arena
  * whose connections it waits for. Going to sleep costs a membarrier, so that a sender pays for no fence:
- * either it sees the bell asleep, or the sleeper sees its bytes.
+ * either it sees the bell asleep, or the sleeper sees its bytes. A process that sleeps often is wary instead
+ * (shm_bell.c): its senders pay.
  *
  * Protocol of the sleeper: shm_waker_sleep(), look once more, sleep in the kernel, shm_waker_wake().
  */
@@ -31,9 +32,12 @@ void shm_bell_forked(void);
 /* The waker's bell in an arena, made when there is none. Return: its number, 0 when there are no more. */
 unsigned shm_waker_bell(struct shm_waker *w, unsigned arena, uint32_t tid);
 
-/* Say that a thread is about to sleep; afterwards every publication rings. A full fence. */
-void shm_waker_sleep(struct shm_waker *w, uint32_t tid);
+/* Say at @now (ns) that a thread is about to sleep; afterwards every publication rings. A full fence. */
+void shm_waker_sleep(struct shm_waker *w, uint32_t tid, uint64_t now);
 void shm_waker_wake(struct shm_waker *w, uint32_t tid);
+
+/* What this process has written is seen by peers in whatever they look at from now on (membarrier). */
+void shm_barrier(void);
 
 /* Forget that the eventfd was rung. */
 void shm_waker_drain(struct shm_waker *w);

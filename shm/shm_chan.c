@@ -720,8 +720,12 @@ void shm_self_fork_lock(bool lock)
 	}
 }
 
-void shm_peer_ring(struct shm_peer *peer, uint32_t bells)
+void shm_peer_ring(struct shm_peer *peer, const _Atomic uint32_t *of)
 {
+	uint32_t bells;
+
+	atomic_thread_fence(memory_order_seq_cst); /* pairs with shm_waker_sleep() */
+	bells = atomic_load_explicit(of, memory_order_relaxed);
 	if ((bells & 0xff) == 0xff) {
 		peer_fetch_bells(peer, 0);
 		for (unsigned bell = 1; bell < SHM_BELLS - 1; bell++)

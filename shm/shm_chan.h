@@ -130,11 +130,11 @@ void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd);
 
 /**
  * shm_peer_ring() - wake whoever of the peer sleeps for a connection
- * @bells: the connection's bells word as read from the peer
+ * @of: the connection's bells word, in the peer's memory
  *
  * Cheap when nobody sleeps; at most one signal per bell and sleep.
  */
-void shm_peer_ring(struct shm_peer *peer, uint32_t bells);
+void shm_peer_ring(struct shm_peer *peer, const _Atomic uint32_t *of);
 
 /* Whether any bell of the peer is asleep: the only thing a sender asks per message. */
 static inline bool shm_peer_asleep(const struct shm_peer *peer)

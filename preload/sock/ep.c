@@ -639,8 +639,8 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 		ns = sooner(ns, WAIT_DEAF_MS);
 	bell = SHM_READ(e->side) >= 0; /* another thread may be about to open it */
 	if (bell)
-		shm_waker_sleep(&e->waker, thread_tid());
-	ep_nest_sleep(e, thread_tid());
+		shm_waker_sleep(&e->waker, thread_tid(), begun);
+	ep_nest_sleep(e, thread_tid(), begun);
 	sleeps = (!ep_changed(e) || !ep_ready(e)) && !ep_nest_ready(e);
 	direct = e->directs != 0;
 	if (direct)

@@ -200,7 +200,7 @@ int ep_nest_collect(struct ep *e, struct epoll_event *ev, int n, int max);
 bool ep_nest_ready(struct ep *e);
 
 /* Bells of inner sets, all the way down. */
-void ep_nest_sleep(struct ep *e, uint32_t tid);
+void ep_nest_sleep(struct ep *e, uint32_t tid, uint64_t now);
 void ep_nest_wake(struct ep *e, uint32_t tid);
 
 /* A set is closed: forget it wherever it is a member, and its own members. Not under e->lock. */

@@ -222,7 +222,7 @@ bool ep_nest_ready(struct ep *e)
 	return in;
 }
 
-void ep_nest_sleep(struct ep *e, uint32_t tid)
+void ep_nest_sleep(struct ep *e, uint32_t tid, uint64_t now)
 {
 	bool taken;
 
@@ -231,8 +231,8 @@ void ep_nest_sleep(struct ep *e, uint32_t tid)
 	taken = nest_enter();
 	for (struct ep_inner *in = e->inner; in; in = in->next) {
 		if (ep_joined(in->e) && in->e->side >= 0)
-			shm_waker_sleep(&in->e->waker, tid);
-		ep_nest_sleep(in->e, tid);
+			shm_waker_sleep(&in->e->waker, tid, now);
+		ep_nest_sleep(in->e, tid, now);
 	}
 	nest_leave(taken);
 }

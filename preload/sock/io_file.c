@@ -90,8 +90,7 @@ static ssize_t file_to_ring(struct sock *s, int out, const char *buf, size_t n)
 		tap_ring(s, ns, (size_t)got);
 	shm_seat_give(&c->tx.seat, taken);
 	if (got > 0 && shm_peer_asleep(s->peer))
-		shm_peer_ring(s->peer,
-			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
+		shm_peer_ring(s->peer, &s->view.ctl->bells);
 	return got;
 }
 

@@ -238,8 +238,7 @@ static ssize_t recv_once(struct sock *s, const struct io_req *r, size_t done, in
 static void recv_consumed(struct sock *s)
 {
 	if (io_space_wanted(s) && shm_peer_asleep(s->peer))
-		shm_peer_ring(s->peer,
-			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
+		shm_peer_ring(s->peer, &s->view.ctl->bells);
 }
 
 /* What recvmsg() and recvfrom() tell beside the bytes: for TCP, nothing. */

@@ -20,8 +20,7 @@
 static void send_published(struct sock *s)
 {
 	if (unlikely(shm_peer_asleep(s->peer)))
-		shm_peer_ring(s->peer,
-			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
+		shm_peer_ring(s->peer, &s->view.ctl->bells);
 }
 
 ssize_t io_ring_send(struct sock *s, const struct iovec *iov, size_t total, size_t done)

@@ -235,13 +235,16 @@ static int ask_kernel(struct pollset *p)
 	return merge(p);
 }
 
-static void each_waker(struct pollset *p, void (*f)(struct shm_waker *w, uint32_t tid))
+/* The nested sets go to sleep at @now (ns), or, when that is zero, wake. */
+static void nested_sleep(struct pollset *p, uint64_t now)
 {
 	for (nfds_t i = 0; i < p->n; i++) {
 		struct ep *e = p->fds[i].fd >= 0 ? nested(p->fds[i].fd) : NULL;
 
-		if (e)
-			f(ep_waker(e), thread_tid());
+		if (e && now)
+			shm_waker_sleep(ep_waker(e), thread_tid(), now);
+		else if (e)
+			shm_waker_wake(ep_waker(e), thread_tid());
 	}
 }
 
@@ -336,11 +339,11 @@ static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 	if (w) {
 		watch_all(p, w);
 		thread_waker_mend(w);
-		shm_waker_sleep(w, thread_tid());
+		shm_waker_sleep(w, thread_tid(), begun);
 		if (deaf(p, w) && (ns < 0 || ns > WAIT_DEAF_MS * INT64_C(1000000)))
 			ns = WAIT_DEAF_MS * INT64_C(1000000);
 	}
-	each_waker(p, shm_waker_sleep);
+	nested_sleep(p, begun);
 	want_space(p, true);
 	devices = devices_join(p, w, &ns);
 	ts = (struct timespec){ ns / 1000000000, ns % 1000000000 };
@@ -350,7 +353,7 @@ static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 	if (unlikely(devices || p->direct))
 		devices_part();
 	want_space(p, false);
-	each_waker(p, shm_waker_wake);
+	nested_sleep(p, 0);
 	if (w) {
 		shm_waker_wake(w, thread_tid());
 		if (n > 0 && p->copy[p->n].revents)

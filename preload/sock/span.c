@@ -50,8 +50,7 @@ void span_ring_peer(struct sock *s)
 {
 	atomic_thread_fence(memory_order_seq_cst);
 	if (shm_peer_asleep(s->peer))
-		shm_peer_ring(s->peer,
-			      atomic_load_explicit(&s->view.ctl->bells, memory_order_relaxed));
+		shm_peer_ring(s->peer, &s->view.ctl->bells);
 }
 
 static bool may_lift(const struct sock *s)

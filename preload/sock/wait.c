@@ -142,10 +142,12 @@ void wait_watch(struct sock *s, struct shm_waker *w)
 
 void wait_want_space(struct sock *s, bool want)
 {
-	if (want)
-		atomic_fetch_or(&s->conn->ctl.flags_tx, SHM_TX_WANT_SPACE);
-	else
-		atomic_fetch_and(&s->conn->ctl.flags_tx, ~(uint32_t)SHM_TX_WANT_SPACE);
+	_Atomic uint32_t *flags = &s->conn->ctl.flags_tx;
+
+	if (!want)
+		atomic_fetch_and(flags, ~(uint32_t)SHM_TX_WANT_SPACE);
+	else if (!(atomic_fetch_or(flags, SHM_TX_WANT_SPACE) & SHM_TX_WANT_SPACE))
+		shm_barrier(); /* a reader looks at it without a fence */
 }
 
 bool wait_unstall(struct sock *s)
@@ -249,7 +251,7 @@ static int sleep_for(struct sock *s, short want, uint64_t deadline)
 	if (want & POLLOUT)
 		wait_want_space(s, true);
 	thread_waker_mend(w);
-	shm_waker_sleep(w, thread_tid());
+	shm_waker_sleep(w, thread_tid(), begun);
 	if (!wait_ready(s, want))
 		n = sleep_on(s, want, w, until);
 	shm_waker_wake(w, thread_tid());

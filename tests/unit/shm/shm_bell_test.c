@@ -24,6 +24,14 @@ static uint32_t seq_of(unsigned bell)
 	return atomic_load(&shm_self.arena[0].head->bell[bell].seq);
 }
 
+/* Nanoseconds. Sleeps are seldom. */
+static uint64_t now(void)
+{
+	static uint64_t t;
+
+	return t += UINT64_C(1000000000);
+}
+
 static uint32_t asleep(void)
 {
 	return atomic_load(&shm_self.arena[0].head->pulse.asleep);
@@ -38,9 +46,9 @@ Test(shm_bell, shm_waker_sleep__first_in_and_last_out_turn_the_bell, .init = set
 	bell = shm_waker_bell(&w, 0, tid());
 	cr_assert_neq(bell, 0);
 	cr_expect_eq(shm_waker_bell(&w, 0, tid()), bell, "one bell per arena");
-	shm_waker_sleep(&w, tid());
+	shm_waker_sleep(&w, tid(), now());
 	cr_expect(seq_of(bell) % 2 == 1 && asleep() == 1);
-	shm_waker_sleep(&w, tid());
+	shm_waker_sleep(&w, tid(), now());
 	cr_expect(seq_of(bell) % 2 == 1 && asleep() == 1);
 	shm_waker_wake(&w, tid());
 	cr_expect(seq_of(bell) % 2 == 1 && asleep() == 1);
@@ -59,7 +67,7 @@ Test(shm_bell, shm_waker_bell__made_while_asleep_is_asleep_at_once, .init = setu
 	unsigned bell;
 
 	cr_assert_eq(shm_waker_open(&w), 0);
-	shm_waker_sleep(&w, tid());
+	shm_waker_sleep(&w, tid(), now());
 	cr_expect_eq(asleep(), 0);
 	bell = shm_waker_bell(&w, 0, tid());
 	cr_expect(seq_of(bell) % 2 == 1 && asleep() == 1);
@@ -74,11 +82,35 @@ Test(shm_bell, shm_waker_bell__one_left_asleep_by_a_dead_owner_is_woken, .init =
 
 	cr_assert_eq(shm_waker_open(&dead), 0);
 	bell = shm_waker_bell(&dead, 0, tid());
-	shm_waker_sleep(&dead, tid());
+	shm_waker_sleep(&dead, tid(), now());
 	shm_waker_close(&dead, tid()); /* as a thread does that is cancelled in its sleep */
 	cr_assert_eq(shm_waker_open(&w), 0);
 	cr_assert_eq(shm_waker_bell(&w, 0, tid()), bell);
 	cr_expect(seq_of(bell) % 2 == 0 && asleep() == 0);
+}
+
+/* Who sleeps often lets its senders fence: for them it is asleep all the time. */
+Test(shm_bell, shm_waker_sleep__often_keeps_senders_wary_seldom_does_not, .init = setup)
+{
+	struct shm_waker w;
+	uint64_t t = now();
+	unsigned bell;
+
+	cr_assert_eq(shm_waker_open(&w), 0);
+	bell = shm_waker_bell(&w, 0, tid());
+	for (unsigned i = 0; i < 3; i++) {
+		shm_waker_sleep(&w, tid(), t + i * 1000);
+		cr_expect(seq_of(bell) % 2 == 1 && asleep() == (i ? 2 : 1));
+		shm_waker_wake(&w, tid());
+		cr_expect(seq_of(bell) % 2 == 0 && asleep() == (i ? 1 : 0));
+	}
+	shm_bell_forked(); /* a child relies on nothing of its parent's */
+	shm_waker_sleep(&w, tid(), t + 4000);
+	shm_waker_wake(&w, tid());
+	cr_expect_eq(asleep(), 2);
+	shm_waker_sleep(&w, tid(), now());
+	shm_waker_wake(&w, tid());
+	cr_expect_eq(asleep(), 1, "the parent's");
 }
 
 Test(shm_bell, shm_waker_bell__there_may_be_no_more, .init = setup)
@@ -89,7 +121,7 @@ Test(shm_bell, shm_waker_bell__there_may_be_no_more, .init = setup)
 		;
 	cr_assert_eq(shm_waker_open(&w), 0);
 	cr_expect_eq(shm_waker_bell(&w, 0, tid()), 0);
-	shm_waker_sleep(&w, tid());
+	shm_waker_sleep(&w, tid(), now());
 	shm_waker_wake(&w, tid());
 	cr_expect_eq(asleep(), 0);
 }

@@ -180,6 +180,9 @@ Test(shm_chan, shm_chan_send__an_offer_and_its_answer_name_blocks_that_both_can_
 	child_ends_well(pid);
 }
 
+/* Bells of a connection, as its end would publish them. */
+static const _Atomic uint32_t one = 1, two = 1 << 8 | 2;
+
 static void rings(void)
 {
 	struct shm_peer *peer;
@@ -188,8 +191,8 @@ static void rings(void)
 	peer = child_finds(0);
 	child_waits(); /* the parent's thread sleeps now */
 	NEED(shm_peer_asleep(peer));
-	shm_peer_ring(peer, 1 << 8 | 2);
-	shm_peer_ring(peer, 1);
+	shm_peer_ring(peer, &two);
+	shm_peer_ring(peer, &one);
 	_exit(0);
 }
 
@@ -212,7 +215,7 @@ Test(shm_chan, shm_peer_ring__once_a_sleep_whoever_sleeps, .init = setup)
 	while (from->sock <= 0)
 		shm_chan_poll(&msg, &from);
 	shm_peer_tell_bell(from, 1, w.efd);
-	shm_waker_sleep(&w, tid());
+	shm_waker_sleep(&w, tid(), 1000000000);
 	let_go();
 	p = (struct pollfd){ .fd = w.efd, .events = POLLIN };
 	cr_assert_eq(poll(&p, 1, PATIENCE_MS), 1);
@@ -243,8 +246,8 @@ static void rings_from_a_fork(void)
 	child_waits(); /* the other end's thread sleeps now */
 	NEED(peer->bell_fd[1] < 0);
 	NEED(shm_peer_asleep(peer));
-	shm_peer_ring(peer, 1);
-	shm_peer_ring(peer, 1);
+	shm_peer_ring(peer, &one);
+	shm_peer_ring(peer, &one);
 	_exit(0);
 }
 
@@ -269,7 +272,7 @@ Test(shm_chan, shm_peer_ring__a_forked_child_rings_by_mail, .init = setup, .time
 		usleep(1000);
 	usleep(100000); /* the fork itself: an eventfd told earlier would be inherited */
 	shm_peer_tell_bell(from, 1, w.efd);
-	shm_waker_sleep(&w, tid());
+	shm_waker_sleep(&w, tid(), 1000000000);
 	let_go();
 	p = (struct pollfd){ .fd = shm_chan_fd(), .events = POLLIN };
 	for (int i = 0; eventfd_read(w.efd, &rung) < 0 && i < 100; i++) {
