@@ -70,3 +70,10 @@ bool shm_ring_grow(struct shm_arena *arena, struct shm_conn *c, const struct shm
 	ring_use(arena, c, other, ref);
 	return true;
 }
+
+bool shm_ring_stuck(const struct shm_conn *c)
+{
+	return c->tx.mask + 1 < UINT32_C(1) << SHM_RING_LOG2_GROW &&
+	       c->tx.head_seen <
+		       atomic_load_explicit(&c->ctl.base[c->tx.slot], memory_order_relaxed);
+}

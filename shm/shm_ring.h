@@ -196,6 +196,9 @@ static inline ssize_t shm_ring_write(struct shm_conn *c, const struct shm_ctl *p
 bool shm_ring_grow(struct shm_arena *arena, struct shm_conn *c, const struct shm_ctl *peer,
 		   size_t want, uint32_t tid);
 
+/* After a write that found no room: whether the ring could be larger once the peer reads from it. In tx.seat. */
+bool shm_ring_stuck(const struct shm_conn *c);
+
 /* The first ring of a connection. Return: 0 or -ENOMEM. */
 int shm_ring_open(struct shm_arena *arena, struct shm_conn *c, uint32_t tid);
 

@@ -447,7 +447,8 @@ static int ep_translate(struct ep *e, struct epoll_event *ev, int n)
 
 			side_harvest(e);
 			shm_unlock(&e->lock, taken);
-			ev[i] = ev[--n];
+			n--; /* the others stay in the kernel's order */
+			memmove(&ev[i], &ev[i + 1], (size_t)(n - i) * sizeof(*ev));
 			break;
 		}
 	}

@@ -96,6 +96,22 @@ static void send_check(struct sock *s)
 	}
 }
 
+/*
+ * A burst fills small rings before the peer has looked at the larger of the two; there is no third. The kernel takes
+ * such a burst, and programs that end the connection next rely on that: so it gets the rest. Return: whether it does.
+ */
+static bool send_burst(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	bool taken = shm_seat_take(&c->tx.seat, thread_tid());
+
+	s->burst = SHM_READ(c->tx.path) == SHM_PATH_RING && shm_ring_stuck(c);
+	shm_seat_give(&c->tx.seat, taken);
+	if (s->burst)
+		span_lower(s, REASON_STALLED);
+	return s->burst;
+}
+
 /* Nothing fits. Return: 0 to go on, else what the call answers. */
 static ssize_t send_wait(struct sock *s, int flags, size_t done, uint64_t deadline)
 {
@@ -103,7 +119,7 @@ static ssize_t send_wait(struct sock *s, int flags, size_t done, uint64_t deadli
 
 	if (flags & MSG_DONTWAIT || sock_nonblock(s)) {
 		atomic_fetch_add(&s->full_gen, 1);
-		if (wait_unstall(s))
+		if (send_burst(s) || wait_unstall(s))
 			return 0;
 		return done ? (ssize_t)done : io_fail(-EAGAIN);
 	}

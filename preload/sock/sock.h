@@ -78,6 +78,7 @@ struct sock {
 	bool reset_told;    /* a killed peer's unread bytes: ECONNRESET was returned once */
 	_Atomic bool ended; /* one of the threads that were inside when it was closed does it */
 	bool hashed;
+	bool burst; /* more was sent at once than its rings could hold: the next span begins with a large one */
 	bool foreign;  /* another user's process was found where the peer's was sought */
 	bool attested; /* the other end is found by ztcpd (agent.h) */
 	uint64_t chan; /* attested: the channel that ztcpd named, 0: none yet */

@@ -102,6 +102,19 @@ static void lower_at(struct sock *s, uint64_t at, enum reason reason)
 	SHM_WRITE(s->row->reason, (uint16_t)reason);
 }
 
+/* The ring of a new span. Return: whether there is one. */
+static bool tx_ring(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+
+	if (!c->tx.ring && shm_ring_open(sock_arena(s), c, thread_tid()))
+		return false;
+	if (s->burst) /* no larger one to be had: the next burst goes to the kernel too */
+		shm_ring_grow(sock_arena(s), c, s->view.ctl, SIZE_MAX, thread_tid());
+	s->burst = false;
+	return true;
+}
+
 bool span_lift(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
@@ -115,7 +128,7 @@ bool span_lift(struct sock *s)
 		SHM_WRITE(c->tx.head_seen, at);
 		c->tx.limit = at;
 		atomic_store_explicit(&c->tx.resv, at, memory_order_relaxed);
-		if (!c->tx.ring && shm_ring_open(sock_arena(s), c, thread_tid())) {
+		if (!tx_ring(s)) {
 			SHM_WRITE(c->tx.path, SHM_PATH_KERNEL);
 			SHM_WRITE(s->row->reason, REASON_NO_MEMORY);
 			SHM_WRITE(s->pinned, true);

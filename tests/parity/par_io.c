@@ -372,6 +372,21 @@ CASE(short_is_last, F_SELF, "after a hang-up, a receive that is short was the la
 	SHOW(read(c->a.fd, buf, 1000));
 }
 
+CASE(burst, F_SELF, "200 KB in many small sends are taken before the peer reads any")
+{
+	long sent = 0;
+
+	SHOW(end_put1(&c->b, 100));
+	SHOW(end_get(&c->a, 100));
+	SHOW(end_nonblock(&c->b, true));
+	for (long n = 300; sent < 200000 && end_put1(&c->b, n) == n; n = 300 + sent % 1700)
+		sent += n;
+	SHOW(sent >= 200000);
+	SHOW(end_shutdown(&c->b, SHUT_WR));
+	SHOW(end_get(&c->a, sent) == sent);
+	SHOW(read(c->a.fd, buf, 1));
+}
+
 CASE(peek_waitall, F_BOTH, "MSG_PEEK with MSG_WAITALL waits for all of it")
 {
 	SHOW(end_put1(&c->b, 10));
