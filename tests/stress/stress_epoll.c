@@ -154,15 +154,12 @@ static void *server(void *arg)
 static void *full(void *arg)
 {
 	static char b[1 << 16];
-	int l = stress_listen(&(uint16_t){ 0 });
-	struct sockaddr_in sa;
-	socklen_t len = sizeof(sa);
+	uint16_t at;
+	int l = stress_listen(&at);
 
 	(void)arg;
-	if (getsockname(l, (struct sockaddr *)&sa, &len))
-		stress_die("getsockname");
 	while (!stopped()) {
-		int fd = stress_connect(ntohs(sa.sin_port)), other = accept(l, NULL, NULL);
+		int fd = stress_connect(at), other = accept(l, NULL, NULL);
 		struct epoll_event ev = { .events = EPOLLOUT | EPOLLET, .data.fd = -1 };
 
 		if (other < 0)
