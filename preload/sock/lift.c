@@ -31,8 +31,7 @@ enum {
 	LIFT_BUDGET = 64,         /* messages answered in one call */
 	LIFT_QUIET_CHANNELS = 16, /* times QUIET_CYCLES: how long channels are left alone at most */
 	LIFT_QUIET_PORT = 1024,   /* and a port */
-	LIFT_WAIT_CALLS =
-		1 << 14, /* an accepted connection that nobody has offered by then stays */
+	LIFT_WAIT_CALLS = 1 << 10, /* twice as many as a peer needs to give up: nobody will offer */
 };
 
 static _Atomic uint32_t lift_lock;
@@ -402,6 +401,7 @@ static void on_introduced(struct sock *s, enum reason reason)
 	if (reason == REASON_NONE) {
 		SHM_WRITE(s->row->reason, REASON_WARMING);
 		s->stage = s->row->role == STATS_ACCEPT ? SOCK_WAITING : SOCK_FINDING;
+		s->waits_from = s->row->ops;
 		if (s->stage == SOCK_FINDING)
 			find_introduced(s);
 		else
@@ -498,6 +498,7 @@ static void begin(struct sock *s)
 		}
 		s->found_at = ntohs(local.port);
 		SHM_WRITE(s->stage, SOCK_WAITING);
+		s->waits_from = s->row->ops;
 		SHM_WRITE(s->row->reason, REASON_PEER_QUIET);
 		again_after(s, 1);
 		return;
@@ -532,7 +533,7 @@ static void step(struct sock *s)
 		service();
 		if (s->stage != SOCK_WAITING)
 			break;
-		if (s->row->ops > LIFT_WAIT_CALLS)
+		if (s->row->ops - s->waits_from > LIFT_WAIT_CALLS)
 			sock_settle(s, REASON_PEER_PLAIN);
 		else if (s->attested && !shm_chan_adopted(s->chan))
 			claim(s);

@@ -14,7 +14,7 @@ count() {
 	sed -n "s/^ztcpd_$1 //p" "$T/metrics"
 }
 
-count_is() { [ "$(count "$1")" "$2" "$3" ]; }
+count_is() { test "$(count "$1")" "$2" "$3"; }
 
 descriptors() {
 	find "/proc/$DAEMON/fd" -mindepth 1 | wc -l
