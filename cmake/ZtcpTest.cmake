@@ -100,7 +100,8 @@ function(ztcp_fuzzer name)
 		cmake_path(ABSOLUTE_PATH A_CORPUS BASE_DIRECTORY ${CMAKE_CURRENT_SOURCE_DIR} OUTPUT_VARIABLE seeds)
 	endif()
 	math(EXPR timeout "${A_SECONDS} + 60")
-	ztcp_test_add(${name} LABELS fuzz TIMEOUT ${timeout} COMMAND ${name} -max_total_time=${A_SECONDS} -timeout=10
+	# libFuzzer's own exit status for a finding is 77, which is a skipped test here.
+	ztcp_test_add(${name} LABELS fuzz TIMEOUT ${timeout} COMMAND ${name} -max_total_time=${A_SECONDS} -timeout=10 -error_exitcode=1
 		-rss_limit_mb=2048 -print_final_stats=1 -artifact_prefix=${work}/ ${work}/corpus ${seeds})
 endfunction()
 

@@ -53,15 +53,22 @@ static bool attr_u32(const struct attrs *a, unsigned int type, uint32_t *value)
 	return true;
 }
 
+/* An IPv4 address inside IPv6 (RFC 4291, 2.5.5.2) is none: it would be taken for IPv4, with a prefix of up to 128 bits. */
 static bool attr_addr(const struct attrs *a, unsigned int type, unsigned int family,
 		      union wire_addr *addr)
 {
-	if (family == AF_INET && a->len[type] == 4)
+	union wire_addr six;
+
+	if (family == AF_INET && a->len[type] == 4) {
 		*addr = wire_addr_v4_bytes(a->at[type]);
-	else if (family == AF_INET6 && a->len[type] == 16)
-		*addr = wire_addr_v6_bytes(a->at[type]);
-	else
+		return true;
+	}
+	if (family != AF_INET6 || a->len[type] != 16)
 		return false;
+	six = wire_addr_v6_bytes(a->at[type]);
+	if (wire_addr_is_v4(&six))
+		return false;
+	*addr = six;
 	return true;
 }
 
