@@ -231,7 +231,7 @@ static enum reason stack_start(struct net *n, const struct policy_iface *f,
 
 static enum reason device_start(struct net *n, const struct policy_iface *f, struct dev_error *err)
 {
-	struct dev_conf dc = { .fd_keep = fd_keep };
+	struct dev_conf dc = { .fd_keep = fd_keep, .hasty = n->retry != 0 };
 	struct zbuf_mem_pool *pool;
 	enum reason why;
 	int rc;

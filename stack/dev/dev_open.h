@@ -27,10 +27,12 @@ struct dev_error {
  * @buf:     where received bytes are put, by devices that bring no memory of their own
  * @fd_keep: moves a descriptor out of the application's way and returns its new number, or the old
  *           one where it cannot; NULL: they stay where they are
+ * @hasty:   a queue that is taken is not waited for: whoever asks will ask again
  */
 struct dev_conf {
 	struct wire_buf_ops buf;
 	int (*fd_keep)(int fd);
+	bool hasty;
 };
 
 /**

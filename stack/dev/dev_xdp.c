@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -31,6 +32,7 @@
 #define BURST_MAX     256u
 #define PIECES_MAX    64u /* packets of one frame, at least: DEV_FRAME_MAX in Ethernets of 1500 */
 #define CHUNK_NONE    UINT32_MAX
+#define QUEUE_ANY     UINT32_MAX
 #define BIND_TRIES    40
 #define BIND_PAUSE_NS 5000000
 #define TCP_CSUM_AT   16
@@ -421,26 +423,50 @@ static int sock_fail(const struct xdp *x, const char *step, int rc, struct dev_e
 			   : rc == -EAFNOSUPPORT ? " (this kernel is without AF_XDP)"
 						 : "";
 
+	char queue[24] = "";
+
+	if (rc == -EBUSY && x->queue == QUEUE_ANY)
+		return dev_fail(err, rc, "xdp:%s: all queues are taken by other AF_XDP sockets",
+				x->link.name);
 	if (rc == -EBUSY)
 		return dev_fail(err, rc, "xdp:%s: queue %u is taken by another AF_XDP socket",
 				x->link.name, x->queue);
 	if (rc == -EINVAL)
 		return dev_fail(err, rc, "xdp:%s: no queue %u on this interface (%s)", x->link.name,
-				x->queue, step);
-	return dev_fail(err, rc, "xdp:%s,queue=%u: %s: %s%s", x->link.name, x->queue, step,
-			strerror(-rc), hint);
+				x->queue == QUEUE_ANY ? 0 : x->queue, step);
+	if (x->queue != QUEUE_ANY)
+		snprintf(queue, sizeof(queue), ",queue=%u", x->queue);
+	return dev_fail(err, rc, "xdp:%s%s: %s: %s%s", x->link.name, queue, step, strerror(-rc),
+			hint);
+}
+
+/* To the queue that is wanted, or to the first that nobody has. Return: 0; -EBUSY; another -errno. */
+static int bind_once(struct xdp *x)
+{
+	uint32_t first = x->queue == QUEUE_ANY ? 0 : x->queue;
+	uint32_t last = x->queue == QUEUE_ANY ? NIC_QUEUES - 1 : x->queue;
+	int rc = -EBUSY;
+
+	for (uint32_t q = first; rc == -EBUSY && q <= last; q++) {
+		rc = xdp_sock_bind(&x->sock, x->link.ifindex, q);
+		if (!rc)
+			x->queue = q;
+		else if (rc == -EINVAL && q > first) /* there are no more */
+			return -EBUSY;
+	}
+	return rc;
 }
 
 /* The kernel lets a closed socket's queue go some time after close() has returned. */
-static int bind_patiently(struct xdp *x)
+static int bind_patiently(struct xdp *x, bool hasty)
 {
 	const struct timespec pause = { .tv_nsec = BIND_PAUSE_NS };
-	int rc = -EBUSY;
+	int rc = -EBUSY, most = hasty ? 1 : BIND_TRIES;
 
-	for (int tries = 0; rc == -EBUSY && tries < BIND_TRIES; tries++) {
+	for (int tries = 0; rc == -EBUSY && tries < most; tries++) {
 		if (tries)
 			sys(SYS_nanosleep, &pause, NULL);
-		rc = xdp_sock_bind(&x->sock, x->link.ifindex, x->queue);
+		rc = bind_once(x);
 	}
 	return rc;
 }
@@ -461,7 +487,7 @@ static int sock_open(struct xdp *x, const struct dev_conf *conf, struct dev_erro
 	}
 	if (!rc) {
 		step = "bind";
-		rc = bind_patiently(x);
+		rc = bind_patiently(x, conf->hasty);
 	}
 	return rc ? sock_fail(x, step, rc, err) : 0;
 }
@@ -518,7 +544,7 @@ static int xdp_start(struct xdp *x, const struct dev_conf *conf, struct dev_erro
 int dev_xdp_open(const char *rest, const struct dev_conf *conf, struct dev **out,
 		 struct dev_error *err)
 {
-	uint32_t queue = 0, chunks = 2048;
+	uint32_t queue = QUEUE_ANY, chunks = 2048;
 	const struct dev_option options[] = { { "queue", 0, NIC_QUEUES - 1, &queue },
 					      { "chunks", 256, 65536, &chunks } };
 	char name[DEV_NAME_MAX];

@@ -25,11 +25,11 @@
 
 /**
  * dev_xdp_open() - bind to a queue
- * @rest: "IFNAME[,queue=N][,chunks=N]": queue 0 unless given; chunks for receiving, a power of two
+ * @rest: "IFNAME[,queue=N][,chunks=N]": the first queue that is free unless given; chunks for receiving, a power of two
  *        from 256 to 65536, 2048 unless given
  *
  * Needs the selector on the interface, and CAP_NET_RAW, CAP_BPF or root. Parameters and result otherwise as
- * dev_open(); -ENOENT: no selector; -EBUSY: the queue is taken; -EMSGSIZE: the MTU is over the limit.
+ * dev_open(); -ENOENT: no selector; -EBUSY: the queue is taken, or all are; -EMSGSIZE: the MTU is over the limit.
  */
 int dev_xdp_open(const char *rest, const struct dev_conf *conf, struct dev **out,
 		 struct dev_error *err);

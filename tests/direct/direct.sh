@@ -4,7 +4,8 @@
 # usage: direct.sh BUILD tap|xdp [CASE...]
 # In network namespaces of its own. 10.9.0.2 is the stack's address on interface 0, 10.9.0.1 that of the kernel at the far
 # end. tap: zt0, and a second one (10.9.0.3) that a bridge joins to the first; the far end is the bridge. xdp: v0, a veth
-# that stack and kernel share; its other end v1 is in the namespace "far" and shared, too.
+# that stack and kernel share; its other end v1 is in the namespace "far" and shared, too. A second veth has two queues: w0
+# (10.9.1.2) is shared, w1 (10.9.1.1) is the kernel's.
 # Exit: 0 all passed, 1 a case failed, 77 no namespace, no TAP or no bpffs can be had here.
 set -u
 
@@ -44,6 +45,10 @@ devices_xdp() {
 	ip link add v0 numtxqueues 1 numrxqueues 1 type veth peer name v1 numtxqueues 1 numrxqueues 1 netns far &&
 		ip addr add 10.9.0.2/24 dev v0 && ip link set v0 up && far ip addr add 10.9.0.1/24 dev v1 &&
 		far ip link set v1 up && "$build/bin/ztcp" nic attach v0 && far "$build/bin/ztcp" nic attach v1 || return
+	ip link add w0 numtxqueues 2 numrxqueues 2 type veth peer name w1 numtxqueues 2 numrxqueues 2 netns far &&
+		ip addr add 10.9.1.2/24 dev w0 && ip link set w0 up && far ip addr add 10.9.1.1/24 dev w1 &&
+		far ip link set w1 up && "$build/bin/ztcp" nic attach w0 || return
+	echo "interface w0 device=xdp:w0" > "$work/if2"
 	echo "interface v0 device=xdp:v0" > "$work/if0"
 	echo "interface v1 device=xdp:v1" > "$work/if1"
 	far_address=10.9.0.1
@@ -53,6 +58,7 @@ devices_xdp() {
 # "${on0[@]}" PROGRAM...: on interface 0, with a line for each connection in $work/explain; on1: at the far end
 on0=(env "ZTCP_INTERFACES=$work/if0" "$build/bin/ztcp_run" --path stack "--explain=$work/explain")
 on1=(env "ZTCP_INTERFACES=$work/if1" "${on0[@]:2}")
+on2=(env "ZTCP_INTERFACES=$work/if2" "${on0[@]:2}")
 
 fail() {
 	echo "	$*"
@@ -224,6 +230,23 @@ case_nginx() {
 	path stack DIRECT
 }
 
+# Each worker has a queue of its own, and serves what arrives there.
+case_workers() {
+	mkdir -p "$work/html" && echo hello > "$work/html/hello"
+	nginx_conf 7116 "$work/html" > "$work/nginx.conf"
+	"${on2[@]}" nginx -p "$work" -c "$work/nginx.conf" 2> "$work/nginx.say" &
+	pids+=($!)
+	await 30 far curl -sf -o "$work/got" http://10.9.1.2:7116/hello && await 30 ports_served 2 || return
+	far timeout 100 ab -q -c 20 -n 10000 http://10.9.1.2:7116/hello > "$work/ab" 2>&1 ||
+		fail "ab: $(tail -n 3 "$work/ab")" || return
+	grep -q "^Failed requests: *0$" "$work/ab" || fail "$(grep -A 3 "^Failed" "$work/ab")" || return
+	[ "$(on_stack | grep -c .)" -eq 2 ] || fail "not both on the stack: $(on_stack)"
+}
+
+on_stack() { # COUNT PID: of those with connections on the stack
+	grep "path=stack" "$work/explain" | grep -o "^ztcp: [0-9]*" | sort | uniq -c
+}
+
 # reason NAME: a client whose connection runs on the kernel because of it, and says so
 kernel_because() {
 	local name=$1
@@ -336,10 +359,12 @@ case_shared() {
 	path stack DIRECT
 }
 
-nic_count() { # NAME: of interface v0, as `ztcp nic` has it
+nic_count() { # NAME [INTERFACE]: as `ztcp nic` has it
 	"$build/bin/ztcp" nic -j | "$python" -c 'import json, sys
-print(next(i[sys.argv[1]] for i in json.load(sys.stdin) if i["interface"] == "v0"))' "$1"
+print(next(i[sys.argv[1]] for i in json.load(sys.stdin) if i["interface"] == sys.argv[2]))' "$1" "${2:-v0}"
 }
+
+ports_served() { [ "$(nic_count ports w0)" -eq "$1" ]; }
 
 # Connections that come and go, from both sides; what was named is given back.
 case_churn() {
@@ -385,7 +410,7 @@ case_killed() {
 failed=0
 [ $# -gt 0 ] || {
 	set -- server client both redis redis_both nginx absent stopped fallback
-	[ "$device" = tap ] || set -- "$@" shared churn killed
+	[ "$device" = tap ] || set -- "$@" shared churn killed workers
 }
 for name; do
 	rm -f "$work/explain"
