@@ -88,39 +88,15 @@ int shm_agent_send(struct agent_msg *msg)
 	return n < 0 ? (int)n : 0;
 }
 
-static int take_fd(struct msghdr *mh)
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(mh);
-	int fd = -1;
-
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
-}
-
 int shm_agent_receive(struct agent_msg *msg, int *fd)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = { msg, sizeof(*msg) };
-	struct msghdr mh = { .msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = &control,
-			     .msg_controllen = CMSG_LEN(sizeof(int)) };
-	long n;
+	int got;
 
 	if (session.fd < 0)
 		return -ENOTCONN;
-	n = sys(SYS_recvmsg, session.fd, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (n == -EAGAIN || n == -EINTR)
-		return 0;
-	*fd = n > 0 ? take_fd(&mh) : -1;
-	if (n == sizeof(*msg) && msg->version == AGENT_VERSION &&
-	    !(mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
-		return 1;
+	got = shm_fd_receive(session.fd, msg, sizeof(*msg), fd);
+	if (!got || (got > 0 && msg->version == AGENT_VERSION))
+		return got;
 	if (*fd >= 0)
 		sys(SYS_close, *fd);
 	session_close();

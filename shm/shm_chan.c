@@ -423,17 +423,6 @@ static void accept_one(int listener)
 		sys(SYS_close, fd);
 }
 
-static int take_fd(struct msghdr *mh)
-{
-	struct cmsghdr *c = CMSG_FIRSTHDR(mh);
-	int fd = -1;
-
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
-	    c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
-	return fd;
-}
-
 static bool on_hello(struct shm_peer *p, const struct shm_msg *msg, int fd)
 {
 	const struct shm_head *head;
@@ -495,26 +484,11 @@ enum chan_got { GOT_NOTHING, GOT_DONE, GOT_MESSAGE, GOT_NONSENSE };
 /* One message. HELLO, BELL and RING are done with here. */
 static enum chan_got receive_one(struct shm_peer *p, struct shm_msg *msg)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = { msg, sizeof(*msg) };
-	struct msghdr mh = { .msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = &control,
-			     .msg_controllen = CMSG_LEN(sizeof(int)) }; /* room for one, not two */
-	long n = sys(SYS_recvmsg, p->sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	int fd;
+	int fd, got = shm_fd_receive(p->sock, msg, sizeof(*msg), &fd);
 
-	/* it went with mail of ours unread; what it had sent is behind that */
-	if (n == -ECONNRESET)
-		n = sys(SYS_recvmsg, p->sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	if (n == -EAGAIN || n == -EINTR)
+	if (!got)
 		return GOT_NOTHING;
-	fd = n > 0 ? take_fd(&mh) : -1;
-	if (n != sizeof(*msg) || msg->version != SHM_VERSION ||
-	    mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC))
+	if (got < 0 || msg->version != SHM_VERSION)
 		goto nonsense;
 	switch (msg->type) {
 	case SHM_MSG_HELLO:

@@ -7,7 +7,9 @@
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 enum {
 	FD_MAX = 1 << 20,
@@ -106,6 +108,47 @@ int shm_fd_size(int fd, uint64_t bytes)
 	if (sys(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, &limit) == 0 && limit.rlim_cur < bytes)
 		return -EFBIG;
 	return (int)sys(SYS_ftruncate, fd, bytes);
+}
+
+static int fd_of(struct msghdr *mh)
+{
+	struct cmsghdr *c = CMSG_FIRSTHDR(mh);
+	int fd = -1;
+
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS &&
+	    c->cmsg_len == CMSG_LEN(sizeof(int)))
+		memcpy(&fd, CMSG_DATA(c), sizeof(fd));
+	return fd;
+}
+
+int shm_fd_receive(int sock, void *msg, size_t size, int *fd)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { msg, size };
+	struct msghdr mh = { .msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = &control,
+			     .msg_controllen = CMSG_LEN(sizeof(int)) }; /* room for one, not two */
+	long n = sys(SYS_recvmsg, sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	*fd = -1;
+	/* it went with mail of ours unread; what it had sent is behind that */
+	if (n == -ECONNRESET)
+		n = sys(SYS_recvmsg, sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+	if (n == -EAGAIN || n == -EINTR)
+		return 0;
+	if (n <= 0)
+		return n ? (int)n : -ENOTCONN;
+	*fd = fd_of(&mh);
+	if (n == (long)size && !(mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
+		return 1;
+	if (*fd >= 0)
+		sys(SYS_close, *fd);
+	*fd = -1;
+	return -EPROTO;
 }
 
 void shm_fd_forget(int fd)

@@ -7,6 +7,7 @@
 #define SHM_FD_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /**
@@ -22,6 +23,15 @@ int shm_fd_hide(int fd);
 
 /* ftruncate() of a memfd; a file size limit (RLIMIT_FSIZE) is an error, not a signal. Return: 0 or -errno. */
 int shm_fd_size(int fd, uint64_t bytes);
+
+/**
+ * shm_fd_receive() - a message from a SOCK_SEQPACKET socket, at once
+ * @size: bytes of @msg, and of the message
+ * @fd:   set to the descriptor that came with it, for the caller to take over, or to -1
+ *
+ * Return: 1; 0 when there is none; -errno when the other end has gone, -EPROTO when it sent something else.
+ */
+int shm_fd_receive(int sock, void *msg, size_t size, int *fd);
 
 /* Close a hidden descriptor; negative ones are ignored. */
 void shm_fd_close(int fd);

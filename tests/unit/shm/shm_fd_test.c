@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 static int lowest_free(void)
@@ -127,4 +129,68 @@ Test(shm_fd, shm_fd_hidden__any_number_may_be_asked)
 	cr_expect_not(shm_fd_hidden(INT32_MIN));
 	cr_expect_eq(shm_fd_next_hidden(INT32_MAX), -1);
 	shm_fd_close(-1);
+}
+
+/* A message of @len bytes with the first @n of @fds. */
+static void post(int sock, const void *msg, size_t len, const int *fds, size_t n)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(2 * sizeof(int))];
+	} control = { .align = { .cmsg_len = CMSG_LEN(n * sizeof(int)),
+				 .cmsg_level = SOL_SOCKET,
+				 .cmsg_type = SCM_RIGHTS } };
+	struct iovec iov = { (void *)msg, len };
+	struct msghdr mh = { .msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = n ? &control : NULL,
+			     .msg_controllen = n ? CMSG_SPACE(n * sizeof(int)) : 0 };
+
+	if (n)
+		memcpy(CMSG_DATA(&control.align), fds, n * sizeof(int));
+	cr_assert_eq(sendmsg(sock, &mh, 0), (ssize_t)len);
+}
+
+Test(shm_fd, shm_fd_receive__takes_whole_messages_and_keeps_nothing_else)
+{
+	int pair[2], fds[2] = { 0, 1 }, fd, low;
+	char got[8];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	low = lowest_free();
+	cr_expect_eq(shm_fd_receive(pair[1], got, sizeof(got), &fd), 0);
+	cr_expect_eq(fd, -1);
+	post(pair[0], "messages", 8, fds, 1);
+	cr_expect_eq(shm_fd_receive(pair[1], got, sizeof(got), &fd), 1);
+	cr_expect(memcmp(got, "messages", 8) == 0 && fd == low, "%d", fd);
+	cr_expect_eq(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	close(fd);
+	post(pair[0], "messages", 8, fds, 0);
+	cr_expect_eq(shm_fd_receive(pair[1], got, sizeof(got), &fd), 1);
+	cr_expect_eq(fd, -1);
+	/* too short, too long, two descriptors */
+	post(pair[0], "messag", 6, fds, 1);
+	post(pair[0], "messages!", 9, fds, 1);
+	post(pair[0], "messages", 8, fds, 2);
+	for (int i = 0; i < 3; i++) {
+		cr_expect_eq(shm_fd_receive(pair[1], got, sizeof(got), &fd), -EPROTO, "%d", i);
+		cr_expect_eq(fd, -1);
+	}
+	cr_expect_eq(lowest_free(), low, "a descriptor stayed");
+	close(pair[0]);
+	cr_expect_eq(shm_fd_receive(pair[1], got, sizeof(got), &fd), -ENOTCONN);
+}
+
+/* Who closes with mail unread resets; what it had sent is still there. */
+Test(shm_fd, shm_fd_receive__after_a_reset_what_was_sent_before)
+{
+	int pair[2], fd;
+	char got[8];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	post(pair[0], "messages", 8, NULL, 0);
+	post(pair[1], "unread", 6, NULL, 0);
+	close(pair[0]);
+	cr_expect_eq(shm_fd_receive(pair[1], got, sizeof(got), &fd), 1);
+	cr_expect_eq(shm_fd_receive(pair[1], got, sizeof(got), &fd), -ENOTCONN);
 }
