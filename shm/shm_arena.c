@@ -216,12 +216,3 @@ unsigned shm_arena_bell_alloc(struct shm_arena *arena, uint32_t tid)
 	shm_unlock(&pool->lock, taken);
 	return bell;
 }
-
-void shm_arena_bell_free(struct shm_arena *arena, unsigned bell, uint32_t tid)
-{
-	struct shm_pool *pool = &arena->head->pool;
-	bool taken = shm_lock(&pool->lock, tid);
-
-	pool->bell_used[bell / 64] &= ~(UINT64_C(1) << bell % 64);
-	shm_unlock(&pool->lock, taken);
-}

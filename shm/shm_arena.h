@@ -49,8 +49,7 @@ void shm_arena_conn_free(struct shm_arena *arena, struct shm_conn *conn, uint32_
 uint32_t shm_arena_ring_alloc(struct shm_arena *arena, unsigned log2, uint32_t tid);
 void shm_arena_ring_free(struct shm_arena *arena, uint32_t ref, uint32_t tid);
 
-/* A bell number (1..SHM_BELLS-2), or 0 when there are no more. */
+/* A bell number (1..SHM_BELLS-2), for good, or 0 when there are no more. */
 unsigned shm_arena_bell_alloc(struct shm_arena *arena, uint32_t tid);
-void shm_arena_bell_free(struct shm_arena *arena, unsigned bell, uint32_t tid);
 
 #endif

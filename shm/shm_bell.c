@@ -15,13 +15,14 @@
 #include <sys/eventfd.h>
 #include <sys/uio.h>
 
-/* A bell and its eventfd are never parted: peers keep the eventfd that they were sent with a number. What
- * closed wakers leave is given as a whole to the next one.
+/* A bell and its eventfd are never parted: peers keep the eventfd that they were sent with a number, and a thread of
+ * this process may be about to ring it. What closed wakers leave is given as a whole to the next one, so no eventfd
+ * that has a bell is ever closed; there is room for one with each bell that there can be.
  */
 static struct {
 	_Atomic uint32_t lock;
 	unsigned count;
-	struct shm_waker waker[SHM_BELLS];
+	struct shm_waker waker[SHM_ARENAS * SHM_BELLS];
 } spare;
 
 static bool spare_take(struct shm_waker *w, uint32_t tid)
@@ -37,19 +38,14 @@ static bool spare_take(struct shm_waker *w, uint32_t tid)
 	return found;
 }
 
-static bool spare_keep(const struct shm_waker *w, uint32_t tid)
+static void spare_keep(const struct shm_waker *w, uint32_t tid)
 {
 	bool taken = shm_lock(&spare.lock, tid);
-	bool kept = spare.count < SHM_BELLS;
+	struct shm_waker *to = &spare.waker[spare.count++];
 
-	if (kept) {
-		struct shm_waker *to = &spare.waker[spare.count++];
-
-		*to = (struct shm_waker){ .efd = w->efd };
-		memcpy(to->bell, w->bell, sizeof(to->bell));
-	}
+	*to = (struct shm_waker){ .efd = w->efd };
+	memcpy(to->bell, w->bell, sizeof(to->bell));
 	shm_unlock(&spare.lock, taken);
-	return kept;
 }
 
 /*
@@ -110,17 +106,10 @@ void shm_waker_close(struct shm_waker *w, uint32_t tid)
 		w->sleepers = 1;
 		shm_waker_wake(w, tid);
 	}
-	if (w->efd >= 0 && has_bell(w) && spare_keep(w, tid)) {
-		*w = (struct shm_waker){ .efd = -1 };
-		return;
-	}
-	for (unsigned a = 0; a < SHM_ARENAS; a++) {
-		if (!w->bell[a] || !shm_self.arena[a].head)
-			continue;
-		shm_peer_forget_bell(w->bell[a]);
-		shm_arena_bell_free(&shm_self.arena[a], w->bell[a], tid);
-	}
-	shm_fd_close(w->efd);
+	if (w->efd >= 0 && has_bell(w))
+		spare_keep(w, tid);
+	else
+		shm_fd_close(w->efd);
 	*w = (struct shm_waker){ .efd = -1 };
 }
 

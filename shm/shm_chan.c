@@ -593,20 +593,6 @@ void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd)
 	}
 }
 
-void shm_peer_forget_bell(unsigned bell)
-{
-	struct chan_guard g = chan_enter();
-
-	for (unsigned i = 0; i < chan.peers; i++)
-		__atomic_fetch_and(&chan.state->peer[i].told[bell / 64],
-				   ~(UINT64_C(1) << bell % 64), __ATOMIC_RELAXED);
-	for (unsigned a = 0; chan.state && a < SHM_ARENAS; a++)
-		SHM_WRITE(chan.state->stranger_fd[a][bell], 0);
-	if (chan.state)
-		SHM_WRITE(chan.state->peer[PEER_SELF].bell_fd[bell], -1);
-	chan_leave(&g);
-}
-
 /* Eventfds that came after the fork went to the parent, who reads the mail; sending is open to both. */
 static void ring_by_mail(struct shm_peer *peer, unsigned bell, uint32_t seq)
 {

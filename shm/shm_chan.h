@@ -122,9 +122,6 @@ bool shm_chan_poll(struct shm_msg *msg, struct shm_peer **from);
 /* Readable when shm_chan_poll() has something to do; -1 before the first channel. Never closed. */
 int shm_chan_fd(void);
 
-/* @bell of arena 0 belongs to nobody any more: its next owner has another eventfd. */
-void shm_peer_forget_bell(unsigned bell);
-
 /* Whether this peer can ring @bell of arena 0..: sends the eventfd when it has not been sent. */
 void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd);
 

@@ -113,6 +113,26 @@ Test(shm_bell, shm_waker_sleep__often_keeps_senders_wary_seldom_does_not, .init 
 	cr_expect_eq(asleep(), 1, "the parent's");
 }
 
+/* A thread of this process may be about to ring one that another has just closed. */
+Test(shm_bell, shm_waker_close__an_eventfd_with_a_bell_stays_what_it_is, .init = setup)
+{
+	enum { MANY = 400 }; /* more than one arena has bells for */
+	struct shm_waker w[MANY];
+	int fd[MANY], gone = 0;
+
+	cr_assert_eq(shm_arena_make(&shm_self.arena[1]), 0);
+	for (unsigned i = 0; i < MANY; i++) {
+		cr_assert_eq(shm_waker_open(&w[i]), 0);
+		cr_assert_neq(shm_waker_bell(&w[i], i % 2, tid()), 0);
+		fd[i] = w[i].efd;
+	}
+	for (unsigned i = 0; i < MANY; i++)
+		shm_waker_close(&w[i], tid());
+	for (unsigned i = 0; i < MANY; i++)
+		gone += fcntl(fd[i], F_GETFD) < 0;
+	cr_expect_eq(gone, 0, "%d were closed", gone);
+}
+
 Test(shm_bell, shm_waker_bell__there_may_be_no_more, .init = setup)
 {
 	struct shm_waker w;
