@@ -162,19 +162,7 @@ bool ep_item_lift(struct ep_item *it)
 	return true;
 }
 
-/* Whether the set that the item was registered with is still there. Under its lock. */
-static bool item_lives(const struct ep_item *it)
-{
-	uint64_t id = atomic_load(&it->id);
-
-	return id && id == atomic_load(&it->e->id);
-}
-
-/*
- * Calls @f on the sock's items, each under its set's lock, with signals blocked. Another thread may be closing the sock,
- * and its items become others': one that is still the sock's when its set is locked stays so until it is unlocked.
- */
-static void items_each(struct sock *s, void (*f)(struct ep_item *it))
+void ep_item_each(struct sock *s, void (*f)(struct ep_item *it))
 {
 	for (struct ep_item *it = atomic_load(&s->items), *next; it; it = next) {
 		struct ep *e = SHM_READ(it->e);
@@ -183,7 +171,7 @@ static void items_each(struct sock *s, void (*f)(struct ep_item *it))
 		next = NULL;
 		if (SHM_READ(it->s) == s && SHM_READ(it->e) == e && atomic_load(&it->id)) {
 			next = atomic_load(&it->next);
-			if (item_lives(it))
+			if (ep_item_lives(it))
 				f(it);
 		}
 		shm_unlock(&e->lock, taken);
@@ -199,7 +187,7 @@ static void item_attached(struct ep_item *it)
 void ep_attached(struct sock *s)
 {
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with ctl_missed() */
-	items_each(s, item_attached);
+	ep_item_each(s, item_attached);
 }
 
 void ep_forget(struct sock *s)
@@ -211,11 +199,11 @@ void ep_forget(struct sock *s)
 		bool taken = shm_lock(&e->lock, thread_tid());
 
 		next = atomic_load(&it->next);
-		if (item_lives(it) && it->hot >= 0) {
+		if (ep_item_lives(it) && it->hot >= 0) {
 			side_ctl(e, EPOLL_CTL_DEL, it->fd, 0, NULL);
 			ep_hot_remove(it);
 		}
-		if (item_lives(it))
+		if (ep_item_lives(it))
 			ep_direct_drop(it);
 		ep_item_free(it);
 		shm_unlock(&e->lock, taken);
@@ -237,7 +225,7 @@ static void side_harvest(struct ep *e)
 			lift_service();
 			continue;
 		}
-		if (it->e != e || it->hot < 0 || !item_lives(it))
+		if (it->e != e || it->hot < 0 || !ep_item_lives(it))
 			continue;
 		ready_heard(it->s, (short)(ev[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)));
 		e->heard += (ev[i].events & ~(uint32_t)EPOLLOUT) != 0;

@@ -40,17 +40,16 @@ static void unqueue(struct ep_item *it)
 	it->queued = false;
 }
 
-static bool item_lives(const struct ep_item *it)
-{
-	return atomic_load(&it->id) == atomic_load(&it->e->id);
-}
-
+/*
+ * No set's lock: those come before ours. One that is the stack's, in a set that lives, stays so while we are in the lock; any
+ * other may be about to become another sock's, and is left alone.
+ */
 void ep_direct_woken(struct sock *s)
 {
 	struct ep_item *it;
 
 	for (it = atomic_load(&s->items); it; it = atomic_load(&it->next)) {
-		if (it->direct && it->s == s && it->present && !it->disabled && item_lives(it))
+		if (ep_item_lives(it) && it->direct && it->s == s && it->present && !it->disabled)
 			wake(it);
 	}
 }
@@ -159,28 +158,29 @@ int ep_direct_ctl(struct ep *e, int epfd, int op, struct sock *s, int fd, struct
 	return ret;
 }
 
+/* Under e->lock. */
+static void item_adopt(struct ep_item *it)
+{
+	struct ep *e = it->e;
+
+	if (!it->present || ep_side_open(e) || !net_enter())
+		return;
+	if (direct_is_connection(it->s))
+		sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, 0);
+	it->out_seen = UINT32_MAX;
+	ep_kernel_due(e);
+	item_join(it);
+	net_leave();
+}
+
 void ep_direct_adopt(struct sock *s)
 {
-	struct ep_item *it;
 	uint64_t mask;
 
 	if (likely(!atomic_load(&s->items)) || !s->direct)
 		return;
 	mask = thread_signals_block();
-	for (it = atomic_load(&s->items); it; it = atomic_load(&it->next)) {
-		struct ep *e = it->e;
-		bool taken = shm_lock(&e->lock, thread_tid());
-
-		if (it->present && item_lives(it) && ep_side_open(e) == 0 && net_enter()) {
-			if (direct_is_connection(s))
-				sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, 0);
-			it->out_seen = UINT32_MAX;
-			ep_kernel_due(e);
-			item_join(it);
-			net_leave();
-		}
-		shm_unlock(&e->lock, taken);
-	}
+	ep_item_each(s, item_adopt);
 	thread_signals_restore(mask);
 }
 
@@ -213,7 +213,7 @@ static uint32_t item_bits(const struct ep_item *it)
 	const struct direct *d = it->s->direct;
 	uint32_t bits;
 
-	if (!d || !it->present || it->disabled || !item_lives(it))
+	if (!d || !it->present || it->disabled || !ep_item_lives(it))
 		return 0;
 	bits = (uint32_t)direct_bits(it->s->direct) & it->events;
 	if (it->events & EPOLLET &&

@@ -19,6 +19,8 @@ enum {
 	EP_LIFE = offsetof(struct ep, hots),
 };
 
+#define ITEM_NOBODYS UINT64_MAX /* an id that no set has */
+
 static struct {
 	_Atomic uint32_t lock; /* not for items */
 	struct ep *ep[EP_MAX / EP_SLAB], *ep_free;
@@ -214,16 +216,16 @@ struct ep_item *ep_item_find(const struct ep *e, const struct sock *s, int fd)
 	return it;
 }
 
-/* One of a set that is gone. */
-static struct ep_item *item_stale(const struct sock *s, uint64_t id)
+/* One of a set that is gone; it is of no set until the caller has filled it in, but keeps its place in the list. */
+static struct ep_item *item_stale(const struct sock *s)
 {
 	struct ep_item *it;
 
 	for (it = atomic_load(&s->items); it; it = atomic_load(&it->next)) {
 		uint64_t was = atomic_load(&it->id);
 
-		if (it->e && atomic_load(&it->e->id) != was &&
-		    atomic_compare_exchange_strong(&it->id, &was, id))
+		if (was && was != ITEM_NOBODYS && atomic_load(&it->e->id) != was &&
+		    atomic_compare_exchange_strong(&it->id, &was, ITEM_NOBODYS))
 			return it;
 	}
 	return NULL;
@@ -231,18 +233,9 @@ static struct ep_item *item_stale(const struct sock *s, uint64_t id)
 
 struct ep_item *ep_item_add(struct ep *e, struct sock *s, int fd)
 {
-	uint64_t id = atomic_load(&e->id);
-	struct ep_item *it = item_stale(s, id), *first;
+	struct ep_item *stale = item_stale(s);
+	struct ep_item *it = stale ? stale : item_alloc(), *first;
 
-	if (it) {
-		SHM_WRITE(it->e, e);
-		it->fd = fd;
-		it->hot = -1;
-		it->direct = it->queued = false;
-		it->present = false;
-		return it;
-	}
-	it = item_alloc();
 	if (!it)
 		return NULL;
 	SHM_WRITE(it->e, e);
@@ -251,7 +244,10 @@ struct ep_item *ep_item_add(struct ep *e, struct sock *s, int fd)
 	it->hot = -1;
 	it->direct = it->queued = false;
 	it->present = false;
-	atomic_store(&it->id, id);
+	/* last: who reads it first, as ep_direct_woken() does, sees nothing of a former life */
+	atomic_store(&it->id, atomic_load(&e->id));
+	if (stale)
+		return it;
 	first = atomic_load(&s->items);
 	do
 		atomic_store(&it->next, first);

@@ -125,6 +125,20 @@ uint64_t ep_item_tag(const struct ep_item *it);
  */
 int ep_item_untag(struct ep *e, struct epoll_event *ev, int n);
 
+/*
+ * Calls @f on the sock's items, each under its set's lock, with signals blocked. Another thread may be closing the sock,
+ * and its items become others': one that is still the sock's when its set is locked stays so until it is unlocked.
+ */
+void ep_item_each(struct sock *s, void (*f)(struct ep_item *it));
+
+/* Whether the set that the item was registered with is still there. Under its lock, or only as a guess. */
+static inline bool ep_item_lives(const struct ep_item *it)
+{
+	uint64_t id = atomic_load(&it->id);
+
+	return id && id == atomic_load(&it->e->id);
+}
+
 /* Give back what ep_item_add() gave; the socket ends, nobody can find it. */
 void ep_item_free(struct ep_item *it);
 
