@@ -472,7 +472,7 @@ int direct_connect_again(struct sock *s)
 		err = direct_wait(-1, until);
 		if (err == -EAGAIN)
 			err = first ? -EINPROGRESS : -EALREADY;
-		if (err == -EINTR && !until && wait_restarts())
+		if (err == -EINTR && !until && wait_restarts(NULL))
 			err = 0;
 		if (err)
 			break;
@@ -559,7 +559,7 @@ static bool spin(void)
 	const uint64_t seen = net_happenings();
 	struct wait_spin w;
 
-	wait_spin_begin(&w, NULL);
+	wait_spin_begin(&w, NULL, NULL);
 	while (w.budget && net_happenings() == seen) {
 		net_leave(); /* for the others */
 		w.budget = wait_spin_turn(&w) ? w.budget : 0;

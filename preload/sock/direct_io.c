@@ -110,7 +110,7 @@ static ssize_t would_block(bool wait, uint64_t until)
 		return -EAGAIN;
 	}
 	n = direct_wait(-1, until);
-	return n == -EINTR && !until && wait_restarts() ? 0 : n;
+	return n == -EINTR && !until && wait_restarts(NULL) ? 0 : n;
 }
 
 /* One turn: what memory has, else what the device has. Leaves the lock on any answer but -EAGAIN. */

@@ -241,7 +241,7 @@ int direct_accept(struct sock *s, int fd, struct sockaddr *sa, socklen_t *len, i
 			return DIRECT_NOT_OURS;
 		}
 		err = direct_wait(fd, 0);
-		if (err == -EINTR && !wait_restarts())
+		if (err == -EINTR && !wait_restarts(NULL))
 			return err;
 	}
 }

@@ -584,14 +584,15 @@ static int64_t sooner(int64_t ns, int64_t ms)
 	return ns < 0 || ns > ms * 1000000 ? ms * 1000000 : ns;
 }
 
-static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint64_t deadline)
+static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint64_t deadline,
+		   struct wait_signals *sig)
 {
 	uint64_t asked = thread_cycles();
 	struct wait_spin w;
 	bool taken = shm_lock(&e->lock, thread_tid()), some; /* a member keeps its peer */
 	int n;
 
-	wait_spin_begin(&w, e->hots ? e->hot[0].sock->peer : NULL);
+	wait_spin_begin(&w, e->hots ? e->hot[0].sock->peer : NULL, sig);
 	some = e->hots || e->directs;
 	shm_unlock(&e->lock, taken);
 	if (!w.budget || !some)
@@ -615,13 +616,14 @@ static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint
 
 /* Sleep in the kernel on everything. Return: events, 0: look again or time is up, -1 with errno. */
 static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uint64_t deadline,
-		    const sigset_t *mask)
+		    const sigset_t *mask, struct wait_signals *sig)
 {
 	uint64_t begun = thread_now();
 	int64_t ns = deadline ? ns_left(deadline) : -1;
 	int n = 0, saved;
 	bool sleeps, direct, bell;
 
+	wait_signals_hold(sig);
 	if (ep_unstall(e))
 		ns = sooner(ns, WAIT_STALL_MS);
 	if (ep_deaf(e))
@@ -635,7 +637,7 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 	if (direct)
 		sleeps &= ep_direct_sleep(e, &ns);
 	if (sleeps)
-		n = kernel_wait(epfd, ev, max, ns, mask);
+		n = kernel_wait(epfd, ev, max, ns, wait_signals_mask(sig, mask));
 	saved = errno;
 	if (direct)
 		ep_direct_wake(e);
@@ -651,12 +653,43 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 	return n;
 }
 
+/* Nothing was there. Return: as ep_wait(). */
+static int ep_block(struct ep *e, int epfd, struct epoll_event *ev, int max, uint64_t deadline,
+		    const sigset_t *mask, struct wait_signals *sig)
+{
+	uint32_t moves;
+	int n, more;
+
+	for (;;) {
+		n = ep_spin(e, epfd, ev, max, deadline, sig);
+		if (n)
+			return n;
+		moves = SHM_READ(e->moves);
+		n = ep_sleep(e, epfd, ev, max, deadline, mask, sig);
+		if (n < 0)
+			return n;
+		if (!n)
+			more = ep_gather(e, epfd, ev, max);
+		else /* as in ep_gather(); and the kernel has been asked just now */
+			more = n < max && moves == SHM_READ(e->moves) ? ep_ours(e, ev + n, max - n)
+								      : 0;
+		if (n + more)
+			return n + more;
+		if (unlikely(wait_signals_came(sig, mask))) { /* and nothing else has */
+			errno = EINTR;
+			return -1;
+		}
+		if (deadline && !ns_left(deadline))
+			return 0;
+	}
+}
+
 int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t timeout_ns,
 	    const sigset_t *mask)
 {
+	struct wait_signals sig = { .held = false };
 	uint64_t deadline = 0;
-	uint32_t moves;
-	int n, more;
+	int n;
 
 	if (unlikely(e->inherited))
 		ep_own(e);
@@ -671,24 +704,9 @@ int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t tim
 	}
 	if (timeout_ns > 0)
 		deadline = thread_now() + (uint64_t)timeout_ns;
-	for (;;) {
-		n = ep_spin(e, epfd, ev, max, deadline);
-		if (n)
-			return n;
-		moves = SHM_READ(e->moves);
-		n = ep_sleep(e, epfd, ev, max, deadline, mask);
-		if (n < 0)
-			return n;
-		if (!n)
-			more = ep_gather(e, epfd, ev, max);
-		else /* as in ep_gather(); and the kernel has been asked just now */
-			more = n < max && moves == SHM_READ(e->moves) ? ep_ours(e, ev + n, max - n)
-								      : 0;
-		if (n + more)
-			return n + more;
-		if (deadline && !ns_left(deadline))
-			return 0;
-	}
+	n = ep_block(e, epfd, ev, max, deadline, mask, &sig);
+	wait_signals_release(&sig);
+	return n;
 }
 
 int ep_resume(struct ep *e, int epfd, struct epoll_event *ev, int n, int max, int64_t timeout_ns,

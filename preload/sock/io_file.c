@@ -141,23 +141,27 @@ static ssize_t sendfile_kernel(struct sock *s, int out, int in, off64_t *off, si
 }
 
 /* Return: 0 to go on, else what the call answers. */
-static ssize_t sendfile_wait(struct sock *s, size_t done)
+static ssize_t sendfile_wait(struct sock *s, size_t done, uint64_t deadline,
+			     struct wait_signals *sig)
 {
-	bool nonblock = sock_nonblock(s);
+	int err;
 
-	if (nonblock) {
+	if (sock_nonblock(s)) {
 		atomic_fetch_add(&s->full_gen, 1);
 		if (done)
 			return (ssize_t)done;
 		return wait_unstall(s) ? 0 : file_fail(-EAGAIN);
 	}
-	if (wait_for(s, POLLOUT, 0) == -EINTR && !wait_restarts())
-		return done ? (ssize_t)done : file_fail(-EINTR);
+	err = wait_for(s, POLLOUT, deadline, sig);
+	if (err && (err != -EINTR || done || deadline || !wait_restarts(sig)))
+		return done ? (ssize_t)done : file_fail(err);
 	return 0;
 }
 
-static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, size_t n)
+static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, size_t n,
+				 struct wait_signals *sig)
 {
+	uint64_t deadline = io_deadline(SHM_READ(s->row->sndtimeo_us));
 	size_t done = 0;
 
 	while (done < n) {
@@ -169,6 +173,7 @@ static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, 
 		    !SHM_READ(s->conn->tx.recalled))
 			span_lift(s);
 		if (SHM_READ(s->conn->tx.path) == SHM_PATH_KERNEL && span_flush(s)) {
+			wait_signals_release(sig);
 			got = sendfile_kernel(s, out, in, off, n - done);
 			if (got == -ESTALE)
 				continue;
@@ -191,7 +196,7 @@ static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, 
 			done += (size_t)got;
 			continue;
 		}
-		got = sendfile_wait(s, done);
+		got = sendfile_wait(s, done, deadline, sig);
 		if (got)
 			return got;
 	}
@@ -199,14 +204,14 @@ static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, 
 }
 
 /* From where the file stands, which moves on. A file that cannot be told to stand somewhere is the kernel's. */
-static ssize_t sendfile_moving(struct sock *s, int out, int in, size_t n)
+static ssize_t sendfile_moving(struct sock *s, int out, int in, size_t n, struct wait_signals *sig)
 {
 	off64_t from = sys(SYS_lseek, in, 0, SEEK_CUR), to = from;
 	ssize_t got;
 
 	if (from < 0)
 		return FILE_KERNEL;
-	got = sendfile_attached(s, out, in, &to, n);
+	got = sendfile_attached(s, out, in, &to, n, sig);
 	if (to != from)
 		sys(SYS_lseek, in, to, SEEK_SET);
 	return got;
@@ -214,6 +219,7 @@ static ssize_t sendfile_moving(struct sock *s, int out, int in, size_t n)
 
 ssize_t io_sendfile(struct sock *s, int out, int in, off64_t *off, size_t n)
 {
+	struct wait_signals sig = { .held = false };
 	unsigned mark = hold_mark();
 	ssize_t got;
 
@@ -225,7 +231,9 @@ ssize_t io_sendfile(struct sock *s, int out, int in, off64_t *off, size_t n)
 			return got;
 	}
 	hold_begin(s, &s->users);
-	got = off ? sendfile_attached(s, out, in, off, n) : sendfile_moving(s, out, in, n);
+	got = off ? sendfile_attached(s, out, in, off, n, &sig)
+		  : sendfile_moving(s, out, in, n, &sig);
+	wait_signals_release(&sig);
 	if (got == FILE_KERNEL) {
 		span_lower(s, REASON_OPTION_SOCKET);
 		got = sendfile_kernel(s, out, in, off, n);
@@ -305,9 +313,11 @@ static ssize_t kernel_to_pipe(struct sock *s, int in, off64_t *in_off, int out, 
 }
 
 static ssize_t splice_attached(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off,
-			       size_t n, unsigned flags)
+			       size_t n, unsigned flags, struct wait_signals *sig)
 {
+	uint64_t deadline = io_deadline(SHM_READ(s->row->rcvtimeo_us));
 	struct shm_conn *c = s->conn;
+	int err;
 	bool again = !sock_nonblock(s); /* SPLICE_F_NONBLOCK is about the pipe */
 
 	for (;;) {
@@ -328,8 +338,9 @@ static ssize_t splice_attached(struct sock *s, int in, off64_t *in_off, int out,
 			return got;
 		if (got != -EAGAIN || !again)
 			return file_fail(got);
-		if (wait_for(s, POLLIN, 0) == -EINTR && !wait_restarts())
-			return file_fail(-EINTR);
+		err = wait_for(s, POLLIN, deadline, sig);
+		if (err && (err != -EINTR || deadline || !wait_restarts(sig)))
+			return file_fail(err);
 	}
 }
 
@@ -337,6 +348,7 @@ ssize_t io_splice_in(struct sock *s, int in, off64_t *in_off, int out, off64_t *
 		     unsigned flags)
 {
 	unsigned mark = hold_mark();
+	struct wait_signals sig = { .held = false };
 	struct stats_row *row;
 	ssize_t got;
 
@@ -355,7 +367,8 @@ ssize_t io_splice_in(struct sock *s, int in, off64_t *in_off, int out, off64_t *
 		hold_attaching(s, in, row);
 	}
 	hold_begin(s, &s->users);
-	got = splice_attached(s, in, in_off, out, out_off, n, flags);
+	got = splice_attached(s, in, in_off, out, out_off, n, flags, &sig);
+	wait_signals_release(&sig);
 	hold_end(mark);
 	return got;
 }

@@ -254,15 +254,16 @@ static void recv_answer(const struct io_req *r)
 }
 
 /* After -EAGAIN: wait as the call asks. Return: 0 to go on, else what the call answers. */
-static ssize_t recv_wait(struct sock *s, int flags, size_t done, uint64_t deadline)
+static ssize_t recv_wait(struct sock *s, int flags, size_t done, uint64_t deadline,
+			 struct wait_signals *sig)
 {
 	int err;
 
 	if (flags & MSG_DONTWAIT || sock_nonblock(s))
 		return done ? (ssize_t)done : io_fail(-EAGAIN);
 	SHM_WRITE(s->streak, SHM_READ(s->streak) + 1);
-	err = wait_for(s, POLLIN, deadline);
-	if (err == -EINTR && !deadline && wait_restarts())
+	err = wait_for(s, POLLIN, deadline, sig);
+	if (err == -EINTR && !done && !deadline && wait_restarts(sig))
 		return 0;
 	if (err)
 		return done ? (ssize_t)done : io_fail(err);
@@ -270,12 +271,13 @@ static ssize_t recv_wait(struct sock *s, int flags, size_t done, uint64_t deadli
 }
 
 /* recv(fd, buf, 0, 0): waits until there is something, and takes nothing. Read(fd, buf, 0) does not wait. */
-static ssize_t recv_nothing(struct sock *s, const struct io_req *r, int flags, uint64_t deadline)
+static ssize_t recv_nothing(struct sock *s, const struct io_req *r, int flags, uint64_t deadline,
+			    struct wait_signals *sig)
 {
 	if (!io_is_message(r->call))
 		return 0;
 	while (!(ready_now(s, POLLIN) & (POLLIN | POLLHUP | POLLERR))) {
-		ssize_t n = recv_wait(s, flags, 0, deadline);
+		ssize_t n = recv_wait(s, flags, 0, deadline, sig);
 
 		if (n)
 			return n;
@@ -316,7 +318,7 @@ static bool more_behind(struct sock *s, const struct io_req *r, bool ring)
 	return more;
 }
 
-static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
+static ssize_t recv_attached(struct sock *s, const struct io_req *r, struct wait_signals *sig)
 {
 	struct shm_conn *c = s->conn;
 	int flags = io_flags(r);
@@ -327,7 +329,7 @@ static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 	if (recv_is_kernel(s, r, flags))
 		return io_real(r);
 	if (!total)
-		return recv_nothing(s, r, flags, deadline);
+		return recv_nothing(s, r, flags, deadline, sig);
 	if (unlikely(chaos_on()))
 		chaos(s);
 	for (;;) {
@@ -358,12 +360,24 @@ static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
 		}
 		if (n != -EAGAIN && n != -EINTR)
 			return done ? (ssize_t)done : io_fail((int)n);
-		if (c->rx.direct)
+		if (SHM_READ(c->rx.direct)) {
+			wait_signals_release(sig);
 			return done ? (ssize_t)done : io_real(r);
-		n = recv_wait(s, flags, done, deadline);
+		}
+		n = recv_wait(s, flags, done, deadline, sig);
 		if (n)
 			return n;
 	}
+}
+
+static ssize_t io_recv_attached(struct sock *s, const struct io_req *r)
+{
+	struct wait_signals sig = { .held = false };
+	ssize_t n;
+
+	n = recv_attached(s, r, &sig);
+	wait_signals_release(&sig);
+	return n;
 }
 
 ssize_t io_recv(struct sock *s, const struct io_req *r)

@@ -113,7 +113,8 @@ static bool send_burst(struct sock *s)
 }
 
 /* Nothing fits. Return: 0 to go on, else what the call answers. */
-static ssize_t send_wait(struct sock *s, int flags, size_t done, uint64_t deadline)
+static ssize_t send_wait(struct sock *s, int flags, size_t done, uint64_t deadline,
+			 struct wait_signals *sig)
 {
 	int err;
 
@@ -123,8 +124,8 @@ static ssize_t send_wait(struct sock *s, int flags, size_t done, uint64_t deadli
 			return 0;
 		return done ? (ssize_t)done : io_fail(-EAGAIN);
 	}
-	err = wait_for(s, POLLOUT, deadline);
-	if (err == -EINTR && !deadline && wait_restarts())
+	err = wait_for(s, POLLOUT, deadline, sig);
+	if (err == -EINTR && !done && !deadline && wait_restarts(sig))
 		return 0;
 	if (err)
 		return done ? (ssize_t)done : io_fail(err);
@@ -139,7 +140,7 @@ static ssize_t send_recalled(struct sock *s, int flags, size_t done)
 	while (!span_flush(s)) {
 		if (flags & MSG_DONTWAIT || sock_nonblock(s))
 			return done ? (ssize_t)done : io_fail(-EAGAIN);
-		if (sys(SYS_ppoll, &p, 1, 0, 0, 8) == -EINTR && !wait_restarts())
+		if (sys(SYS_ppoll, &p, 1, 0, 0, 8) == -EINTR && (done || !wait_restarts(NULL)))
 			return done ? (ssize_t)done : io_fail(-EINTR);
 	}
 	return 0;
@@ -192,7 +193,8 @@ void io_abandoned(struct sock *s)
 }
 
 /* @total: bytes of the request that are there */
-static ssize_t send_ring(struct sock *s, const struct io_req *r, size_t total, int flags)
+static ssize_t ring_or_rest(struct sock *s, const struct io_req *r, size_t total, int flags,
+			    struct wait_signals *sig)
 {
 	struct shm_conn *c = s->conn;
 	size_t done = 0;
@@ -227,16 +229,27 @@ static ssize_t send_ring(struct sock *s, const struct io_req *r, size_t total, i
 		if (n == -EBADF)
 			return done ? (ssize_t)done : io_fail(-EBADF);
 		if (SHM_READ(c->tx.path) != SHM_PATH_RING) {
+			wait_signals_release(sig);
 			if (!done)
 				return IO_MOVED_ON;
 			n = send_recalled(s, flags, done);
 			return n ? n : send_rest(s, r, done, flags);
 		}
 		send_check(s);
-		n = send_wait(s, flags, done, deadline);
+		n = send_wait(s, flags, done, deadline, sig);
 		if (n)
 			return n;
 	}
+}
+
+static ssize_t send_ring(struct sock *s, const struct io_req *r, size_t total, int flags)
+{
+	struct wait_signals sig = { .held = false };
+	ssize_t n;
+
+	n = ring_or_rest(s, r, total, flags, &sig);
+	wait_signals_release(&sig);
+	return n;
 }
 
 /* Calls that only the kernel serves, or that only it can refuse as it does. */

@@ -34,8 +34,9 @@ struct pollset {
 	nfds_t n;
 	struct pollfd *copy; /* n + POLL_EXTRA */
 	struct sock *only;   /* the one attached member, or NULL when there are several */
-	bool mixed;          /* the kernel has members of its own */
-	bool direct;         /* the stack has members */
+	struct wait_signals sig;
+	bool mixed;  /* the kernel has members of its own */
+	bool direct; /* the stack has members */
 };
 
 static struct sock *attached(int fd)
@@ -333,6 +334,7 @@ static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 	unsigned devices;
 	int n = 0, saved;
 
+	wait_signals_hold(&p->sig);
 	copy_set(p);
 	p->copy[p->n] = (struct pollfd){ .fd = w ? w->efd : -1, .events = POLLIN };
 	p->copy[p->n + 1] = (struct pollfd){ .fd = shm_chan_fd(), .events = POLLIN };
@@ -348,7 +350,8 @@ static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 	devices = devices_join(p, w, &ns);
 	ts = (struct timespec){ ns / 1000000000, ns % 1000000000 };
 	if (!changed(p))
-		n = real.ppoll(p->copy, p->n + 2 + devices, ns < 0 ? NULL : &ts, mask);
+		n = real.ppoll(p->copy, p->n + 2 + devices, ns < 0 ? NULL : &ts,
+			       wait_signals_mask(&p->sig, mask));
 	saved = errno;
 	if (unlikely(devices || p->direct))
 		devices_part();
@@ -371,7 +374,7 @@ static int spin(struct pollset *p)
 	struct wait_spin w;
 	uint64_t kernel = thread_cycles();
 
-	wait_spin_begin(&w, p->only ? p->only->peer : NULL);
+	wait_spin_begin(&w, p->only ? p->only->peer : NULL, &p->sig);
 	if (!w.budget || p->direct)
 		return 0;
 	do {
@@ -408,8 +411,14 @@ static int pollset_loop(struct pollset *p, int64_t timeout_ns, const sigset_t *m
 			n = ask_kernel(p);
 			thread_self.poll_turn = thread_cycles();
 		}
-		if (n || timeout_ns == 0)
+		if (n)
 			return n;
+		if (unlikely(wait_signals_came(&p->sig, mask))) { /* and nothing else has */
+			errno = EINTR;
+			return -1;
+		}
+		if (timeout_ns == 0)
+			return 0;
 		if (deadline) {
 			uint64_t now = thread_now();
 
@@ -447,6 +456,7 @@ int pollset_wait(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const sigset_
 		p.copy = (struct pollfd *)addr;
 	}
 	ret = pollset_loop(&p, timeout_ns, mask);
+	wait_signals_release(&p.sig);
 	if (p.copy != stack) {
 		int saved = errno;
 

@@ -9,7 +9,7 @@
 #include "preload/sock/thread.h"
 
 #include <errno.h>
-#include <signal.h>
+#include <string.h>
 
 enum {
 	SPIN_STREAM = 64,       /* receives without a send between */
@@ -20,8 +20,61 @@ enum {
 	SPIN_CROWD_NS = 200000, /* and a gap like this that it was not the peer alone */
 	SPIN_CALM_MS = 10,      /* how long nobody spins then, at first */
 	SPIN_CALM_MAX_MS = 1000,
+	SPIN_OPEN_NS =
+		4000, /* signals are let in for so long: who is answered sooner pays nothing */
+	SPIN_SHARED_NS = 20000, /* the same on a CPU that the peer shares */
+	SPIN_LOOK_NS =
+		100000, /* how often one that is held back is looked for: longer than most spins */
 	STALL_NS = WAIT_STALL_MS * 1000000,
+	LIBC_CANCEL = 32, /* libc's own signals: what they do is no matter of the program's calls */
+	LIBC_SETXID = 33,
 };
+
+/* ---- signals ---- */
+
+static uint64_t signal_bit(int sig)
+{
+	return UINT64_C(1) << (sig - 1);
+}
+
+void wait_signals_hold(struct wait_signals *sig)
+{
+	uint64_t most = ~(signal_bit(SIGSEGV) | signal_bit(SIGBUS) | signal_bit(SIGFPE) |
+			  signal_bit(SIGILL) | signal_bit(SIGTRAP) | signal_bit(SIGSYS) |
+			  signal_bit(LIBC_CANCEL) | signal_bit(LIBC_SETXID));
+
+	if (sig->held)
+		return;
+	sys(SYS_rt_sigprocmask, SIG_BLOCK, &most, &sig->mask, sizeof(most));
+	sig->held = true;
+}
+
+void wait_signals_release(struct wait_signals *sig)
+{
+	if (unlikely(sig->held))
+		sys(SYS_rt_sigprocmask, SIG_SETMASK, &sig->mask, 0, sizeof(uint64_t));
+	sig->held = false;
+}
+
+bool wait_signals_came(const struct wait_signals *sig, const sigset_t *mask)
+{
+	struct timespec zero = { 0, 0 };
+
+	mask = wait_signals_mask(sig, mask);
+	return mask && sys(SYS_ppoll, 0, 0, &zero, mask, sizeof(uint64_t)) == -EINTR;
+}
+
+/* Whether one waits that the thread's own mask lets in. */
+static bool signals_wait(const struct wait_signals *sig)
+{
+	uint64_t waiting = 0, own;
+
+	memcpy(&own, &sig->mask, sizeof(own));
+	sys(SYS_rt_sigpending, &waiting, sizeof(waiting));
+	return waiting & ~own;
+}
+
+/* ---- the spin ---- */
 
 static uint32_t peer_cpu(const struct shm_peer *peer)
 {
@@ -31,12 +84,13 @@ static uint32_t peer_cpu(const struct shm_peer *peer)
 	return head ? atomic_load_explicit(&head->pulse.cpu, memory_order_relaxed) : 0;
 }
 
-void wait_spin_begin(struct wait_spin *w, const struct shm_peer *peer)
+void wait_spin_begin(struct wait_spin *w, const struct shm_peer *peer, struct wait_signals *sig)
 {
 	int cpu = thread_cpu();
 	struct shm_head *own = shm_self.arena[peer ? peer->arena : 0].head;
 
-	w->start = w->last = thread_now();
+	w->start = w->last = w->looked = thread_now();
+	w->sig = sig;
 	w->budget = (uint64_t)conf.spin_us * 1000 >> thread_self.spin_shift;
 	if (w->start < thread_self.crowded_until)
 		w->budget = 0;
@@ -64,6 +118,19 @@ static void crowd_met(uint64_t now)
 	t->crowded_until = now + t->crowded_ns;
 }
 
+/* Return: whether the spin may go on; a sleep lets in what has come. */
+static bool spin_signals(struct wait_spin *w, uint64_t now)
+{
+	if (!w->sig)
+		return true;
+	if (!w->sig->held && now - w->start >= (w->yields ? SPIN_SHARED_NS : SPIN_OPEN_NS))
+		wait_signals_hold(w->sig);
+	if (!w->sig->held || now - w->looked < SPIN_LOOK_NS)
+		return true;
+	w->looked = now;
+	return !signals_wait(w->sig);
+}
+
 bool wait_spin_turn(struct wait_spin *w)
 {
 	uint64_t now, gap;
@@ -79,7 +146,8 @@ bool wait_spin_turn(struct wait_spin *w)
 	w->last = now;
 	if (unlikely(gap > SPIN_CROWD_NS))
 		crowd_met(now);
-	return gap <= (w->yields ? SPIN_CROWD_NS : SPIN_PUSHED_NS) && now - w->start < w->budget;
+	return gap <= (w->yields ? SPIN_CROWD_NS : SPIN_PUSHED_NS) && now - w->start < w->budget &&
+	       spin_signals(w, now);
 }
 
 void wait_spin_end(bool paid, uint64_t slept_ns)
@@ -96,6 +164,8 @@ void wait_spin_end(bool paid, uint64_t slept_ns)
 	else if (!paid && !shorter && t->spin_shift < SPIN_SHIFT_MAX)
 		t->spin_shift++;
 }
+
+/* ---- one connection ---- */
 
 bool wait_ready(struct sock *s, short want)
 {
@@ -172,11 +242,11 @@ bool wait_unstall(struct sock *s)
 	return true;
 }
 
-static int spin_for(struct sock *s, short want)
+static int spin_for(struct sock *s, short want, struct wait_signals *sig)
 {
 	struct wait_spin w;
 
-	wait_spin_begin(&w, s->peer);
+	wait_spin_begin(&w, s->peer, sig);
 	if (!w.budget)
 		return -EAGAIN;
 	do {
@@ -202,7 +272,8 @@ static short kernel_events(const struct sock *s, short want)
 	return ev;
 }
 
-static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t until)
+static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t until,
+		     const struct wait_signals *sig)
 {
 	struct pollfd p[3] = {
 		{ .fd = s->fd, .events = kernel_events(s, want) },
@@ -219,7 +290,7 @@ static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t u
 		ts = (struct timespec){ (time_t)(left / 1000000000), (long)(left % 1000000000) };
 		tp = &ts;
 	}
-	n = real.ppoll(p, 3, tp, NULL);
+	n = real.ppoll(p, 3, tp, wait_signals_mask(sig, NULL));
 	n = n < 0 ? -errno : n;
 	if (n > 0) {
 		if (p[1].revents)
@@ -232,7 +303,7 @@ static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t u
 	return n;
 }
 
-static int sleep_for(struct sock *s, short want, uint64_t deadline)
+static int sleep_for(struct sock *s, short want, uint64_t deadline, struct wait_signals *sig)
 {
 	struct shm_waker *w = thread_waker();
 	uint64_t begun = thread_now();
@@ -242,6 +313,7 @@ static int sleep_for(struct sock *s, short want, uint64_t deadline)
 
 	if (!w)
 		return -EAGAIN;
+	wait_signals_hold(sig);
 	wait_watch(s, w);
 	if (wait_deaf(s, w))
 		stall = begun + WAIT_DEAF_MS * UINT64_C(1000000);
@@ -253,7 +325,7 @@ static int sleep_for(struct sock *s, short want, uint64_t deadline)
 	thread_waker_mend(w);
 	shm_waker_sleep(w, thread_tid(), begun);
 	if (!wait_ready(s, want))
-		n = sleep_on(s, want, w, until);
+		n = sleep_on(s, want, w, until, sig);
 	shm_waker_wake(w, thread_tid());
 	if (want & POLLOUT)
 		wait_want_space(s, false);
@@ -263,18 +335,20 @@ static int sleep_for(struct sock *s, short want, uint64_t deadline)
 	return n == 0 ? -EAGAIN : n == -EINTR ? -EINTR : 0;
 }
 
-int wait_for(struct sock *s, short want, uint64_t deadline)
+int wait_for(struct sock *s, short want, uint64_t deadline, struct wait_signals *sig)
 {
-	if (spin_for(s, want) == 0) {
+	if (unlikely(wait_signals_came(sig, NULL)))
+		return -EINTR;
+	if (spin_for(s, want, sig) == 0) {
 		wait_spin_end(true, 0);
 		return 0;
 	}
 	if (want & POLLOUT && wait_unstall(s))
 		return 0;
-	return sleep_for(s, want, deadline);
+	return sleep_for(s, want, deadline, sig);
 }
 
-bool wait_restarts(void)
+bool wait_restarts(const struct wait_signals *sig)
 {
 	/* The kernel's own struct sigaction: handler, flags, restorer, mask (rt_sigaction(2)). */
 	struct {
@@ -283,9 +357,15 @@ bool wait_restarts(void)
 		void *restorer;
 		uint64_t mask;
 	} sa;
+	uint64_t own = 0;
 
-	for (int sig = 1; sig < 65; sig++) {
-		if (sys(SYS_rt_sigaction, sig, 0, &sa, 8) < 0)
+	if (sig && sig->held)
+		memcpy(&own, &sig->mask, sizeof(own));
+	else
+		sys(SYS_rt_sigprocmask, SIG_BLOCK, 0, &own, sizeof(own));
+	own |= signal_bit(LIBC_CANCEL) | signal_bit(LIBC_SETXID);
+	for (int n = 1; n < 65; n++) {
+		if (own & signal_bit(n) || sys(SYS_rt_sigaction, n, 0, &sa, 8) < 0)
 			continue;
 		if (sa.handler != (void *)SIG_DFL && sa.handler != (void *)SIG_IGN &&
 		    !(sa.flags & SA_RESTART))

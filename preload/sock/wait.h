@@ -11,17 +11,52 @@
 #include "preload/sock/sock.h"
 
 #include <poll.h>
+#include <signal.h>
+
+/*
+ * A call that waits in the kernel is ended by a handler that runs. One that spins would not know of it, so what spins for
+ * longer than a system call takes to begin, or goes to sleep, holds signals back; the sleep lets them in, by the mask that
+ * ppoll() and its like take, and the kernel says EINTR. Held until the call returns: a signal that came ends it even where
+ * the first thing that it waited for was not the last. Signals that a fault raises, and libc's own, are let in at all times.
+ */
+struct wait_signals {
+	bool held;
+	sigset_t mask; /* the thread's own, while they are held; libc's tail is unset */
+};
+
+void wait_signals_hold(struct wait_signals *sig);
+
+/* To be called before a call of the kernel's own that may wait, and at the end. What has come, runs now. */
+void wait_signals_release(struct wait_signals *sig);
+
+/*
+ * Let those in that have come, by the caller's @mask or, where they are held, the thread's own.
+ * Return: whether a handler ran.
+ */
+bool wait_signals_came(const struct wait_signals *sig, const sigset_t *mask);
+
+/* What a sleep in the kernel is given: the caller's @mask, the thread's own, or NULL. */
+static inline const sigset_t *wait_signals_mask(const struct wait_signals *sig,
+						const sigset_t *mask)
+{
+	return !mask && sig->held ? &sig->mask : mask;
+}
 
 /* A bounded spin. */
 struct wait_spin {
 	uint64_t start, last; /* ns */
+	uint64_t looked;      /* ns; for signals that are held back */
 	uint64_t budget;
+	struct wait_signals *sig;
 	unsigned turns;
 	bool yields; /* the peer runs on our CPU */
 };
 
-/* Begin to spin for something that @peer will do (NULL: more than one peer). */
-void wait_spin_begin(struct wait_spin *w, const struct shm_peer *peer);
+/*
+ * Begin to spin for something that @peer will do (NULL: more than one peer); @sig: of the whole call, NULL: signals are let
+ * in and end nothing.
+ */
+void wait_spin_begin(struct wait_spin *w, const struct shm_peer *peer, struct wait_signals *sig);
 
 /* One turn: pause or yield. Return: false when the budget is used up or the CPU is wanted by others. */
 bool wait_spin_turn(struct wait_spin *w);
@@ -34,12 +69,17 @@ void wait_spin_end(bool paid, uint64_t slept_ns);
  * @want:     POLLIN or POLLOUT
  * @deadline: thread_now() time, 0: none
  *
+ * @sig:      of the whole call
+ *
  * Return: 0 when the call is to be tried again, -EAGAIN at the deadline, -EINTR after a signal.
  */
-int wait_for(struct sock *s, short want, uint64_t deadline);
+int wait_for(struct sock *s, short want, uint64_t deadline, struct wait_signals *sig);
 
-/* After -EINTR: whether the kernel would have restarted the call (every handler has SA_RESTART). */
-bool wait_restarts(void);
+/*
+ * After -EINTR: whether the kernel would have restarted the call (every handler that may run has SA_RESTART).
+ * @sig: of the whole call, NULL: none are held.
+ */
+bool wait_restarts(const struct wait_signals *sig);
 
 /* Put @w's bell on the connection, so that the peer rings it. */
 void wait_watch(struct sock *s, struct shm_waker *w);

@@ -185,6 +185,80 @@ CASE(eintr_waits, F_ANY, "poll, select and epoll_wait give EINTR, SA_RESTART or 
 	conn_same(c, 1000);
 }
 
+static long echo(int fd, void *arg, size_t *len)
+{
+	char b;
+
+	(void)arg;
+	(void)len;
+	while (read(fd, &b, 1) == 1 && b != 'q')
+		if (write(fd, &b, 1) != 1)
+			return -1;
+	return 0;
+}
+
+/* A call that is answered at once, and one that only a signal ends: 30 us later, or else 100 ms. */
+static bool ended_soon(struct conn *c, int kind, int ep)
+{
+	struct itimerval t = { { 0, 100000 }, { 0, 30 } };
+	struct epoll_event e;
+	struct pollfd p = { c->a.fd, POLLIN, 0 };
+	long r;
+
+	for (int i = 0; i < 10; i++)
+		if (write(c->a.fd, "p", 1) != 1 || read(c->a.fd, buf, 1) != 1)
+			par_die("echo");
+	seen = 0;
+	MUST(setitimer(ITIMER_REAL, &t, NULL));
+	r = kind == 0   ? read(c->a.fd, buf, 1)
+	    : kind == 1 ? poll(&p, 1, -1)
+			: epoll_wait(ep, &e, 1, -1);
+	alarm_off();
+	if (r != -1 || errno != EINTR)
+		par_die("not EINTR");
+	return seen == 1;
+}
+
+CASE(eintr_soon, F_PAIR | F_DIAL, "a signal soon after a call has begun to wait ends it")
+{
+	static const char *const name[] = { "read", "poll", "epoll_wait" };
+	enum { ROUNDS = 40 };
+	int ep = epoll_create1(0);
+	struct epoll_event e = { EPOLLIN, { 0 } };
+
+	MUST(epoll_ctl(ep, EPOLL_CTL_ADD, c->a.fd, &e));
+	handle(SIGALRM, on_alarm, 0);
+	end_start(&c->b, echo, NULL, 0);
+	for (int kind = 0; kind < 3; kind++) {
+		int soon = 0;
+
+		for (int i = 0; i < ROUNDS; i++)
+			soon += ended_soon(c, kind, ep);
+		/* some come before the call, natively too: the more, the busier the machine is */
+		say("%s: %d", name[kind], soon > ROUNDS / 4);
+	}
+	SHOW(write(c->a.fd, "q", 1));
+	SHOW(end_join(&c->b, NULL, NULL));
+}
+
+CASE(restart_partial, F_PAIR | F_DIAL, "SA_RESTART: what has taken some bytes returns them")
+{
+	static char big[16 << 20];
+	ssize_t n;
+
+	handle(SIGALRM, on_alarm, SA_RESTART);
+	SHOW(end_put1(&c->b, 7));
+	await(c->a.fd, POLLIN);
+	alarm_every(20);
+	SHOW(recv(c->a.fd, buf, 100, MSG_WAITALL));
+	end_check(&c->a, buf, 7);
+	end_fill(&c->a, big, sizeof(big));
+	n = write(c->a.fd, big, sizeof(big));
+	alarm_off();
+	say("partial: %d", n > 0 && n < (ssize_t)sizeof(big));
+	say("arrives: %d", end_get(&c->b, n) == n);
+}
+
 CASE(eintr_accept, F_PLAIN, "accept: EINTR without SA_RESTART")
 {
 	struct sockaddr_storage sa;
