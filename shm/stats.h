@@ -45,9 +45,9 @@ struct stats_row {
 	_Atomic uint32_t flags; /* STATS_* */
 	_Atomic uint32_t ops;   /* calls that moved bytes on the kernel path */
 	uint32_t ports;         /* of a connection of the stack: local, remote in the upper half */
-	uint32_t spare2;
-	uint32_t conn; /* offset / 64 in the arena, 0: none */
-	uint32_t pid;  /* owner of that arena */
+	uint32_t rcvlowat;      /* SO_RCVLOWAT, once that was asked */
+	uint32_t conn;          /* offset / 64 in the arena, 0: none */
+	uint32_t pid;           /* owner of that arena */
 	_Atomic uint64_t tx_off,
 		rx_off;          /* stream offset where the current kernel span stands, or ended */
 	uint64_t tx_shm, rx_shm; /* bytes of finished shm spans */

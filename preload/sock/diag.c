@@ -188,8 +188,7 @@ static enum reason options_agree(const struct sock *s)
 		atomic_fetch_or(&s->row->flags, STATS_NONBLOCK);
 	else
 		atomic_fetch_and(&s->row->flags, ~(uint32_t)STATS_NONBLOCK);
-	if (diag_int(s->fd, SOL_SOCKET, SO_RCVLOWAT) != 1 ||
-	    diag_int(s->fd, SOL_SOCKET, SO_ZEROCOPY) || diag_int(s->fd, SOL_SOCKET, SO_TIMESTAMP) ||
+	if (diag_int(s->fd, SOL_SOCKET, SO_ZEROCOPY) || diag_int(s->fd, SOL_SOCKET, SO_TIMESTAMP) ||
 	    diag_int(s->fd, SOL_SOCKET, SO_TIMESTAMPING) ||
 	    diag_int(s->fd, SOL_SOCKET, SO_PEEK_OFF) > 0 || diag_int(s->fd, IPPROTO_TCP, TCP_INQ) ||
 	    diag_int(s->fd, IPPROTO_TCP, TCP_REPAIR))
@@ -200,6 +199,7 @@ static enum reason options_agree(const struct sock *s)
 	len = sizeof(ulp);
 	if (sys(SYS_getsockopt, s->fd, IPPROTO_TCP, TCP_ULP, ulp, &len) == 0 && ulp[0])
 		return REASON_OPTION_SOCKET;
+	SHM_WRITE(s->row->rcvlowat, (uint32_t)diag_int(s->fd, SOL_SOCKET, SO_RCVLOWAT));
 	len = sizeof(tv);
 	if (sys(SYS_getsockopt, s->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len) == 0)
 		s->row->rcvtimeo_us = (uint32_t)(tv.tv_sec * 1000000 + tv.tv_usec);

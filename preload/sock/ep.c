@@ -190,6 +190,21 @@ void ep_attached(struct sock *s)
 	ep_item_each(s, item_attached);
 }
 
+static void item_look(struct ep_item *it)
+{
+	if (it->hot < 0)
+		return;
+	it->edge |= (ready_now(it->s, POLLIN) & POLLIN) != 0;
+	ep_hot_aim(&it->e->hot[it->hot], true);
+	if (SHM_READ(it->e->waker.sleepers))
+		sys(SYS_write, it->e->waker.efd, &(uint64_t){ 1 }, 8);
+}
+
+void ep_look(struct sock *s)
+{
+	ep_item_each(s, item_look);
+}
+
 void ep_forget(struct sock *s)
 {
 	struct ep_item *it = atomic_exchange(&s->items, NULL), *next;

@@ -85,4 +85,7 @@ void ep_fork_lock(bool lock);
 /* In the child after fork. */
 void ep_forked(void);
 
+/* What a wait sees of the sock has changed otherwise than by bytes: look at it in full. Signals are blocked. */
+void ep_look(struct sock *s);
+
 #endif

@@ -97,7 +97,7 @@ void ep_hot_aim(struct ep_hot *h, bool look)
 	h->mark = head;
 	if (!it->present || it->disabled) {
 		h->tail = h->mark = &no_offset;
-	} else if (look) {
+	} else if (look || unlikely(sock_rcvlowat(it->s) > 1)) {
 		h->tail = &no_offset;
 	} else {
 		h->tail = &it->s->view.ctl->tail;

@@ -96,7 +96,7 @@ static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, in
 		ssize_t n;
 
 		/* the next call has the short way, unless more_behind() has to look at each */
-		if (!SHM_READ(s->kernel_bits) && !span_ahead(s))
+		if (!SHM_READ(s->kernel_bits) && !span_ahead(s) && sock_rcvlowat(s) <= 1)
 			shm_ring_learn(c, &s->view, head);
 		n = ring_copy(s, &at, head, UINT64_MAX, flags & MSG_TRUNC);
 
@@ -318,11 +318,27 @@ static bool more_behind(struct sock *s, const struct io_req *r, bool ring)
 	return more;
 }
 
+/* Whether the peer has answered a recall: all that comes is the kernel's, with what only it knows of the socket. */
+static bool recv_recalled(struct sock *s)
+{
+	struct shm_seat *seat = &s->conn->rx.seat;
+	bool taken;
+	uint64_t limit;
+
+	if (likely(!SHM_READ(s->conn->rx.frozen)))
+		return false;
+	taken = shm_seat_take(seat, thread_tid());
+	span_cross(s, &limit); /* nonsense is found by the next look */
+	shm_seat_give(seat, taken);
+	return SHM_READ(s->conn->rx.direct);
+}
+
 static ssize_t recv_attached(struct sock *s, const struct io_req *r, struct wait_signals *sig)
 {
 	struct shm_conn *c = s->conn;
 	int flags = io_flags(r);
 	size_t total = io_total(r), done = 0;
+	size_t low = flags & MSG_WAITALL ? total : sock_rcvlowat(s);
 	uint64_t deadline = io_deadline(SHM_READ(s->row->rcvtimeo_us));
 	bool more = false; /* there may be bytes behind a border */
 
@@ -333,10 +349,16 @@ static ssize_t recv_attached(struct sock *s, const struct io_req *r, struct wait
 	if (unlikely(chaos_on()))
 		chaos(s);
 	for (;;) {
-		bool taken = shm_seat_take(&c->rx.seat, thread_tid());
-		ssize_t n = sock_conn(s) == c ? recv_once(s, r, done, flags) : -EBADF;
-		bool ring = SHM_READ(c->rx.path) == SHM_PATH_RING;
+		bool taken, ring;
+		ssize_t n;
 
+		if (unlikely(recv_recalled(s)) && !done) {
+			wait_signals_release(sig);
+			return io_real(r);
+		}
+		taken = shm_seat_take(&c->rx.seat, thread_tid());
+		n = sock_conn(s) == c ? recv_once(s, r, done, flags) : -EBADF;
+		ring = SHM_READ(c->rx.path) == SHM_PATH_RING;
 		shm_seat_give(&c->rx.seat, taken);
 		if (unlikely(span_attention(s)))
 			span_attend(s);
@@ -346,13 +368,13 @@ static ssize_t recv_attached(struct sock *s, const struct io_req *r, struct wait
 			if (done == (size_t)n)
 				recv_answer(r);
 			more = done < total && !(flags & MSG_PEEK) && more_behind(s, r, ring);
-			if (done == total || !(flags & MSG_WAITALL || more))
+			if (done == total || (done >= low && !more))
 				return (ssize_t)done;
 			if (!(flags & MSG_PEEK))
 				continue;
 			n = -EAGAIN;
 		}
-		if (n == 0 || (done && more && !(flags & MSG_WAITALL)))
+		if (n == 0 || (done >= low && done && more))
 			return (ssize_t)done;
 		if (n == -EPROTO) {
 			span_break(s);

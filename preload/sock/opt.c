@@ -2,6 +2,7 @@
 #include "preload/sock/opt.h"
 
 #include "preload/sock/direct.h"
+#include "preload/sock/ep.h"
 #include "preload/sock/mem.h"
 #include "preload/sock/ready.h"
 #include "preload/sock/span.h"
@@ -23,7 +24,6 @@ static bool kernel_only(int level, int name)
 {
 	if (level == SOL_SOCKET) {
 		switch (name) {
-		case SO_RCVLOWAT:
 		case SO_ZEROCOPY:
 		case SO_TIMESTAMP:
 		case SO_TIMESTAMPNS:
@@ -59,6 +59,23 @@ static uint32_t timeout_us(const void *val, socklen_t len)
 	return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 }
 
+/* The kernel has taken it, and has made of it what it does. */
+static void set_rcvlowat(struct sock *s)
+{
+	int value = 1;
+	socklen_t len = sizeof(value);
+	uint64_t mask;
+
+	sys(SYS_getsockopt, s->fd, SOL_SOCKET, SO_RCVLOWAT, &value, &len);
+	SHM_WRITE(s->row->rcvlowat, (uint32_t)value);
+	if (!sock_conn(s))
+		return;
+	mask = thread_signals_block();
+	ready_look(s);
+	ep_look(s);
+	thread_signals_restore(mask);
+}
+
 void opt_after_set(struct sock *s, int level, int name, const void *val, socklen_t len)
 {
 	if (unlikely(SHM_FOLLOW(s->direct)))
@@ -70,7 +87,9 @@ void opt_after_set(struct sock *s, int level, int name, const void *val, socklen
 		span_release(s, REASON_OPTION_SOCKET, OPT_RELEASE_MS);
 	if (level != SOL_SOCKET)
 		return;
-	if (name == SO_RCVTIMEO)
+	if (name == SO_RCVLOWAT)
+		set_rcvlowat(s);
+	else if (name == SO_RCVTIMEO)
 		SHM_WRITE(s->row->rcvtimeo_us, timeout_us(val, len));
 	else if (name == SO_SNDTIMEO)
 		SHM_WRITE(s->row->sndtimeo_us, timeout_us(val, len));

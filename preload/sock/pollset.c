@@ -144,7 +144,9 @@ static bool changed(const struct pollset *p)
 		const struct pollfd *f = &p->fds[i];
 		struct sock *s = f->fd >= 0 ? attached(f->fd) : NULL;
 
-		if (s && wait_ready(s, f->events))
+		/* bytes below the mark are nothing to a wait */
+		if (s && wait_ready(s, f->events) &&
+		    (sock_rcvlowat(s) <= 1 || ready_now(s, f->events)))
 			return true;
 		if (on_stack(f->fd) && direct_ready(on_stack(f->fd), f->events, true))
 			return true;

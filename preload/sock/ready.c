@@ -25,18 +25,35 @@ bool ready_room(struct sock *s)
 		       c->ctl.base[SHM_READ(c->tx.slot)];
 }
 
+void ready_look(struct sock *s)
+{
+	struct shm_seat *seat = &s->conn->rx.seat;
+	bool taken = shm_seat_take(seat, thread_tid());
+
+	/* before they cut the length to what is in the ring */
+	s->conn->rx.ring = NULL;
+	s->conn->rx.rings = UINT64_MAX;
+	shm_seat_give(seat, taken);
+	sock_stir(s);
+}
+
+/*
+ * Whether a wait sees what the ring holds. A border ahead means that there is more on the other path: the kernel may never
+ * speak up for its part, so all that is there is told.
+ */
+static bool ring_tells(const struct sock *s)
+{
+	uint64_t unread = shm_ring_unread(s->conn, s->view.ctl);
+
+	return unread && (unread >= sock_rcvlowat(s) || span_ahead(s));
+}
+
 void ready_heard(struct sock *s, short revents)
 {
 	if (revents & READY_STICKY & ~SHM_READ(s->kernel_bits)) {
-		struct shm_seat *seat = &s->conn->rx.seat;
-		bool taken = shm_seat_take(seat, thread_tid());
-
-		SHM_WRITE(s->kernel_bits, (short)(s->kernel_bits | (revents & READY_STICKY)));
-		/* off the short ways for good, and before they cut the length to what is in the ring */
-		s->conn->rx.ring = NULL;
-		s->conn->rx.rings = UINT64_MAX;
-		shm_seat_give(seat, taken);
-		sock_stir(s);
+		__atomic_fetch_or(&s->kernel_bits, (short)(revents & READY_STICKY),
+				  __ATOMIC_RELAXED);
+		ready_look(s);
 	}
 	/* A peer that hung up without a word was killed: the kernel knows what becomes of our bytes. */
 	if (revents & READY_END &&
@@ -95,10 +112,12 @@ short ready_now(struct sock *s, short want)
 		shm_seat_give(&c->rx.seat, taken);
 	}
 	if (SHM_READ(c->rx.path) == SHM_PATH_RING && !span_frozen(s)) {
-		if (shm_ring_unread(c, s->view.ctl))
+		if (ring_tells(s))
 			bits |= POLLIN | POLLRDNORM;
 	} else {
 		kernel |= POLLIN;
+		if (sock_rcvlowat(s) > 1 && span_ahead(s) && !span_frozen(s))
+			bits |= POLLIN | POLLRDNORM;
 	}
 	if (SHM_READ(c->tx.path) == SHM_PATH_RING) {
 		if (want & (POLLOUT | POLLWRNORM) && ready_room(s))

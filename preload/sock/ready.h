@@ -22,6 +22,9 @@ short ready_ask(struct sock *s, short want);
 /* A peer was killed with bytes of ours unread: the kernel's TCP would have answered with a reset. */
 bool ready_reset(const struct sock *s);
 
+/* Take the receiving direction off the short ways: until the next receive learns better, or for good. */
+void ready_look(struct sock *s);
+
 /* Whether a send would take a byte or more. */
 bool ready_room(struct sock *s);
 

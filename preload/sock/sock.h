@@ -205,6 +205,14 @@ static inline bool sock_nonblock(const struct sock *s)
 	return atomic_load_explicit(&sock_row(s)->flags, memory_order_relaxed) & STATS_NONBLOCK;
 }
 
+/* Bytes that make a receive return and a wait see them: SO_RCVLOWAT. */
+static inline uint32_t sock_rcvlowat(const struct sock *s)
+{
+	const struct stats_row *row = sock_row(s);
+
+	return row ? SHM_READ(row->rcvlowat) : 1; /* none: another thread has closed it */
+}
+
 /* Give the blocks of closed connections back once their peers are done with them. */
 void sock_reap(void);
 

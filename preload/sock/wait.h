@@ -9,6 +9,7 @@
 #define SOCK_WAIT_H
 
 #include "preload/sock/sock.h"
+#include "preload/sock/span.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -95,14 +96,17 @@ bool wait_unstall(struct sock *s);
 
 /*
  * Whether the peer may be unable to ring @w: there are no more bells, it was not told this one, both ends were in
- * one process that has forked since, or both sides are shared with forked processes. Such a wait looks again
- * every WAIT_DEAF_MS. Asked after wait_watch().
+ * one process that has forked since, or both sides are shared with forked processes; or the kernel to speak up for its
+ * part of what SO_RCVLOWAT waits for. Such a wait looks again every WAIT_DEAF_MS. Asked after wait_watch().
  */
 static inline bool wait_deaf(const struct sock *s, const struct shm_waker *w)
 {
 	const struct shm_peer *p = s->peer;
 
 	if (unlikely(!w->bell[shm_self_arena_of(s->conn)]))
+		return true;
+	if (unlikely(sock_rcvlowat(s) > 1 &&
+		     (SHM_READ(s->conn->rx.path) != SHM_PATH_RING || span_ahead(s))))
 		return true;
 	if (likely(!p->self && !SHM_READ(p->untold) && !SHM_READ(p->gone) && !p->shared))
 		return false;

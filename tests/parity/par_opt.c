@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/time.h>
@@ -116,6 +117,42 @@ CASE(rcvlowat_read, F_BOTH, "SO_RCVLOWAT: a read waits for the mark, a non-block
 	SHOW(recv(c->a.fd, buf, 500, MSG_DONTWAIT));
 	SHOW(end_shutdown(&c->b, SHUT_WR));
 	say("end: %s", poll_name(await(c->a.fd, POLLIN)));
+}
+
+static long trickle(int fd, void *arg, size_t *len)
+{
+	int n = *(int *)arg;
+	long sent = 0;
+
+	(void)len;
+	for (int i = 0; i < n; i++, sleep_ms(1))
+		sent += write(fd, "0123456789", 10);
+	return sent;
+}
+
+CASE(rcvlowat_more, F_ANY,
+     "SO_RCVLOWAT above what a read asks for, and changed while bytes are there")
+{
+	struct epoll_event e = { .events = EPOLLIN };
+	int ep = epoll_create1(0), n = 3;
+
+	MUST(epoll_ctl(ep, EPOLL_CTL_ADD, c->a.fd, &e));
+	SHOW(end_setopt(&c->a, SOL_SOCKET, SO_RCVLOWAT, 1000));
+	end_start(&c->b, trickle, &n, sizeof(n));
+	SHOW(end_join(&c->b, NULL, NULL));
+	SHOW(epoll_wait(ep, &e, 1, 20));
+	SHOW(end_setopt(&c->a, SOL_SOCKET, SO_RCVLOWAT, 30));
+	SHOW(epoll_wait(ep, &e, 1, 5000));
+	SHOW(recv(c->a.fd, buf, 100, 0));
+	SHOW(epoll_wait(ep, &e, 1, 20));
+	end_start(&c->b, trickle, &n, sizeof(n));
+	SHOW(epoll_wait(ep, &e, 1, 5000));
+	SHOW(end_join(&c->b, NULL, NULL));
+	SHOW(recv(c->a.fd, buf, 10, 0));
+	SHOW(epoll_wait(ep, &e, 1, 20));
+	SHOW(recv(c->a.fd, buf, 100, MSG_DONTWAIT));
+	SHOW(end_setopt(&c->a, SOL_SOCKET, SO_RCVLOWAT, 1));
+	conn_same(c, 5000);
 }
 
 CASE(rcvlowat_odd, F_BOTH, "SO_RCVLOWAT: 0, negative and large values")
