@@ -10,6 +10,7 @@
 #include "preload/sock/hold.h"
 #include "preload/sock/io_priv.h"
 #include "preload/sock/lift.h"
+#include "preload/sock/patience.h"
 #include "preload/sock/span.h"
 #include "preload/sock/tap.h"
 
@@ -97,8 +98,10 @@ ssize_t io_recv_kernel(struct sock *s, const struct io_req *r)
 		return IO_MOVED_ON;
 	}
 	n = io_real(r);
-	if (n > 0 && !(io_flags(r) & (MSG_PEEK | MSG_ERRQUEUE)))
+	if (n > 0 && !(io_flags(r) & (MSG_PEEK | MSG_ERRQUEUE))) {
 		atomic_fetch_add(&row->rx_off, (uint64_t)n);
+		patience_received(s);
+	}
 	io_kernel_leave(s, mark);
 	return n;
 }
@@ -125,8 +128,10 @@ ssize_t io_send_kernel(struct sock *s, const struct io_req *r)
 	}
 	seq = atomic_load(&row->tx_off);
 	n = io_real(r);
-	if (n > 0)
+	if (n > 0) {
 		atomic_fetch_add(&row->tx_off, (uint64_t)n);
+		patience_sent(s);
+	}
 	if (ns && n > 0)
 		tap_kernel(s, ns, seq, r->iov, r->iovs, (size_t)n);
 	io_kernel_leave(s, mark);

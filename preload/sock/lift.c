@@ -14,7 +14,7 @@
 #include "preload/sock/conf.h"
 #include "preload/sock/diag.h"
 #include "preload/sock/ep.h"
-#include "preload/sock/quiet.h"
+#include "preload/sock/patience.h"
 #include "preload/sock/span.h"
 #include "preload/sock/thread.h"
 
@@ -23,15 +23,10 @@
 #include <string.h>
 
 enum {
-	LIFT_CALLS = 8,           /* see docs/performance.md for how this was chosen */
-	LIFT_RANKS = 16,          /* names tried under one port */
-	LIFT_FIND_TRIES = 6,      /* times no process was found, at doubling intervals */
-	LIFT_OFFER_PATIENCE = 64, /* calls between two looks for an answer grow up to this */
+	LIFT_CALLS = 8,  /* see docs/performance.md for how this was chosen */
+	LIFT_RANKS = 16, /* names tried under one port */
 	LIFT_UNSEEN_TRIES = 32,
-	LIFT_BUDGET = 64,         /* messages answered in one call */
-	LIFT_QUIET_CHANNELS = 16, /* times QUIET_CYCLES: how long channels are left alone at most */
-	LIFT_QUIET_PORT = 1024,   /* and a port */
-	LIFT_WAIT_CALLS = 1 << 10, /* twice as many as a peer needs to give up: nobody will offer */
+	LIFT_BUDGET = 64, /* messages answered in one call */
 };
 
 static _Atomic uint32_t lift_lock;
@@ -52,16 +47,6 @@ uint32_t lift_first_look(void)
 			look = (uint32_t)least[i];
 	}
 	return look;
-}
-
-static void again_after(struct sock *s, uint32_t calls)
-{
-	s->next_try = s->row->ops + (calls ? calls : 1);
-}
-
-static void again_doubled(struct sock *s)
-{
-	s->next_try = s->row->ops * 2 + 1;
 }
 
 static enum reason reason_of_errno(int err)
@@ -247,52 +232,6 @@ static bool attach_pair(struct sock *a, struct sock *b)
 	return true;
 }
 
-static struct quiet quiet_channels; /* nothing was in them */
-static struct quiet quiet_port;     /* nobody was found at the port that follows */
-static _Atomic uint16_t quiet_port_number;
-
-/* Whether a step would ask what was asked in vain just now. */
-static bool step_is_vain(const struct sock *s)
-{
-	unsigned stage = SHM_READ(s->stage);
-	uint16_t port = SHM_READ(s->remote.port);
-
-	if (SHM_READ(s->attested))
-		return false;
-	if (stage == SOCK_WAITING)
-		return is_quiet(&quiet_channels);
-	return stage == SOCK_FINDING && port &&
-	       port == atomic_load_explicit(&quiet_port_number, memory_order_relaxed) &&
-	       is_quiet(&quiet_port);
-}
-
-/* Calls until the next look for an answer. */
-static uint32_t patience(const struct sock *s)
-{
-	return s->row->ops < LIFT_OFFER_PATIENCE ? 1 : s->row->ops / 8;
-}
-
-/*
- * A look that would be in vain is not taken. One for a port counts as taken all the same, because another connection
- * has just looked; but the last one, with which the connection settles, is its own.
- *
- * Return: whether it can be done without.
- */
-static bool step_skip(struct sock *s)
-{
-	uint16_t tries = SHM_READ(s->tries);
-
-	if (SHM_READ(s->stage) == SOCK_WAITING) {
-		again_after(s, patience(s));
-		return true;
-	}
-	if (tries >= LIFT_FIND_TRIES)
-		return false;
-	SHM_WRITE(s->tries, tries + 1);
-	again_doubled(s);
-	return true;
-}
-
 /* ---- the connecting end ---- */
 
 static void offer(struct sock *s, struct shm_peer *peer)
@@ -357,17 +296,15 @@ static void find(struct sock *s)
 		return;
 	}
 	if (err == -ENOENT && !s->rank) {
-		bool same = atomic_exchange(&quiet_port_number, remote.port) == remote.port;
-
 		SHM_WRITE(s->remote.port, remote.port);
-		quiet_note(&quiet_port, same, LIFT_QUIET_PORT);
+		patience_port(remote.port);
 	}
 	s->rank = 0;
 	s->row->reason = s->foreign       ? REASON_PEER_USER
 			 : err == -ENOENT ? REASON_PEER_PLAIN
 					  : REASON_NO_CHANNEL;
 	SHM_WRITE(s->tries, s->tries + 1);
-	if (s->tries > LIFT_FIND_TRIES)
+	if (err == -ENOENT ? patience_is_over(s) : s->tries > PATIENCE_TRIES)
 		sock_settle(s, s->row->reason);
 	else
 		again_doubled(s);
@@ -400,13 +337,12 @@ static void on_introduced(struct sock *s, enum reason reason)
 {
 	if (reason == REASON_NONE) {
 		SHM_WRITE(s->row->reason, REASON_WARMING);
-		s->stage = s->row->role == STATS_ACCEPT ? SOCK_WAITING : SOCK_FINDING;
-		s->waits_from = s->row->ops;
+		patience_begin(s, s->row->role == STATS_ACCEPT ? SOCK_WAITING : SOCK_FINDING);
 		if (s->stage == SOCK_FINDING)
 			find_introduced(s);
 		else
 			again_after(s, 1);
-	} else if (reason == REASON_PEER_PLAIN || ++s->tries > LIFT_FIND_TRIES) {
+	} else if (reason == REASON_PEER_PLAIN || ++s->tries > PATIENCE_TRIES) {
 		sock_settle(s, reason);
 	} else {
 		SHM_WRITE(s->row->reason, (uint16_t)reason);
@@ -497,8 +433,7 @@ static void begin(struct sock *s)
 			return;
 		}
 		s->found_at = ntohs(local.port);
-		SHM_WRITE(s->stage, SOCK_WAITING);
-		s->waits_from = s->row->ops;
+		patience_begin(s, SOCK_WAITING);
 		SHM_WRITE(s->row->reason, REASON_PEER_QUIET);
 		again_after(s, 1);
 		return;
@@ -510,7 +445,7 @@ static void begin(struct sock *s)
 		sock_put(other);
 		return;
 	}
-	SHM_WRITE(s->stage, SOCK_FINDING);
+	patience_begin(s, SOCK_FINDING);
 	find(s);
 }
 
@@ -533,12 +468,12 @@ static void step(struct sock *s)
 		service();
 		if (s->stage != SOCK_WAITING)
 			break;
-		if (s->row->ops - s->waits_from > LIFT_WAIT_CALLS)
+		if (patience_is_over(s))
 			sock_settle(s, REASON_PEER_PLAIN);
 		else if (s->attested && !shm_chan_adopted(s->chan))
 			claim(s);
 		else
-			again_after(s, patience(s));
+			again_after(s, patience_calls(s));
 		break;
 	case SOCK_FINDING:
 		service(); /* a HELLO, perhaps */
@@ -554,7 +489,7 @@ static void step(struct sock *s)
 		if (agent_lost(s))
 			claim(s);
 		else
-			again_after(s, patience(s));
+			again_after(s, patience_calls(s));
 		break;
 	case SOCK_OFFERED:
 		service();
@@ -564,7 +499,7 @@ static void step(struct sock *s)
 			s->peer = NULL;
 			SHM_WRITE(s->stage, SOCK_FINDING);
 		}
-		again_after(s, s->row->ops < LIFT_OFFER_PATIENCE ? 1 : LIFT_OFFER_PATIENCE / 4);
+		again_after(s, s->row->ops < PATIENCE_CALLS ? 1 : PATIENCE_CALLS / 4);
 		break;
 	case SOCK_ASKED: answer(s); break;
 	case SOCK_ACCEPTED: attach_accepted(s); break;
@@ -580,7 +515,7 @@ void lift_step(struct sock *s)
 	uint32_t free = 0;
 	uint64_t mask;
 
-	if (step_is_vain(s) && step_skip(s))
+	if (patience_skip(s))
 		return;
 	if (!atomic_compare_exchange_strong(&lift_lock, &free, tid))
 		return; /* another thread, or the one that we interrupt, is at it */
@@ -744,7 +679,7 @@ static void on_refuse(const struct shm_msg *m, struct shm_peer *from)
 	if (m->reason == REASON_PEER_REFUSED && !s->attested) {
 		s->rank++; /* another process that serves the port, perhaps */
 		again_after(s, 1);
-	} else if (++s->tries > LIFT_FIND_TRIES) {
+	} else if (++s->tries > PATIENCE_TRIES) {
 		sock_settle(s, m->reason < REASON_COUNT ? (enum reason)m->reason
 							: REASON_PEER_REFUSED);
 	} else {
@@ -770,7 +705,7 @@ static void service(void)
 		else
 			on_refuse(&msg, from);
 	}
-	quiet_note(&quiet_channels, budget == LIFT_BUDGET, LIFT_QUIET_CHANNELS);
+	patience_channels(budget == LIFT_BUDGET);
 }
 
 void lift_service(void)

@@ -2,7 +2,7 @@
  *
  * Most peers are not wrapped: then nobody calls us, and nobody is found. So that connections of that kind do
  * not pay for the others, what was asked in vain is not asked again for a while, by none of them; for the
- * longer, the more often it was. lift.c is the caller, on any thread; nothing is owned.
+ * longer, the more often it was. patience.c is the caller, on any thread; nothing is owned.
  */
 #ifndef SOCK_QUIET_H
 #define SOCK_QUIET_H

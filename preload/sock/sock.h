@@ -88,7 +88,10 @@ struct sock {
 	uint16_t
 		found_at; /* port under which our process can be found because of this sock; 0: none */
 	uint16_t rank, tries; /* of the process asked, and how often none was found */
-	uint32_t waits_from;  /* SOCK_WAITING: row->ops when that began */
+	uint32_t waits_from;  /* SOCK_FINDING, SOCK_WAITING: row->ops when that began */
+	uint32_t waits_since; /* and when, in units of patience.c */
+	uint16_t turns;       /* times since then that bytes came after bytes were sent */
+	bool sent;            /* bytes were sent since bytes came */
 	uint32_t offer;       /* times this sock was offered: answers to older ones are stale */
 	uint32_t asked;       /* SOCK_ASKED: the peer's number for its offer */
 	uint32_t theirs;      /* SOCK_ASKED, SOCK_ACCEPTED: number of the peer's block */
