@@ -1,12 +1,14 @@
 /* agent.h - the messages between a process and ztcpd
  *
  * One session per process: an AF_UNIX SOCK_SEQPACKET socket, connected to an abstract name that ztcpd binds in
- * each network namespace it serves, so that no mount has to be shared. ztcpd is asked for one thing: to be
+ * each network namespace it serves, so that no mount has to be shared. ztcpd is asked to be
  * introduced to the process behind the other end of a connection that the selector has attested.
  *
  *   CLAIM    to ztcpd   "I hold this socket, and have claimed it with this secret" (VERDICT_CLAIM)
  *   PAIRED   to both    "this channel leads to who holds the other end", with the channel's descriptor if it is new
  *   REFUSED  to one     a reason
+ *
+ * A process that has a queue of an interface opens another session for it, with messages of stack/base/base_lease.h.
  *
  * ztcpd believes the selector's record of the socket: claimed by the process whose session this is, with
  * this secret. The process believes its own socket's verdict: the channel is the one that ztcpd entered there.

@@ -36,25 +36,33 @@ static bool is_root(int fd)
 	       (cred.uid == 0 || cred.uid == UNMAPPED_UID);
 }
 
-int shm_agent_open(uint64_t agent)
+int shm_agent_connect(uint64_t agent)
 {
 	struct sockaddr_un sa;
 	long fd, err;
 
-	if (session.fd >= 0 && session.agent == agent)
-		return 0;
-	session_close();
 	fd = sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return (int)fd;
 	err = sys(SYS_connect, fd, &sa, agent_name(&sa, agent));
 	if (!err && !is_root((int)fd))
 		err = -EPERM;
-	if (err) {
-		sys(SYS_close, fd);
-		return (int)err;
-	}
-	fd = shm_fd_hide((int)fd);
+	if (!err)
+		return (int)fd;
+	sys(SYS_close, fd);
+	return (int)err;
+}
+
+int shm_agent_open(uint64_t agent)
+{
+	long fd, err;
+
+	if (session.fd >= 0 && session.agent == agent)
+		return 0;
+	session_close();
+	fd = shm_agent_connect(agent);
+	if (fd >= 0)
+		fd = shm_fd_hide((int)fd);
 	if (fd < 0)
 		return (int)fd;
 	err = shm_chan_watch((int)fd, true);

@@ -18,6 +18,13 @@
  */
 int shm_agent_open(uint64_t agent);
 
+/**
+ * shm_agent_connect() - a session that is the caller's own, for messages of another kind
+ *
+ * Any thread. Return: a descriptor, close-on-exec and not blocking, or what shm_agent_open() returns.
+ */
+int shm_agent_connect(uint64_t agent);
+
 /* What this process claims its sockets with: random, never 0; 0 when there is no randomness. */
 uint64_t shm_agent_secret(void);
 

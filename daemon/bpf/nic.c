@@ -249,6 +249,73 @@ int nic_detach(const char *name)
 	return rc;
 }
 
+/* ---- what is named */
+
+int nic_maps_open(uint64_t netns, uint32_t ifindex, struct nic_maps *m)
+{
+	char dir[PATH_BYTES];
+
+	dir_of(dir, netns, ifindex);
+	m->ports = -1;
+	m->flows = pin_open(dir, "nic_flows");
+	if (m->flows < 0)
+		return m->flows;
+	m->ports = pin_open(dir, "nic_ports");
+	if (m->ports >= 0)
+		return 0;
+	close(m->flows);
+	m->flows = -1;
+	return m->ports;
+}
+
+void nic_maps_close(struct nic_maps *m)
+{
+	if (m->flows >= 0)
+		close(m->flows);
+	if (m->ports >= 0)
+		close(m->ports);
+	m->flows = m->ports = -1;
+}
+
+bool nic_map_same(int a, int b)
+{
+	struct bpf_map_info ia = { 0 }, ib = { 0 };
+	uint32_t len = sizeof(ia);
+	char key[sizeof(struct nic_flow)];
+
+	if (bpf_obj_get_info_by_fd(a, &ia, &len))
+		return false;
+	len = sizeof(ib);
+	if (bpf_obj_get_info_by_fd(b, &ib, &len) || ia.id != ib.id)
+		return false;
+	/* A program may have the same number, but no keys. */
+	return !bpf_map_get_next_key(a, NULL, key) || errno == ENOENT;
+}
+
+static bool is(const struct nic_lease *a, const struct nic_lease *b)
+{
+	return a->queue == b->queue && a->pid == b->pid;
+}
+
+bool nic_drop(int map, const void *key, const struct nic_lease *whose)
+{
+	struct nic_lease was;
+
+	if (bpf_map_lookup_elem(map, key, &was) || !is(&was, whose) ||
+	    bpf_map_lookup_and_delete_elem(map, key, &was))
+		return false;
+	if (is(&was, whose))
+		return true;
+	/* named anew between the two looks */
+	bpf_map_update_elem(map, key, &was, BPF_NOEXIST);
+	return false;
+}
+
+bool nic_next(int map, const void *key, void *next)
+{
+	return !bpf_map_get_next_key(map, key, next);
+}
+
 /* ---- show */
 
 static uint32_t entries(int map, size_t key_bytes)

@@ -54,4 +54,27 @@ int nic_detach(const char *name);
  */
 int nic_each(void (*f)(void *arg, const struct nic_state *s), void *arg);
 
+/** struct nic_maps - what instances have named on one interface, open */
+struct nic_maps {
+	int flows, ports;
+};
+
+/** nic_maps_open() - of interface @ifindex in the network namespace of cookie @netns. Return: 0 or -errno. */
+int nic_maps_open(uint64_t netns, uint32_t ifindex, struct nic_maps *m);
+void nic_maps_close(struct nic_maps *m);
+
+/** nic_map_same() - whether both descriptors, which may be anything, are one map. */
+bool nic_map_same(int a, int b);
+
+/**
+ * nic_drop() - remove an element that is somebody's
+ * @key: struct nic_flow or nic_port, by map
+ *
+ * What its queue's next owner has named by then stays. Return: whether it was there, and was @whose.
+ */
+bool nic_drop(int map, const void *key, const struct nic_lease *whose);
+
+/** nic_next() - the key after @key, NULL: the first, into @next. Return: false at the end. */
+bool nic_next(int map, const void *key, void *next);
+
 #endif

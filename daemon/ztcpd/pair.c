@@ -408,14 +408,20 @@ static void on_claim(struct pair *p, uint32_t session, const struct agent_msg *m
 		introduce(p, c, conn);
 }
 
-int pair_message(struct pair *p, uint32_t session, const void *data, size_t len, uint64_t now_ms)
+void pair_other(struct pair *p, uint32_t session, uint64_t now_ms)
 {
 	struct user *u = user_of(p, session);
-	struct agent_msg msg;
 
 	tokens_fill(p, u, now_ms);
 	u->tokens -= u->tokens < 1000 ? u->tokens : 1000;
 	p->counts.messages++;
+}
+
+int pair_message(struct pair *p, uint32_t session, const void *data, size_t len, uint64_t now_ms)
+{
+	struct agent_msg msg;
+
+	pair_other(p, session, now_ms);
 	if (len == sizeof(msg)) {
 		memcpy(&msg, data, sizeof(msg));
 		if (msg.version == AGENT_VERSION && msg.type == AGENT_MSG_CLAIM &&

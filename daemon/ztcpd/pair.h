@@ -94,6 +94,9 @@ uint32_t pair_wait_ms(struct pair *p, uint32_t session, uint64_t now_ms);
  */
 int pair_message(struct pair *p, uint32_t session, const void *msg, size_t len, uint64_t now_ms);
 
+/** pair_other() - a message of a session that pairing has nothing to do with: it counts like one. */
+void pair_other(struct pair *p, uint32_t session, uint64_t now_ms);
+
 /** pair_expire() - refuse claims that waited too long. Return: ms until the next is due, -1: none waits. */
 int pair_expire(struct pair *p, uint64_t now_ms);
 

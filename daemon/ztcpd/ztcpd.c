@@ -128,6 +128,7 @@ static void loop(struct ztcpd *d)
 				src->ready(d, src, ev[i].events);
 		}
 		wait = sooner(spaces_turn(d), sessions_turn(d));
+		wait = sooner(wait, leases_turn(d));
 		wait = sooner(wait, metrics_turn(d));
 	}
 }
@@ -238,7 +239,9 @@ static int start(struct ztcpd *d, const struct arguments *a, struct source *sign
 		err = metrics_start(d, a->metrics);
 	if (!err) {
 		selector_start(d, a);
-		err = sessions_start(d);
+		err = leases_start(d);
+		if (!err)
+			err = sessions_start(d);
 	}
 	if (!err)
 		err = spaces_start(d);
@@ -263,6 +266,7 @@ static int run(const struct arguments *a)
 	metrics_stop(&d);
 	spaces_stop(&d);
 	sessions_stop(&d);
+	leases_stop(&d);
 	selector_close(d.sel);
 	source_drop(&d, &signals);
 	if (d.epoll >= 0)

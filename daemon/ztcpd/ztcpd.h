@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "daemon/bpf/nic.h"
 #include "daemon/bpf/selector.h"
 #include "daemon/ztcpd/pair.h"
 
@@ -25,6 +26,7 @@ struct source {
 };
 
 struct sessions;
+struct leases;
 struct spaces;
 struct metrics;
 
@@ -34,6 +36,7 @@ struct ztcpd {
 	struct selector *sel;
 	struct selector_report report;
 	struct sessions *sessions;
+	struct leases *leases;
 	struct spaces *spaces;
 	struct metrics *metrics;
 	uint64_t agent;     /* suffix of the name under which this ztcpd listens */
@@ -68,6 +71,52 @@ int sessions_turn(struct ztcpd *d);
 const struct pair_counts *sessions_counts(const struct ztcpd *d);
 void sessions_stop(struct ztcpd *d);
 
+/* ---- ztcpd_lease.c: queues of interfaces, and what is left when who had one has died ---- */
+
+struct lease_msg;
+
+/*
+ * A message of the session @number of process @pid. @fds: @n descriptors that came with it; one that is kept is set to -1.
+ * Return: 1 and @msg is to be sent back, 0, or -EPROTO: it makes no sense, close the session.
+ */
+int leases_message(struct ztcpd *d, uint32_t number, int pid, struct lease_msg *msg, int *fds,
+		   unsigned n);
+
+/* The session has ended, and with it what it had. */
+void leases_end(struct ztcpd *d, uint32_t number);
+
+/* End of a turn: clean up behind the dead, a piece at a time. Return: as sessions_turn(). */
+int leases_turn(struct ztcpd *d);
+
+/** struct lease_counts - since the start, but for @leases */
+struct lease_counts {
+	uint64_t ended, resets, removed;
+	uint32_t leases;
+};
+
+const struct lease_counts *leases_counts(const struct ztcpd *d);
+int leases_start(struct ztcpd *d);
+void leases_stop(struct ztcpd *d);
+
+/* ---- ztcpd_reset.c: resets in the name of who has died ---- */
+
+/* Sockets to send by, of the caller's network namespace; -1: cannot be had. */
+struct resetter {
+	int fd4, fd6;
+};
+
+/** struct reset - one of them; ports in network order */
+struct reset {
+	struct nic_flow flow;
+	uint32_t seq, ack, ifindex;
+};
+
+void resetter_open(struct resetter *r);
+void resetter_close(struct resetter *r);
+
+/* Return: 0 or -errno. */
+int reset_send(const struct resetter *r, const struct reset *rst);
+
 /* ---- ztcpd_person.c: who answers for a user id ---- */
 
 /*
@@ -96,6 +145,9 @@ void spaces_meet(struct ztcpd *d, int pid);
 
 /* Look at all names and policies again, at the end of this turn. */
 void spaces_look(struct ztcpd *d);
+
+/* Call @f in the network namespace of a process. Return: 0 or -errno: it was not called. */
+int spaces_visit(struct ztcpd *d, int pid, void (*f)(void *arg), void *arg);
 int spaces_turn(struct ztcpd *d);
 unsigned spaces_count(const struct ztcpd *d);
 uint64_t spaces_reloads(const struct ztcpd *d, bool failed);

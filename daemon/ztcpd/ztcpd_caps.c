@@ -1,6 +1,7 @@
 /* ztcpd_caps.c - giving up what the daemon does not need
  *
  * CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON   load, attach and read the selector
+ * CAP_NET_RAW                           reset the peers of a process that died
  * CAP_SYS_ADMIN                         setns() into a network namespace to bind the name there
  * CAP_SYS_PTRACE                        /proc/PID/ns/net and /proc/PID/exe of other users' processes
  * CAP_DAC_READ_SEARCH                   policy files and folders of others
@@ -13,7 +14,8 @@
 #include "daemon/ztcpd/ztcpd.h"
 
 static const cap_value_t needed[] = {
-	CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON, CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH,
+	CAP_BPF,       CAP_NET_ADMIN,  CAP_NET_RAW,         CAP_PERFMON,
+	CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH,
 };
 
 enum { NEEDED = sizeof(needed) / sizeof(needed[0]) };

@@ -42,6 +42,7 @@ static void value(FILE *out, const char *name, const char *type, const char *hel
 static void daemon_print(struct ztcpd *d, FILE *out)
 {
 	const struct pair_counts *c = sessions_counts(d);
+	const struct lease_counts *l = leases_counts(d);
 
 	value(out, "ztcpd_sessions", "gauge", "Processes that are connected.", c->sessions);
 	value(out, "ztcpd_claims", "gauge", "Connections whose other end has not asked yet.",
@@ -59,6 +60,10 @@ static void daemon_print(struct ztcpd *d, FILE *out)
 	      "Processes that could not connect, since their user has too many.", c->turned_away);
 	value(out, "ztcpd_introductions", "counter", "Connections whose ends were introduced.",
 	      c->paired);
+	value(out, "ztcpd_leases", "gauge", "Queues of interfaces that processes have.", l->leases);
+	value(out, "ztcpd_leases_ended", "counter", "Queues given back, or left by the dead.",
+	      l->ended);
+	value(out, "ztcpd_resets", "counter", "Peers of dead processes that were told.", l->resets);
 	value(out, "ztcpd_policy_reloads", "counter", "Looks at the policy files.",
 	      spaces_reloads(d, false));
 	value(out, "ztcpd_policy_errors", "counter", "Policy files that were found wrong.",

@@ -13,12 +13,14 @@
 
 #include "daemon/ztcpd/pair.h"
 #include "daemon/ztcpd/ztcpd.h"
+#include "stack/base/base_lease.h"
 
 enum { SESSION_TURN = 32 /* messages read before others have their turn */ };
 
 struct session {
 	struct source src;
 	uint32_t number;
+	int pid;
 	bool dying;
 	bool waiting;
 	uint64_t until_ms;
@@ -132,6 +134,48 @@ static void session_wait(struct ztcpd *d, struct session *s, uint32_t ms)
 	s->until_ms = ztcpd_now_ms() + ms;
 }
 
+enum { SESSION_FDS = 2 };
+
+/* One message, and descriptors that came with it; those beyond SESSION_FDS the kernel has dropped. */
+static ssize_t message_read(int fd, void *buf, size_t size, int fds[SESSION_FDS], unsigned *n)
+{
+	union {
+		struct cmsghdr align;
+		char buf[CMSG_SPACE(SESSION_FDS * sizeof(int))];
+	} control;
+	struct iovec iov = { buf, size };
+	struct msghdr mh = { .msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = &control,
+			     .msg_controllen = sizeof(control) };
+	ssize_t len = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
+	struct cmsghdr *c = len > 0 ? CMSG_FIRSTHDR(&mh) : NULL;
+
+	*n = 0;
+	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
+		*n = (unsigned)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+		memcpy(fds, CMSG_DATA(c), *n * sizeof(int));
+	}
+	return len;
+}
+
+/* Return: 0 or -errno: the session is to be closed. */
+static int message_take(struct ztcpd *d, struct session *s, const void *buf, size_t len, int *fds,
+			unsigned n, uint64_t now)
+{
+	struct lease_msg msg;
+	int rc;
+
+	if (len != sizeof(msg))
+		return pair_message(d->sessions->pair, s->number, buf, len, now);
+	pair_other(d->sessions->pair, s->number, now);
+	memcpy(&msg, buf, sizeof(msg));
+	rc = leases_message(d, s->number, s->pid, &msg, fds, n);
+	if (rc > 0 && send(s->src.fd, &msg, sizeof(msg), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
+		return -errno;
+	return rc < 0 ? rc : 0;
+}
+
 static void session_ready(struct ztcpd *d, struct source *src, uint32_t events)
 {
 	struct session *s = (struct session *)src;
@@ -141,18 +185,23 @@ static void session_ready(struct ztcpd *d, struct source *src, uint32_t events)
 	(void)events;
 	for (unsigned i = 0; i < SESSION_TURN && !s->dying; i++) {
 		uint32_t wait = pair_wait_ms(d->sessions->pair, s->number, now);
+		int fds[SESSION_FDS];
+		unsigned nfds;
 		ssize_t n;
 
 		if (wait) {
 			session_wait(d, s, wait);
 			return;
 		}
-		/* descriptors that somebody attaches have no room here: the kernel drops them */
-		n = recv(s->src.fd, buf, sizeof(buf), MSG_DONTWAIT | MSG_TRUNC);
+		n = message_read(s->src.fd, buf, sizeof(buf), fds, &nfds);
 		if (n < 0 && (errno == EAGAIN || errno == EINTR))
 			return;
-		if (n <= 0 || pair_message(d->sessions->pair, s->number, buf, (size_t)n, now) < 0)
+		if (n <= 0 || message_take(d, s, buf, (size_t)n, fds, nfds, now) < 0)
 			session_dies(d->sessions, s);
+		for (unsigned k = 0; k < nfds; k++) {
+			if (fds[k] >= 0)
+				close(fds[k]);
+		}
 	}
 }
 
@@ -160,6 +209,7 @@ static void session_close(struct ztcpd *d, struct session *s)
 {
 	struct sessions *all = d->sessions;
 
+	leases_end(d, s->number);
 	pair_close(all->pair, s->number);
 	all->session[s->number] = NULL;
 	all->dying -= s->dying;
@@ -185,7 +235,9 @@ void sessions_accept(struct ztcpd *d, int fd)
 		close(fd);
 		return;
 	}
-	*s = (struct session){ .src = { fd, session_ready }, .number = (uint32_t)number };
+	*s = (struct session){ .src = { fd, session_ready },
+			       .number = (uint32_t)number,
+			       .pid = cred.pid };
 	all->session[number] = s;
 	if (source_add(d, &s->src, EPOLLIN))
 		session_dies(all, s);

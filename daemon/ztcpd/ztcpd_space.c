@@ -87,22 +87,57 @@ static int name_bind(struct ztcpd *d, uint64_t *cookie)
 	return fd;
 }
 
-/* A listening socket in the namespace @ns; unless it is our own, this thread goes there and back. */
-static int name_bind_in(struct ztcpd *d, int ns, uint64_t *cookie)
+/* Unless @ns is our own namespace, this thread goes there and back. */
+static int visit(struct ztcpd *d, int ns, void (*f)(void *arg), void *arg)
 {
 	struct stat there, here;
-	int fd;
+	bool own = !fstat(ns, &there) && !fstat(d->spaces->own, &here) &&
+		   there.st_ino == here.st_ino;
 
-	if (!fstat(ns, &there) && !fstat(d->spaces->own, &here) && there.st_ino == here.st_ino)
-		return name_bind(d, cookie);
-	if (setns(ns, CLONE_NEWNET))
+	if (!own && setns(ns, CLONE_NEWNET))
 		return -errno;
-	fd = name_bind(d, cookie);
-	if (setns(d->spaces->own, CLONE_NEWNET)) {
+	f(arg);
+	if (!own && setns(d->spaces->own, CLONE_NEWNET)) {
 		ztcpd_say("cannot return to my network namespace: %s", strerror(errno));
 		abort();
 	}
-	return fd;
+	return 0;
+}
+
+int spaces_visit(struct ztcpd *d, int pid, void (*f)(void *arg), void *arg)
+{
+	char path[64];
+	int ns, rc;
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/net", pid);
+	ns = open(path, O_RDONLY | O_CLOEXEC);
+	if (ns < 0)
+		return -errno;
+	rc = visit(d, ns, f, arg);
+	close(ns);
+	return rc;
+}
+
+struct binding {
+	struct ztcpd *d;
+	uint64_t *cookie;
+	int fd;
+};
+
+static void name_bind_here(void *arg)
+{
+	struct binding *b = arg;
+
+	b->fd = name_bind(b->d, b->cookie);
+}
+
+/* A listening socket in the namespace @ns. */
+static int name_bind_in(struct ztcpd *d, int ns, uint64_t *cookie)
+{
+	struct binding b = { d, cookie, -1 };
+	int rc = visit(d, ns, name_bind_here, &b);
+
+	return rc ? rc : b.fd;
 }
 
 static void listener_ready(struct ztcpd *d, struct source *src, uint32_t events)

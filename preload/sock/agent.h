@@ -69,6 +69,12 @@ void agent_let_go(struct sock *s);
  */
 struct sock *agent_next(enum reason *reason);
 
+/*
+ * A session with ztcpd for a device of the stack, which is in the lock of net.h. Return: a descriptor, close-on-exec and
+ * not blocking, or -errno.
+ */
+int agent_lessor(void);
+
 /* In the child after fork. */
 void agent_forked(void);
 

@@ -2,6 +2,7 @@
 #include "preload/sock/net.h"
 
 #include "preload/real.h"
+#include "preload/sock/agent.h"
 #include "preload/sock/conf.h"
 #include "preload/sock/direct.h"
 #include "preload/sock/tend.h"
@@ -231,7 +232,7 @@ static enum reason stack_start(struct net *n, const struct policy_iface *f,
 
 static enum reason device_start(struct net *n, const struct policy_iface *f, struct dev_error *err)
 {
-	struct dev_conf dc = { .fd_keep = fd_keep, .hasty = n->retry != 0 };
+	struct dev_conf dc = { .agent = agent_lessor, .fd_keep = fd_keep, .hasty = n->retry != 0 };
 	struct zbuf_mem_pool *pool;
 	enum reason why;
 	int rc;

@@ -20,6 +20,7 @@
 
 struct dev;
 struct ip;
+struct lease_table;
 
 struct dev_ops {
 	/*
@@ -40,6 +41,8 @@ struct dev_ops {
 	int (*steer)(struct dev *d, const struct wire_flow *flow, bool on);
 	/* As dev_follow(); NULL where the device's user says which addresses and routes there are. */
 	int (*follow)(struct dev *d, struct ip *ip, ztime_t now);
+	/* As dev_publish(); called only where the device is watched. */
+	void (*publish)(struct dev *d, int memory, const struct lease_table *t);
 	void (*close)(struct dev *d);
 };
 
@@ -48,6 +51,7 @@ struct dev {
 	struct wire_mac mac;
 	uint16_t mtu;
 	uint32_t offloads; /* enum wire_offload */
+	bool watched;      /* somebody outlives the process, and wants to know its connections */
 };
 
 static inline unsigned int dev_recv(struct dev *d, struct wire_frame_in *frames, unsigned int max,
@@ -96,6 +100,15 @@ static inline int dev_steer(struct dev *d, const struct wire_flow *flow, bool on
 static inline int dev_follow(struct dev *d, struct ip *ip, ztime_t now)
 {
 	return d->ops->follow ? d->ops->follow(d, ip, now) : -EOPNOTSUPP;
+}
+
+/**
+ * dev_publish() - where the connections over a watched device lie
+ * @memory: a memfd that the instance lives in; the caller's
+ */
+static inline void dev_publish(struct dev *d, int memory, const struct lease_table *t)
+{
+	d->ops->publish(d, memory, t);
 }
 
 static inline void dev_close(struct dev *d)

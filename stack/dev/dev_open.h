@@ -25,12 +25,15 @@ struct dev_error {
 /**
  * struct dev_conf - what a device takes from its user
  * @buf:     where received bytes are put, by devices that bring no memory of their own
+ * @agent:   a new session with ztcpd, close-on-exec and not blocking, for a device that wants to be watched, or -errno;
+ *           NULL: there is none
  * @fd_keep: moves a descriptor out of the application's way and returns its new number, or the old
  *           one where it cannot; NULL: they stay where they are
  * @hasty:   a queue that is taken is not waited for: whoever asks will ask again
  */
 struct dev_conf {
 	struct wire_buf_ops buf;
+	int (*agent)(void);
 	int (*fd_keep)(int fd);
 	bool hasty;
 };

@@ -16,6 +16,7 @@
 #include "stack/base/base_nic.h"
 #include "stack/base/base_sys.h"
 #include "stack/dev/dev_kernel.h"
+#include "stack/dev/dev_lease.h"
 #include "stack/dev/dev_link.h"
 #include "stack/dev/dev_xdp_sock.h"
 #include "stack/ip/ip_gso.h"
@@ -46,6 +47,7 @@ struct xdp {
 	uint32_t queue;
 	int flows, ports, xsks; /* maps */
 	int epoll;              /* the socket, and what the kernel says of its tables */
+	int lease;              /* session with ztcpd, which cleans up after us, or -1 */
 	struct dev_kernel *kernel;
 	bool partial; /* checksums may be unfilled */
 	bool unsent;  /* the tx ring holds what the kernel has not taken */
@@ -345,7 +347,7 @@ static void leases_sweep(struct xdp *x)
 
 static void others_close(struct xdp *x)
 {
-	const int fds[] = { x->flows, x->ports, x->xsks, x->epoll };
+	const int fds[] = { x->flows, x->ports, x->xsks, x->epoll, x->lease };
 
 	dev_kernel_close(x->kernel);
 	for (unsigned int i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
@@ -368,6 +370,11 @@ static void xdp_close(struct dev *d)
 	xdp_unref(x, 1);
 }
 
+static void xdp_publish(struct dev *d, int memory, const struct lease_table *t)
+{
+	dev_lease_table(base_container_of(d, struct xdp, dev)->lease, memory, t);
+}
+
 static const struct dev_ops xdp_ops = {
 	.recv = xdp_recv,
 	.send = xdp_send,
@@ -375,6 +382,7 @@ static const struct dev_ops xdp_ops = {
 	.fd = xdp_fd,
 	.steer = xdp_steer,
 	.follow = xdp_follow,
+	.publish = xdp_publish,
 	.close = xdp_close,
 };
 
@@ -387,7 +395,7 @@ static struct xdp *xdp_new(uint32_t rx_chunks, uint32_t chunk_bytes)
 		return NULL;
 	memset(x, 0, size);
 	x->dev.ops = &xdp_ops;
-	x->sock.fd = x->flows = x->ports = x->xsks = x->epoll = -1;
+	x->sock.fd = x->flows = x->ports = x->xsks = x->epoll = x->lease = -1;
 	x->sock.chunk_bytes = chunk_bytes;
 	x->sock.rx_chunks = rx_chunks;
 	x->sock.tx_chunks = TX_CHUNKS;
@@ -534,6 +542,9 @@ static int xdp_start(struct xdp *x, const struct dev_conf *conf, struct dev_erro
 		rc = epoll_make(x, conf, err);
 	if (!rc)
 		rc = queue_take(x, err);
+	if (!rc)
+		x->lease = dev_lease_watch(conf, x->link.ifindex, x->queue, x->flows, x->ports);
+	x->dev.watched = x->lease >= 0;
 	if (rc) {
 		others_close(x);
 		xdp_unref(x, 1);

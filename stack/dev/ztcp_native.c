@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 
 #include "stack/base/base_check.h"
+#include "stack/base/base_lease.h"
+#include "stack/base/base_sys.h"
 
 #define BATCH 32
 #define STEER_EVERY \
@@ -22,12 +24,42 @@ struct ztcp {
 	struct wire_frame_out out[BATCH];
 };
 
+/* Of a watched device, memory that outlives the process as long as somebody holds it. Touched as connections come: a
+ * large limit costs address space only. @fd: set to the memfd, or -1 */
+static void *memory_map(const struct dev *dev, size_t bytes, int *fd)
+{
+	const int prot = PROT_READ | PROT_WRITE;
+	void *map = MAP_FAILED;
+
+	*fd = dev->watched ? (int)sys(SYS_memfd_create, "ztcp-inst", MFD_CLOEXEC) : -1;
+	if (*fd >= 0 && !sys(SYS_ftruncate, *fd, bytes))
+		map = mmap(NULL, bytes, prot, MAP_SHARED | MAP_NORESERVE, *fd, 0);
+	if (map != MAP_FAILED)
+		return map;
+	if (*fd >= 0)
+		sys(SYS_close, *fd);
+	*fd = -1;
+	return mmap(NULL, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+}
+
+static void publish(struct ztcp *z, int memory)
+{
+	struct lease_table t;
+
+	if (memory < 0)
+		return;
+	inst_table(z->in, z, &t);
+	dev_publish(z->dev, memory, &t);
+	sys(SYS_close, memory);
+}
+
 struct ztcp *ztcp_new(struct dev *dev, struct zbuf_mem_pool *pool, const struct inst_config *cfg,
 		      ztime_t now)
 {
 	struct inst_config c = *cfg;
 	size_t at = (sizeof(struct ztcp) + 63) & ~(size_t)63, size;
 	struct ztcp *z;
+	int memory;
 
 	c.ip.mac = dev->mac;
 	c.ip.mtu = dev->mtu;
@@ -38,15 +70,14 @@ struct ztcp *ztcp_new(struct dev *dev, struct zbuf_mem_pool *pool, const struct 
 		errno = EINVAL;
 		return NULL;
 	}
-	/* Touched as connections come: a large limit costs address space only. */
-	z = mmap(NULL, at + size, PROT_READ | PROT_WRITE,
-		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	z = memory_map(dev, at + size, &memory);
 	if (z == MAP_FAILED)
 		return NULL;
 	z->dev = dev;
 	z->inst_at = at;
 	z->bytes = at + size;
 	z->in = inst_init((char *)z + at, &c, now);
+	publish(z, memory);
 	dev_follow(dev, inst_ip(z->in),
 		   now); /* where it fails there are no routes, and so no way */
 	return z;

@@ -39,6 +39,7 @@
 struct inst;
 struct inst_conn;
 struct inst_listener;
+struct lease_table;
 
 struct inst_config {
 	struct ip_config ip;   /* key and buf are taken from below */
@@ -71,6 +72,13 @@ struct inst *inst_init(void *mem, const struct inst_config *cfg, ztime_t now);
 
 /** inst_fini() - give back all buffers; connections vanish without a word. */
 void inst_fini(struct inst *in);
+
+/**
+ * inst_table() - say where the connections lie (stack/base/base_lease.h)
+ * @base: what offsets count from: the start of the mapping that the instance is in
+ * @t:    filled; true as long as the instance lives
+ */
+void inst_table(const struct inst *in, const void *base, struct lease_table *t);
 
 /** inst_ip() - the IP part, for addresses, routes and neighbours. */
 struct ip *inst_ip(struct inst *in);

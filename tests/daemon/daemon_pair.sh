@@ -17,7 +17,7 @@ start() {
 	daemon
 	grep -q "took up" "$T/ztcpd.err" && fail "something was pinned before: $(cat "$T/ztcpd.err")"
 	grep '/Cap\|^Cap' "/proc/$DAEMON/status" >"$T/caps"
-	same "capabilities of ztcpd" "$(printf '%016x' $((1 << 2 | 1 << 12 | 1 << 19 | 1 << 21 | 1 << 38 | 1 << 39)))" \
+	same "capabilities of ztcpd" "$(printf '%016x' $((1 << 2 | 1 << 12 | 1 << 13 | 1 << 19 | 1 << 21 | 1 << 38 | 1 << 39)))" \
 		"$(sed -n 's/^CapPrm:\t//p' "/proc/$DAEMON/status")"
 }
 
