@@ -30,6 +30,8 @@
 
 #define BPFFS_USUAL "/sys/fs/bpf"
 
+enum { EVENTS_TURN = 64 /* in one selector_poll() */ };
+
 static const char *const map_name[SEL_MAPS] = {
 	"forms",   "slots",   "procs",  "socks",  "tokens",  "tuples",
 	"ends",    "conf",    "agents", "chans",  "matches", "ztcp_asked",
@@ -288,6 +290,7 @@ static int pins_open(struct selector *sel)
 	return version_check(sel);
 }
 
+/* A process asks as fast as it likes, and each question about an unknown kind is an event: what is known is passed over soon. */
 static int event_learn(void *arg, void *data, size_t size)
 {
 	const struct sel_event *e = data;
@@ -295,10 +298,11 @@ static int event_learn(void *arg, void *data, size_t size)
 
 	if (size < sizeof(*e))
 		return 0;
-	selector_process_add(sel, (int)e->tgid);
+	if (!sel_kind_is_known(sel, &e->proc))
+		selector_process_add(sel, (int)e->tgid);
 	if (sel->met)
 		sel->met(sel->met_arg, (int)e->tgid);
-	return 0;
+	return ++sel->events < EVENTS_TURN ? 0 : -EAGAIN;
 }
 
 int selector_attach(struct selector **out, const char *pin_dir)
@@ -528,11 +532,32 @@ static void seen_forget(const struct selector *sel)
 		;
 }
 
+/* A link outlives its cgroup, and serves nobody then; and it may be another that is wanted now. */
+static bool link_serves(const struct selector *sel, const char *cgroup)
+{
+	struct bpf_link_info info = { 0 };
+	uint32_t len = sizeof(info);
+	int fd = selector_cgroup_open(cgroup);
+	struct stat st;
+	bool serves = fd < 0 || fstat(fd, &st) ||
+		      bpf_obj_get_info_by_fd(sel->link[SEL_PROG_ANSWER], &info, &len) ||
+		      info.cgroup.cgroup_id == st.st_ino;
+
+	fd_close(fd);
+	return serves;
+}
+
 /* Take up what is pinned; -ENOENT: nothing that is whole. */
-static int adopt(struct selector *sel, struct selector_report *rep)
+static int adopt(struct selector *sel, const char *cgroup, struct selector_report *rep)
 {
 	int rc = pins_open(sel);
 
+	if (rc == -EPROTO)
+		rep->anew = "it is of another version";
+	if (!rc && !link_serves(sel, cgroup)) {
+		rep->anew = "its cgroup is another one, or has gone";
+		rc = -EPROTO;
+	}
 	if (rc)
 		return rc;
 	for (unsigned i = 0; i < SEL_PROGS; i++)
@@ -583,7 +608,7 @@ int selector_open(struct selector **out, const char *pin_dir, const char *cgroup
 		sel->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}
 	sel_lock(sel);
-	rc = *sel->dir ? adopt(sel, rep) : -ENOENT;
+	rc = *sel->dir ? adopt(sel, cgroup, rep) : -ENOENT;
 	if (rc) {
 		selector_close(sel);
 		sel = selector_new(err ? "" : dir);
@@ -617,11 +642,15 @@ int selector_fd(const struct selector *sel)
 
 int selector_poll(struct selector *sel, void (*met)(void *arg, int pid), void *arg)
 {
+	int rc;
+
 	if (!sel)
 		return -EOPNOTSUPP;
 	sel->met = met;
 	sel->met_arg = arg;
-	return sel->ring ? ring_buffer__consume(sel->ring) : 0;
+	sel->events = 0;
+	rc = sel->ring ? ring_buffer__consume(sel->ring) : 0;
+	return rc < 0 && rc != -EAGAIN ? rc : 0;
 }
 
 int selector_agent_set(struct selector *sel, uint64_t agent)

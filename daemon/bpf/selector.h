@@ -37,6 +37,7 @@ enum selector_part {
  * @lack:    one entry a missing part: which, -errno, and in words
  * @lacks:   entries used
  * @adopted: programs and maps of an earlier process were taken up
+ * @anew:    why they were not, and all was made anew; NULL: they were, or there were none
  */
 struct selector_report {
 	struct {
@@ -46,6 +47,7 @@ struct selector_report {
 	} lack[SELECTOR_PARTS];
 	unsigned lacks;
 	bool adopted;
+	const char *anew;
 };
 
 /** selector_part_name() - Return: a word for people; "?" for nonsense. */
@@ -150,8 +152,8 @@ int selector_fd(const struct selector *sel);
  * @met: called for each with its process id in the initial PID namespace; it may be gone; NULL: nobody asks
  * @arg: handed to @met
  *
- * Never sleeps.
- * Return: how many, or -errno.
+ * Never sleeps, and leaves some for the next call when there are many: selector_fd() is readable then.
+ * Return: 0 or -errno.
  */
 int selector_poll(struct selector *sel, void (*met)(void *arg, int pid), void *arg);
 

@@ -69,6 +69,7 @@ struct selector {
 	struct ring_buffer *ring;
 	void (*met)(void *arg, int pid); /* of the selector_poll() under way */
 	void *met_arg;
+	unsigned events; /* learned in it */
 	struct sel_slot slot[SEL_SLOTS];
 	uint32_t generation; /* of the newest policy that slot[] knows */
 	struct sel_kind *kind;
@@ -96,6 +97,12 @@ void sel_slot_free(struct sel_slot *s);
 /** sel_slot_netns() - Return: 0 and the namespace of a slot (0 for slot 0), or -ENOENT. */
 int sel_slot_netns(const struct selector *sel, uint32_t slot, uint64_t *netns);
 
+/** sel_slot_classes() - different sets of kinds of processes that a policy in force has room for. */
+uint32_t sel_slot_classes(const struct sel_slot *s);
+
+/** sel_slot_again() - put the policy of a slot into force again, with room for @classes. Return: 0 or -errno. */
+int sel_slot_again(struct selector *sel, uint32_t slot, uint32_t classes);
+
 /** sel_policies_again() - set all policies in force again: names of matches have changed. Return: 0 or -errno. */
 int sel_policies_again(struct selector *sel);
 
@@ -104,6 +111,9 @@ int sel_event_read(const struct selector *sel, int pid, struct sel_event *e);
 
 /** sel_kinds_enter() - enter all kinds of processes that were met into a policy that is about to be in force. */
 int sel_kinds_enter(struct selector *sel, uint32_t slot, struct sel_slot *s);
+
+/** sel_kind_is_known() - whether the policies in force need not be told of this kind, which the kernel names so. */
+bool sel_kind_is_known(struct selector *sel, const struct sel_proc *proc);
 
 /** sel_kinds_free() - forget them. */
 void sel_kinds_free(struct selector *sel);

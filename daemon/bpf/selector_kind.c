@@ -18,7 +18,7 @@
 
 #include "daemon/bpf/selector_int.h"
 
-enum { KINDS_MAX = SEL_PROCS };
+enum { KINDS_MAX = SEL_PROCS, CLASSES_MAX = 1024 };
 
 void sel_kinds_free(struct selector *sel)
 {
@@ -183,33 +183,84 @@ int sel_kinds_enter(struct selector *sel, uint32_t slot, struct sel_slot *s)
 	return 0;
 }
 
-/* Make a policy anew whose room for sets is full: kinds that are gone are forgotten. */
-static int slot_again(struct selector *sel, uint32_t slot)
+/* All but one. Return: where it is now. */
+static struct sel_kind *kinds_forget(struct selector *sel, const struct sel_kind *but)
 {
-	struct sel_slot *s = &sel->slot[slot];
-	struct sel_trailer t = s->trailer;
+	struct sel_kind kept = *but;
 
-	t.spare_used = 0;
-	s->trailer = t;
-	return sel_line_write(s->map, s->lines - 1, &t);
+	for (size_t i = 0; i < sel->kinds; i++) {
+		if (&sel->kind[i] == but)
+			continue;
+		free(sel->kind[i].program);
+		free(sel->kind[i].cgroup);
+	}
+	*sel->kind = kept;
+	sel->kinds = 1;
+	return sel->kind;
 }
 
-static int kind_everywhere(struct selector *sel, const struct sel_kind *k)
+/*
+ * A set that is stored stays as it is while kinds refer to it. So where there is no room for one more, the policy is put
+ * into force again with more room; and from the most on, without the kinds that may be gone by now.
+ */
+static int kind_enter_again(struct selector *sel, uint32_t slot, const struct sel_kind *k)
 {
-	uint32_t slot;
-	int rc;
+	int rc = -ENOSPC;
 
-	if (bpf_map_lookup_elem(sel->map[SEL_MAP_SLOTS], &k->proc.netns, &slot))
-		slot = 0;
-	if (!sel->slot[slot].policy)
-		return 0;
-	rc = kind_enter(sel, slot, &sel->slot[slot], k);
-	if (rc == -ENOSPC) {
-		rc = slot_again(sel, slot);
+	while (rc == -ENOSPC) {
+		uint32_t classes = sel_slot_classes(&sel->slot[slot]);
+
+		if (classes < CLASSES_MAX)
+			classes *= 2;
+		else
+			k = kinds_forget(sel, k);
+		rc = sel_slot_again(sel, slot, classes);
 		if (!rc)
 			rc = kind_enter(sel, slot, &sel->slot[slot], k);
 	}
 	return rc;
+}
+
+/* The slot whose policy judges a namespace and asks for kinds; UINT32_MAX: there is none. */
+static uint32_t slot_asking(const struct selector *sel, uint64_t netns)
+{
+	uint32_t slot;
+
+	if (bpf_map_lookup_elem(sel->map[SEL_MAP_SLOTS], &netns, &slot))
+		slot = 0;
+	return slot < SEL_SLOTS && sel->slot[slot].policy && sel->slot[slot].needs & SEL_NEEDS
+		       ? slot
+		       : UINT32_MAX; /* SEL_CLOSED among them */
+}
+
+static int kind_everywhere(struct selector *sel, const struct sel_kind *k)
+{
+	uint32_t slot = slot_asking(sel, k->proc.netns);
+	int rc;
+
+	if (slot == UINT32_MAX)
+		return 0;
+	rc = kind_enter(sel, slot, &sel->slot[slot], k);
+	return rc == -ENOSPC ? kind_enter_again(sel, slot, k) : rc;
+}
+
+bool sel_kind_is_known(struct selector *sel, const struct sel_proc *proc)
+{
+	struct policy_ref ref;
+	struct sel_proc key;
+	uint32_t slot;
+	int rc;
+
+	sel_lock(sel);
+	rc = sel_slots_fresh(sel);
+	sel_unlock(sel);
+	if (rc)
+		return false;
+	slot = slot_asking(sel, proc->netns);
+	if (slot == UINT32_MAX)
+		return true;
+	sel_proc_key(&key, proc, sel->slot[slot].needs, slot, sel->slot[slot].generation);
+	return !bpf_map_lookup_elem(sel->map[SEL_MAP_PROCS], &key, &ref);
 }
 
 static bool same_kind(const struct sel_proc *a, const struct sel_proc *b)

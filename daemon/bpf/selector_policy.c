@@ -237,18 +237,30 @@ static int names_find(const struct selector *sel, const struct policy *p, uint8_
 	return rc;
 }
 
+/* Lines of one set: a chunk each, and a policy without rules has one too. */
+static uint32_t set_lines(const struct policy *p)
+{
+	uint32_t chunks = (policy_rules(p) + POLICY_CHUNK - 1) / POLICY_CHUNK;
+
+	return chunks ? chunks : 1;
+}
+
+uint32_t sel_slot_classes(const struct sel_slot *s)
+{
+	return s->trailer.spare_count / set_lines(s->policy);
+}
+
 /* The whole map's lines: form, room, policy, trailer. */
-static struct policy_line *lines_make(const struct policy *p, struct sel_slot *s)
+static struct policy_line *lines_make(const struct policy *p, uint32_t classes, struct sel_slot *s)
 {
 	const struct policy_form_head *form = (const struct policy_form_head *)policy_form(p);
-	uint32_t chunks = (form->rules + POLICY_CHUNK - 1) / POLICY_CHUNK;
 	size_t bytes = policy_bare(NULL, 0, p);
 	struct policy_line *lines;
 
 	s->trailer = (struct sel_trailer){
 		.magic = TRAILER_MAGIC,
 		.spare_line = form->lines,
-		.spare_count = CLASSES_AT_FIRST * (chunks ? chunks : 1),
+		.spare_count = classes * set_lines(p),
 		.text_bytes = (uint32_t)bytes,
 	};
 	s->trailer.text_line = s->trailer.spare_line + s->trailer.spare_count;
@@ -283,13 +295,13 @@ static int map_fill(struct sel_slot *s, const struct policy_line *lines)
 
 /* A policy's map, not in force yet. */
 static int slot_make(struct selector *sel, uint32_t number, const struct policy *p,
-		     const uint8_t *bpf_slot, struct sel_slot *s)
+		     const uint8_t *bpf_slot, uint32_t classes, struct sel_slot *s)
 {
 	struct policy_line *lines;
 	struct policy_form_head *head;
 	int rc = generation_next(sel, &s->generation);
 
-	lines = rc ? NULL : lines_make(p, s);
+	lines = rc ? NULL : lines_make(p, classes, s);
 	s->policy = lines ? bare_copy(p) : NULL;
 	if (!s->policy) {
 		free(lines);
@@ -372,7 +384,7 @@ static int policy_put(struct selector *sel, uint64_t netns, const struct policy 
 		return rc;
 	if (slot_is(&sel->slot[slot], p, bpf_slot))
 		return missing;
-	rc = slot_make(sel, slot, p, bpf_slot, &made);
+	rc = slot_make(sel, slot, p, bpf_slot, CLASSES_AT_FIRST, &made);
 	if (!rc && bpf_map_update_elem(sel->map[SEL_MAP_FORMS], &slot, &made.map, BPF_ANY))
 		rc = -errno;
 	if (!rc && fresh && bpf_map_update_elem(sel->map[SEL_MAP_SLOTS], &netns, &slot, BPF_ANY))
@@ -463,6 +475,24 @@ static struct policy *finished(const struct policy *bare)
 		policy_finish(p, need, bare, scratch);
 	free(scratch);
 	return p;
+}
+
+int sel_slot_again(struct selector *sel, uint32_t slot, uint32_t classes)
+{
+	struct sel_slot made = { .map = -1 };
+	struct policy *p = finished(sel->slot[slot].policy);
+	int rc = p ? slot_make(sel, slot, p, sel->slot[slot].bpf_slot, classes, &made) : -ENOMEM;
+
+	if (!rc && bpf_map_update_elem(sel->map[SEL_MAP_FORMS], &slot, &made.map, BPF_ANY))
+		rc = -errno;
+	free(p);
+	if (rc) {
+		sel_slot_free(&made);
+		return rc;
+	}
+	sel_slot_free(&sel->slot[slot]);
+	sel->slot[slot] = made;
+	return 0;
 }
 
 int sel_policies_again(struct selector *sel)

@@ -39,8 +39,8 @@ static const char *error_words(int errnum)
 {
 	switch (-errnum) {
 	case ENOENT: return "a file that exists";
-	case EACCES:
-	case EPERM: return "a file that may be read (permission denied)";
+	case EACCES: return "a file that may be read (permission denied)";
+	case EPERM: return "a file and a folder that not everybody may write to";
 	case EISDIR: return "a file (it is a directory)";
 	case EINVAL: return "a regular file";
 	case EFBIG: return "a file of at most 4 MiB";
@@ -76,6 +76,8 @@ static int fd_slurp(int fd, struct text *t)
 		return rc;
 	if (!S_ISREG(st.st_mode))
 		return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+	if (st.st_mode & S_IWOTH) /* anybody would decide */
+		return -EPERM;
 	if (st.st_size > (off_t)POLICY_FILE_BYTES_MAX)
 		return -EFBIG;
 	t->mapped = (size_t)st.st_size + 1;
@@ -218,6 +220,15 @@ static int name_join(char *out, size_t size, const char *dir, size_t dir_len, co
 	return 0;
 }
 
+/* Any file that anybody adds would be taken. */
+static int folder_check(const char *dir)
+{
+	struct stat st;
+	int rc = policy_sys_stat(AT_FDCWD, dir, &st);
+
+	return rc || !(st.st_mode & S_IWOTH) ? rc : -EPERM;
+}
+
 /* The files of folder @path[0..dir_len) whose names match @path + dir_len. */
 static int pattern_parse(struct policy *p, const char *path, size_t dir_len, unsigned depth,
 			 struct policy_error *err)
@@ -231,7 +242,9 @@ static int pattern_parse(struct policy *p, const char *path, size_t dir_len, uns
 	l->pattern = path + dir_len;
 	memcpy(name, path, dir_len);
 	memcpy(name + dir_len, ".", 2);
-	rc = dir_len + 2 <= sizeof(name) ? policy_sys_each(name, listing_add, l) : -ENAMETOOLONG;
+	rc = dir_len + 2 <= sizeof(name) ? folder_check(name) : -ENAMETOOLONG;
+	if (!rc)
+		rc = policy_sys_each(name, listing_add, l);
 	if (rc == -ENOENT) /* an empty policy.d and none at all mean the same */
 		rc = 0;
 	else if (rc)

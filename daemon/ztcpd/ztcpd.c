@@ -139,6 +139,8 @@ static void report_say(const struct selector_report *r)
 		ztcpd_say("without %s: %s", selector_part_name(r->lack[i].part), r->lack[i].why);
 	if (r->adopted)
 		ztcpd_say("took up the selector that was pinned");
+	if (r->anew)
+		ztcpd_say("the selector that was pinned is made anew: %s", r->anew);
 }
 
 /* eBPF tells processes by the ids that the initial PID namespace gives them; nothing under /proc of another has these. */
@@ -222,6 +224,7 @@ static int start(struct ztcpd *d, const struct arguments *a, struct source *sign
 	struct rlimit files = { 1 << 20, 1 << 20 };
 	int err;
 
+	priority_take();
 	if (setrlimit(RLIMIT_NOFILE, &files)) {
 		getrlimit(RLIMIT_NOFILE, &files);
 		files.rlim_cur = files.rlim_max;

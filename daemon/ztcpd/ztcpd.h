@@ -170,6 +170,9 @@ void notify_systemd(const char *state);
 
 /* ---- ztcpd_caps.c ---- */
 
+/* Have a processor when somebody waits for us, if nobody has said how nice we are to be. Before caps_keep(). */
+void priority_take(void);
+
 /* Keep the capabilities that the daemon goes on needing, for good. Return: 0 or ZTCPD_SAID. */
 int caps_keep(void);
 

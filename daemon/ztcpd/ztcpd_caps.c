@@ -1,4 +1,4 @@
-/* ztcpd_caps.c - giving up what the daemon does not need
+/* ztcpd_caps.c - priority, and giving up what the daemon does not need
  *
  * CAP_BPF, CAP_NET_ADMIN, CAP_PERFMON   load, attach and read the selector
  * CAP_NET_RAW                           reset the peers of a process that died
@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/capability.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #include "daemon/ztcpd/ztcpd.h"
 
@@ -18,7 +19,7 @@ static const cap_value_t needed[] = {
 	CAP_SYS_ADMIN, CAP_SYS_PTRACE, CAP_DAC_READ_SEARCH,
 };
 
-enum { NEEDED = sizeof(needed) / sizeof(needed[0]) };
+enum { NEEDED = sizeof(needed) / sizeof(needed[0]), NICE = -10 };
 
 static bool is_needed(cap_value_t cap)
 {
@@ -42,6 +43,13 @@ static int caps_set(cap_t now, cap_t keep)
 			return -errno;
 	}
 	return cap_set_proc(keep) ? -errno : 0;
+}
+
+/* It has next to nothing to do, and each time new connections wait for it, mostly of programs that keep all processors busy. */
+void priority_take(void)
+{
+	if (getpriority(PRIO_PROCESS, 0) == 0)
+		setpriority(PRIO_PROCESS, 0, NICE); /* without CAP_SYS_NICE it goes on as it is */
 }
 
 int caps_keep(void)

@@ -36,7 +36,8 @@ enum {
 	SPACE_BACKLOG = 1024,
 	SPACE_TURN = 64, /* processes that are let in before others have their turn */
 	SPACE_RETRY_MS = 50,
-	SPACE_RETRIES = 40, /* a name appears a moment before the namespace is mounted on it */
+	SPACE_ORPHANS_MS = 100, /* between two looks at all processes */
+	SPACE_RETRIES = 40,     /* a name appears a moment before the namespace is mounted on it */
 	WATCH = IN_CREATE | IN_DELETE | IN_MOVED_TO | IN_MOVED_FROM | IN_CLOSE_WRITE |
 		IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR,
 };
@@ -59,9 +60,12 @@ struct spaces {
 	struct space *space[SPACES_MAX];
 	unsigned count;
 	int own; /* the daemon's own namespace */
+	int spare; /* given up for a moment to turn away who comes when there are no descriptors left */
 	int retries;
 	uint64_t retry_ms;
+	uint64_t orphans_ms; /* not before then, all processes are looked at again */
 	bool look;
+	bool orphans; /* there may be namespaces without a name and without a representative */
 	uint64_t reloads, failures;
 	char said[512];
 };
@@ -140,6 +144,21 @@ static int name_bind_in(struct ztcpd *d, int ns, uint64_t *cookie)
 	return rc ? rc : b.fd;
 }
 
+/* Left in the queue, it would have us come back at once, and for nothing. Return: whether somebody was turned away. */
+static bool turn_away(struct spaces *all, int listener)
+{
+	int fd;
+
+	if ((errno != EMFILE && errno != ENFILE) || all->spare < 0)
+		return false;
+	close(all->spare);
+	fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	all->spare = fcntl(all->own, F_DUPFD_CLOEXEC, 0);
+	return fd >= 0;
+}
+
 static void listener_ready(struct ztcpd *d, struct source *src, uint32_t events)
 {
 	(void)events;
@@ -148,6 +167,8 @@ static void listener_ready(struct ztcpd *d, struct source *src, uint32_t events)
 		struct ucred cred;
 		socklen_t len = sizeof(cred);
 
+		if (fd < 0 && turn_away(d->spaces, src->fd))
+			continue;
 		if (fd < 0)
 			return;
 		if (!getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) && cred.pid > 0)
@@ -207,28 +228,37 @@ static bool space_represent(struct ztcpd *d, struct space *s, int pid)
 	return true;
 }
 
-struct representative {
-	struct ztcpd *d;
-	struct space *s;
-};
+static struct space *space_find(struct ztcpd *d, uint64_t ino);
 
-static bool representative_try(void *arg, int pid)
+static bool orphan_represent(void *arg, int pid)
 {
-	struct representative *r = arg;
+	struct ztcpd *d = arg;
+	struct space *s = space_find(d, process_space(pid));
 
-	return process_space(pid) == r->s->ino && space_represent(r->d, r->s, pid);
+	if (s && !s->name[0] && s->process.fd < 0)
+		space_represent(d, s, pid);
+	return false;
 }
 
-/* A namespace that nobody names stays while a process is in it. */
-static void space_keep(struct ztcpd *d, struct space *s)
+/*
+ * A namespace that nobody names stays while a process is in it. For all of them at once, and not all the time: otherwise one
+ * with many processes that end one after the other would keep us busy.
+ */
+static void orphans_look(struct ztcpd *d, uint64_t now)
 {
-	struct representative r = { d, s };
+	struct spaces *all = d->spaces;
 
-	if (s->name[0] || s->process.fd >= 0)
+	if (!all->orphans || now < all->orphans_ms)
 		return;
-	processes_each(representative_try, &r);
-	s->gone = s->process.fd < 0;
-	d->spaces->look |= s->gone;
+	processes_each(orphan_represent, d);
+	for (unsigned i = 0; i < all->count; i++) {
+		struct space *s = all->space[i];
+
+		s->gone = !s->name[0] && s->process.fd < 0;
+		all->look |= s->gone;
+	}
+	all->orphans = false;
+	all->orphans_ms = now + SPACE_ORPHANS_MS;
 }
 
 static void process_ready(struct ztcpd *d, struct source *src, uint32_t events)
@@ -237,7 +267,7 @@ static void process_ready(struct ztcpd *d, struct source *src, uint32_t events)
 
 	(void)events;
 	source_drop(d, &s->process);
-	space_keep(d, s);
+	d->spaces->orphans |= !s->name[0];
 }
 
 /* ---- namespaces ---- */
@@ -320,7 +350,7 @@ void spaces_meet(struct ztcpd *d, int pid)
 	s = space_open(d, ns, ino);
 	close(ns);
 	if (s && !space_represent(d, s, pid))
-		space_keep(d, s);
+		d->spaces->orphans = true;
 }
 
 static bool meet_each(void *arg, int pid)
@@ -388,7 +418,7 @@ static void names_look(struct ztcpd *d)
 
 		if (!s->seen && s->name[0]) {
 			space_rename(d, s, "");
-			space_keep(d, s);
+			all->orphans |= s->process.fd < 0;
 		}
 	}
 	all->retries = ready ? 0 : all->retries + 1;
@@ -552,11 +582,18 @@ static void selector_ready(struct ztcpd *d, struct source *src, uint32_t events)
 	selector_poll(d->sel, meet, d);
 }
 
+static int ms_until(uint64_t when, uint64_t now)
+{
+	return when > now ? (int)(when - now) : 0;
+}
+
 int spaces_turn(struct ztcpd *d)
 {
 	struct spaces *all = d->spaces;
 	uint64_t now = ztcpd_now_ms();
+	int wait, retry;
 
+	orphans_look(d, now);
 	if (all->look || (all->retry_ms && all->retry_ms <= now)) {
 		all->look = false;
 		names_look(d);
@@ -566,9 +603,9 @@ int spaces_turn(struct ztcpd *d)
 				space_close(d, i);
 		}
 	}
-	if (!all->retry_ms)
-		return -1;
-	return all->retry_ms > now ? (int)(all->retry_ms - now) : 0;
+	wait = all->orphans ? ms_until(all->orphans_ms, now) : -1;
+	retry = all->retry_ms ? ms_until(all->retry_ms, now) : -1;
+	return wait < 0 || (retry >= 0 && retry < wait) ? retry : wait;
 }
 
 unsigned spaces_count(const struct ztcpd *d)
@@ -601,6 +638,7 @@ int spaces_start(struct ztcpd *d)
 		return -ENOMEM;
 	d->spaces = all;
 	all->own = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
+	all->spare = fcntl(all->own, F_DUPFD_CLOEXEC, 0);
 	all->inotify = (struct source){ inotify_init1(IN_CLOEXEC | IN_NONBLOCK), inotify_ready };
 	all->events = (struct source){ fd, selector_ready };
 	if (all->own < 0 || all->inotify.fd < 0 || source_add(d, &all->inotify, EPOLLIN) ||
@@ -630,6 +668,7 @@ void spaces_stop(struct ztcpd *d)
 	}
 	source_drop(d, &all->inotify);
 	close(all->own);
+	close(all->spare);
 	free(all);
 	d->spaces = NULL;
 }

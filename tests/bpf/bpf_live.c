@@ -1,5 +1,6 @@
 /* bpf_live.c - the selector at work on real sockets: verdicts, attestation, claims, counters, taking up, leaving */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -208,6 +209,81 @@ static void taken_up(void)
 	pair_close(fd);
 }
 
+/* Far more kinds of processes than there is room for at first: each is judged by its own rule, before and after there are more. */
+static void kinds(void)
+{
+	enum { KINDS = 300, GROUP = 5000 };
+	static char text[KINDS * 32];
+	size_t used = 0;
+	int fd[2];
+
+	for (unsigned i = 0; i < KINDS; i++)
+		used += (size_t)snprintf(text + used, sizeof(text) - used, "count group=%u\n",
+					 GROUP + i);
+	CHECK(!bpf_lib_policy(0, text));
+	for (unsigned i = 0; i < 2 * KINDS; i++) {
+		CHECK(!setegid(GROUP + i % KINDS));
+		bpf_lib_pair("127.0.0.1", fd);
+		CHECK(bpf_lib_answer(fd[0]).rule == i % KINDS + 1, "kind %u by rule %u", i,
+		      bpf_lib_answer(fd[0]).rule);
+		pair_close(fd);
+	}
+	CHECK(!setegid(getgid()));
+	CHECK(!selector_each_rule(lib.sel, hits_keep, NULL) && hits[0] >= 2 && hits[7] >= 2);
+}
+
+/* Who asks on and on before its kind is known does not keep us from everything else. */
+static void flood(void)
+{
+	enum { ASKED = 1000, LEARNED_AT_ONCE = 100 };
+	struct pollfd events = { .fd = selector_fd(lib.sel), .events = POLLIN };
+	struct verdict_answer a;
+	unsigned polls = 0;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	while (poll(&events, 1, 0) == 1)
+		CHECK(!selector_poll(lib.sel, NULL, NULL));
+	CHECK(!bpf_lib_policy(0, "kernel program=/none\ncount user=0 group=0\n"));
+	CHECK(!setegid(4999));
+	for (unsigned i = 0; i < ASKED; i++) {
+		socklen_t len = sizeof(a);
+
+		CHECK(!getsockopt(fd, VERDICT_LEVEL, VERDICT_ANSWER, &a, &len));
+		CHECK(a.flags & VERDICT_PENDING);
+	}
+	for (; poll(&events, 1, 0) == 1; polls++)
+		CHECK(!selector_poll(lib.sel, NULL, NULL));
+	CHECK(polls >= ASKED / LEARNED_AT_ONCE, "%u events in %u turns", ASKED, polls);
+	CHECK(!(bpf_lib_answer(fd).flags & VERDICT_PENDING));
+	CHECK(!setegid(getgid()));
+	close(fd);
+}
+
+/* Pins serve the cgroup they were made for: another one, or one of the same name that came later, has all made anew. */
+static void other_cgroup(void)
+{
+	struct selector_report report;
+	char inner[sizeof(lib.cgroup) + 8];
+
+	snprintf(inner, sizeof(inner), "%s/inner", lib.cgroup);
+	for (unsigned i = 0; i < 2; i++) {
+		CHECK(!mkdir(inner, 0755), "%s", strerror(errno));
+		selector_close(lib.sel);
+		lib.sel = NULL;
+		CHECK(!selector_open(&lib.sel, lib.pins, inner, &report));
+		CHECK(!report.adopted && !report.lacks && report.anew);
+		selector_close(lib.sel);
+		CHECK(!selector_open(&lib.sel, lib.pins, inner, &report));
+		CHECK(report.adopted && !report.anew);
+		CHECK(!rmdir(inner), "%s", strerror(errno));
+	}
+	selector_close(lib.sel);
+	lib.sel = NULL;
+	CHECK(!selector_open(&lib.sel, lib.pins, lib.cgroup, &report));
+	CHECK(!report.adopted && report.anew);
+	CHECK(!selector_policy_set(lib.sel, 0, NULL));
+}
+
 /* A folder that a killed process left half made is made anew. */
 static void half_made(void)
 {
@@ -244,6 +320,7 @@ static void closed(void)
 	CHECK(selector_policy_close(lib.sel, 0, "policy:1:1: wrong") == -EEXIST);
 	CHECK(!selector_policy_close(lib.sel, netns, "policy:1:1: wrong"));
 	CHECK(bpf_lib_answer(fd[0]).verdict == POLICY_KERNEL && !bpf_lib_answer(fd[0]).rule);
+	CHECK(!selector_process_add(lib.sel, getpid())); /* no policy there asks for its kind */
 	CHECK(!bpf_lib_policy(netns, "lift path=shm\n"));
 	CHECK(bpf_lib_answer(fd[0]).rule == 1);
 	CHECK(selector_policy_close(lib.sel, netns, "policy:1:1: wrong") == -EEXIST);
@@ -356,7 +433,10 @@ int main(void)
 	counters();
 	namespaces();
 	netns_names();
+	kinds();
+	flood();
 	taken_up();
+	other_cgroup();
 	half_made();
 	closed();
 	none();

@@ -71,6 +71,23 @@ Test(policy_load, policy_load__not_a_file)
 	cr_assert_str_eq(load_error("fifo"), "fifo: expected a regular file");
 }
 
+Test(policy_load, policy_load__what_everybody_may_write)
+{
+	file_put("policy", "include policy.d/*\n");
+	file_put("policy.d/one", "kernel\n");
+	cr_assert_eq(chmod("policy.d/one", 0666), 0);
+	cr_assert_str_eq(
+		load_error("policy.d/one"),
+		"policy.d/one: expected a file and a folder that not everybody may write to");
+	cr_assert_neq(strstr(load_error("policy"), "policy:1:9: "), NULL);
+	cr_assert_eq(chmod("policy.d/one", 0664), 0);
+	cr_assert_eq(chmod("policy.d", 01777), 0);
+	cr_assert_neq(strstr(load_error("policy"), "not everybody may write"), NULL);
+	cr_assert_eq(chmod("policy.d", 0775), 0);
+	load("policy");
+	cr_assert_eq(policy_rules(policy), 1);
+}
+
 Test(policy_load, policy_load__includes_in_sorted_order_at_their_place)
 {
 	file_put("policy", "kernel port=1\ninclude policy.d/*.rules\nkernel port=2\n");
