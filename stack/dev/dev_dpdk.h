@@ -12,7 +12,8 @@
  *     mtu=N      set on the port; its own unless given
  *
  * Received packets are copied into buffers of conf.buf, sent ones into buffers of DPDK: so any driver serves, also those
- * that need all memory to be DPDK's own. The device is polled: dev_fd() is -1.
+ * that need all memory to be DPDK's own. dev_fd() is the descriptor of the receive interrupt, or -1 where the driver has none: then
+ * dev_deadline() says when to look again. What a port whose link is down is given is lost.
  *
  * Called as dev_open.h says. EAL is started once in a process, by the first device, in the process that uses it; all
  * devices of a process name the same EAL arguments. --no-telemetry and --in-memory are given, so that nothing is

@@ -33,6 +33,9 @@ int dpdk_args_add(struct dpdk_args *a, const char *word);
 /** dpdk_args_have() - Return: true when a word for EAL begins with @start. */
 bool dpdk_args_have(const struct dpdk_args *a, const char *start);
 
+/** dpdk_args_clear() - remove sockets that killed processes have left where a driver of @a is to listen. */
+void dpdk_args_clear(const struct dpdk_args *a);
+
 /** dpdk_eal_start() - in the first call; later ones must name the same arguments. Return: 0 or -errno and @err. */
 int dpdk_eal_start(struct dpdk_args *a, struct dev_error *err);
 
@@ -42,11 +45,15 @@ struct dpdk_queue {
 	uint16_t mtu;
 	struct wire_mac mac;
 	bool tx_csum;             /* the device completes TCP checksums */
+	bool reconnects;          /* a port that must be started again to find a new peer */
 	struct rte_mempool *pool; /* of this queue, both ways */
 };
 
 /** dpdk_queue_open() - configure and start the port in the first call for it. Return: 0 or -errno and @err. */
 int dpdk_queue_open(const struct dpdk_args *a, struct dpdk_queue *q, struct dev_error *err);
+
+/** dpdk_queue_alone() - Return: whether no other queue of its port has a device. */
+bool dpdk_queue_alone(const struct dpdk_queue *q);
 
 /** dpdk_queue_close() - the port stops with its last queue. */
 void dpdk_queue_close(const struct dpdk_queue *q);

@@ -4,6 +4,12 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "stack/base/base_sys.h"
 
 struct own {
 	const char *name;
@@ -49,6 +55,74 @@ static int own_take(const struct own *own, unsigned int n, const char *word, str
 		return 1;
 	}
 	return 0;
+}
+
+/* Whether @word makes a driver listen; @path is what its socket is called. */
+static bool listens_at(const char *word, const char **path)
+{
+	static const struct {
+		const char *driver, *key, *with, *without;
+	} kinds[] = {
+		{ "net_memif", ",socket=", "", "role=client" },
+		{ "net_memif", ",socket=", "", "role=slave" },
+		{ "net_vhost", ",iface=", "", "client=1" },
+		{ "net_virtio_user", ",path=", "server=1", "server=0" },
+	};
+	bool listens = false;
+
+	if (!strncmp(word, "--vdev=", 7))
+		word += 7;
+	for (unsigned int i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		const char *at = strstr(word, kinds[i].key);
+
+		if (!at || strncmp(word, kinds[i].driver, strlen(kinds[i].driver)))
+			continue;
+		if (!strstr(word, kinds[i].with) || strstr(word, kinds[i].without))
+			return false;
+		*path = at + strlen(kinds[i].key);
+		listens = true;
+	}
+	return listens;
+}
+
+/* Return: whether @sa is the name of a socket that was left behind. */
+static bool is_dead(const struct sockaddr_un *sa)
+{
+	struct stat st;
+	long fd, rc;
+
+	if (stat(sa->sun_path, &st) || !S_ISSOCK(st.st_mode))
+		return false;
+	fd = sys(SYS_socket, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	rc = sys(SYS_connect, fd, sa, sizeof(*sa));
+	if (rc == -EPROTOTYPE) { /* a vhost's, alive or dead */
+		sys(SYS_close, fd);
+		fd = sys(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		rc = fd < 0 ? fd : sys(SYS_connect, fd, sa, sizeof(*sa));
+	}
+	if (fd >= 0)
+		sys(SYS_close, fd);
+	return rc == -ECONNREFUSED;
+}
+
+void dpdk_args_clear(const struct dpdk_args *a)
+{
+	for (int i = 1; i < a->argc; i++) {
+		struct sockaddr_un sa = { .sun_family = AF_UNIX };
+		const char *path;
+		size_t len;
+
+		if (!listens_at(a->argv[i], &path))
+			continue;
+		len = strcspn(path, ",");
+		if (len == 0 || len >= sizeof(sa.sun_path))
+			continue;
+		memcpy(sa.sun_path, path, len);
+		if (is_dead(&sa))
+			unlink(sa.sun_path);
+	}
 }
 
 int dpdk_args_parse(const char *rest, struct dpdk_args *a, struct dev_error *err)

@@ -10,6 +10,7 @@
 #include <rte_errno.h>
 #include <rte_lcore.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -111,6 +112,7 @@ int dpdk_eal_start(struct dpdk_args *a, struct dev_error *err)
 	rc = defaults_add(a, &cpus);
 	if (rc)
 		return dev_fail(err, rc, "dpdk: too many arguments");
+	dpdk_args_clear(a);
 	rc = rte_eal_init(a->argc, a->argv);
 	pthread_setaffinity_np(pthread_self(), sizeof(cpus), &cpus);
 	if (rc < 0)
@@ -120,8 +122,8 @@ int dpdk_eal_start(struct dpdk_args *a, struct dev_error *err)
 	return 0;
 }
 
-static int plug_open(const char *rest, const struct dev_conf *conf, struct dev **out,
-		     struct dev_error *err)
+static int open_quiet(const char *rest, const struct dev_conf *conf, struct dev **out,
+		      struct dev_error *err)
 {
 	struct dpdk_args args;
 	struct dpdk_queue q;
@@ -138,6 +140,20 @@ static int plug_open(const char *rest, const struct dev_conf *conf, struct dev *
 		return 0;
 	dpdk_queue_close(&q);
 	return dev_fail(err, -ENOMEM, "dpdk: no memory");
+}
+
+/* Threads that EAL and drivers start have our signal mask for ever: the program's signals are none of theirs. */
+static int plug_open(const char *rest, const struct dev_conf *conf, struct dev **out,
+		     struct dev_error *err)
+{
+	sigset_t all, old;
+	int rc;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	rc = open_quiet(rest, conf, out, err);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return rc;
 }
 
 __attribute__((visibility("default"))) const struct dev_dpdk_plug ztcp_dpdk = {

@@ -13,7 +13,7 @@
 static struct {
 	uint16_t queues, open; /* 0: the port is not configured */
 	uint64_t taken;        /* queues that have a device */
-	bool tx_csum;
+	bool tx_csum, reconnects;
 	struct rte_mempool *pools[64];
 } ports[PORTS_MAX];
 
@@ -74,6 +74,36 @@ static void conf_fill(const struct dpdk_args *a, const struct rte_eth_dev_info *
 	}
 }
 
+/* Not every driver that lacks receive interrupts says so when it is asked for them; some refuse. */
+static int configure(const struct dpdk_args *a, struct rte_eth_conf *conf)
+{
+	uint16_t port = (uint16_t)a->port, queues = (uint16_t)a->queues;
+	int rc;
+
+	conf->intr_conf.rxq = 1;
+	rc = rte_eth_dev_configure(port, queues, queues, conf);
+	if (!rc)
+		return 0;
+	conf->intr_conf.rxq = 0;
+	return rte_eth_dev_configure(port, queues, queues, conf);
+}
+
+/* A memif that has asked for its peer once, and will not again by itself. */
+static bool is_client(const struct dpdk_args *a)
+{
+	char name[RTE_ETH_NAME_MAX_LEN];
+
+	if (rte_eth_dev_get_name_by_port((uint16_t)a->port, name) || strncmp(name, "net_memif", 9))
+		return false;
+	for (int i = 1; i < a->argc; i++) {
+		const char *word = strstr(a->argv[i], name);
+
+		if (word && word[strlen(name)] == ',')
+			return strstr(word, "role=client") || strstr(word, "role=slave");
+	}
+	return false;
+}
+
 static int port_start(const struct dpdk_args *a, struct dev_error *err)
 {
 	struct rte_eth_dev_info info;
@@ -91,7 +121,7 @@ static int port_start(const struct dpdk_args *a, struct dev_error *err)
 		return dev_fail(err, -EINVAL, "dpdk: port %u has %u queue pairs, not %u", a->port,
 				BASE_MIN(info.max_rx_queues, info.max_tx_queues), a->queues);
 	conf_fill(a, &info, &conf);
-	rc = rte_eth_dev_configure(port, (uint16_t)a->queues, (uint16_t)a->queues, &conf);
+	rc = configure(a, &conf);
 	for (uint16_t q = 0; !rc && q < a->queues; q++)
 		rc = queue_setup(a, q);
 	if (rc)
@@ -101,6 +131,7 @@ static int port_start(const struct dpdk_args *a, struct dev_error *err)
 		return fail(a, "start it", rc, err);
 	ports[port].queues = (uint16_t)a->queues;
 	ports[port].tx_csum = conf.txmode.offloads != 0;
+	ports[port].reconnects = is_client(a);
 	return 0;
 }
 
@@ -137,10 +168,16 @@ int dpdk_queue_open(const struct dpdk_args *a, struct dpdk_queue *q, struct dev_
 		.queue = (uint16_t)a->queue,
 		.mtu = (uint16_t)BASE_MIN(mtu, room_of(a) - RTE_PKTMBUF_HEADROOM - 18u),
 		.tx_csum = ports[port].tx_csum,
+		.reconnects = ports[port].reconnects,
 		.pool = ports[port].pools[a->queue],
 	};
 	memcpy(q->mac.b, mac.addr_bytes, WIRE_MAC_LEN);
 	return 0;
+}
+
+bool dpdk_queue_alone(const struct dpdk_queue *q)
+{
+	return ports[q->port].taken == 1ull << q->queue;
 }
 
 void dpdk_queue_close(const struct dpdk_queue *q)

@@ -1,19 +1,23 @@
 #!/bin/bash
 # direct.sh - programs whose connections the stack in their process makes, against the kernel's TCP and each other
 #
-# usage: direct.sh BUILD tap|xdp [CASE...]
+# usage: direct.sh BUILD tap|xdp|memif [CASE...]
 # In network namespaces of its own. 10.9.0.2 is the stack's address on interface 0, 10.9.0.1 that of the kernel at the far
 # end. tap: zt0, and a second one (10.9.0.3) that a bridge joins to the first; the far end is the bridge. xdp: v0, a veth
 # that stack and kernel share; its other end v1 is in the namespace "far" and shared, too. A second veth has two queues: w0
-# (10.9.1.2) is shared, w1 (10.9.1.1) is the kernel's.
-# Exit: 0 all passed, 1 a case failed, 77 no namespace, no TAP or no bpffs can be had here.
+# (10.9.1.2) is shared, w1 (10.9.1.1) is the kernel's. memif: shared memory between two processes, by DPDK; no kernel is at
+# either end, and no root is needed.
+# Exit: 0 all passed, 1 a case failed, 77 no namespace, no TAP, no bpffs or no DPDK can be had here.
 set -u
 
-build=${1:?usage: direct.sh BUILD tap|xdp [CASE...]} device=${2:?usage: direct.sh BUILD tap|xdp [CASE...]}
+usage='usage: direct.sh BUILD tap|xdp|memif [CASE...]'
+build=${1:?$usage} device=${2:?$usage}
 here=$(dirname "$(readlink -f "$0")")
 if [ "${DIRECT_INSIDE:-}" != 1 ]; then
-	unshare -n true 2> /dev/null && [ -r /dev/net/tun ] || exit 77
-	DIRECT_INSIDE=1 exec unshare -n -m -p -f --mount-proc --kill-child "$0" "$@"
+	user=()
+	[ "$device" != memif ] || [ "$(id -u)" = 0 ] || user=(-r)
+	unshare "${user[@]}" -n true 2> /dev/null && { [ "$device" = memif ] || [ -r /dev/net/tun ]; } || exit 77
+	DIRECT_INSIDE=1 exec unshare "${user[@]}" -n -m -p -f --mount-proc --kill-child "$0" "$@"
 fi
 shift 2
 unset ZTCP_EXPLAIN ZTCP_LIFT ZTCP_CHAOS ZTCP_PATH ZTCP_SPIN ZTCP_POLICY ZTCP_ONLY
@@ -53,12 +57,35 @@ devices_xdp() {
 	echo "interface v1 device=xdp:v1" > "$work/if1"
 	far_address=10.9.0.1
 }
+
+devices_memif() {
+	far() { "$@"; }
+	far_exec() { exec "$@"; }
+	[ -n "$(find /usr/lib -name 'librte_net_memif.so*' -print -quit)" ] || { echo "no librte_net_memif.so"; return 1; }
+	memif_line 0 server 10.9.0.2
+	memif_line 1 client 10.9.0.1
+	far_address=10.9.0.1
+}
+
+memif_line() { # INTERFACE ROLE ADDRESS
+	echo "interface m$1 device=\"dpdk:--no-huge -m 64 --vdev" \
+		"net_memif0,role=$2,id=0,socket=$work/memif,socket-abstract=no\" address=$3/24" > "$work/if$1"
+}
 "devices_$device" > "$work/devices" 2>&1 || { cat "$work/devices"; exit 77; }
 
 # "${on0[@]}" PROGRAM...: on interface 0, with a line for each connection in $work/explain; on1: at the far end
 on0=(env "ZTCP_INTERFACES=$work/if0" "$build/bin/ztcp_run" --path stack "--explain=$work/explain")
 on1=(env "ZTCP_INTERFACES=$work/if1" "${on0[@]:2}")
 on2=(env "ZTCP_INTERFACES=$work/if2" "${on0[@]:2}")
+
+# A program at the far end, where no kernel is behind the device.
+peer() {
+	if [ "$device" = memif ]; then
+		"${on1[@]}" "$@"
+	else
+		far "$@"
+	fi
+}
 
 fail() {
 	echo "	$*"
@@ -152,7 +179,7 @@ case_redis() {
 
 case_redis_both() {
 	redis_up 7108 "${on0[@]}"
-	await 30 far redis-cli -h 10.9.0.2 -p 7108 ping || return
+	await 30 peer redis-cli -h 10.9.0.2 -p 7108 ping || return
 	far "${on1[@]}" timeout 100 redis-benchmark -h 10.9.0.2 -p 7108 -c 50 -n 20000 -t set,get,lrange -q > "$work/bench" ||
 		fail "redis-benchmark" || return
 	[ "$(grep -c "path=stack reason=DIRECT.*remote=10.9.0.2:7108" "$work/explain")" -ge 50 ] || fail "not on the stack"
@@ -407,11 +434,63 @@ case_killed() {
 	path stack DIRECT
 }
 
-failed=0
-[ $# -gt 0 ] || {
-	set -- server client both redis redis_both nginx absent stopped fallback
-	[ "$device" = tap ] || set -- "$@" shared churn killed workers
+memif_up() { # PORT: a server that the far end reaches
+	redis_up "$1" "${on0[@]}"
+	await 30 peer redis-cli -h 10.9.0.2 -p "$1" ping
 }
+
+program_of() { # PID: of ztcp_run, or what it has become
+	pgrep -P "$1" || echo "$1"
+}
+
+case_nginx_both() {
+	mkdir -p "$work/html"
+	head -c 3000000 /dev/urandom > "$work/html/big"
+	nginx_conf 7116 "$work/html" > "$work/nginx.conf"
+	"${on0[@]}" nginx -p "$work" -c "$work/nginx.conf" 2> "$work/nginx.say" &
+	pids+=($!)
+	await 30 peer curl -sf -m 5 -o "$work/got" http://10.9.0.2:7116/big || return
+	cmp -s "$work/got" "$work/html/big" || fail "what came is not what was sent" || return
+	peer timeout 60 ab -q -n 3000 -c 10 http://10.9.0.2:7116/nginx.none > "$work/ab" || fail "ab" || return
+	grep -q "^Complete requests: *3000" "$work/ab" || fail "short connections: $(tail -n 3 "$work/ab")" || return
+	path stack DIRECT
+}
+
+# Whoever waits sleeps, between looks at a device without interrupts: well below half a processor.
+case_idle() {
+	memif_up 7117 || return
+	local server before
+	server=$(program_of "${pids[-1]}")
+	peer timeout 100 "$python" "$here/direct_idle.py" 10.9.0.2 7117 20 3 || fail "the client" || return
+	before=$(ticks "$server")
+	sleep 3
+	[ $(($(ticks "$server") - before)) -lt "$(getconf CLK_TCK)" ] || fail "an idle server takes a third of a processor" || return
+	path stack DIRECT
+}
+
+# The client's process is killed under load: the server goes on, and the next client is served as fast as ever.
+case_client_killed() {
+	memif_up 7118 || return
+	local load
+	for _ in 1 2 3 4 5; do
+		rm -f "$work/bench"
+		peer timeout 60 redis-benchmark -h 10.9.0.2 -p 7118 -c 20 -n 10000000 -t get -q > "$work/bench" 2>&1 &
+		load=$!
+		await 30 grep -q "rps=[1-9]" "$work/bench" || return
+		kill -9 "$(pgrep -x redis-benchmark)"
+		wait "$load" 2> /dev/null
+		await 30 peer redis-cli -h 10.9.0.2 -p 7118 ping || return
+	done
+	kill -0 "${pids[-1]}" || fail "the server has ended" || return
+	path stack DIRECT
+}
+
+failed=0
+[ $# -gt 0 ] || case $device in
+tap) set -- server client both redis redis_both nginx absent stopped fallback ;;
+xdp) set -- server client both redis redis_both nginx absent stopped fallback shared churn killed workers ;;
+memif) set -- both redis_both nginx_both idle client_killed ;;
+esac
 for name; do
 	rm -f "$work/explain"
 	if "case_$name"; then
