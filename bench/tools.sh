@@ -49,33 +49,33 @@ redis_warm() {
 # --- sockperf ------------------------------------------------------------------------------------
 
 sockperf_serve() {
-	serve sockperf sr --tcp -i 127.0.0.1 -p "$PORT" $EXTRA
+	serve sockperf sr --tcp -i "${HOST:-127.0.0.1}" -p "$PORT" $EXTRA
 	wait_port "$PORT"
 }
 
 # Sockperf makes room for 600 thousand round trips a second unless it is told to expect more.
 sockperf_pingpong() {
 	local case=$1 q
-	client sockperf pp --tcp -i 127.0.0.1 -p "$PORT" -m 64 -t "$SECS" --mps=10000000 $EXTRA
+	client sockperf pp --tcp -i "${HOST:-127.0.0.1}" -p "$PORT" -m 64 -t "$SECS" --mps=10000000 $EXTRA
 	for q in 50 99; do
 		put "$case" "p$q" "$(sed -n "s/.*percentile $q\.000 = *//p" "$OUT")"
 	done
 }
 
 sockperf_throughput() {
-	client sockperf tp --tcp -i 127.0.0.1 -p "$PORT" -m 64 -t "$SECS" $EXTRA
+	client sockperf tp --tcp -i "${HOST:-127.0.0.1}" -p "$PORT" -m 64 -t "$SECS" $EXTRA
 	put "$1" rate "$(sed -n 's/.*Message Rate is \([0-9.]*\).*/\1/p' "$OUT")"
 }
 
 # --- iperf3 --------------------------------------------------------------------------------------
 
 iperf3_serve() {
-	serve iperf3 -s -B 127.0.0.1 -p "$PORT"
+	serve iperf3 -s -B "${HOST:-127.0.0.1}" -p "$PORT"
 	wait_port "$PORT"
 }
 
 iperf3_run() {
-	client iperf3 -c 127.0.0.1 -p "$PORT" -t "$SECS" -l "$2" -f m
+	client iperf3 -c "${HOST:-127.0.0.1}" -p "$PORT" -t "$SECS" -l "$2" -f m
 	put "$1" rate "$(awk '/receiver/ { for (i = 1; i < NF; i++) if ($(i + 1) == "Mbits/sec") print $i }' "$OUT")"
 }
 
@@ -174,7 +174,7 @@ memcached_run() {
 # --- fio against nbdkit --------------------------------------------------------------------------
 
 nbd_serve() {
-	serve nbdkit -f -t 1 -i 127.0.0.1 -p "$PORT" memory 1G
+	serve nbdkit -f -t 1 -i "${HOST:-127.0.0.1}" -p "$PORT" memory 1G
 	wait_port "$PORT"
 }
 
@@ -182,7 +182,7 @@ nbd_serve() {
 nbd_run() {
 	local column=8
 	[ "$2" = randread ] || column=49
-	client fio --name=r --ioengine=nbd --uri="nbd://127.0.0.1:$PORT/" --rw="$2" --bs=4k \
+	client fio --name=r --ioengine=nbd --uri="nbd://${HOST:-127.0.0.1}:$PORT/" --rw="$2" --bs=4k \
 		--iodepth="$3" --size=1G --time_based --runtime="$SECS" --thread=1 \
 		--randseed=1 --output-format=terse --terse-version=3
 	put "$1" rate "$(awk -F';' -v c=$column '/^3;fio/ { print $c }' "$OUT")"
