@@ -72,9 +72,11 @@ static const struct workload {
 
 static const struct workload *work = &workloads[0];
 static struct zbuf_mem_pool *pool;
+static struct wire_buf_ops ops; /* of the pool */
 static struct end client, server;
 static ztime_t now = ZTIME_SEC;
-static char *answer;      /* a zbuf: what the server sends */
+static char *answer;            /* what the server sends */
+static struct zbuf *answer_buf; /* where it lies */
 static uint64_t answered; /* requests the server has answered, or bytes it took where it does not */
 static uint32_t asked;    /* bytes of the request that is coming in */
 static uint64_t in_server; /* nanoseconds */
@@ -113,7 +115,7 @@ static void end_init(struct end *e, uint32_t conns, uint8_t last)
 		cfg.ip.offloads = cfg.tcp.timestamps = 0;
 	if (!(work->how & WORK_COPY))
 		cfg.copy_below = 0;
-	zbuf_wire_ops(pool, &cfg.buf);
+	cfg.buf = ops;
 	e->bytes = inst_size(&cfg);
 	e->mem = mmap(NULL, e->bytes, PROT_READ | PROT_WRITE,
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -135,7 +137,7 @@ static struct wire_frame_in frame_in(const struct wire_frame_out *f, uint8_t *st
 		in.flags = 0;
 	in.len = f->hdr_len + f->len;
 	if (!(work->how & (WORK_COPY | WORK_LWIP)))
-		in.owner = store = zbuf_malloc(pool, in.len);
+		in.owner = ops.alloc(ops.ctx, in.len, &store);
 	if (!store)
 		fail("no buffer");
 	in.data = store;
@@ -261,42 +263,43 @@ static BASE_COLD bool request_pieces(uint32_t len)
 	return true;
 }
 
-static inline void answer_ref(struct inst *in, struct inst_conn *c, ztime_t t)
+/* @got: the first of what has come */
+static inline void answer_ref(struct inst *in, struct inst_conn *c, struct wire_tcp_iov *got,
+			      ztime_t t)
 {
-	struct wire_tcp_iov got, iov;
+	struct wire_tcp_iov iov;
 	uint32_t len = work->answer;
 
-	do {
-		if (!inst_recv_iov(in, c, &got, t))
+	zbuf_put(got->owner);
+	while (BASE_UNLIKELY(got->len != work->request || asked) && !request_pieces(got->len)) {
+		if (!inst_recv_iov(in, c, got, t))
 			return;
-		zbuf_free(got.owner);
-	} while (BASE_UNLIKELY(got.len != work->request || asked) && !request_pieces(got.len));
+		zbuf_put(got->owner);
+	}
 	answered++;
 	if (BASE_UNLIKELY(!len))
 		return;
 	iov.data = (const uint8_t *)answer;
 	iov.len = len;
-	iov.owner = answer; /* with the reference that request() took */
+	iov.owner = answer_buf; /* with the reference that request() took */
 	if (inst_send_iov(in, c, &iov, 0, t) != len)
 		fail("the answer was not taken");
 }
 
-static BASE_COLD void answer_copy(struct inst *in, struct inst_conn *c, ztime_t t)
+static BASE_COLD void copy_turn(struct inst *in, ztime_t t)
 {
+	struct inst_event ev;
 	char bytes[256];
-	size_t n = inst_recv(in, c, bytes, sizeof(bytes), t);
+	size_t n;
 
-	answered += n != 0;
-	if (n)
-		inst_send(in, c, bytes, n, 0, t);
-}
-
-static inline void serve(struct inst *in, struct inst_conn *c, ztime_t t)
-{
-	if (BASE_UNLIKELY(work->how & WORK_COPY))
-		answer_copy(in, c, t);
-	else
-		answer_ref(in, c, t);
+	while (inst_event_take(in, &ev)) {
+		if (!(ev.events & TCP_EV_READABLE))
+			continue;
+		n = inst_recv(in, ev.conn, bytes, sizeof(bytes), t);
+		answered += n != 0;
+		if (n)
+			inst_send(in, ev.conn, bytes, n, 0, t);
+	}
 }
 
 static BASE_COLD unsigned int lwip_turn(const struct wire_frame_in *in, unsigned int frames)
@@ -314,13 +317,16 @@ static __attribute__((noinline)) unsigned int server_turn(const struct wire_fram
 	struct inst *i = server.in;
 	ztime_t t = now;
 	struct inst_event ev;
+	struct wire_tcp_iov got;
 
 	if (BASE_UNLIKELY(work->how & WORK_LWIP))
 		return lwip_turn(in, frames);
 	inst_input(i, in, frames, t);
-	while (inst_event_take(i, &ev))
-		if (BASE_LIKELY(ev.events & TCP_EV_READABLE))
-			serve(i, ev.conn, t);
+	if (BASE_UNLIKELY(work->how & WORK_COPY))
+		copy_turn(i, t);
+	while (inst_event_recv(i, &ev, &got, t))
+		if (BASE_LIKELY(got.len))
+			answer_ref(i, ev.conn, &got, t);
 	return inst_output(i, out, FRAMES, t);
 }
 
@@ -331,7 +337,7 @@ static uint32_t client_take(struct inst_conn *c)
 
 	while (inst_recv_iov(client.in, c, &got, now)) {
 		sum += got.len;
-		zbuf_free(got.owner);
+		zbuf_put(got.owner);
 	}
 	return sum;
 }
@@ -347,7 +353,7 @@ static void request(struct inst_conn *c)
 
 	/* The application's reference to what it sends again and again is its own business. */
 	if (work->answer && !(work->how & (WORK_COPY | WORK_LWIP)))
-		zbuf_get(answer);
+		zbuf_ref(answer_buf);
 	if (inst_send(client.in, c, bytes, work->request, 0, now) != work->request)
 		fail("the request was not taken");
 	/* A window that has to open first makes it several turns. */
@@ -463,7 +469,9 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	pool = zbuf_mem_pool_new((size_t)1 << 30, ZBUF_PAGES_ORDINARY);
+	zbuf_wire_ops(pool, &ops);
 	answer = zbuf_malloc(pool, ZBUF_SIZE_MAX);
+	answer_buf = zbuf_of(answer);
 	end_init(&client, conns, 1);
 	end_init(&server, conns, 2);
 	before = resident();

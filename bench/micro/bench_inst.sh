@@ -25,7 +25,7 @@ counted() { # WORKLOAD CONNECTIONS TURNS
 	valgrind --tool=callgrind --toggle-collect=server_turn --callgrind-out-file="$tmp/out" \
 		"$bench" "$1" "$2" "$3" >/dev/null 2>"$tmp/err" || { cat "$tmp/err" >&2; return 1; }
 	# Lines of cost belong to the function before; the one after "calls=" is what that call cost.
-	awk '/^fn=/ { if (NF > 1) name[$1] = $2; app = name[$1] ~ /^(server_turn|answer_copy|request_pieces)/ }
+	awk '/^fn=/ { if (NF > 1) name[$1] = $2; app = name[$1] ~ /^(server_turn|copy_turn|request_pieces)/ }
 		/^cfn=/ { if (NF > 1) name[substr($1, 2)] = $2 }
 		/^calls=/ { call = 1; next }
 		/^(0x|[-+*0-9])/ { if (!call && !app) t += $2; call = 0 }

@@ -170,7 +170,7 @@ static void frame_take(struct xdp *x, const struct xdp_desc *d, struct wire_fram
 	if (x->partial && dev_xdp_csum_ok(data, d->len))
 		f->flags = WIRE_FRAME_TCP_CSUM_OK;
 	if (x->out < x->sock.rx_chunks / 4 * 3) {
-		f->owner = zbuf_get(data);
+		f->owner = zbuf_ref(zbuf_of(data));
 		x->out++;
 	} else {
 		x->lent[x->nlent++] = chunk_of(x, data);

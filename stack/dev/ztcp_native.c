@@ -192,6 +192,11 @@ bool ztcp_event(struct ztcp *z, struct inst_event *ev)
 	return inst_event_take(z->in, ev);
 }
 
+bool ztcp_event_recv(struct ztcp *z, struct inst_event *ev, struct wire_tcp_iov *text, ztime_t now)
+{
+	return inst_event_recv(z->in, ev, text, now);
+}
+
 struct inst_conn *ztcp_connect(struct ztcp *z, const union wire_addr *to, uint16_t port, void *user,
 			       ztime_t now)
 {
@@ -267,19 +272,19 @@ int64_t ztcp_send_ref(struct ztcp *z, struct inst_conn *c, const void *data, uin
 		/*
 		 * A reference stands for one buffer or grain: a piece must not cross into the next.
 		 */
-		size_t size = zbuf_size(p), left;
-		struct wire_tcp_iov iov = { .data = (const uint8_t *)p };
+		struct wire_tcp_iov iov = { .data = (const uint8_t *)p, .owner = zbuf_of(p) };
+		size_t left;
 		int64_t n;
 
-		if (!size)
+		if (!iov.owner)
 			return sum ? sum : -EFAULT;
 		left = zbuf_left(p);
 		iov.len = len < left ? len : (uint32_t)left;
-		iov.owner = zbuf_get(p);
+		zbuf_ref(iov.owner);
 		n = inst_send_iov(z->in, c, &iov, iov.len < len ? flags | TCP_SEND_MORE : flags,
 				  now);
 		if (n <= 0) {
-			zbuf_free(p);
+			zbuf_put(iov.owner);
 			return sum ? sum : n;
 		}
 		sum += n;

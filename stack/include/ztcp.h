@@ -61,6 +61,9 @@ ztime_t ztcp_deadline(const struct ztcp *z);
 /** ztcp_event() - as inst_event_take(). */
 bool ztcp_event(struct ztcp *z, struct inst_event *ev);
 
+/** ztcp_event_recv() - as inst_event_recv(); the bytes are given back by zbuf_put(@text->owner) or as ztcp_recv_ref()'s */
+bool ztcp_event_recv(struct ztcp *z, struct inst_event *ev, struct wire_tcp_iov *text, ztime_t now);
+
 /**
  * ztcp_connect() - open to @to and @port; a device that shares an interface is told (ztcp_steer()).
  * Return: the connection, or NULL and errno.

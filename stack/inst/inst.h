@@ -8,7 +8,8 @@
  * turn of the loop is
  *
  *     inst_input(in, frames, n, now);            what the device has received
- *     while (inst_event_take(in, &ev)) ...       the application reads, writes, closes
+ *     while (inst_event_take(in, &ev)) ...       the application reads, writes, closes;
+ *                                                inst_event_recv() brings what has come along
  *     while ((n = inst_output(in, out, max, now)))  the device sends out[0 .. n)
  *             send(out, n);
  *     sleep until inst_deadline(in) or a frame
@@ -119,6 +120,12 @@ struct inst_event {
 
 /** inst_event_take() - the next thing to tell the application. Return: false when there is none. */
 bool inst_event_take(struct inst *in, struct inst_event *ev);
+
+/**
+ * inst_event_recv() - inst_event_take(), and the first of what can be read of that connection by inst_recv_iov()
+ * @iov: len 0 when nothing is readable, or it is a listener's event
+ */
+bool inst_event_recv(struct inst *in, struct inst_event *ev, struct wire_tcp_iov *iov, ztime_t now);
 
 /* ---------------------------------------------------------------- connections */
 

@@ -68,63 +68,6 @@ void inst_conn_kick(struct inst *in, struct inst_conn *c)
 	inst_ready_push(in, c);
 }
 
-static struct inst_conn *event_pop(struct inst *in)
-{
-	struct inst_conn *c = &in->conns[in->events.head];
-
-	in->events.head = c->flow.spare;
-	if (in->events.head == INST_NONE)
-		in->events.tail = INST_NONE;
-	c->flags &= (uint8_t)~INST_C_EVENT;
-	return c;
-}
-
-void inst_events_sweep(struct inst *in)
-{
-	while (in->events.head != INST_NONE && in->conns[in->events.head].flags & INST_C_ORPHAN)
-		inst_conn_kick(in, event_pop(in));
-}
-
-BASE_INLINE void event_give(struct inst *in, struct inst_conn *c, struct inst_event *ev)
-{
-	in->events.head = c->flow.spare;
-	if (BASE_LIKELY(in->events.head == INST_NONE))
-		in->events.tail = INST_NONE;
-	c->flags &= (uint8_t)~INST_C_EVENT;
-	ev->conn = c;
-	ev->listener = NULL;
-	ev->user = c->user;
-	ev->events = c->timer.spare;
-	c->timer.spare = 0;
-}
-
-/* A listener is to be told, or a connection whose owner has left is first. */
-static BASE_APART bool event_take_other(struct inst *in, struct inst_event *ev)
-{
-	if (in->listeners_told && inst_listen_event(in, ev))
-		return true;
-	inst_events_sweep(in);
-	if (in->events.head == INST_NONE)
-		return false;
-	event_give(in, &in->conns[in->events.head], ev);
-	return true;
-}
-
-bool inst_event_take(struct inst *in, struct inst_event *ev)
-{
-	uint32_t head = in->events.head;
-	struct inst_conn *c = &in->conns[head];
-
-	if (BASE_UNLIKELY(in->listeners_told))
-		return event_take_other(in, ev);
-	if (head == INST_NONE)
-		return false;
-	if (BASE_UNLIKELY(c->flags & INST_C_ORPHAN))
-		return event_take_other(in, ev);
-	event_give(in, c, ev);
-	return true;
-}
-
 void inst_conn_settle(struct inst *in, struct inst_conn *c, ztime_t now)
 {
 	unsigned int events = tcp_events_take(&c->tcb);

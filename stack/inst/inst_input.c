@@ -118,15 +118,15 @@ static BASE_COLD bool fast_waits(struct inst *in, const struct inst_conn *c, con
 static BASE_APART void fast_tell_some(struct inst *in, struct inst_conn *c, unsigned int told,
 				      ztime_t now)
 {
-	c->tcb.events = (uint16_t)told;
+	c->tcb.events |= (uint16_t)told;
 	inst_ready_push(in, c);
 	if (c->flags & (INST_C_CHILD | INST_C_ORPHAN))
 		inst_conn_settle(in, c, now);
-	else if (told)
+	else if (c->tcb.events)
 		inst_event_push(in, c, tcp_events_take(&c->tcb));
 }
 
-/* @told: TCP_EV_*; @c, slot @i, has no others to tell */
+/* @told: TCP_EV_*; @c is slot @i */
 BASE_INLINE void fast_tell(struct inst *in, struct inst_conn *c, uint32_t i, unsigned int told,
 			   ztime_t now)
 {
@@ -177,7 +177,7 @@ BASE_INLINE bool fast_input_as(struct inst *in, struct inst_conn *c, uint32_t i,
 	uint32_t hdr = tcp_fast_hdr(ts), len = l4_len - hdr;
 	struct tcp_fast_done done;
 
-	if (BASE_UNLIKELY(!tcp_fast_shape(&c->tcb, l4, l4_len, ts) || c->tcb.events ||
+	if (BASE_UNLIKELY(!tcp_fast_shape(&c->tcb, l4, l4_len, ts) ||
 			  (burst && fast_waits(in, c, l4, len))))
 		return false;
 	/* copy_below is not 0. */

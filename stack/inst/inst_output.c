@@ -148,30 +148,47 @@ BASE_INLINE struct inst_conn *ready_pop(struct inst *in)
 	return c;
 }
 
-/* Something is due, or may be. Return: frames filled. */
-static BASE_APART unsigned int due_output(struct inst *in, struct wire_frame_out *out,
-					  unsigned int max, ztime_t now)
+/* Nothing is due. */
+BASE_INLINE bool output_early(const struct inst *in, ztime_t now)
 {
-	timers_fire(in, now);
-	return answers_take(in, out, max);
+	return in->plain->deadline > now && !inst_wheel_due(&in->wheel, now);
+}
+
+/* Something is due, or not one connection alone has a turn. Return: frames filled. */
+static BASE_APART unsigned int output_all(struct inst *in, struct wire_frame_out *out,
+					  unsigned int max, uint32_t now_ms, ztime_t now)
+{
+	uint32_t last, head;
+	unsigned int n = 0;
+
+	if (!output_early(in, now)) {
+		timers_fire(in, now);
+		n = answers_take(in, out, max);
+	}
+	last = in->ready.tail;
+	while (n < max && (head = in->ready.head) != INST_NONE) {
+		n += conn_output(in, ready_pop(in), &out[n], max - n, now_ms, now);
+		if (head == last)
+			break;
+	}
+	return n;
 }
 
 unsigned int inst_output(struct inst *in, struct wire_frame_out *out, unsigned int max, ztime_t now)
 {
-	uint32_t now_ms = tcp_now_ms(now), last, head;
-	struct wire_frame_out *at = out;
-	unsigned int n = 0, got;
+	uint32_t now_ms = tcp_now_ms(now), head = in->ready.head;
+	struct inst_conn *c;
+	unsigned int n;
 
 	if (BASE_UNLIKELY(in->events.head != INST_NONE))
 		inst_events_sweep(in);
-	if (BASE_UNLIKELY(in->plain->deadline <= now || inst_wheel_due(&in->wheel, now)))
-		n = due_output(in, out, max, now);
-	last = in->ready.tail;
-	for (at += n; n < max && (head = in->ready.head) != INST_NONE; at += got) {
-		got = conn_output(in, ready_pop(in), at, max - n, now_ms, now);
-		n += got;
-		if (BASE_LIKELY(head == last))
-			break;
+	if (BASE_LIKELY(head == in->ready.tail && head != INST_NONE && output_early(in, now))) {
+		c = &in->conns[head];
+		in->ready = (struct inst_list){ INST_NONE, INST_NONE };
+		c->flags &= (uint8_t)~INST_C_READY;
+		n = conn_output(in, c, out, max, now_ms, now);
+	} else {
+		n = output_all(in, out, max, now_ms, now);
 	}
 	/*
 	 * A neighbour was asked, or found: that frame is first in the next call, if this one had

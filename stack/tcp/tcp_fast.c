@@ -183,7 +183,7 @@ static bool in_time(const struct tcb *t, ztime_t now)
 static bool is_lone(const struct tcb *t)
 {
 	const uint32_t look = TCP_F_SACK | TCP_F_QUICKACK | TCP_F_TLP | TCP_F_RCV_SHUT |
-			      TCP_F_ORPHAN | TCP_F_SND_FULL | TCP_F_CWND_LIMITED;
+			      TCP_F_ORPHAN | TCP_F_SND_FULL | TCP_F_CWND_LIMITED | TCP_F_URG_RCV;
 
 	return !t->sent && !tcp_calm(t) && !t->probes && (t->flags & look) == TCP_F_SACK &&
 	       t->srtt_us8 && t->env->cfg.loss == &tcp_loss_rack && !t->stall_ms &&

@@ -156,10 +156,16 @@ BASE_INLINE struct tcp_fast_done tcp_fast_in(struct tcb *t, struct tcp_env *env,
 
 /* ---------------------------------------------------------------- the application */
 
+/* @look, a tcp_word_of(): nothing of it is the case. TCP_XMIT_QUIET says as much of whatever is looked for here. */
+BASE_INLINE bool tcp_fast_well(const struct tcb *t, uint64_t look)
+{
+	return BASE_LIKELY(tcp_calm(t) == TCP_XMIT_QUIET) || (tcp_word(t) & look) == TCP_FAST_WELL;
+}
+
 /**
  * tcp_fast_take() - tcp_recv_take() of a healthy connection whose window need not be told or grow by it
  *
- * Return: false when that is not so, or nothing is there, and nothing was touched.
+ * Return: false when that is not so, or nothing is there, and nothing was touched but @iov.
  */
 BASE_INLINE bool tcp_fast_take(struct tcb *t, struct tcp_env *env, struct wire_tcp_iov *iov)
 {
@@ -167,16 +173,16 @@ BASE_INLINE bool tcp_fast_take(struct tcb *t, struct tcp_env *env, struct wire_t
 	struct tcp_chunk *tail = t->rcvq, *c;
 	uint32_t left, limit;
 
-	if (!tail || (tcp_word(t) & look) != TCP_FAST_WELL)
+	if (!tail || !tcp_fast_well(t, look))
 		return false;
 	c = tail->next;
-	left = t->rcv_queued - c->len;
+	*iov = (struct wire_tcp_iov){ c->data, c->len, c->owner };
+	left = t->rcv_queued - iov->len;
 	limit = t->rcvbuf / 2;
 	/* tcp_window_much_read(), tcp_window_small(): what was advertised is not behind what has come. */
 	if (BASE_UNLIKELY(t->rcv_nxt - left - t->tune_seq + 8u * t->rcv_mss > limit ||
 			  t->rcv_adv - t->rcv_nxt <= limit))
 		return false;
-	*iov = (struct wire_tcp_iov){ c->data, c->len, c->owner };
 	t->rcv_chunks--;
 	t->rcv_queued = left;
 	if (BASE_LIKELY(c == tail))
@@ -198,7 +204,7 @@ BASE_INLINE bool tcp_fast_send(struct tcb *t, struct tcp_env *env, const struct 
 	struct tcp_chunk *c = env->pool.free[TCP_MEM_CHUNK];
 	uint32_t len = iov->len;
 
-	if (t->sndq || !c || (tcp_word(t) & look) != TCP_FAST_WELL || len - 1 >= t->sndbuf)
+	if (t->sndq || !c || !tcp_fast_well(t, look) || len - 1 >= t->sndbuf)
 		return false;
 	env->pool.free[TCP_MEM_CHUNK] = *(void **)c;
 	env->pool.used[TCP_MEM_CHUNK]++;

@@ -30,6 +30,7 @@
 #define ZBUF_POOLS_MAX   8      /* pools at a time in a process */
 
 struct zbuf_mem_pool;
+struct zbuf; /* one buffer: what owners of frames and runs are, where they come from here */
 
 /*
  * Runs once, on the thread that gave the last reference back, before the memory can be used again.
@@ -85,6 +86,19 @@ void zbuf_free(const void *ptr);
 void *zbuf_get(const void *ptr);
 
 /**
+ * zbuf_of() - the buffer that @ptr is in, for who counts references to it often: nothing has to be found then
+ *
+ * It is good while a reference is held. Return: it, or NULL for memory that is none of ours.
+ */
+struct zbuf *zbuf_of(const void *ptr);
+
+/** zbuf_ref() - zbuf_get() of a buffer that was found. Return: @z. */
+struct zbuf *zbuf_ref(struct zbuf *z);
+
+/** zbuf_put() - zbuf_free() of a buffer that was found. */
+void zbuf_put(struct zbuf *z);
+
+/**
  * zbuf_refs() - Return: references to the buffer that @ptr is in, 0 for memory that is none of
  * ours.
  */
@@ -120,8 +134,7 @@ int zbuf_region_add(void *start, size_t len, size_t grain, zbuf_done_fn done, vo
 int zbuf_region_remove(void *start);
 
 /**
- * zbuf_wire_ops() - make @pool the source of an instance's buffers. Owners are pointers into
- * buffers.
+ * zbuf_wire_ops() - make @pool the source of an instance's buffers. Owners are struct zbuf.
  */
 void zbuf_wire_ops(struct zbuf_mem_pool *pool, struct wire_buf_ops *ops);
 

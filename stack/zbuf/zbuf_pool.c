@@ -1,4 +1,4 @@
-/* zbuf_pool.c - pools: arenas, free lists, one cache a thread
+/* zbuf_pool.c - pools: arenas, free lists, one cache a thread, reference counts
  *
  * A thread's caches hang off one thread-local pointer and are given back by a key's destructor
  * when the thread ends. A cache works like a stack: what was freed last is warm and is given
@@ -26,7 +26,7 @@ struct zbuf_mem_pool {
 	uint32_t use;      /* pool_uses[slot] while it lives */
 	struct zbuf_region *arenas;
 	struct zbuf *free[ZBUF_CLASSES];
-	int64_t out; /* of threads that have ended */
+	size_t made, kept; /* buffers; those of them in free */
 	uint64_t refills, returns;
 	struct zbuf_cache *caches[1024];
 	unsigned int ncaches;
@@ -122,6 +122,22 @@ static size_t arena_count(const struct zbuf_region *r)
 	return r->len >> r->shift;
 }
 
+static void free_put(struct zbuf_mem_pool *pool, unsigned int k, struct zbuf *z)
+{
+	z->next = pool->free[k];
+	pool->free[k] = z;
+	pool->kept++;
+}
+
+static struct zbuf *free_take(struct zbuf_mem_pool *pool, unsigned int k)
+{
+	struct zbuf *z = pool->free[k];
+
+	pool->free[k] = z->next;
+	pool->kept--;
+	return z;
+}
+
 static bool arena_add(struct zbuf_mem_pool *pool, unsigned int size_class)
 {
 	struct zbuf_region *r;
@@ -145,10 +161,9 @@ static bool arena_add(struct zbuf_mem_pool *pool, unsigned int size_class)
 		free(r);
 		return false;
 	}
-	for (size_t i = arena_count(r); i-- > 0;) {
-		r->bufs[i].next = pool->free[size_class];
-		pool->free[size_class] = &r->bufs[i];
-	}
+	for (size_t i = arena_count(r); i-- > 0;)
+		free_put(pool, size_class, &r->bufs[i]);
+	pool->made += arena_count(r);
 	r->next = pool->arenas;
 	pool->arenas = r;
 	*(r->huge ? &pool->bytes_huge : &pool->bytes_ordinary) += ZBUF_ARENA_BYTES;
@@ -157,16 +172,30 @@ static bool arena_add(struct zbuf_mem_pool *pool, unsigned int size_class)
 
 /* ---- caches */
 
+/* Only its thread writes: no locked instruction. */
+static inline uint32_t cache_count(const struct zbuf_cache *c, unsigned int k)
+{
+	return atomic_load_explicit(&c->count[k], memory_order_relaxed);
+}
+
+static inline void cache_push(struct zbuf_cache *c, unsigned int k, uint32_t n, struct zbuf *z)
+{
+	c->slots[k][n] = z;
+	atomic_store_explicit(&c->count[k], n + 1, memory_order_relaxed);
+}
+
+static inline struct zbuf *cache_pop(struct zbuf_cache *c, unsigned int k, uint32_t n)
+{
+	atomic_store_explicit(&c->count[k], n - 1, memory_order_relaxed);
+	return c->slots[k][n - 1];
+}
+
 static BASE_COLD void cache_return(struct zbuf_mem_pool *pool, struct zbuf_cache *c, unsigned int k,
 				   unsigned int n)
 {
 	pthread_mutex_lock(&pool->lock);
-	for (; n; n--) {
-		struct zbuf *z = c->slots[k][--c->count[k]];
-
-		z->next = pool->free[k];
-		pool->free[k] = z;
-	}
+	for (; n; n--)
+		free_put(pool, k, cache_pop(c, k, cache_count(c, k)));
 	pool->returns++;
 	pthread_mutex_unlock(&pool->lock);
 }
@@ -183,12 +212,11 @@ static void thread_end(void *arg)
 		if (!pool || !t->cache[i] || t->use[i] != pool_uses[i])
 			continue;
 		for (unsigned int k = 0; k < ZBUF_CLASSES; k++)
-			if (t->cache[i]->count[k])
-				cache_return(pool, t->cache[i], k, t->cache[i]->count[k]);
+			if (cache_count(t->cache[i], k))
+				cache_return(pool, t->cache[i], k, cache_count(t->cache[i], k));
 		for (unsigned int j = 0; j < pool->ncaches; j++)
 			if (pool->caches[j] == t->cache[i])
 				pool->caches[j] = pool->caches[--pool->ncaches];
-		pool->out += t->cache[i]->out;
 		free(t->cache[i]);
 	}
 	pthread_mutex_unlock(&pools_lock);
@@ -234,74 +262,52 @@ static inline struct zbuf_cache *cache_of(uint32_t slot, uint32_t use)
 	return BASE_LIKELY(t->use[slot] == use) ? t->cache[slot] : NULL;
 }
 
-static bool cache_refill(struct zbuf_mem_pool *pool, struct zbuf_cache *c, unsigned int k)
+static BASE_COLD bool cache_refill(struct zbuf_mem_pool *pool, struct zbuf_cache *c, unsigned int k)
 {
 	pthread_mutex_lock(&pool->lock);
 	if (pool->free[k] || arena_add(pool, k)) {
-		while (pool->free[k] && c->count[k] < ZBUF_BATCH) {
-			struct zbuf *z = pool->free[k];
-
-			pool->free[k] = z->next;
-			c->slots[k][c->count[k]++] = z;
-		}
+		while (pool->free[k] && cache_count(c, k) < ZBUF_BATCH)
+			cache_push(c, k, cache_count(c, k), free_take(pool, k));
 		pool->refills++;
 	}
 	pthread_mutex_unlock(&pool->lock);
-	return c->count[k] != 0;
+	return cache_count(c, k) != 0;
 }
 
-/* Only this thread writes: no locked instruction. */
-static inline void count_out(struct zbuf_cache *c, int by)
+static inline struct zbuf *buffer_new(struct zbuf_mem_pool *pool, size_t len, uint8_t **data)
 {
-	int64_t out = atomic_load_explicit(&c->out, memory_order_relaxed);
-
-	atomic_store_explicit(&c->out, out + by, memory_order_relaxed);
-}
-
-void *zbuf_malloc(struct zbuf_mem_pool *pool, size_t len)
-{
-	struct zbuf_region *r;
 	struct zbuf_cache *c;
 	struct zbuf *z;
 	unsigned int k;
 
-	if (len == 0 || len > ZBUF_SIZE_MAX) {
-		errno = ENOMEM;
+	if (len == 0 || len > ZBUF_SIZE_MAX)
 		return NULL;
-	}
 	k = class_of(len);
 	c = cache_of(pool->slot, pool->use);
 	if (BASE_UNLIKELY(!c))
 		c = cache_make(pool);
-	if (!c || (!c->count[k] && !cache_refill(pool, c, k))) {
-		errno = ENOMEM;
+	if (!c || (!cache_count(c, k) && !cache_refill(pool, c, k)))
 		return NULL;
-	}
-	z = c->slots[k][--c->count[k]];
-	r = region_of(z);
+	z = cache_pop(c, k, cache_count(c, k));
+	z->region = region_of(z);
 	z->done = NULL;
 	atomic_store_explicit(&z->refs, 1, memory_order_relaxed);
-	count_out(c, 1);
-	return zbuf_data(r, z);
+	*data = (uint8_t *)zbuf_data(z->region, z);
+	return z;
 }
 
-static void put_uncached(struct zbuf_mem_pool *pool, struct zbuf *z, unsigned int k)
+void *zbuf_malloc(struct zbuf_mem_pool *pool, size_t len)
 {
-	pthread_mutex_lock(&pool->lock);
-	pool->out--;
-	z->next = pool->free[k];
-	pool->free[k] = z;
-	pthread_mutex_unlock(&pool->lock);
-}
+	uint8_t *data;
 
-static inline void cache_put(struct zbuf_cache *c, unsigned int k, struct zbuf *z)
-{
-	c->slots[k][c->count[k]++] = z;
-	count_out(c, -1);
+	if (buffer_new(pool, len, &data))
+		return data;
+	errno = ENOMEM;
+	return NULL;
 }
 
 /* The thread has no cache, or it is full. */
-static BASE_APART void put_other(struct zbuf_region *r, struct zbuf *z)
+static BASE_APART void pool_put_other(struct zbuf_region *r, struct zbuf *z)
 {
 	struct zbuf_cache *c = cache_of(r->slot, r->use);
 	unsigned int k = r->size_class;
@@ -309,34 +315,104 @@ static BASE_APART void put_other(struct zbuf_region *r, struct zbuf *z)
 	if (!c)
 		c = cache_make(r->pool);
 	if (!c) {
-		put_uncached(r->pool, z, k);
+		pthread_mutex_lock(&r->pool->lock);
+		free_put(r->pool, k, z);
+		pthread_mutex_unlock(&r->pool->lock);
 		return;
 	}
-	if (c->count[k] == ZBUF_CACHE_SLOTS)
+	if (cache_count(c, k) == ZBUF_CACHE_SLOTS)
 		cache_return(r->pool, c, k, ZBUF_BATCH);
-	cache_put(c, k, z);
+	cache_push(c, k, cache_count(c, k), z);
 }
 
-void zbuf_pool_put(struct zbuf_region *r, struct zbuf *z)
+/* A buffer without references goes back. */
+static inline void pool_put(struct zbuf_region *r, struct zbuf *z)
 {
-	struct zbuf_cache *c = cache_of(r->slot, r->use);
+	struct thread_caches *t = mine;
+	unsigned int k = r->size_class;
+	struct zbuf_cache *c;
+	uint32_t n;
 
-	if (BASE_LIKELY(c && c->count[r->size_class] < ZBUF_CACHE_SLOTS))
-		cache_put(c, r->size_class, z);
+	if (BASE_UNLIKELY(t->use[r->slot] != r->use)) {
+		pool_put_other(r, z);
+		return;
+	}
+	c = t->cache[r->slot];
+	n = cache_count(c, k);
+	if (BASE_LIKELY(n < ZBUF_CACHE_SLOTS))
+		cache_push(c, k, n, z);
 	else
-		put_other(r, z);
+		pool_put_other(r, z);
+}
+
+/* ---- references */
+
+/* A new reference is made out of an old one: nothing has to be ordered. */
+struct zbuf *zbuf_ref(struct zbuf *z)
+{
+	atomic_fetch_add_explicit(&z->refs, 1, memory_order_relaxed);
+	return z;
+}
+
+/* The owner's callback, before the buffer can be used again. */
+static BASE_APART void owner_tell(struct zbuf *z)
+{
+	struct zbuf_region *r = z->region;
+	char *data = zbuf_data(r, z);
+	size_t len = (size_t)1 << r->shift, left = (size_t)(r->start + r->len - data);
+	zbuf_done_fn done = z->done;
+	bool pooled = r->pool;
+
+	if (pooled)
+		z->done = NULL;
+	done(z->arg, data, BASE_MIN(len, left)); /* may be the end of a foreign region */
+	if (pooled)
+		pool_put(r, z);
+}
+
+/*
+ * Release: what this holder did to the bytes; acquire: what all others did, for whoever is last. Who holds the only
+ * reference is alone with it, and needs no locked instruction.
+ */
+static inline bool ref_last(struct zbuf *z)
+{
+	uint32_t before = atomic_load_explicit(&z->refs, memory_order_acquire);
+
+	if (before == 1) {
+		atomic_store_explicit(&z->refs, 0, memory_order_relaxed);
+		return true;
+	}
+	before = atomic_fetch_sub_explicit(&z->refs, 1, memory_order_acq_rel);
+	BASE_CHECK(before);
+	return before == 1;
+}
+
+BASE_INLINE void buffer_put(struct zbuf *z)
+{
+	if (!ref_last(z))
+		return;
+	if (BASE_UNLIKELY(z->done))
+		owner_tell(z);
+	else
+		pool_put(z->region, z);
+}
+
+void zbuf_put(struct zbuf *z)
+{
+	buffer_put(z);
 }
 
 /* ---- pools */
 
-/* Called with both locks held, or by the only user. */
-static int64_t pool_out(const struct zbuf_mem_pool *pool)
+/* Called with both locks held. */
+static size_t pool_out(const struct zbuf_mem_pool *pool)
 {
-	int64_t out = pool->out;
+	size_t in = pool->kept;
 
 	for (unsigned int i = 0; i < pool->ncaches; i++)
-		out += atomic_load_explicit(&pool->caches[i]->out, memory_order_relaxed);
-	return out;
+		for (unsigned int k = 0; k < ZBUF_CLASSES; k++)
+			in += cache_count(pool->caches[i], k);
+	return pool->made - in;
 }
 
 struct zbuf_mem_pool *zbuf_mem_pool_new(size_t bytes_max, enum zbuf_pages pages)
@@ -386,8 +462,13 @@ static void arenas_unmap(struct zbuf_mem_pool *pool)
 
 int zbuf_mem_pool_free(struct zbuf_mem_pool *pool)
 {
+	bool out;
+
 	pthread_mutex_lock(&pools_lock);
-	if (pool_out(pool)) {
+	pthread_mutex_lock(&pool->lock);
+	out = pool_out(pool) != 0;
+	pthread_mutex_unlock(&pool->lock);
+	if (out) {
 		pthread_mutex_unlock(&pools_lock);
 		return -EBUSY;
 	}
@@ -409,7 +490,7 @@ void zbuf_stats(struct zbuf_mem_pool *pool, struct zbuf_stats *stats)
 	*stats = (struct zbuf_stats){
 		.bytes_huge = pool->bytes_huge,
 		.bytes_ordinary = pool->bytes_ordinary,
-		.buffers_out = (size_t)pool_out(pool),
+		.buffers_out = pool_out(pool),
 		.refills = pool->refills,
 		.returns = pool->returns,
 	};
@@ -421,20 +502,19 @@ void zbuf_stats(struct zbuf_mem_pool *pool, struct zbuf_stats *stats)
 
 static void *ops_alloc(void *ctx, uint32_t len, uint8_t **data)
 {
-	*data = zbuf_malloc(ctx, len);
-	return *data;
+	return buffer_new(ctx, len, data);
 }
 
 static void ops_get(void *ctx, void *owner)
 {
 	(void)ctx;
-	zbuf_get(owner);
+	zbuf_ref(owner);
 }
 
 static void ops_put(void *ctx, void *owner)
 {
 	(void)ctx;
-	zbuf_free(owner);
+	buffer_put(owner);
 }
 
 void zbuf_wire_ops(struct zbuf_mem_pool *pool, struct wire_buf_ops *ops)

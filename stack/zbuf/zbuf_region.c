@@ -1,4 +1,4 @@
-/* zbuf_region.c - from a pointer to its buffer: granule table, foreign regions, reference counts
+/* zbuf_region.c - from a pointer to its buffer: granule table, foreign regions
  *
  * The table has two levels over 47-bit addresses in granules of 2 MiB. A granule may hold parts of
  * several foreign regions, so its entry heads a short list of places. Readers take no lock:
@@ -58,8 +58,8 @@ static BASE_COLD struct zbuf_region *region_search(struct place *p, const void *
 	return NULL;
 }
 
-/* Nearly every pointer lies in the first region of its granule. Return: that region, or NULL. */
-static inline struct zbuf_region *region_first(const void *ptr)
+/* Nearly every pointer lies in the first region of its granule. */
+struct zbuf_region *zbuf_region_find(const void *ptr)
 {
 	struct place *p = place_of((uintptr_t)ptr);
 	struct zbuf_region *r;
@@ -67,14 +67,7 @@ static inline struct zbuf_region *region_first(const void *ptr)
 	if (BASE_UNLIKELY(!p))
 		return NULL;
 	r = atomic_load_explicit(&p->region, memory_order_acquire);
-	return BASE_LIKELY(region_holds(r, ptr)) ? r : NULL;
-}
-
-struct zbuf_region *zbuf_region_find(const void *ptr)
-{
-	struct zbuf_region *r = region_first(ptr);
-
-	return BASE_LIKELY(r) ? r : region_search(place_of((uintptr_t)ptr), ptr);
+	return BASE_LIKELY(region_holds(r, ptr)) ? r : region_search(p, ptr);
 }
 
 static struct place *place_make(uintptr_t addr)
@@ -174,6 +167,26 @@ static void region_free(struct zbuf_region *r)
 	free(r);
 }
 
+static void nobody_asked(void *arg, void *data, size_t len)
+{
+	(void)arg;
+	(void)data;
+	(void)len;
+}
+
+static size_t grains(const struct zbuf_region *r)
+{
+	return (r->len + ((size_t)1 << r->shift) - 1) >> r->shift;
+}
+
+static void grains_lay_out(struct zbuf_region *r, zbuf_done_fn done, void *arg)
+{
+	for (size_t i = 0; i < grains(r); i++)
+		r->bufs[i] = (struct zbuf){ .region = r,
+					    .done = done ? done : nobody_asked,
+					    .arg = arg };
+}
+
 int zbuf_region_add(void *start, size_t len, size_t grain, zbuf_done_fn done, void *arg)
 {
 	struct zbuf_region *r;
@@ -188,14 +201,13 @@ int zbuf_region_add(void *start, size_t len, size_t grain, zbuf_done_fn done, vo
 		.start = start,
 		.len = len,
 		.shift = (unsigned int)__builtin_ctzll(grain),
-		.done = done,
-		.arg = arg,
 		.bufs = calloc((len + grain - 1) / grain, sizeof(struct zbuf)),
 	};
 	if (!r->bufs) {
 		region_free(r);
 		return -ENOMEM;
 	}
+	grains_lay_out(r, done, arg);
 	pthread_mutex_lock(&region_lock);
 	err = foreign_overlaps(r->start, r->start + r->len) ? -EEXIST : 0;
 	if (!err) {
@@ -214,9 +226,7 @@ int zbuf_region_add(void *start, size_t len, size_t grain, zbuf_done_fn done, vo
 
 static bool region_busy(const struct zbuf_region *r)
 {
-	size_t n = (r->len + ((size_t)1 << r->shift) - 1) >> r->shift;
-
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < grains(r); i++)
 		if (atomic_load_explicit(&r->bufs[i].refs, memory_order_relaxed))
 			return true;
 	return false;
@@ -241,86 +251,31 @@ int zbuf_region_remove(void *start)
 	return 0;
 }
 
-/* A new reference is made out of an old one: nothing has to be ordered. */
-static inline void ref_get(struct zbuf_region *r, const void *ptr)
-{
-	atomic_fetch_add_explicit(&zbuf_desc(r, ptr)->refs, 1, memory_order_relaxed);
-}
-
-static BASE_COLD void *get_searched(const void *ptr)
+struct zbuf *zbuf_of(const void *ptr)
 {
 	struct zbuf_region *r = zbuf_region_find(ptr);
 
-	BASE_CHECK(r);
-	ref_get(r, ptr);
-	return (void *)(uintptr_t)ptr;
+	return BASE_LIKELY(r) ? zbuf_desc(r, ptr) : NULL;
 }
 
 void *zbuf_get(const void *ptr)
 {
-	struct zbuf_region *r = region_first(ptr);
+	struct zbuf *z = zbuf_of(ptr);
 
-	if (BASE_UNLIKELY(!r))
-		return get_searched(ptr);
-	ref_get(r, ptr);
+	BASE_CHECK(z);
+	zbuf_ref(z);
 	return (void *)(uintptr_t)ptr;
-}
-
-/* The owner's callback, before the buffer can be used again. */
-static BASE_APART void owner_tell(struct zbuf_region *r, struct zbuf *z)
-{
-	zbuf_done_fn done = r->pool ? z->done : r->done;
-	void *arg = r->pool ? z->arg : r->arg;
-	char *data = zbuf_data(r, z);
-	size_t len = (size_t)1 << r->shift;
-	bool pooled = r->pool;
-
-	z->done = NULL;
-	if (len > (size_t)(r->start + r->len - data))
-		len = (size_t)(r->start + r->len - data);
-	if (done)
-		done(arg, data, len); /* may be the end of a foreign region */
-	if (pooled)
-		zbuf_pool_put(r, z);
-}
-
-static inline void ref_put(struct zbuf_region *r, const void *ptr)
-{
-	struct zbuf *z = zbuf_desc(r, ptr);
-	/*
-	 * Release: what this holder did to the bytes; acquire: what all others did, for whoever is
-	 * last.
-	 */
-	uint32_t before = atomic_fetch_sub_explicit(&z->refs, 1, memory_order_acq_rel);
-
-	if (before > 1)
-		return;
-	BASE_CHECK(before);
-	if (BASE_UNLIKELY(!r->pool || z->done))
-		owner_tell(r, z);
-	else
-		zbuf_pool_put(r, z);
-}
-
-static BASE_COLD void free_searched(const void *ptr)
-{
-	struct zbuf_region *r = zbuf_region_find(ptr);
-
-	BASE_CHECK(r);
-	ref_put(r, ptr);
 }
 
 void zbuf_free(const void *ptr)
 {
-	struct zbuf_region *r;
+	struct zbuf *z;
 
 	if (!ptr)
 		return;
-	r = region_first(ptr);
-	if (BASE_LIKELY(r))
-		ref_put(r, ptr);
-	else
-		free_searched(ptr);
+	z = zbuf_of(ptr);
+	BASE_CHECK(z);
+	zbuf_put(z);
 }
 
 uint32_t zbuf_refs(const void *ptr)

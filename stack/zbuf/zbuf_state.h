@@ -20,8 +20,11 @@
 struct zbuf {
 	_Atomic uint32_t refs;
 	uint32_t unused;
-	struct zbuf *next; /* in the pool's free list */
-	zbuf_done_fn done;
+	union {
+		struct zbuf_region *region; /* while somebody has it; a grain's always */
+		struct zbuf *next;          /* in the pool's free list */
+	};
+	zbuf_done_fn done; /* before the buffer is free again, or NULL; a grain always has one */
 	void *arg;
 };
 
@@ -34,17 +37,13 @@ struct zbuf_region {
 	struct zbuf_mem_pool *pool; /* NULL: foreign */
 	uint32_t slot, use;         /* the pool's */
 	struct zbuf *bufs;
-	zbuf_done_fn done;
-	void *arg;
 	struct zbuf_region *next; /* of the pool, or of all foreign ones */
 	void *map;                /* arenas: what to unmap */
 	bool huge;
 };
 
 struct zbuf_cache {
-	_Atomic int64_t
-		out; /* buffers this thread took less those it gave back; written by it alone */
-	unsigned int count[ZBUF_CLASSES];
+	_Atomic uint32_t count[ZBUF_CLASSES]; /* written by its thread alone */
 	struct zbuf *slots[ZBUF_CLASSES][ZBUF_CACHE_SLOTS];
 };
 
@@ -68,8 +67,5 @@ static inline char *zbuf_data(const struct zbuf_region *r, const struct zbuf *z)
 {
 	return r->start + ((size_t)(z - r->bufs) << r->shift);
 }
-
-/** zbuf_pool_put() - a buffer without references goes back to its pool. */
-void zbuf_pool_put(struct zbuf_region *r, struct zbuf *z);
 
 #endif

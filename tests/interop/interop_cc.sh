@@ -15,45 +15,42 @@ if [ "${INTEROP_INSIDE:-}" != 1 ]; then
 	INTEROP_INSIDE=1 exec unshare -n "$0" "$host" "$bytes" "$seeds"
 fi
 rate=1250000
+patience=300 # seconds for a transfer that takes 3 on the bare link
 work=$(mktemp -d)
 host_pid=''
 trap '[ -z "$host_pid" ] || kill "$host_pid" 2>/dev/null; rm -rf "$work"' EXIT
 ip link set lo up
 
-# shellcheck disable=SC2317 # called through "$who"
-await() { # FILE TEXT
-	for _ in $(seq 500); do
-		grep -qs "$2" "$1" && return 0
-		sleep 0.01
-	done
-	return 1
-}
+. "$(dirname "$(readlink -f "$0")")/web.sh"
 
-# shellcheck disable=SC2317
+# shellcheck disable=SC2317 # called through "$who"
 up() { ip link set zt0 mtu 1500 up && ip addr add 10.9.0.1/24 dev zt0; }
 
 # Each prints the milliseconds of one transfer.
 # shellcheck disable=SC2317
 ours() { # options of the link
-	"$host" ksink 9000 0 2>"$work/sink" &
-	local sink=$!
+	timeout "$patience" "$host" ksink 9000 0 2>"$work/sink" &
+	local sink=$! rc
 	await "$work/sink" ready || return 1
 	mkfifo "$work/go" && exec 9<>"$work/go" && rm "$work/go"
-	"$host" "$@" --cc cubic send 10.9.0.1 9000 "$bytes" <&9 >"$work/out" 2>"$work/err" &
+	timeout "$patience" "$host" "$@" --cc cubic send 10.9.0.1 9000 "$bytes" <&9 >"$work/out" 2>"$work/err" &
 	host_pid=$!
-	await "$work/err" ready && up && sleep 0.1 && echo go >&9
-	wait "$host_pid" && wait "$sink" || return 1
+	await "$work/err" ready && up && sleep 0.1 && echo go >&9 && wait "$host_pid" && wait "$sink"
+	rc=$?
+	kill "$host_pid" "$sink" 2>/dev/null
 	host_pid=''
 	exec 9>&-
 	sed -n 's/ ms$//p' "$work/sink"
+	return "$rc"
 }
 
 # shellcheck disable=SC2317
 kernels() { # options of the link
-	"$host" "$@" serve 2>"$work/err" &
+	timeout "$patience" "$host" "$@" serve 2>"$work/err" &
 	host_pid=$!
-	await "$work/err" ready && up && "$host" pattern "$bytes" >"$work/body" && python3 - "$work/body" <<-'EOF'
+	await "$work/err" ready && up && "$host" pattern "$bytes" >"$work/body" && python3 - "$work/body" "$patience" <<-'EOF'
 	import socket, sys, time
+	socket.setdefaulttimeout(float(sys.argv[2]))
 	body = open(sys.argv[1], 'rb').read()
 	s = socket.socket()
 	s.setsockopt(socket.IPPROTO_TCP, socket.TCP_CONGESTION, b'cubic')
@@ -84,6 +81,7 @@ for cell in "0 10 50" "0 50 50" "0 50 250" "1000 10 50" "1000 50 50" "10000 10 5
 	link=(--rate "$rate" --queue $((packets * 1514)) --loss "$loss" --delay $((rtt * 500)))
 	for who in ours kernels; do
 		for seed in $(seq "$seeds"); do
+			rm -f "$work/err" "$work/sink" # what an earlier one said is not for this one
 			"$who" "${link[@]}" --seed "$seed" || { echo "FAIL $who $cell seed $seed" >&2; cat "$work/err" >&2; echo 999999999; }
 		done | median >"$work/$who"
 	done

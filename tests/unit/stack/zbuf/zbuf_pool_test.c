@@ -184,7 +184,7 @@ Test(zbuf_region, zbuf_region_add__bad_arguments)
 	cr_expect_eq(zbuf_region_add(NULL, 64, 64, NULL, NULL), -EINVAL);
 }
 
-Test(zbuf_wire_ops, owner_is_any_pointer_into_the_buffer)
+Test(zbuf_wire_ops, owner_is_the_buffer_that_any_pointer_into_it_leads_to)
 {
 	struct zbuf_mem_pool *pool = pool_make(4 << 20);
 	struct wire_buf_ops ops;
@@ -194,10 +194,12 @@ Test(zbuf_wire_ops, owner_is_any_pointer_into_the_buffer)
 	zbuf_wire_ops(pool, &ops);
 	owner = ops.alloc(ops.ctx, 1500, &data);
 	cr_assert_not_null(owner);
-	ops.get(ops.ctx, data + 1499);
-	ops.put(ops.ctx, owner);
+	cr_expect_eq(zbuf_of(data + 1499), owner);
+	cr_expect_null(zbuf_of(&pool));
+	ops.get(ops.ctx, owner);
+	ops.put(ops.ctx, zbuf_of(data + 700));
 	cr_expect_eq(pool_out(pool), 1);
-	ops.put(ops.ctx, data + 700);
+	zbuf_free(data + 1);
 	cr_expect_eq(pool_out(pool), 0);
 	cr_expect_eq(zbuf_mem_pool_free(pool), 0);
 }
