@@ -22,9 +22,6 @@ enum {
 	PORT_TRIES = 32, /* ports that the stack has free and the kernel has not */
 };
 
-static struct base_list open_list = { &open_list, &open_list };
-static struct base_list free_list = { &free_list, &free_list };
-
 /* ---- memory ---- */
 
 static struct direct *slab(void)
@@ -35,9 +32,19 @@ static struct direct *slab(void)
 	return addr < 0 && addr > -4096 ? NULL : (struct direct *)addr;
 }
 
+static struct base_list *conns_of(struct net_inst *in)
+{
+	if (unlikely(!in->conns.next)) {
+		base_list_init(&in->conns);
+		base_list_init(&in->spare);
+	}
+	return &in->conns;
+}
+
 struct direct *direct_alloc(void)
 {
-	struct base_list *node = base_list_pop_head(&free_list);
+	struct net_inst *in = thread_self.inside;
+	struct base_list *conns = conns_of(in), *node = base_list_pop_head(&in->spare);
 	struct direct *d;
 
 	if (!node) {
@@ -45,13 +52,14 @@ struct direct *direct_alloc(void)
 		if (!d)
 			return NULL;
 		for (unsigned i = 0; i < SLAB; i++)
-			base_list_push_tail(&free_list, &d[i].all);
-		node = base_list_pop_head(&free_list);
+			base_list_push_tail(&in->spare, &d[i].all);
+		node = base_list_pop_head(&in->spare);
 	}
 	d = base_container_of(node, struct direct, all);
 	memset(d, 0, sizeof(*d));
+	d->of = in;
 	d->linger_s = -1;
-	base_list_push_tail(&open_list, &d->all);
+	base_list_push_tail(conns, &d->all);
 	return d;
 }
 
@@ -60,19 +68,31 @@ void direct_free(struct direct *d)
 	d->sock = NULL;
 	d->conn = NULL;
 	base_list_remove(&d->all);
-	base_list_push_head(&free_list, &d->all);
+	base_list_push_head(&d->of->spare, &d->all);
 }
 
 struct direct *direct_enter(struct sock *s, int *err)
 {
-	*err = -EAGAIN; /* a handler on top of its own thread's call */
-	if (unlikely(!net_enter()))
-		return NULL;
-	if (likely(s->direct))
-		return s->direct;
-	net_leave();
-	*err = -EBADF;
-	return NULL;
+	for (;;) {
+		struct direct *d = SHM_FOLLOW(s->direct);
+
+		*err = -EBADF;
+		if (unlikely(!d))
+			return NULL;
+		*err = -EAGAIN; /* a handler on top of its own thread's call */
+		if (unlikely(!net_enter(d->at ? net_mine() : d->of)))
+			return NULL;
+		if (likely(SHM_FOLLOW(s->direct) == d && (d->at || d->of == thread_self.inside)))
+			return d;
+		net_leave(); /* it has just become another */
+	}
+}
+
+unsigned direct_insts(struct sock *s)
+{
+	struct direct *d = SHM_FOLLOW(s->direct);
+
+	return d ? 1u << net_no(d->at ? net_mine() : d->of) : 0;
 }
 
 /* ---- addresses ---- */
@@ -358,6 +378,32 @@ static bool kernel_can(const struct net *n, int err, const struct wire_flow *wan
 	return n->shared ? err != -EADDRINUSE || !want->lport : err == -ENOBUFS;
 }
 
+/*
+ * The stack for a connection by interface @i: the thread's own, or another's where it cannot have one. Return: it, and the thread is
+ * inside; or NULL and @why.
+ */
+static struct net *connect_net(unsigned i, enum reason *why)
+{
+	struct net *n;
+
+	net_join(1u << i);
+	if (!net_enter(net_mine()))
+		return NULL;
+	n = net_open(i, why);
+	if (n)
+		return n;
+	net_leave();
+	for (unsigned k = 0; k < NET_INSTS; k++) {
+		if (!(atomic_load(&net_insts[k].open) & 1u << i) || !net_enter(&net_insts[k]))
+			continue;
+		n = &net_insts[k].net[i];
+		if (n->z)
+			return n;
+		net_leave();
+	}
+	return NULL;
+}
+
 /* Return: 0: under way; -errno; DIRECT_NOT_OURS. */
 static int connect_start(struct sock *s, int fd, int i, const struct wire_flow *want,
 			 sa_family_t family)
@@ -367,14 +413,13 @@ static int connect_start(struct sock *s, int fd, int i, const struct wire_flow *
 	struct net *n;
 	int err;
 
-	if (!net_enter())
-		return DIRECT_NOT_OURS;
-	n = net_open((unsigned)i, &why);
+	n = connect_net((unsigned)i, &why);
 	if (n)
 		d = direct_alloc();
 	if (!d) {
 		s->why = (uint16_t)why;
-		net_leave();
+		if (n)
+			net_leave();
 		return DIRECT_NOT_OURS;
 	}
 	d->net = n;
@@ -512,7 +557,7 @@ short direct_bits(struct direct *d)
 	bool gone, end;
 	short bits = 0;
 
-	if (!d->conn)
+	if (d->at)
 		return direct_waiting(d) ? POLLIN | POLLRDNORM : 0;
 	direct_look(d);
 	t = net_stack->inst_conn_tcb(d->conn);
@@ -556,18 +601,19 @@ bool direct_is_connection(const struct sock *s)
 /* A turn of the wire is often shorter than a sleep. Return: true, and the lock is left, when something happened. */
 static bool spin(void)
 {
-	const uint64_t seen = net_happenings();
+	struct net_inst *in = thread_self.inside;
+	const uint64_t seen = in->happenings;
 	struct wait_spin w;
 
 	wait_spin_begin(&w, NULL, NULL);
-	while (w.budget && net_happenings() == seen) {
+	while (w.budget && in->happenings == seen) {
 		net_leave(); /* for the others */
 		w.budget = wait_spin_turn(&w) ? w.budget : 0;
-		if (!net_enter())
+		if (!net_enter(in))
 			return true;
 		net_drive();
 	}
-	if (net_happenings() == seen)
+	if (in->happenings == seen)
 		return false;
 	wait_spin_end(true, 0);
 	net_leave();
@@ -577,6 +623,7 @@ static bool spin(void)
 int direct_wait(int fd, uint64_t until)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
+	unsigned insts = 1u << net_no(thread_self.inside);
 	struct shm_waker *w = thread_waker();
 	uint64_t begun;
 	int err;
@@ -586,15 +633,11 @@ int direct_wait(int fd, uint64_t until)
 	begun = thread_now();
 	if (w)
 		net_waiter_add(w->efd);
-	tend_sleep(true);
+	tend_sleep(insts);
 	net_leave();
-	err = net_sleep(&p, until);
-	tend_sleep(false);
+	err = net_sleep(&p, until, insts);
 	wait_spin_end(false, thread_now() - begun);
-	if (net_enter()) {
-		net_waiter_remove();
-		net_leave();
-	}
+	net_waiters_remove(insts);
 	if (!err && until && thread_now() >= until)
 		err = -EAGAIN;
 	return err;
@@ -603,11 +646,13 @@ int direct_wait(int fd, uint64_t until)
 void direct_event(void *user, unsigned events)
 {
 	struct direct *d = user;
+	bool told;
 
 	(void)events;
-	atomic_fetch_add_explicit(&d->gen, 1, memory_order_relaxed);
-	if (d->sock)
-		ep_direct_woken(d->sock);
+	d->gen += !d->at;
+	told = d->sock && ep_direct_woken(d->sock);
+	if (unlikely(d->at))
+		direct_listen_event(d, told);
 }
 
 int direct_shutdown(struct sock *s, int how)
@@ -648,11 +693,9 @@ static void let_go(struct direct *d)
 {
 	ztime_t now = (ztime_t)thread_now();
 
-	if (!d->conn)
-		direct_listen_end(d, now);
-	if (d->conn && d->linger_s == 0)
+	if (d->linger_s == 0)
 		net_stack->inst_abort(d->net->in, d->conn, now);
-	else if (d->conn)
+	else
 		net_stack->inst_close(d->net->in, d->conn, now);
 }
 
@@ -663,17 +706,21 @@ void direct_end(struct sock *s)
 
 	if (!d)
 		return;
-	let_go(d);
 	SHM_PUBLISH(s->direct, NULL);
+	if (d->at) {
+		net_leave();
+		direct_listen_end(s, d);
+		return;
+	}
+	let_go(d);
 	direct_free(d);
-	if (net_any())
-		net_drive();
+	net_drive();
 	net_leave();
 }
 
-void direct_close_all(void)
+static void conns_close(void)
 {
-	base_list_for_each_safe(node, &open_list)
+	base_list_for_each_safe(node, conns_of(thread_self.inside))
 	{
 		struct direct *d = base_container_of(node, struct direct, all);
 
@@ -684,15 +731,10 @@ void direct_close_all(void)
 	}
 }
 
-void direct_arm_all(void)
+void direct_close_all(void)
 {
-	base_list_for_each(node, &open_list)
-	{
-		struct direct *d = base_container_of(node, struct direct, all);
-
-		if (!d->conn && d->armed)
-			direct_listen_arm(d);
-	}
+	direct_disarm();
+	conns_close();
 }
 
 void direct_forked(struct sock *s)
@@ -701,9 +743,8 @@ void direct_forked(struct sock *s)
 
 	if (!d)
 		return;
-	if (!d->conn) { /* opened anew when this process waits for it */
-		memset(d->listener, 0, sizeof(d->listener));
-		d->armed = false;
+	if (d->at) { /* opened anew when this process waits for it */
+		direct_listen_forked(d);
 		return;
 	}
 	/* what is left is an unconnected socket that nobody follows */

@@ -79,10 +79,18 @@ void direct_end(struct sock *s);
 /* In the child after fork, for each sock. */
 void direct_forked(struct sock *s);
 
-/* For net.c, in its lock. */
+/* For net.c, in an instance's lock: that instance's. */
 void direct_event(void *user, unsigned events);
 void direct_close_all(void);
 /* Listeners that were waited for in vain look for their stacks again. */
 void direct_arm_all(void);
+/* No thread waits here any more: no listener of the program listens here. */
+void direct_disarm(void);
+/* Whether listeners have connections here that anybody may take; and there: other instances have. */
+bool direct_strays(void);
+void direct_strays_tell(void);
+
+/* Bits of the instances that a wait for the sock includes. Anywhere. */
+unsigned direct_insts(struct sock *s);
 
 #endif

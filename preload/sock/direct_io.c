@@ -142,6 +142,7 @@ static ssize_t recv_loop(struct sock *s, const struct io_req *r, int flags)
 	uint64_t until = io_deadline(s->row->rcvtimeo_us);
 	size_t total = io_total(r), done = 0;
 	bool wait = !(flags & MSG_DONTWAIT) && !sock_nonblock(s);
+	int err;
 
 	for (;;) {
 		ssize_t n = recv_turn(s, r, done, flags);
@@ -152,7 +153,7 @@ static ssize_t recv_loop(struct sock *s, const struct io_req *r, int flags)
 				return (ssize_t)done;
 			if (!(flags & MSG_PEEK))
 				continue;
-			if (!net_enter())
+			if (!direct_enter(s, &err))
 				return (ssize_t)done;
 			n = -EAGAIN;
 		}

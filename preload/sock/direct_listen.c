@@ -3,6 +3,10 @@
  * listen() notes what is wanted; the stack is opened when the program first waits for a connection, so that a master
  * process that only hands its sockets to workers never opens a device. Where that fails, the kernel's queue alone serves, and it is
  * tried again now and then: the process that had the device may have ended.
+ *
+ * Each instance whose thread waits for a listener serves it on its own queue. Its thread comes for these connections when an epoll set of
+ * the instance tells it of them. Otherwise it may be busy for long (accept() in several threads, each of which then serves its
+ * connection), and they stray: whoever waits for the listener is told, and takes one.
  */
 #include "preload/sock/direct_priv.h"
 #include "preload/sock/ep.h"
@@ -13,6 +17,42 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/mman.h>
+
+struct listener {
+	struct direct d;
+	struct direct_at at[NET_INSTS];
+};
+
+/* In net_listening, outside of instances with signals blocked. */
+static struct base_list listeners = { &listeners, &listeners };
+static struct base_list spare = { &spare, &spare };
+
+static struct direct *listener_new(void)
+{
+	struct base_list *node = base_list_pop_head(&spare);
+	struct listener *l;
+	long addr;
+
+	if (node) {
+		l = base_container_of(node, struct listener, d.all);
+		memset(l, 0, sizeof(*l));
+	} else {
+		addr = sys(SYS_mmap, 0, sizeof(*l), PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+		if (addr < 0 && addr > -4096)
+			return NULL;
+		l = (struct listener *)addr;
+	}
+	l->d.at = l->at;
+	base_list_push_tail(&listeners, &l->d.all);
+	return &l->d;
+}
+
+static struct direct_at *at_here(const struct direct *d)
+{
+	return &d->at[net_no(thread_self.inside)];
+}
 
 /* Return: a bit for each interface that a listener at @local is reached by. */
 static unsigned interfaces_of(const struct policy_ifaces *all, const struct policy_addr *local)
@@ -31,15 +71,44 @@ static unsigned interfaces_of(const struct policy_ifaces *all, const struct poli
 	return 0;
 }
 
+/* Of a wildcard, 1: IPv4, 2: IPv6. */
+static uint8_t families_of(int fd, const struct policy_addr *local)
+{
+	static const uint8_t any[16];
+	socklen_t len = sizeof(int);
+	int only = 0;
+
+	if (local->family == 4)
+		return 1;
+	sys(SYS_getsockopt, fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len);
+	return memcmp(local->ip, any, sizeof(any)) == 0 && !only ? 3 : 2;
+}
+
+/* A second listen() changes what is wanted from the next stack on. */
+static void listen_note(struct sock *s, const struct direct *want)
+{
+	uint64_t mask = thread_signals_block();
+	bool taken = shm_lock(&net_listening, thread_tid());
+	struct direct *d = s->direct ? s->direct : listener_new();
+
+	if (d) {
+		d->sock = want->sock;
+		d->nets = want->nets;
+		d->backlog = want->backlog;
+		d->six = want->six;
+		d->flow = want->flow;
+		d->families = want->families;
+		SHM_PUBLISH(s->direct, d);
+	}
+	shm_unlock(&net_listening, taken);
+	thread_signals_restore(mask);
+}
+
 void direct_listen(struct sock *s, int fd, int backlog)
 {
 	struct sockaddr_storage sa;
 	const struct policy_ifaces *all;
-	static const uint8_t any[16];
 	struct policy_addr local;
-	struct direct *d;
-	int only = 0;
-	socklen_t len = sizeof(only);
 	enum reason why;
 	unsigned nets;
 
@@ -50,100 +119,174 @@ void direct_listen(struct sock *s, int fd, int backlog)
 	if (!direct_wanted(POLICY_ROLE_LISTEN, &local, NULL, &why))
 		return;
 	nets = interfaces_of(all, &local);
-	if (!nets || !net_enter())
+	if (!nets || thread_self.inside)
 		return;
-	d = s->direct ? s->direct : direct_alloc();
-	if (d) {
-		d->sock = s;
-		d->nets = (uint8_t)nets;
-		d->backlog = backlog > 0 ? backlog : 1;
-		d->six = sa.ss_family == AF_INET6;
-		d->flow.local = direct_wire_of(&local);
-		d->flow.lport = local.port;
-		d->families = local.family == 4 ? 1 : 2;
-		sys(SYS_getsockopt, fd, IPPROTO_IPV6, IPV6_V6ONLY, &only, &len);
-		if (d->six && memcmp(local.ip, any, sizeof(any)) == 0 && !only)
-			d->families = 3;
-		SHM_PUBLISH(s->direct, d);
-	}
-	net_leave();
+	listen_note(s, &(struct direct){ .sock = s,
+					 .nets = (uint8_t)nets,
+					 .backlog = backlog > 0 ? backlog : 1,
+					 .six = sa.ss_family == AF_INET6,
+					 .flow.local = direct_wire_of(&local),
+					 .flow.lport = local.port,
+					 .families = families_of(fd, &local) });
 	ep_direct_adopt(s);
 }
 
 static void listen_on(struct direct *d, unsigned i)
 {
+	struct direct_at *at = at_here(d);
 	enum reason why = REASON_NONE;
 	struct net *n = net_open(i, &why);
 
-	d->why = (uint16_t)why;
+	at->why = (uint16_t)why;
 	for (unsigned k = 0; n && k < 2; k++) {
-		union wire_addr at = d->flow.local;
+		union wire_addr to = d->flow.local;
 
-		if (!(d->families & 1u << k) || d->listener[i][k])
+		if (!(d->families & 1u << k) || at->listener[i][k])
 			continue;
-		if (wire_addr_is_any(&at) && k == 0)
-			at = wire_addr_v4(0);
-		if (net_stack->ztcp_listen(n->z, &at, d->flow.lport, (uint32_t)d->backlog, d,
-					   &d->listener[i][k])) {
-			d->listener[i][k] = NULL;
-			d->why = REASON_STACK_FULL;
+		if (wire_addr_is_any(&to) && k == 0)
+			to = wire_addr_v4(0);
+		if (net_stack->ztcp_listen(n->z, &to, d->flow.lport, (uint32_t)d->backlog, d,
+					   &at->listener[i][k])) {
+			at->listener[i][k] = NULL;
+			at->why = REASON_STACK_FULL;
 		}
 	}
 }
 
 void direct_listen_arm(struct direct *d)
 {
+	struct direct_at *at = at_here(d);
 	bool lacks = false;
 
-	d->armed = true;
+	at->armed = true;
 	for (unsigned i = 0; i < NET_MAX; i++) {
-		if (d->nets & 1u << i && !d->listener[i][0] && !d->listener[i][1])
+		if (d->nets & 1u << i && !at->listener[i][0] && !at->listener[i][1])
 			listen_on(d, i);
-		lacks |= d->nets & 1u << i && !d->listener[i][0] && !d->listener[i][1];
+		lacks |= d->nets & 1u << i && !at->listener[i][0] && !at->listener[i][1];
 	}
 	if (lacks)
 		net_again();
 }
 
+/* A listener, in the lock of the thread's instance, which it gets if it has none. Return: NULL: it is none, or not in the lock. */
+static struct direct *listener_enter(struct sock *s, int *err)
+{
+	struct direct *d = SHM_FOLLOW(s->direct);
+
+	if (d && d->at)
+		net_join(d->nets);
+	d = direct_enter(s, err);
+	if (d && !d->at) {
+		net_leave();
+		return NULL;
+	}
+	return d;
+}
+
 void direct_arm(struct sock *s)
 {
 	int err;
-	struct direct *d = direct_enter(s, &err);
+	struct direct *d = listener_enter(s, &err);
 
 	if (!d)
 		return;
-	if (!d->conn)
-		direct_listen_arm(d);
+	direct_listen_arm(d);
 	net_leave();
 }
 
 enum reason direct_accept_reason(const struct sock *s)
 {
-	return s->direct ? (enum reason)s->direct->why : REASON_NONE;
+	const struct direct *d = SHM_FOLLOW(s->direct);
+
+	return d && d->at ? (enum reason)d->at[net_no(net_mine())].why : REASON_NONE;
 }
 
-unsigned direct_waiting(const struct direct *d)
+/* In this instance. */
+static bool queue_waits(const struct direct *d)
 {
-	unsigned n = 0;
+	const struct direct_at *at = at_here(d);
 
 	for (unsigned i = 0; i < NET_MAX; i++) {
 		for (unsigned k = 0; k < 2; k++) {
-			if (d->listener[i][k])
-				n += net_stack->inst_listener_tcp(d->listener[i][k])->n_ready;
+			if (at->listener[i][k] &&
+			    net_stack->inst_listener_tcp(at->listener[i][k])->n_ready)
+				return true;
 		}
 	}
-	return n;
+	return false;
+}
+
+bool direct_waiting(const struct direct *d)
+{
+	return queue_waits(d) || atomic_load_explicit(&d->strays, memory_order_relaxed);
+}
+
+uint32_t direct_gen(const struct direct *d)
+{
+	return d->at ? at_here(d)->gen : d->gen;
+}
+
+void direct_listen_event(struct direct *d, bool told)
+{
+	at_here(d)->gen++;
+	if (told && thread_self.net == net_no(thread_self.inside) + 1)
+		return;
+	if (!(atomic_load(&net_used) & ~(1u << net_no(thread_self.inside))))
+		return;
+	atomic_fetch_or(&d->strays, 1u << net_no(thread_self.inside));
+	net_stray();
+}
+
+/* In an instance's lock: @f of each listener, until one says so. */
+static bool each_listener(bool (*f)(struct direct *d))
+{
+	bool taken = shm_lock(&net_listening, thread_tid()), so = false;
+
+	base_list_for_each(node, &listeners)
+	{
+		so = f(base_container_of(node, struct direct, all));
+		if (so)
+			break;
+	}
+	shm_unlock(&net_listening, taken);
+	return so;
+}
+
+static bool strays_here(struct direct *d)
+{
+	return atomic_load(&d->strays) & 1u << net_no(thread_self.inside);
+}
+
+bool direct_strays(void)
+{
+	return each_listener(strays_here);
+}
+
+static bool stray_tell(struct direct *d)
+{
+	if (atomic_load(&d->strays) && at_here(d)->armed && d->sock) {
+		at_here(d)->gen++;
+		ep_direct_woken(d->sock);
+	}
+	return false;
+}
+
+void direct_strays_tell(void)
+{
+	each_listener(stray_tell);
 }
 
 /* The first of the queue. In the lock. */
 static bool accept_one(const struct direct *d, struct direct *to)
 {
+	struct direct_at *at = at_here(d);
+
 	for (unsigned i = 0; i < NET_MAX; i++) {
 		for (unsigned k = 0; k < 2; k++) {
-			if (!d->listener[i][k])
+			if (!at->listener[i][k])
 				continue;
-			to->net = &net_of[i];
-			to->conn = net_stack->inst_accept(to->net->in, d->listener[i][k], to);
+			to->net = &thread_self.inside->net[i];
+			to->conn = net_stack->inst_accept(to->net->in, at->listener[i][k], to);
 			if (to->conn)
 				return true;
 		}
@@ -215,24 +358,53 @@ static bool readable(int fd)
 	return sys(SYS_ppoll, &p, 1, &zero, 0, 8) > 0;
 }
 
+/* The last one may have been taken. In the lock. */
+static void strays_end(struct direct *d)
+{
+	if (unlikely(strays_here(d)) && !queue_waits(d))
+		atomic_fetch_and(&d->strays, ~(1u << net_no(thread_self.inside)));
+}
+
+/* One that strays, of another instance. Return: the new descriptor, -errno, DIRECT_NOT_OURS: none. */
+static int take_stray(struct sock *s, int fd, struct sockaddr *sa, socklen_t *len, int flags)
+{
+	struct direct *d = SHM_FOLLOW(s->direct);
+	int got = DIRECT_NOT_OURS;
+
+	for (unsigned k = 0; got == DIRECT_NOT_OURS && d && k < NET_INSTS; k++) {
+		if (!(atomic_load(&d->strays) & 1u << k) || !net_enter(&net_insts[k]))
+			continue;
+		if (SHM_FOLLOW(s->direct) == d && queue_waits(d))
+			got = take_one(d, fd, sa, len, flags);
+		strays_end(d);
+		net_leave();
+	}
+	return got;
+}
+
 int direct_accept(struct sock *s, int fd, struct sockaddr *sa, socklen_t *len, int flags)
 {
 	int mode = -1, err;
 
 	for (;;) {
-		struct direct *d = direct_enter(s, &err);
+		struct direct *d = listener_enter(s, &err);
 
-		if (!d || d->conn) {
-			if (d)
-				net_leave();
+		if (!d)
 			return DIRECT_NOT_OURS;
-		}
 		direct_listen_arm(d);
 		net_drive();
-		if (direct_waiting(d)) {
+		if (queue_waits(d)) {
 			err = take_one(d, fd, sa, len, flags);
+			strays_end(d);
 			net_leave();
 			return err;
+		}
+		if (atomic_load(&d->strays)) {
+			net_leave();
+			err = take_stray(s, fd, sa, len, flags);
+			if (err != DIRECT_NOT_OURS)
+				return err;
+			continue;
 		}
 		if (mode < 0)
 			mode = (int)sys(SYS_fcntl, fd, F_GETFL);
@@ -246,13 +418,71 @@ int direct_accept(struct sock *s, int fd, struct sockaddr *sa, socklen_t *len, i
 	}
 }
 
-void direct_listen_end(struct direct *d, ztime_t now)
+void direct_listen_close(struct direct *d)
 {
+	struct direct_at *at = at_here(d);
+
 	for (unsigned i = 0; i < NET_MAX; i++) {
 		for (unsigned k = 0; k < 2; k++) {
-			if (d->listener[i][k])
-				net_stack->ztcp_listener_close(net_of[i].z, d->listener[i][k], now);
-			d->listener[i][k] = NULL;
+			if (at->listener[i][k])
+				net_stack->ztcp_listener_close(thread_self.inside->net[i].z,
+							       at->listener[i][k],
+							       (ztime_t)thread_now());
+			at->listener[i][k] = NULL;
 		}
 	}
+	at->armed = false;
+	atomic_fetch_and(&d->strays, ~(1u << net_no(thread_self.inside)));
+}
+
+/* Nobody finds it any more; who has found it before is in one of the locks. */
+void direct_listen_end(struct sock *s, struct direct *d)
+{
+	uint64_t mask;
+	bool taken;
+
+	(void)s;
+	for (unsigned k = 0; k < NET_INSTS; k++) {
+		if (!(atomic_load(&net_used) & 1u << k) || !net_enter(&net_insts[k]))
+			continue;
+		direct_listen_close(d);
+		net_drive();
+		net_leave();
+	}
+	mask = thread_signals_block();
+	taken = shm_lock(&net_listening, thread_tid());
+	d->sock = NULL;
+	base_list_remove(&d->all);
+	base_list_push_head(&spare, &d->all);
+	shm_unlock(&net_listening, taken);
+	thread_signals_restore(mask);
+}
+
+static bool arm_again(struct direct *d)
+{
+	if (at_here(d)->armed)
+		direct_listen_arm(d);
+	return false;
+}
+
+void direct_arm_all(void)
+{
+	each_listener(arm_again);
+}
+
+static bool disarm(struct direct *d)
+{
+	direct_listen_close(d);
+	return false;
+}
+
+void direct_disarm(void)
+{
+	each_listener(disarm);
+}
+
+void direct_listen_forked(struct direct *d)
+{
+	memset(d->at, 0, NET_INSTS * sizeof(*d->at));
+	atomic_store(&d->strays, 0);
 }

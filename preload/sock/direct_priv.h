@@ -1,6 +1,7 @@
 /* direct_priv.h - what the files of direct share
  *
- * Private to direct*.c. All fields are used inside the lock of net.h unless they are said to be constant.
+ * Private to direct*.c and ep_direct.c. All fields are used inside the lock of the connection's instance unless they are said to be
+ * constant. A listener has one part for each instance, which is used inside that one's lock; who ends it goes through all locks.
  */
 #ifndef SOCK_DIRECT_PRIV_H
 #define SOCK_DIRECT_PRIV_H
@@ -15,29 +16,42 @@ enum direct_stage {
 	DIRECT_CONNECTED,  /* was told to the program, or is about to be */
 };
 
+/* A listener in one instance. */
+struct direct_at {
+	_Alignas(64) struct inst_listener *listener[NET_MAX][2];
+	uint32_t gen; /* events so far */
+	uint16_t why; /* enum reason for the kernel alone */
+	bool armed;   /* it was waited for */
+};
+
 struct direct {
-	struct base_list all; /* of the process; also the free list */
+	struct base_list all; /* of the instance, or listeners; also the free list */
 	struct sock *sock;
+	struct net_inst *of;    /* a connection's; constant */
+	struct direct_at *at;   /* a listener's, NET_INSTS of them; constant. NULL: a connection */
 	struct net *net;        /* a connection's */
-	struct inst_conn *conn; /* NULL: a listener */
-	struct inst_listener *listener[NET_MAX][2];
-	struct wire_flow flow; /* constant once connected or accepted */
-	_Atomic uint32_t gen;  /* events so far */
-	int error;             /* not yet told */
-	int linger_s;          /* -1: SO_LINGER is off */
+	struct inst_conn *conn; /* a connection's */
+	struct wire_flow flow;  /* constant once connected or accepted */
+	uint32_t gen;           /* events so far */
+	int error;              /* not yet told */
+	int linger_s;           /* -1: SO_LINGER is off */
 	int backlog;
-	uint16_t why;     /* enum reason for the kernel alone */
 	uint8_t stage;    /* enum direct_stage */
 	uint8_t nets;     /* a listener's: a bit for each interface */
 	uint8_t families; /* a listener's wildcard: 1 IPv4, 2 IPv6 */
-	bool six;         /* the descriptor is AF_INET6; constant */
-	bool armed;       /* a listener that was waited for */
+	_Atomic unsigned
+		strays; /* a listener's: instances whose connections anybody may take, a bit each */
+	bool six;       /* the descriptor is AF_INET6; constant */
 	bool rd_shut, wr_shut, failed, told;
 };
 
-/* Into the lock, for a sock that is still direct. Return: NULL, and errno-like @err: not in the lock. */
+/*
+ * Into the lock, for a sock that is still direct: of a connection's instance, of the thread's own for a listener. Return: NULL, and
+ * errno-like @err: not in the lock.
+ */
 struct direct *direct_enter(struct sock *s, int *err);
 
+/* Of the instance that the thread is inside of. */
 struct direct *direct_alloc(void);
 void direct_free(struct direct *d);
 
@@ -54,7 +68,7 @@ short direct_bits(struct direct *d);
 void direct_opt_all(struct direct *d, int fd);
 
 /**
- * direct_wait() - in the lock: wait for something to happen; the lock is left and not taken again
+ * direct_wait() - in the lock: wait for something to happen in this instance; the lock is left and not taken again
  * @fd:    also wait for this descriptor to be readable, or -1
  * @until: thread_now() time, 0: for ever
  *
@@ -84,12 +98,21 @@ bool direct_wanted(enum policy_role role, const struct policy_addr *local,
 /* The sock is a direct connection from now on. In the lock. Return: false: it cannot be followed. */
 bool direct_become(struct sock *s, struct direct *d, enum stats_role role);
 
-/* ---- direct_listen.c, for direct.c ---- */
+/* ---- direct_listen.c, for direct.c and ep_direct.c; in the lock ---- */
 
-/* Connections in the stack's queue. */
-unsigned direct_waiting(const struct direct *d);
-/* It is waited for: what stacks it can have it gets. In the lock. */
+/* Whether one waits in this instance's queue, or strays. */
+bool direct_waiting(const struct direct *d);
+/* It is waited for: what stacks this instance can have it gets. */
 void direct_listen_arm(struct direct *d);
-void direct_listen_end(struct direct *d, ztime_t now);
+/* All its listeners in this instance. */
+void direct_listen_close(struct direct *d);
+/* Events so far. */
+uint32_t direct_gen(const struct direct *d);
+/* Something waits in this instance's queue; @told: a set of it tells its thread. */
+void direct_listen_event(struct direct *d, bool told);
+/* The sock of a listener ends. Outside the lock. */
+void direct_listen_end(struct sock *s, struct direct *d);
+/* In the child after fork. */
+void direct_listen_forked(struct direct *d);
 
 #endif

@@ -234,7 +234,7 @@ static void side_harvest(struct ep *e)
 	for (long i = 0; i < n; i++) {
 		struct ep_item *it = ev[i].data.ptr;
 
-		if (ev[i].data.ptr == &e->waker || ev[i].data.ptr == net_of)
+		if (ev[i].data.ptr == &e->waker || ev[i].data.ptr == net_insts)
 			continue;
 		if (ev[i].data.ptr == e) {
 			lift_service();

@@ -74,7 +74,7 @@ void ep_forget(struct sock *s);
 void ep_direct_adopt(struct sock *s);
 
 /* Something happened to a connection or listener of the stack. In the lock of net.h. */
-void ep_direct_woken(struct sock *s);
+bool ep_direct_woken(struct sock *s);
 
 /* In the child after fork: no registration of @s is the stack's. */
 void ep_direct_forked(struct sock *s);

@@ -4,7 +4,8 @@
  * unconnected socket, which has hung up. A listener is a member of both. What happened to a member puts it on the set's
  * list; a wait takes each off, asks what poll() would say, and puts level-triggered ones that had something to say back
  * at the end, as the kernel does. The devices' descriptors are members of the set's side, so that one sleep covers all.
- * Lists are used inside the lock of net.h, which comes after the set's own.
+ * A set has a list for each instance that members of it have, used inside that one's lock, which comes after the set's own: a
+ * connection's, and for a listener the instance of the thread that has registered it.
  */
 #include "preload/sock/direct_priv.h"
 #include "preload/sock/ep_item.h"
@@ -13,11 +14,14 @@
 
 #include <errno.h>
 
+/* For the instance that the thread is inside of. */
 static struct base_list *list_of(struct ep *e)
 {
-	if (!e->woken.next)
-		base_list_init(&e->woken);
-	return &e->woken;
+	struct base_list *list = &e->woken[net_no(thread_self.inside)];
+
+	if (unlikely(!list->next))
+		base_list_init(list);
+	return list;
 }
 
 static void wake(struct ep_item *it)
@@ -29,7 +33,7 @@ static void wake(struct ep_item *it)
 		it->queued = true;
 		base_list_push_tail(list_of(e), &it->woken);
 	}
-	if (e->direct_sleepers)
+	if (atomic_load_explicit(&e->direct_sleepers, memory_order_relaxed))
 		sys(SYS_write, e->waker.efd, &one, sizeof(one));
 }
 
@@ -41,27 +45,45 @@ static void unqueue(struct ep_item *it)
 }
 
 /*
- * No set's lock: those come before ours. One that is the stack's, in a set that lives, stays so while we are in the lock; any
+ * No set's lock: those come before ours. One that is of this instance, in a set that lives, stays so while we are in the lock; any
  * other may be about to become another sock's, and is left alone.
  */
-void ep_direct_woken(struct sock *s)
+bool ep_direct_woken(struct sock *s)
 {
+	const unsigned here = net_no(thread_self.inside) + 1;
+	bool told = false;
 	struct ep_item *it;
 
 	for (it = atomic_load(&s->items); it; it = atomic_load(&it->next)) {
-		if (ep_item_lives(it) && it->direct && it->s == s && it->present && !it->disabled)
-			wake(it);
+		if (!ep_item_lives(it) ||
+		    atomic_load_explicit(&it->direct, memory_order_relaxed) != here || it->s != s ||
+		    !it->present || it->disabled)
+			continue;
+		wake(it);
+		told = true;
 	}
+	return told;
 }
 
 /* ---- registrations ---- */
 
-/* In the lock. */
+/* Into the lock of an item's instance. Return: false: it has none, or not inside. */
+static bool item_enter(const struct ep_item *it)
+{
+	uint8_t of = atomic_load_explicit(&it->direct, memory_order_relaxed);
+
+	return of && net_enter(&net_insts[of - 1]);
+}
+
+/* In the lock, under e->lock, as item_part() is. */
 static void item_join(struct ep_item *it)
 {
+	unsigned no = net_no(thread_self.inside);
+
 	if (!it->direct)
 		it->e->directs++;
-	it->direct = true;
+	atomic_store_explicit(&it->direct, (uint8_t)(no + 1), memory_order_relaxed);
+	atomic_fetch_or(&it->e->insts, (uint8_t)(1u << no));
 	wake(it);
 }
 
@@ -69,13 +91,13 @@ static void item_part(struct ep_item *it)
 {
 	if (it->direct)
 		it->e->directs--;
-	it->direct = false;
+	atomic_store_explicit(&it->direct, 0, memory_order_relaxed);
 	unqueue(it);
 }
 
 void ep_direct_drop(struct ep_item *it)
 {
-	if (!it->direct || !net_enter())
+	if (!item_enter(it))
 		return;
 	item_part(it);
 	net_leave();
@@ -85,18 +107,29 @@ void ep_direct_end(struct ep *e)
 {
 	struct base_list *node;
 
-	if (!e->directs || !net_enter())
-		return;
-	while ((node = base_list_pop_head(list_of(e))))
-		base_container_of(node, struct ep_item, woken)->queued = false;
+	for (unsigned k = 0; k < NET_INSTS; k++) {
+		if (!(e->insts & 1u << k) || !net_enter(&net_insts[k]))
+			continue;
+		while ((node = base_list_pop_head(list_of(e))))
+			base_container_of(node, struct ep_item, woken)->queued = false;
+		net_leave();
+	}
+	e->insts = 0;
 	e->directs = 0;
-	net_leave();
 }
 
 static int ctl_fail(int err)
 {
 	errno = err;
 	return -1;
+}
+
+/* Into the lock of the instance that a registration by this thread has. */
+static bool item_enter_for(const struct ep_item *it)
+{
+	int err;
+
+	return direct_enter(it->s, &err);
 }
 
 /* Under e->lock. */
@@ -115,7 +148,7 @@ static int ctl(struct ep *e, int epfd, int op, struct sock *s, int fd, struct ep
 		return ctl_fail(ENOMEM);
 	if (!direct_is_connection(s) && sys(SYS_epoll_ctl, epfd, op, fd, ev) < 0)
 		return ctl_fail(op == EPOLL_CTL_ADD ? EEXIST : ENOENT);
-	if (!net_enter())
+	if (op != EPOLL_CTL_ADD ? !item_enter(it) : !item_enter_for(it))
 		return ctl_fail(ENOMEM);
 	if (op == EPOLL_CTL_DEL) {
 		it->present = false;
@@ -163,7 +196,7 @@ static void item_adopt(struct ep_item *it)
 {
 	struct ep *e = it->e;
 
-	if (!it->present || ep_side_open(e) || !net_enter())
+	if (!it->present || ep_side_open(e) || !item_enter_for(it))
 		return;
 	if (direct_is_connection(it->s))
 		sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, 0);
@@ -215,9 +248,10 @@ static uint32_t item_bits(const struct ep_item *it)
 
 	if (!d || !it->present || it->disabled || !ep_item_lives(it))
 		return 0;
+	if (!d->at && d->of != thread_self.inside)
+		return 0; /* the item waits to be dropped: its socket has become another */
 	bits = (uint32_t)direct_bits(it->s->direct) & it->events;
-	if (it->events & EPOLLET &&
-	    it->out_seen == atomic_load_explicit(&d->gen, memory_order_relaxed))
+	if (it->events & EPOLLET && it->out_seen == direct_gen(d))
 		return 0;
 	return bits;
 }
@@ -236,7 +270,7 @@ static int gather(struct ep *e, struct epoll_event *ev, int n, int max)
 		it->queued = false;
 		if (!bits)
 			continue;
-		it->out_seen = atomic_load_explicit(&it->s->direct->gen, memory_order_relaxed);
+		it->out_seen = direct_gen(it->s->direct);
 		if (direct_is_connection(it->s) || !merged(it, bits, ev, n))
 			ev[n++] = (struct epoll_event){ .events = bits, .data.u64 = it->data };
 		if (it->events & EPOLLONESHOT) {
@@ -255,13 +289,15 @@ int ep_direct_collect(struct ep *e, struct epoll_event *ev, int n, int max)
 {
 	int were;
 
-	if (!net_enter())
-		return n;
-	net_drive();
-	were = n;
-	n = gather(e, ev, n, max);
-	net_round((unsigned)(n - were));
-	net_leave();
+	for (unsigned k = 0, insts = e->insts; insts; k++, insts >>= 1) {
+		if (!(insts & 1) || n == max || !net_enter(&net_insts[k]))
+			continue;
+		net_drive();
+		were = n;
+		n = gather(e, ev, n, max);
+		net_round((unsigned)(n - were));
+		net_leave();
+	}
 	return n;
 }
 
@@ -281,44 +317,49 @@ static bool some_ready(struct ep *e)
 
 bool ep_direct_ready(struct ep *e)
 {
-	bool ready;
+	bool ready = false;
 
-	if (!net_enter())
-		return false;
-	net_drive();
-	ready = some_ready(e);
-	net_leave();
+	for (unsigned k = 0, insts = e->insts; insts && !ready; k++, insts >>= 1) {
+		if (!(insts & 1) || !net_enter(&net_insts[k]))
+			continue;
+		net_drive();
+		ready = some_ready(e);
+		net_leave();
+	}
 	return ready;
 }
 
-/* Devices that were opened since the last time join the side. */
+/* In the lock. Devices that this instance has opened since the last time join the side. */
 static void devices_join(struct ep *e)
 {
-	unsigned mask = atomic_load(&net_open_mask) & ~e->nets;
+	const struct net_inst *in = thread_self.inside;
+	unsigned mask = atomic_load(&in->open) & ~e->nets[net_no(in)];
 
 	for (unsigned i = 0; mask && i < NET_MAX; i++) {
-		struct epoll_event ev = { .events = EPOLLIN, .data.ptr = net_of };
+		struct epoll_event ev = { .events = EPOLLIN, .data.ptr = net_insts };
 
-		if (mask & 1u << i && net_of[i].fd >= 0)
-			sys(SYS_epoll_ctl, e->side, EPOLL_CTL_ADD, net_of[i].fd, &ev);
+		if (mask & 1u << i && in->net[i].fd >= 0)
+			sys(SYS_epoll_ctl, e->side, EPOLL_CTL_ADD, in->net[i].fd, &ev);
 	}
-	e->nets |= (uint8_t)mask;
+	e->nets[net_no(in)] |= (uint8_t)mask;
 }
 
 bool ep_direct_sleep(struct ep *e, int64_t *ns)
 {
+	bool ready = false;
 	uint64_t at, now;
-	bool ready;
 
-	if (!net_enter())
-		return true;
-	net_drive();
-	ready = some_ready(e);
-	devices_join(e);
-	e->direct_sleepers++;
-	tend_sleep(true);
-	net_leave();
-	at = net_deadline();
+	atomic_fetch_add(&e->direct_sleepers, 1); /* before the last look */
+	for (unsigned k = 0, insts = e->insts; insts; k++, insts >>= 1) {
+		if (!(insts & 1) || !net_enter(&net_insts[k]))
+			continue;
+		net_drive();
+		ready |= some_ready(e);
+		devices_join(e);
+		net_leave();
+	}
+	tend_sleep(e->insts);
+	at = net_deadline(e->insts);
 	now = thread_now();
 	at = at > now ? at - now : 0;
 	if (at < INT64_MAX && (*ns < 0 || (uint64_t)*ns > at))
@@ -328,11 +369,8 @@ bool ep_direct_sleep(struct ep *e, int64_t *ns)
 
 void ep_direct_wake(struct ep *e)
 {
-	tend_sleep(false);
-	if (!net_enter())
-		return;
-	e->direct_sleepers--;
-	net_leave();
+	tend_sleep(0);
+	atomic_fetch_sub(&e->direct_sleepers, 1);
 }
 
 void ep_direct_forked(struct sock *s)
@@ -340,7 +378,7 @@ void ep_direct_forked(struct sock *s)
 	struct ep_item *it;
 
 	for (it = atomic_load(&s->items); it; it = atomic_load(&it->next)) {
-		it->direct = false;
+		it->direct = 0;
 		it->queued = false;
 	}
 }

@@ -10,6 +10,7 @@
 #include "preload/sock/thread.h"
 
 #include <fcntl.h>
+#include <string.h>
 
 struct copy {
 	int to;
@@ -59,9 +60,11 @@ static void part_if_lifted(struct ep *e)
 {
 	atomic_store(&e->lock, 0);
 	e->inherited = e->hots != 0 || e->directs != 0;
-	e->directs = e->direct_sleepers = 0;
-	e->nets = 0;
-	e->woken.next = NULL;
+	e->directs = 0;
+	e->direct_sleepers = 0;
+	e->insts = 0;
+	memset(e->nets, 0, sizeof(e->nets));
+	memset(e->woken, 0, sizeof(e->woken));
 	ep_kernel_due(e);
 }
 

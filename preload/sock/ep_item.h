@@ -10,6 +10,7 @@
 #define SOCK_EP_ITEM_H
 
 #include "preload/sock/ep.h"
+#include "preload/sock/net.h"
 #include "shm/shm_fd.h"
 #include "stack/base/base_list.h"
 
@@ -31,11 +32,11 @@ struct ep_item {
 	uint32_t events;
 	uint32_t out_seen; /* sock.full_gen when last reported writable */
 	short kernel_seen;
-	uint16_t turn; /* counts its registrations in the kernel; part of its tag */
-	bool present;  /* registered by the program */
-	bool disabled; /* oneshot, reported */
-	bool direct;   /* of the stack (ep_direct.c) */
-	bool queued;   /* on the list of e->woken */
+	uint16_t turn;          /* counts its registrations in the kernel; part of its tag */
+	bool present;           /* registered by the program */
+	bool disabled;          /* oneshot, reported */
+	_Atomic uint8_t direct; /* of the stack (ep_direct.c): 1 + number of its instance */
+	bool queued;            /* on the list of e->woken for that */
 	struct base_list woken;
 	bool edge; /* the kernel has reported something since */
 };
@@ -79,11 +80,12 @@ struct ep {
 	uint32_t moves; /* registrations that went to the side so far */
 	uint32_t heard; /* events of the side */
 	uint64_t magic;
-	bool inherited;           /* shared with the parent since a fork: ep_own() before use */
-	uint32_t directs;         /* members of the stack (ep_direct.c) */
-	uint32_t direct_sleepers; /* threads that sleep on the set */
-	uint8_t nets;             /* devices that are on the side, a bit each */
-	struct base_list woken;   /* members of the stack that may have something to say */
+	bool inherited;   /* shared with the parent since a fork: ep_own() before use */
+	uint32_t directs; /* members of the stack (ep_direct.c) */
+	_Atomic uint32_t direct_sleepers;  /* threads that sleep on the set */
+	_Atomic uint8_t insts;             /* instances that members of the stack had, a bit each */
+	uint8_t nets[NET_INSTS];           /* devices of each that are on the side, a bit each */
+	struct base_list woken[NET_INSTS]; /* members of each that may have something to say */
 	struct shm_waker waker;
 	struct ep *next; /* free list */
 };

@@ -3,6 +3,7 @@
 
 #include "preload/sock/conf.h"
 #include "preload/sock/diag.h"
+#include "preload/sock/net.h"
 #include "preload/sock/sock.h"
 #include "shm/shm_sys.h"
 
@@ -103,8 +104,24 @@ static void explain_one(struct sock *s, void *arg)
 		explain(s);
 }
 
+static void explain_inst(const struct net_inst *in)
+{
+	char line[128];
+	int n = snprintf(line, sizeof(line), "ztcp: %ld instance=%u threads=%u crossed=%llu\n",
+			 sys(SYS_getpid), net_no(in), (unsigned)atomic_load(&in->joined),
+			 (unsigned long long)atomic_load(&in->crossed));
+
+	if (n > 0)
+		explain_write(line, (size_t)n);
+}
+
 void explain_exit(void)
 {
-	if (conf.explain)
-		sock_each(explain_one, NULL);
+	if (!conf.explain)
+		return;
+	sock_each(explain_one, NULL);
+	for (unsigned k = 0; k < NET_INSTS; k++) {
+		if (atomic_load(&net_opened) & 1u << k)
+			explain_inst(&net_insts[k]);
+	}
 }

@@ -19,8 +19,6 @@
 enum {
 	NET_RETRY_MS = 1000, /* between two tries to open an interface */
 	NET_TURNS = 16,      /* batches of frames in one go */
-	NET_WAITERS = 64, /* threads that can be rung; more of them look again every NET_DEAF_MS */
-	NET_DEAF_MS = 1,
 	NET_EXIT_MS = 2000,
 	NET_HOLD_BYTES = 4096, /* longer answers wait for nobody */
 	NET_HOLD_US = 200,     /* nobody should have waited for so long */
@@ -32,19 +30,13 @@ enum {
 #define NET_REF_BYTES  ((size_t)256 << 20) /* address space for references to payload */
 #define NET_CONNS      (1u << 18)          /* of one stack; memory as they come */
 
-struct net net_of[NET_MAX];
+struct net_inst net_insts[NET_INSTS];
 const struct ztcp_stack *net_stack;
-_Atomic unsigned net_open_mask;
+_Atomic unsigned net_used, net_opened;
+_Atomic uint32_t net_listening;
 
-static _Atomic uint32_t lock;
-static _Atomic uint64_t driven; /* times so far; written in the lock */
-static uint64_t
-	held_since; /* thread_now() when the first answer that waits was written; 0: none does */
-static uint64_t hold_again; /* until then none is to wait */
-static uint64_t happenings;
-static bool happened; /* since the last net_ring() */
-static uint64_t
-	again; /* thread_now() at which listeners without a stack look for one; 0: none does */
+/* Inside it files are read, libraries and devices opened. Behind the instances' locks. */
+static _Atomic uint32_t setup;
 
 static struct {
 	struct policy_ifaces all;
@@ -52,11 +44,8 @@ static struct {
 	_Atomic bool read;
 } file;
 
-static struct waiter {
-	uint32_t tid; /* 0: free */
-	int efd;
-} waiters[NET_WAITERS];
-static bool waiters_full;
+/* Of each interface: its failure was told. */
+static bool said[NET_MAX];
 
 /* ---- the file ---- */
 
@@ -86,13 +75,13 @@ static void file_read(void)
 const struct policy_ifaces *net_ifaces(enum reason *why)
 {
 	if (unlikely(!atomic_load(&file.read))) {
-		bool taken = shm_lock(&lock, thread_tid());
+		bool taken = shm_lock(&setup, thread_tid());
 
 		if (taken && !atomic_load(&file.read)) {
 			file_read();
 			atomic_store(&file.read, true);
 		}
-		shm_unlock(&lock, taken);
+		shm_unlock(&setup, taken);
 	}
 	*why = (enum reason)file.why;
 	return &file.all;
@@ -100,14 +89,57 @@ const struct policy_ifaces *net_ifaces(enum reason *why)
 
 /* ---- the lock ---- */
 
-bool net_enter(void)
+bool net_enter(struct net_inst *in)
 {
-	return shm_lock(&lock, thread_tid());
+	struct thread *t = &thread_self;
+
+	if (unlikely(t->inside))
+		return false;
+	t->inside = in; /* first: a handler that comes now is turned away */
+	atomic_signal_fence(memory_order_seq_cst);
+	if (unlikely(!shm_lock(&in->lock, thread_tid()))) {
+		t->inside = NULL;
+		return false;
+	}
+	if (unlikely(t->net && t->net != net_no(in) + 1))
+		atomic_store_explicit(&in->crossed,
+				      atomic_load_explicit(&in->crossed, memory_order_relaxed) + 1,
+				      memory_order_relaxed);
+	return true;
+}
+
+/* A listener of @in has a connection that its own threads may not come for. */
+static void strays_tell(const struct net_inst *in)
+{
+	for (unsigned k = 0; k < NET_INSTS; k++) {
+		if (!(atomic_load(&net_used) & 1u << k) || in == &net_insts[k] ||
+		    !net_enter(&net_insts[k]))
+			continue;
+		direct_strays_tell();
+		net_insts[k].happened = true;
+		net_ring();
+		net_leave();
+	}
 }
 
 void net_leave(void)
 {
-	shm_unlock(&lock, true);
+	struct net_inst *in = thread_self.inside;
+	bool strays = unlikely(in->strays) && direct_strays();
+
+	in->strays = false;
+	shm_unlock(&in->lock, true);
+	atomic_signal_fence(memory_order_seq_cst);
+	thread_self.inside = NULL;
+	if (unlikely(strays))
+		strays_tell(in);
+}
+
+void net_stray(void)
+{
+	struct net_inst *in = thread_self.inside;
+
+	in->strays = atomic_load(&net_used) & ~(1u << net_no(in));
 }
 
 /* ---- opening ---- */
@@ -121,7 +153,7 @@ static const struct ztcp_stack *stack_load(void)
 	Dl_info self;
 	void *so;
 
-	if (!dladdr(&lock, &self) || !(slash = strrchr(self.dli_fname, '/')) ||
+	if (!dladdr(&setup, &self) || !(slash = strrchr(self.dli_fname, '/')) ||
 	    (size_t)(slash - self.dli_fname) + sizeof("/" ZTCP_STACK_LIBRARY) > sizeof(path))
 		return NULL;
 	memcpy(path, self.dli_fname, (size_t)(slash - self.dli_fname));
@@ -133,7 +165,7 @@ static const struct ztcp_stack *stack_load(void)
 	return stack && stack->version == ZTCP_STACK_VERSION ? stack : NULL;
 }
 
-/* In the lock: descriptors of the device that is being opened. */
+/* In setup: descriptors of the device that is being opened. */
 static struct net *opening;
 
 static int fd_keep(int fd)
@@ -230,9 +262,10 @@ static enum reason stack_start(struct net *n, const struct policy_iface *f,
 	return REASON_NONE;
 }
 
-static enum reason device_start(struct net *n, const struct policy_iface *f, struct dev_error *err)
+static enum reason device_start(struct net *n, const struct policy_iface *f, bool hasty,
+				struct dev_error *err)
 {
-	struct dev_conf dc = { .agent = agent_lessor, .fd_keep = fd_keep, .hasty = n->retry != 0 };
+	struct dev_conf dc = { .agent = agent_lessor, .fd_keep = fd_keep, .hasty = hasty };
 	struct zbuf_mem_pool *pool;
 	enum reason why;
 	int rc;
@@ -254,13 +287,13 @@ static enum reason device_start(struct net *n, const struct policy_iface *f, str
 }
 
 /* Once for each interface; that another process has the device is no surprise and not told. */
-static void explain_failure(struct net *n, const struct policy_iface *f, const char *text)
+static void explain_failure(const struct net *n, const struct policy_iface *f, const char *text)
 {
 	char line[512];
 
-	if (n->said || n->reason == REASON_DEVICE_BUSY)
+	if (said[f - file.all.iface] || n->reason == REASON_DEVICE_BUSY)
 		return;
-	n->said = true;
+	said[f - file.all.iface] = true;
 	snprintf(line, sizeof(line),
 		 "ztcp: interface %s: %s (%s); its connections stay on the kernel\n", f->name,
 		 text[0] ? text : reason_sentence(n->reason), reason_name(n->reason));
@@ -274,15 +307,13 @@ static bool library(void)
 	return net_stack;
 }
 
-/* For questions to the kernel, which need no lock. */
+/* For questions to the kernel, which need no instance. */
 static bool library_once(void)
 {
-	bool there;
+	bool there, taken = shm_lock(&setup, thread_tid());
 
-	if (!net_enter())
-		return false;
-	there = library();
-	net_leave();
+	there = taken && library();
+	shm_unlock(&setup, taken);
 	return there;
 }
 
@@ -297,11 +328,42 @@ bool net_route_of(unsigned i, const union wire_addr *addr)
 	return library_once() && net_stack->dev_route_of(file.all.iface[i].device, addr);
 }
 
+/* @others: have it already, so that a queue is either free or not */
+static enum reason open_now(struct net *n, const struct policy_iface *f, bool others,
+			    struct dev_error *err)
+{
+	bool taken = shm_lock(&setup, thread_tid());
+	enum reason why = REASON_NO_STACK_LIBRARY;
+
+	if (library())
+		why = device_start(n, f, others || n->retry, err);
+	shm_unlock(&setup, taken);
+	return why;
+}
+
+/* An instance but @but that has one of @nets open; -1: none. */
+static int inst_with(unsigned nets, unsigned but)
+{
+	for (unsigned k = 0; k < NET_INSTS; k++) {
+		if (k != but && atomic_load(&net_insts[k].open) & nets)
+			return (int)k;
+	}
+	return -1;
+}
+
+/* Whether a device may have queues for several instances. */
+static bool has_queues(const struct policy_iface *f)
+{
+	return f->shared && !strstr(f->device, "queue=");
+}
+
 struct net *net_open(unsigned i, enum reason *why)
 {
 	const struct policy_iface *f = &file.all.iface[i];
+	struct net_inst *in = thread_self.inside;
 	struct dev_error err = { "" };
-	struct net *n = &net_of[i];
+	struct net *n = &in->net[i];
+	bool others;
 
 	if (likely(n->z))
 		return n;
@@ -309,9 +371,15 @@ struct net *net_open(unsigned i, enum reason *why)
 		*why = (enum reason)n->reason;
 		return NULL;
 	}
-	n->reason = (uint16_t)(library() ? device_start(n, f, &err) : REASON_NO_STACK_LIBRARY);
+	*why = REASON_DEVICE_BUSY;
+	others = inst_with(1u << i, net_no(in)) >= 0;
+	if (others && !has_queues(f))
+		return NULL;
+	n->of = in;
+	n->reason = (uint16_t)open_now(n, f, others, &err);
 	if (n->reason == REASON_NONE) {
-		atomic_fetch_or(&net_open_mask, 1u << i);
+		atomic_fetch_or(&in->open, 1u << i);
+		atomic_fetch_or(&net_opened, 1u << net_no(in));
 		tend_start();
 		return n;
 	}
@@ -320,6 +388,82 @@ struct net *net_open(unsigned i, enum reason *why)
 	explain_failure(n, f, err.text);
 	*why = (enum reason)n->reason;
 	return NULL;
+}
+
+/* ---- whose is which ---- */
+
+/* More of them than processors would only take turns. */
+static unsigned insts_max(void)
+{
+	static _Atomic unsigned max;
+	unsigned n = atomic_load(&max);
+	uint64_t cpus[16] = { 0 };
+	long bytes;
+
+	if (likely(n))
+		return n;
+	bytes = sys(SYS_sched_getaffinity, 0, sizeof(cpus), cpus);
+	for (long i = 0; i < bytes / (long)sizeof(cpus[0]); i++)
+		n += (unsigned)__builtin_popcountll(cpus[i]);
+	n = n ? BASE_MIN(n, (unsigned)NET_INSTS) : 1;
+	atomic_store(&max, n);
+	return n;
+}
+
+static bool claim(struct net_inst *in)
+{
+	uint32_t nobody = 0;
+
+	return atomic_compare_exchange_strong(&in->users, &nobody, 1);
+}
+
+/* Whether instance @k, which is the calling thread's now, has or gets what no other has. */
+static bool inst_begins(unsigned k, unsigned nets)
+{
+	struct net_inst *in = &net_insts[k];
+	enum reason why;
+	bool has;
+
+	if (!net_enter(in))
+		return false;
+	for (unsigned i = 0; i < NET_MAX; i++) {
+		if (nets & 1u << i)
+			net_open(i, &why);
+	}
+	has = atomic_load(&in->open) & nets || inst_with(nets, k) < 0;
+	net_leave();
+	return has;
+}
+
+/* Return: 1 + number of the instance that the calling thread is one user more of. */
+static uint8_t inst_for(unsigned nets)
+{
+	int other;
+
+	for (unsigned k = 0; k < insts_max(); k++) {
+		if (!claim(&net_insts[k]))
+			continue;
+		if (inst_begins(k, nets))
+			return (uint8_t)(k + 1);
+		atomic_fetch_sub(&net_insts[k].users, 1);
+		break;
+	}
+	other = inst_with(nets, NET_INSTS);
+	other = other < 0 ? 0 : other;
+	atomic_fetch_add(&net_insts[other].users, 1);
+	return (uint8_t)(other + 1);
+}
+
+void net_join(unsigned nets)
+{
+	struct thread *t = &thread_self;
+
+	if (likely(t->net) || t->inside)
+		return;
+	thread_ends_here();
+	t->net = inst_for(nets);
+	atomic_fetch_add(&net_mine()->joined, 1);
+	atomic_fetch_or(&net_used, 1u << net_no(net_mine()));
 }
 
 /* ---- driving ---- */
@@ -332,44 +476,38 @@ static void events(struct net *n)
 		if (!ev.user)
 			continue;
 		direct_event(ev.user, ev.events);
-		happened = true;
-		happenings++;
+		n->of->happened = true;
+		n->of->happenings++;
 	}
 }
 
-uint64_t net_happenings(void)
-{
-	return happenings;
-}
-
 /* In the lock: nothing waits any longer; it was to be for a moment. */
-static void held_end(void)
+static void held_end(struct net_inst *in)
 {
 	uint64_t now;
 
-	if (likely(!held_since))
+	if (likely(!in->held_since))
 		return;
 	now = thread_now();
-	if (now - held_since > NET_HOLD_US * UINT64_C(1000))
-		hold_again = now + NET_DISTRUST_MS * UINT64_C(1000000);
-	held_since = 0;
+	if (now - in->held_since > NET_HOLD_US * UINT64_C(1000))
+		in->hold_again = now + NET_DISTRUST_MS * UINT64_C(1000000);
+	in->held_since = 0;
 }
 
-uint64_t net_driven(void)
+static void driven_note(struct net_inst *in)
 {
-	return atomic_load_explicit(&driven, memory_order_relaxed);
-}
-
-static void driven_note(void)
-{
-	atomic_store_explicit(&driven, net_driven() + 1, memory_order_relaxed);
-	tend_driven();
+	atomic_store_explicit(&in->driven,
+			      atomic_load_explicit(&in->driven, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
+	tend_driven(1u << net_no(in));
 }
 
 void net_drive(void)
 {
+	struct net_inst *in = thread_self.inside;
+
 	for (unsigned i = 0; i < NET_MAX; i++) {
-		struct net *n = &net_of[i];
+		struct net *n = &in->net[i];
 
 		for (unsigned turn = 0; n->z && turn < NET_TURNS; turn++) {
 			unsigned moved = net_stack->ztcp_poll(n->z, (ztime_t)thread_now());
@@ -379,27 +517,29 @@ void net_drive(void)
 				break;
 		}
 	}
-	if (unlikely(again) && thread_now() >= again) {
-		again = 0;
+	if (unlikely(in->again) && thread_now() >= in->again) {
+		in->again = 0;
 		direct_arm_all();
 	}
-	held_end();
-	driven_note();
+	held_end(in);
+	driven_note(in);
 	net_ring();
 }
 
 void net_again(void)
 {
-	if (!again)
-		again = thread_now() + NET_RETRY_MS * UINT64_C(1000000);
+	struct net_inst *in = thread_self.inside;
+
+	if (!in->again)
+		in->again = thread_now() + NET_RETRY_MS * UINT64_C(1000000);
 }
 
 void net_push(struct net *n)
 {
 	net_stack->ztcp_flush(n->z, (ztime_t)thread_now());
 	events(n);
-	held_end();
-	driven_note();
+	held_end(n->of);
+	driven_note(n->of);
 	net_ring();
 }
 
@@ -416,155 +556,89 @@ void net_push_with(struct net *n, size_t bytes)
 		t->round--;
 	if (!t->round || bytes > NET_HOLD_BYTES) {
 		net_push(n);
-	} else if (!held_since && bytes) {
+	} else if (!n->of->held_since && bytes) {
 		uint64_t now = thread_now();
 
-		if (now < hold_again)
+		if (now < n->of->hold_again)
 			net_push(n);
 		else
-			held_since = now;
+			n->of->held_since = now;
 	}
 }
 
-void net_ring(void)
+/* With its last thread an instance loses its listeners: what is new on its queue is the kernel's, until a thread takes it up. */
+static void part(struct net_inst *in)
 {
-	const uint64_t one = 1;
-
-	if (likely(!happened))
+	if (!net_enter(in))
 		return;
-	happened = false;
-	for (unsigned i = 0; i < NET_WAITERS; i++) {
-		if (waiters[i].tid && waiters[i].tid != thread_tid())
-			sys(SYS_write, waiters[i].efd, &one, sizeof(one));
-	}
-}
-
-static struct waiter *waiter_of(uint32_t tid)
-{
-	for (unsigned i = 0; i < NET_WAITERS; i++) {
-		if (waiters[i].tid == tid)
-			return &waiters[i];
-	}
-	return NULL;
-}
-
-void net_waiter_add(int efd)
-{
-	struct waiter *w = waiter_of(thread_tid());
-
-	if (!w)
-		w = waiter_of(0);
-	waiters_full = !w;
-	if (w)
-		*w = (struct waiter){ thread_tid(), efd };
-}
-
-void net_waiter_remove(void)
-{
-	struct waiter *w = waiter_of(thread_tid());
-
-	if (w)
-		w->tid = 0;
+	if (atomic_load(&in->users) == 1)
+		direct_disarm();
+	atomic_fetch_sub(&in->users, 1);
+	net_leave();
 }
 
 void net_thread_end(void)
 {
-	tend_sleep(false);
-	if (net_any() && net_enter()) {
-		net_waiter_remove();
-		net_leave();
-	}
-}
+	struct thread *t = &thread_self;
 
-/* ---- sleeping ---- */
-
-uint64_t net_deadline(void)
-{
-	uint64_t at = UINT64_MAX;
-
-	if (!net_enter())
-		return 0;
-	for (unsigned i = 0; i < NET_MAX; i++) {
-		ztime_t d = net_of[i].z ? net_stack->ztcp_deadline(net_of[i].z) : ZTIME_NEVER;
-		uint64_t t = d == ZTIME_NEVER ? UINT64_MAX : d < 0 ? 0 : (uint64_t)d;
-
-		/* a device that nothing can sleep on is looked at again and again */
-		if (net_of[i].z && (net_of[i].fd < 0 || waiters_full))
-			t = BASE_MIN(t, thread_now() + NET_DEAF_MS * UINT64_C(1000000));
-		at = t < at ? t : at;
-	}
-	if (again && again < at)
-		at = again;
-	net_leave();
-	return at;
-}
-
-unsigned net_fds(struct pollfd *p)
-{
-	unsigned n = 0;
-
-	for (unsigned i = 0; i < NET_MAX; i++) {
-		if (net_of[i].z && net_of[i].fd >= 0)
-			p[n++] = (struct pollfd){ .fd = net_of[i].fd, .events = POLLIN };
-	}
-	return n;
-}
-
-int net_sleep(struct pollfd *p, uint64_t until)
-{
-	struct shm_waker *w = thread_waker();
-	struct pollfd set[NET_MAX + 2] = { *p };
-	uint64_t at = net_deadline(), now = thread_now();
-	struct timespec ts;
-	unsigned n = 1;
-	int ret, err;
-
-	n += net_fds(set + n);
-	if (w)
-		set[n++] = (struct pollfd){ .fd = w->efd, .events = POLLIN };
-	if (until && until < at)
-		at = until;
-	at = at > now ? at - now : 0;
-	ts = (struct timespec){ (time_t)(at / 1000000000), (long)(at % 1000000000) };
-	ret = real.ppoll(set, n, at == UINT64_MAX - now ? NULL : &ts, NULL);
-	err = ret < 0 ? -errno : 0;
-	p->revents = ret > 0 ? set[0].revents : 0;
-	if (ret > 0 && w && set[n - 1].revents)
-		shm_waker_drain(w);
-	return err == -EINTR ? err : 0;
+	t->inside = NULL;
+	net_waiters_remove(t->at_devices);
+	if (t->net)
+		part(net_mine());
+	t->net = 0;
 }
 
 /* ---- fork and end ---- */
 
 void net_fork_lock(bool take)
 {
-	static bool taken;
+	static bool taken[NET_INSTS + 2];
+	_Atomic uint32_t *locks[NET_INSTS + 2];
 
-	if (take)
-		taken = shm_lock(&lock, thread_tid());
-	else
-		shm_unlock(&lock, taken);
+	for (unsigned k = 0; k < NET_INSTS; k++)
+		locks[k] = &net_insts[k].lock;
+	locks[NET_INSTS] = &net_listening;
+	locks[NET_INSTS + 1] = &setup;
+	for (unsigned k = 0; k < NET_INSTS + 2; k++) {
+		if (take)
+			taken[k] = shm_lock(locks[k], thread_tid());
+		else
+			shm_unlock(locks[k], taken[k]);
+	}
+}
+
+/* The memory stays as it is: the stacks in it are the parent's. */
+static void inst_forked(struct net_inst *in)
+{
+	struct base_list conns = in->conns,
+			 spare = in->spare; /* direct_forked() goes through them */
+
+	for (unsigned i = 0; i < NET_MAX; i++) {
+		for (unsigned k = 0; in->net[i].z && k < in->net[i].nfds; k++)
+			shm_fd_close(in->net[i].fds[k]);
+	}
+	memset(in, 0, sizeof(*in));
+	in->conns = conns;
+	in->spare = spare;
 }
 
 void net_forked(void)
 {
-	atomic_store(&lock, 0);
-	again = held_since = 0;
-	memset(waiters, 0, sizeof(waiters));
+	atomic_store(&setup, 0);
+	atomic_store(&net_listening, 0);
+	thread_self.net = 0;
+	thread_self.inside = NULL;
 	tend_forked();
-	atomic_store(&net_open_mask, 0);
-	for (unsigned i = 0; i < NET_MAX; i++) {
-		/* the memory stays as it is: the stack in it is the parent's */
-		for (unsigned k = 0; net_of[i].z && k < net_of[i].nfds; k++)
-			shm_fd_close(net_of[i].fds[k]);
-		net_of[i] = (struct net){ .said = net_of[i].said };
-	}
+	atomic_store(&net_used, 0);
+	atomic_store(&net_opened, 0);
+	for (unsigned k = 0; k < NET_INSTS; k++)
+		inst_forked(&net_insts[k]);
 }
 
-static bool delivered(void)
+static bool delivered(const struct net_inst *in)
 {
 	for (unsigned i = 0; i < NET_MAX; i++) {
-		if (net_of[i].z && net_stack->inst_pool_used(net_of[i].in))
+		if (in->net[i].z && net_stack->inst_pool_used(in->net[i].in))
 			return false;
 	}
 	return true;
@@ -585,24 +659,33 @@ static void device_end(struct net *n)
 	fds_forget(n);
 }
 
+/* In the lock. */
+static void inst_exit(struct net_inst *in, uint64_t end)
+{
+	direct_close_all();
+	for (;;) {
+		struct pollfd set[NET_FDS];
+		struct timespec ts = { 0, NET_EXIT_LOOK_MS * 1000000 };
+
+		net_drive();
+		if (delivered(in) || thread_now() >= end)
+			break;
+		sys(SYS_ppoll, set, net_fds(set, 1u << net_no(in)), &ts, 0, 8);
+	}
+	for (unsigned i = 0; i < NET_MAX; i++)
+		device_end(&in->net[i]);
+	atomic_store(&in->open, 0);
+	atomic_fetch_and(&net_opened, ~(1u << net_no(in)));
+}
+
 void net_exit(void)
 {
 	uint64_t end = thread_now() + NET_EXIT_MS * UINT64_C(1000000);
 
-	if (!net_any() || !net_enter())
-		return;
-	direct_close_all();
-	for (;;) {
-		struct pollfd set[NET_MAX];
-		struct timespec ts = { 0, NET_EXIT_LOOK_MS * 1000000 };
-
-		net_drive();
-		if (delivered() || thread_now() >= end)
-			break;
-		sys(SYS_ppoll, set, net_fds(set), &ts, 0, 8);
+	for (unsigned k = 0; net_any() && k < NET_INSTS; k++) {
+		if (!net_enter(&net_insts[k]))
+			continue;
+		inst_exit(&net_insts[k], end);
+		net_leave();
 	}
-	for (unsigned i = 0; i < NET_MAX; i++)
-		device_end(&net_of[i]);
-	atomic_store(&net_open_mask, 0);
-	net_leave();
 }

@@ -2,11 +2,15 @@
  *
  * What it does: reads the file of interfaces, opens libztcp_stack.so and an interface's device when the first
  * connection needs them, and drives the stacks from the calls of the program's own threads. Called by
- * direct*.c and by waits. One lock covers all stacks of the process and all that direct.c keeps: any thread may
- * call; a signal handler that meets its own thread inside is told so and does nothing. Its place in the order of locks is
- * behind those of epoll sets. Memory: the stacks' own; given back by the end of the process.
+ * direct*.c and by waits. Memory: the stacks' own; given back by the end of the process.
  *
- * Theory of operation. A thread that has to wait says so under the lock (net_waiter_add), sleeps on the devices'
+ * Theory of operation. A thread that listens or connects has an instance: a stack on each interface that it uses, each with a
+ * queue of the device to itself. Where the devices have no more queues, and beyond the number of processors, threads share one. A
+ * connection belongs to the instance that made it. Everything of an instance is used inside its lock, which its own thread finds free: other threads may
+ * call on its connections, and that is counted. No thread is inside two. A signal handler that meets its own thread inside any is
+ * told so and does nothing. The locks' place in the order of locks is behind those of epoll sets.
+ *
+ * A thread that has to wait says so under the lock (net_waiter_add), sleeps on the devices'
  * descriptors and its own doorbell, and is rung by whichever thread takes in what it waits for. The stack's
  * deadline bounds the sleep, so its timers run while any thread waits.
  */
@@ -15,6 +19,8 @@
 
 #include "daemon/policy/policy_iface.h"
 #include "preload/sock/sock.h"
+#include "preload/sock/thread.h"
+#include "stack/base/base_list.h"
 #include "stack/include/ztcp_stack.h"
 
 #include <poll.h>
@@ -22,36 +28,94 @@
 enum {
 	NET_MAX = POLICY_IFACES_MAX,
 	NET_DEVICE_FDS = 8, /* descriptors that one device has at most */
+	NET_INSTS = 8,
+	NET_FDS = NET_INSTS * NET_MAX, /* to sleep on */
+	NET_WAITERS = 64, /* threads that can be rung; more of them look again every NET_DEAF_MS */
 };
+
+struct net_inst;
 
 struct net {
 	struct ztcp *z; /* NULL: not open */
+	struct net_inst *of;
 	struct inst *in;
 	struct dev *dev;
 	int fd;          /* of the device; -1: none to sleep on */
 	uint16_t reason; /* enum reason for not being open */
-	bool said;
-	bool shared; /* with the kernel, which holds ports and serves what the stack does not */
+	bool shared;     /* with the kernel, which holds ports and serves what the stack does not */
 	uint8_t nfds;
 	int fds[NET_DEVICE_FDS]; /* all of the device's, for a child to close */
 	uint64_t retry;          /* thread_now() before which it is not tried again */
 };
 
-extern struct net net_of[NET_MAX];
+struct net_waiter {
+	uint32_t tid; /* 0: free */
+	int efd;
+};
+
+/* All but the atomics is used inside the lock. */
+struct net_inst {
+	_Alignas(128) _Atomic uint32_t lock;
+	_Atomic uint32_t users; /* threads whose instance it is; 0: whoever wants one may have it */
+	_Atomic uint32_t joined;   /* threads whose instance it is or was */
+	_Atomic uint32_t sleepers; /* threads asleep on its devices */
+	_Atomic unsigned open;     /* interfaces, a bit each */
+	_Atomic uint64_t driven;   /* times so far */
+	_Atomic uint64_t crossed;  /* times that a thread of another instance was inside */
+	uint64_t
+		held_since; /* thread_now() when the first answer that waits was written; 0: none does */
+	uint64_t hold_again; /* until then none is to wait */
+	uint64_t happenings; /* events that were told so far */
+	uint64_t
+		again; /* thread_now() at which listeners without a stack look for one; 0: none does */
+	bool happened; /* since the last net_ring() */
+	bool strays;   /* threads of other instances are to hear of it, once the lock is left */
+	bool waiters_full;
+	struct net net[NET_MAX];
+	struct base_list conns, spare; /* direct.c's */
+	struct net_waiter waiters[NET_WAITERS];
+};
+
+extern struct net_inst net_insts[NET_INSTS];
 extern const struct ztcp_stack *net_stack; /* set once an interface was open */
-extern _Atomic unsigned net_open_mask;     /* a bit for each open one */
+extern _Atomic unsigned net_used;          /* instances that some thread has or had, a bit each */
+extern _Atomic unsigned net_opened;        /* of these, those with an open interface */
+extern _Atomic uint32_t net_listening; /* lock of direct_listen.c's, behind those of instances */
+
+static inline unsigned net_no(const struct net_inst *in)
+{
+	return (unsigned)(in - net_insts);
+}
 
 /* Whether any stack runs in this process. */
 static inline bool net_any(void)
 {
-	return atomic_load_explicit(&net_open_mask, memory_order_relaxed) != 0;
+	return atomic_load_explicit(&net_opened, memory_order_relaxed) != 0;
+}
+
+/* The instance of the calling thread; of one that has none, the first. */
+static inline struct net_inst *net_mine(void)
+{
+	return &net_insts[thread_self.net ? thread_self.net - 1 : 0];
+}
+
+/* The calling thread's instance if it has one with a device, as a bit. */
+static inline unsigned net_mine_open(void)
+{
+	return thread_self.net ? 1u << (thread_self.net - 1) & net_opened : 0;
 }
 
 /* The interfaces of this process's file, read on first use; what is wrong with it is said once. Empty without one. */
 const struct policy_ifaces *net_ifaces(enum reason *why);
 
-/* Into the lock. Return: false: this thread is inside already, or is not ours. */
-bool net_enter(void);
+/*
+ * The calling thread gets an instance, unless it has one: the devices of interfaces @nets are opened for it, where they have a queue
+ * left; else it shares one that has them.
+ */
+void net_join(unsigned nets);
+
+/* Into the lock of @in. Return: false: this thread is inside one already, or is not ours. */
+bool net_enter(struct net_inst *in);
 void net_leave(void);
 
 /* dev_route_to() and dev_route_of() of interface @i, which is one that is shared with the kernel. Outside the lock. */
@@ -60,17 +124,11 @@ bool net_route_of(unsigned i, const union wire_addr *addr);
 
 /* ---- inside the lock ---- */
 
-/* The stack on interface @i, opened if need be. Return: it, or NULL and @why. */
+/* The stack of this instance on interface @i, opened if need be. Return: it, or NULL and @why. */
 struct net *net_open(unsigned i, enum reason *why);
 
 /* Take in what has arrived, run what is due, send what is ready; direct_event() is called for what happened. */
 void net_drive(void);
-
-/* How often they were driven, by any thread. Anywhere. */
-uint64_t net_driven(void);
-
-/* Events that were told so far. */
-uint64_t net_happenings(void);
 
 /* Send what is ready, without looking for what has arrived. */
 void net_push(struct net *n);
@@ -95,13 +153,22 @@ void net_ring(void);
 void net_waiter_add(int efd);
 void net_waiter_remove(void);
 
+/* Threads of other instances are to hear of a listener's connection: direct_strays_tell() for each, after net_leave(). */
+void net_stray(void);
+
 /* ---- anywhere ---- */
 
-/* thread_now() at which a stack wants to be driven; UINT64_MAX: never. */
-uint64_t net_deadline(void);
+/* For these, @insts has a bit for each instance. */
 
-/* Descriptors of devices to sleep on, into @p with room for NET_MAX. Return: how many. */
-unsigned net_fds(struct pollfd *p);
+/* thread_now() at which a stack wants to be driven; UINT64_MAX: never. */
+uint64_t net_deadline(unsigned insts);
+
+/* Descriptors of devices to sleep on, into @p with room for NET_FDS. Return: how many. */
+unsigned net_fds(struct pollfd *p, unsigned insts);
+
+/* net_waiter_add() and net_waiter_remove() in each, and tend_sleep(). */
+void net_waiters_add(unsigned insts, int efd);
+void net_waiters_remove(unsigned insts);
 
 /**
  * net_sleep() - sleep on one descriptor, the devices and the thread's doorbell
@@ -110,7 +177,7 @@ unsigned net_fds(struct pollfd *p);
  *
  * The thread is a waiter already. Return: 0 or -EINTR.
  */
-int net_sleep(struct pollfd *p, uint64_t until);
+int net_sleep(struct pollfd *p, uint64_t until, unsigned insts);
 
 /* The thread ends. */
 void net_thread_end(void);

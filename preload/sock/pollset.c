@@ -24,7 +24,7 @@
 
 enum {
 	POLL_STACK = 256,             /* larger sets are copied to mapped memory */
-	POLL_EXTRA = 2 + NET_MAX,     /* doorbell, channels and devices */
+	POLL_EXTRA = 2 + NET_FDS,     /* doorbell, channels and devices */
 	SPIN_WORTH_NS = 200000,       /* shorter timeouts go straight to the kernel's exact timer */
 	POLL_KERNEL_CYCLES = 1 << 16, /* the kernel's members get a look this often in a spin */
 };
@@ -35,8 +35,9 @@ struct pollset {
 	struct pollfd *copy; /* n + POLL_EXTRA */
 	struct sock *only;   /* the one attached member, or NULL when there are several */
 	struct wait_signals sig;
-	bool mixed;  /* the kernel has members of its own */
-	bool direct; /* the stack has members */
+	bool mixed;      /* the kernel has members of its own */
+	unsigned insts;  /* instances of the stack that have members, a bit each */
+	unsigned sleeps; /* and those on whose devices it sleeps */
 };
 
 static struct sock *attached(int fd)
@@ -175,7 +176,8 @@ static short kernel_part(struct sock *s, short events)
 static void copy_set(struct pollset *p)
 {
 	p->only = NULL;
-	p->mixed = p->direct = false;
+	p->mixed = false;
+	p->insts = 0;
 	for (nfds_t i = 0; i < p->n; i++) {
 		struct sock *s = p->fds[i].fd >= 0 ? attached(p->fds[i].fd) : NULL;
 
@@ -184,7 +186,7 @@ static void copy_set(struct pollset *p)
 			p->copy[i].events = kernel_part(s, p->fds[i].events);
 			p->only = s;
 		} else if (on_stack(p->fds[i].fd)) {
-			p->direct = true;
+			p->insts |= direct_insts(on_stack(p->fds[i].fd));
 			if (direct_is_connection(on_stack(p->fds[i].fd)))
 				p->copy[i].fd = -1; /* to the kernel it has hung up */
 			else
@@ -298,33 +300,23 @@ static void watch_all(struct pollset *p, struct shm_waker *w)
 	}
 }
 
-/* The devices join the set, and the thread those who are rung. Return: their number; @ns is cut to what is due. */
+/*
+ * Devices of members, and the thread's own, join the set, and the thread those who are rung. Return: their number; @ns is cut to what
+ * is due.
+ */
 static unsigned devices_join(struct pollset *p, const struct shm_waker *w, int64_t *ns)
 {
 	uint64_t at, now = thread_now();
 
-	if (!net_any() && !p->direct)
+	p->sleeps = p->insts | net_mine_open();
+	if (!p->sleeps)
 		return 0;
-	tend_sleep(true);
-	if (net_enter()) {
-		if (w)
-			net_waiter_add(w->efd);
-		net_leave();
-	}
-	at = net_deadline();
+	net_waiters_add(p->sleeps, w ? w->efd : -1);
+	at = net_deadline(p->sleeps);
 	at = at > now ? at - now : 0;
 	if (at < INT64_MAX && (*ns < 0 || (uint64_t)*ns > at))
 		*ns = (int64_t)at;
-	return net_fds(p->copy + p->n + 2);
-}
-
-static void devices_part(void)
-{
-	tend_sleep(false);
-	if (net_enter()) {
-		net_waiter_remove();
-		net_leave();
-	}
+	return net_fds(p->copy + p->n + 2, p->sleeps);
 }
 
 /* Return: as ppoll; 0 with time left means: look again. */
@@ -355,8 +347,8 @@ static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 		n = real.ppoll(p->copy, p->n + 2 + devices, ns < 0 ? NULL : &ts,
 			       wait_signals_mask(&p->sig, mask));
 	saved = errno;
-	if (unlikely(devices || p->direct))
-		devices_part();
+	if (unlikely(p->sleeps))
+		net_waiters_remove(p->sleeps);
 	want_space(p, false);
 	nested_sleep(p, 0);
 	if (w) {
@@ -377,7 +369,7 @@ static int spin(struct pollset *p)
 	uint64_t kernel = thread_cycles();
 
 	wait_spin_begin(&w, p->only ? p->only->peer : NULL, &p->sig);
-	if (!w.budget || p->direct)
+	if (!w.budget || p->insts)
 		return 0;
 	do {
 		int n = 0;

@@ -16,8 +16,7 @@ enum {
 	TEND_STACK_BYTES = 256 << 10,
 };
 
-_Atomic bool tend_asleep;
-static _Atomic uint32_t sleepers; /* threads of the program */
+_Atomic unsigned tend_asleep;
 static int bell = -1;
 static bool started;
 
@@ -25,8 +24,20 @@ static void bell_drain(void)
 {
 	uint64_t rung;
 
-	atomic_store(&tend_asleep, false);
+	atomic_store(&tend_asleep, 0);
 	sys(SYS_read, bell, &rung, sizeof(rung));
+}
+
+/* Instances on whose devices no thread of the program sleeps. */
+static unsigned awake(void)
+{
+	unsigned insts = atomic_load(&net_opened);
+
+	for (unsigned k = 0; k < NET_INSTS; k++) {
+		if (insts & 1u << k && atomic_load(&net_insts[k].sleepers))
+			insts &= ~(1u << k);
+	}
+	return insts;
 }
 
 /* As long as somebody else sleeps on the devices. */
@@ -34,39 +45,62 @@ static void park(void)
 {
 	struct pollfd p = { .fd = bell, .events = POLLIN };
 
-	atomic_store(&tend_asleep, true);
-	while (net_any() && atomic_load(&sleepers) && sys(SYS_ppoll, &p, 1, 0, 0, 8) <= 0)
+	atomic_store(&tend_asleep, ~0u);
+	while (net_any() && !awake() && sys(SYS_ppoll, &p, 1, 0, 0, 8) <= 0)
 		;
 	bell_drain();
 }
 
-/* Until nobody has driven the stacks for a while, or somebody sleeps on them. */
-static void look(void)
+static void driven_read(uint64_t seen[NET_INSTS])
 {
-	const struct timespec pause = { 0, TEND_LOOK_MS * 1000000 };
-	uint64_t seen;
-
-	do {
-		seen = net_driven();
-		sys(SYS_nanosleep, &pause, 0);
-	} while (net_any() && net_driven() != seen && !atomic_load(&sleepers));
+	for (unsigned k = 0; k < NET_INSTS; k++)
+		seen[k] = atomic_load_explicit(&net_insts[k].driven, memory_order_relaxed);
 }
 
-/* Until somebody else drives them. */
-static void serve(void)
+/* Of @insts those that nobody has driven since @seen. */
+static unsigned left_alone(unsigned insts, const uint64_t seen[NET_INSTS])
 {
-	uint64_t mine = net_driven();
+	for (unsigned k = 0; k < NET_INSTS; k++) {
+		if (atomic_load_explicit(&net_insts[k].driven, memory_order_relaxed) != seen[k])
+			insts &= ~(1u << k);
+	}
+	return insts & awake();
+}
 
-	while (net_any() && net_driven() == mine && !atomic_load(&sleepers)) {
+/* Until nobody has driven some for a while, or somebody sleeps on each. Return: which. */
+static unsigned look(void)
+{
+	const struct timespec pause = { 0, TEND_LOOK_MS * 1000000 };
+	uint64_t seen[NET_INSTS];
+	unsigned alone;
+
+	do {
+		driven_read(seen);
+		sys(SYS_nanosleep, &pause, 0);
+		alone = left_alone(atomic_load(&net_opened), seen);
+	} while (net_any() && !alone && awake());
+	return alone;
+}
+
+/* Until somebody else drives one of them. */
+static void serve(unsigned insts)
+{
+	uint64_t mine[NET_INSTS];
+
+	driven_read(mine);
+	while (insts && left_alone(insts, mine) == insts) {
 		struct pollfd p = { .fd = bell, .events = POLLIN };
 
-		if (!net_enter())
-			return;
-		net_drive();
-		mine = net_driven();
-		atomic_store(&tend_asleep, true);
-		net_leave();
-		net_sleep(&p, 0);
+		for (unsigned k = 0; k < NET_INSTS; k++) {
+			if (!(insts & 1u << k) || !net_enter(&net_insts[k]))
+				continue;
+			net_drive();
+			mine[k] = atomic_load_explicit(&net_insts[k].driven, memory_order_relaxed);
+			net_leave();
+		}
+		atomic_store(&tend_asleep, insts);
+		if (left_alone(insts, mine) == insts)
+			net_sleep(&p, 0, insts);
 		bell_drain();
 	}
 }
@@ -75,8 +109,7 @@ static void *tend(void *arg)
 {
 	while (net_any()) {
 		park();
-		look();
-		serve();
+		serve(look());
 	}
 	return arg;
 }
@@ -114,27 +147,30 @@ void tend_forked(void)
 	shm_fd_close(bell);
 	bell = -1;
 	started = false;
-	atomic_store(&tend_asleep, false);
-	atomic_store(&sleepers, 0);
-	thread_self.at_devices = false;
+	atomic_store(&tend_asleep, 0);
+	thread_self.at_devices = 0;
 }
 
 void tend_rouse(void)
 {
 	const uint64_t one = 1;
 
-	if (atomic_exchange(&tend_asleep, false))
+	if (atomic_exchange(&tend_asleep, 0))
 		sys(SYS_write, bell, &one, sizeof(one));
 }
 
-void tend_sleep(bool begins)
+void tend_sleep(unsigned insts)
 {
-	if (thread_self.at_devices == begins)
+	unsigned were = thread_self.at_devices;
+
+	if (were == insts)
 		return;
-	thread_self.at_devices = begins;
-	if (begins)
-		atomic_fetch_add(&sleepers, 1);
-	else
-		atomic_fetch_sub(&sleepers, 1);
-	tend_driven();
+	thread_self.at_devices = (uint8_t)insts;
+	for (unsigned k = 0; k < NET_INSTS; k++) {
+		if (insts & ~were & 1u << k)
+			atomic_fetch_add(&net_insts[k].sleepers, 1);
+		else if (were & ~insts & 1u << k)
+			atomic_fetch_sub(&net_insts[k].sleepers, 1);
+	}
+	tend_driven(insts | were);
 }

@@ -5,9 +5,9 @@
  * blocked in it but those that the C library keeps to itself.
  *
  * Theory of operation. It must not compete with the program: two threads on one instance cost more than one. So it looks
- * whether somebody has driven the stacks since a while ago, and steps in only when nobody has; it steps back as soon as
- * somebody does. While a thread of the program sleeps on the devices itself there is nothing to do at all: it sleeps
- * until that thread wakes up, and an idle program stays idle.
+ * for each instance whether somebody has driven it since a while ago, and steps in only where nobody has; it steps back as soon as
+ * somebody does. Where a thread of the program sleeps on the devices itself there is nothing to do at all: with all instances so, it sleeps
+ * until one of these threads wakes up, and an idle program stays idle.
  */
 #ifndef SOCK_TEND_H
 #define SOCK_TEND_H
@@ -22,17 +22,18 @@ void tend_start(void);
 /* In the child after fork: there is no such thread. */
 void tend_forked(void);
 
-extern _Atomic bool tend_asleep;
+/* It sleeps until one of these instances is driven, a bit each. */
+extern _Atomic unsigned tend_asleep;
 void tend_rouse(void);
 
-/* The stacks were driven, or a sleep ends: who sleeps for want of anything to do has another look. */
-static inline void tend_driven(void)
+/* These instances were driven, or a sleep ends: who sleeps for want of anything to do has another look. */
+static inline void tend_driven(unsigned insts)
 {
-	if (atomic_load(&tend_asleep))
+	if (atomic_load_explicit(&tend_asleep, memory_order_relaxed) & insts)
 		tend_rouse();
 }
 
-/* The calling thread begins or ends a sleep that includes the devices; also at its end. */
-void tend_sleep(bool begins);
+/* The calling thread begins a sleep that includes the devices of these instances, a bit each; 0: it ends. */
+void tend_sleep(unsigned insts);
 
 #endif

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <time.h>
 
+struct net_inst;
 struct sock;
 
 enum {
@@ -32,9 +33,11 @@ struct thread {
 	uint32_t seat; /* SHM_SEAT_OWNED + tid once that is known */
 	uint32_t tid;
 	bool waker_open;
-	bool ends_here;         /* its end is ours to see */
-	bool at_devices;        /* asleep on devices of stacks (tend.h) */
-	uint16_t round;         /* events of stacks that it has not answered yet (net.h) */
+	bool ends_here;          /* its end is ours to see */
+	uint8_t net;             /* 1 + number of its instance of the stack, 0: none (net.h) */
+	uint8_t at_devices;      /* asleep on the devices of these instances, a bit each (tend.h) */
+	uint16_t round;          /* events of stacks that it has not answered yet (net.h) */
+	struct net_inst *inside; /* the instance whose lock it has */
 	uint8_t spin_shift;     /* the spin budget is halved this often, by what it earned lately */
 	uint64_t crowded_until; /* no spinning before, as others want the CPU: thread_now() */
 	uint64_t crowded_ns;    /* how long that was from its beginning */

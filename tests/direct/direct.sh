@@ -270,6 +270,22 @@ case_workers() {
 	[ "$(on_stack | grep -c .)" -eq 2 ] || fail "not both on the stack: $(on_stack)"
 }
 
+# Threads of one process, each with a queue of its own as far as there are some.
+case_threads() {
+	local n=0 mode server
+	for mode in sets accept polls given; do
+		rm -f "$work/ready" "$work/explain"
+		"${on2[@]}" "$python" "$here/direct_threads.py" serve "$mode" 0.0.0.0 $((7120 + n)) "$work/ready" &
+		pids+=($!)
+		server=$!
+		await 30 test -e "$work/ready" || return
+		far timeout 100 "$python" "$here/direct_threads.py" ask 10.9.1.2 $((7120 + n++)) || fail "$mode" || return
+		[ $mode = given ] || ports_served 2 || fail "$mode: $(nic_count ports w0) queues served" || return
+		kill "$server" && wait "$server" || fail "the server failed" || return
+		path stack DIRECT || fail "$mode" || return
+	done
+}
+
 on_stack() { # COUNT PID: of those with connections on the stack
 	grep "path=stack" "$work/explain" | grep -o "^ztcp: [0-9]*" | sort | uniq -c
 }
@@ -488,7 +504,7 @@ case_client_killed() {
 failed=0
 [ $# -gt 0 ] || case $device in
 tap) set -- server client both redis redis_both nginx absent stopped fallback ;;
-xdp) set -- server client both redis redis_both nginx absent stopped fallback shared churn killed workers ;;
+xdp) set -- server client both redis redis_both nginx absent stopped fallback shared churn killed workers threads ;;
 memif) set -- both redis_both nginx_both idle client_killed ;;
 esac
 for name; do
