@@ -28,10 +28,10 @@
 #define SHM_LINE 64
 
 enum {
-	SHM_VERSION = 2,
+	SHM_VERSION = 3,
 	SHM_BELLS = 256,          /* bells in an arena; number 0 is never used */
-	SHM_RING_UNIT = 256,      /* rings are aligned to this, a connection block fills one */
-	SHM_RING_LOG2_MIN = 9,    /* smallest ring: 512 bytes */
+	SHM_RING_UNIT = 128,      /* rings are aligned to this */
+	SHM_RING_LOG2_MIN = 7,    /* smallest ring: 128 bytes */
 	SHM_RING_LOG2_MAX = 20,   /* largest ring: 1 MiB */
 	SHM_CONN_UNIT = SHM_LINE, /* connection blocks are aligned to this */
 };
@@ -88,10 +88,12 @@ enum shm_rx_flag {
 		1, /* the receiver stops at head for good: send [head, tail) through the kernel */
 };
 
-/* Line 0 is all that a peer touches per message; line 1 changes only when a path does. */
+/*
+ * Line 0 is all that a peer touches per message; what is behind it changes only when a path does. Begins a line; the
+ * owner has what only it needs in the rest of line 1 (shm_conn.h).
+ */
 struct shm_ctl {
-	_Alignas(SHM_LINE) _Atomic uint64_t
-		tail;             /* sender: offset up to which the ring holds bytes */
+	_Atomic uint64_t tail;    /* sender: offset up to which the ring holds bytes */
 	_Atomic uint64_t head;    /* receiver: offset up to which it has consumed */
 	_Atomic uint64_t base[2]; /* sender: ring[i] serves offsets from base[i] on */
 	_Atomic uint32_t
@@ -102,11 +104,11 @@ struct shm_ctl {
 	_Atomic uint32_t flags_rx; /* receiver: SHM_RX_* */
 	_Atomic uint32_t bells;    /* up to four bell numbers, a byte each; 0xff: all bells */
 
-	_Alignas(SHM_LINE) _Atomic uint64_t lift; /* sender */
-	_Atomic uint64_t lower;                   /* sender */
-	_Atomic uint32_t state;                   /* enum shm_state */
-	uint32_t reserved;
-	uint64_t cookie; /* SO_COOKIE of the owner's kernel socket */
+	_Atomic uint64_t lift;  /* sender */
+	_Atomic uint64_t lower; /* sender */
+	uint64_t cookie;        /* SO_COOKIE of the owner's kernel socket */
+	_Atomic uint32_t state; /* enum shm_state */
+	uint32_t checked;       /* the owner's own, of struct shm_rx */
 };
 
 static inline uint32_t shm_ring_ref(uint64_t offset, unsigned log2)
@@ -164,7 +166,7 @@ _Static_assert(offsetof(struct shm_pulse, asleep) == 0 &&
 		       offsetof(struct shm_pulse, close_gen) == 4,
 	       "the pulse is read in one go");
 _Static_assert(offsetof(struct shm_ctl, lift) == SHM_LINE, "line 0 of a connection is full");
-_Static_assert(sizeof(struct shm_ctl) == 2 * SHM_LINE, "a connection's public part is two lines");
+_Static_assert(sizeof(struct shm_ctl) == 3 * SHM_LINE / 2, "a line and a half");
 _Static_assert(sizeof(struct shm_msg) == 88, "messages have one size");
 
 #endif

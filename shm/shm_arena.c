@@ -24,6 +24,8 @@ enum {
 	ARENA_SIZES = sizeof(arena_sizes) / sizeof(arena_sizes[0]),
 	ARENA_SEALS = F_SEAL_GROW | F_SEAL_SHRINK | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL,
 	ARENA_SEALS_PEER = F_SEAL_SHRINK,
+	/* Where a free block has the next one: of no use to a peer, or to a thread that is late in leaving. */
+	CONN_LINK = offsetof(struct shm_conn, tx.recall),
 };
 
 static void head_init(struct shm_head *head, uint64_t bytes)
@@ -148,7 +150,7 @@ struct shm_conn *shm_arena_conn_alloc(struct shm_arena *arena, uint32_t tid)
 	struct shm_conn *conn;
 
 	if (at)
-		memcpy(&pool->conn_free, arena_at(arena, at + sizeof(*conn) - 4), 4);
+		memcpy(&pool->conn_free, arena_at(arena, at + CONN_LINK), 4);
 	else
 		at = pool_bump(arena, sizeof(*conn), SHM_LINE);
 	shm_unlock(&pool->lock, taken);
@@ -165,7 +167,7 @@ void shm_arena_conn_free(struct shm_arena *arena, struct shm_conn *conn, uint32_
 	uint64_t at = (uint64_t)((char *)conn - (char *)arena->head);
 	bool taken = shm_lock(&pool->lock, tid);
 
-	memcpy((char *)conn + sizeof(*conn) - 4, &pool->conn_free, 4);
+	memcpy((char *)conn + CONN_LINK, &pool->conn_free, 4);
 	pool->conn_free = (uint32_t)(at / SHM_LINE);
 	shm_unlock(&pool->lock, taken);
 }

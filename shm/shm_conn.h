@@ -1,7 +1,8 @@
 /* shm_conn.h - one end of a lifted connection: what the peer reads, and what only this side needs
  *
- * Lies in the arena of the process that owns the end, so that forked children share it. The two private
- * lines are split by direction: a thread that reads and a thread that writes do not meet.
+ * Lies in the arena of the process that owns the end, so that forked children share it. What is private is
+ * split by direction: a thread that reads and a thread that writes do not meet. The reader's part shares a line with
+ * what a peer looks at when a path changes, and then only.
  */
 #ifndef SHM_CONN_H
 #define SHM_CONN_H
@@ -32,26 +33,28 @@ struct shm_tx {
 		resv; /* writers have taken the ring up to here; the tail, but inside a write */
 };
 
-/* Private to the receiver side; under rx.seat. */
+/*
+ * Private to the receiver side; under rx.seat. Belongs to it, too: ctl.checked, low half of the cycle counter when the
+ * kernel socket was last looked at.
+ */
 struct shm_rx {
-	_Alignas(SHM_LINE) struct shm_seat seat;
-	uint8_t path;     /* enum shm_path: where the next byte comes from */
-	uint8_t frozen;   /* recall asked for: read the ring no more */
-	uint8_t direct;   /* released: the kernel alone, for good */
-	uint32_t mask;    /* of the ring */
-	uint64_t checked; /* cycle counter when the kernel socket was last looked at */
+	struct shm_seat seat;
+	uint8_t path;   /* enum shm_path: where the next byte comes from */
+	uint8_t frozen; /* recall asked for: read the ring no more */
+	uint8_t direct; /* released: the kernel alone, for good */
+	uint32_t mask;  /* of the ring */
 	uint64_t
 		rings; /* the peer's ring[0..1] as last read: while they stay, so does what follows */
 	const char *ring; /* the ring that serves all offsets from here on; NULL: look */
 };
 
 struct shm_conn {
-	struct shm_ctl ctl;
-	struct shm_tx tx;
+	_Alignas(SHM_LINE) struct shm_ctl ctl;
 	struct shm_rx rx;
+	struct shm_tx tx;
 };
 
-_Static_assert(sizeof(struct shm_tx) == SHM_LINE && sizeof(struct shm_rx) == SHM_LINE,
-	       "a direction's private state is one line");
+_Static_assert(offsetof(struct shm_conn, tx) == 2 * SHM_LINE && sizeof(struct shm_tx) == SHM_LINE,
+	       "the sender's private state is a line of its own");
 
 #endif

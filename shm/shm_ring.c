@@ -41,6 +41,9 @@ static unsigned grown_log2(const struct shm_conn *c, size_t want)
 							   memory_order_relaxed)) +
 			2;
 
+	/* not the size of a message but their number: there is no telling how many there will be */
+	if (want <= (size_t)c->tx.mask + 1 && log2 < SHM_RING_LOG2_MANY)
+		log2 = SHM_RING_LOG2_MANY;
 	while (log2 < SHM_RING_LOG2_GROW && (UINT64_C(1) << log2) < want)
 		log2++;
 	return log2 < SHM_RING_LOG2_GROW ? log2 : SHM_RING_LOG2_GROW;

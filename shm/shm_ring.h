@@ -23,6 +23,8 @@ enum {
 	SHM_RING_PIECE = 16384,
 	/* Rings beyond this no longer fit a core's cache and get slower; measured, see docs/performance.md. */
 	SHM_RING_LOG2_GROW = 18,
+	/* After the first ring, for a writer that does not wait for its reader: 2 KiB at least. */
+	SHM_RING_LOG2_MANY = 11,
 };
 
 /* tx.resv while the direction is not on its ring: beyond every limit. */

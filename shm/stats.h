@@ -20,7 +20,7 @@
 #define STATS_MAGIC 0x7a74637073746174ULL /* "ztcpstat" */
 
 enum {
-	STATS_VERSION = 1,
+	STATS_VERSION = 2,
 	STATS_ROWS = 65536, /* address space, not memory */
 };
 
@@ -35,25 +35,31 @@ enum stats_flag {
 };
 
 struct stats_row {
-	_Alignas(64) _Atomic uint32_t refs; /* processes that hold it; 0: the row is free */
-	int32_t fd;                         /* a descriptor in the process that made the row */
-	uint64_t cookie;                    /* SO_COOKIE of the kernel socket */
-	uint16_t reason;                    /* enum reason */
-	uint8_t role;                       /* enum stats_role */
-	uint8_t tx_path, rx_path;           /* enum stats_path */
+	_Atomic uint32_t refs;    /* processes that hold it; 0: the row is free */
+	int32_t fd;               /* a descriptor in the process that made the row */
+	uint64_t cookie;          /* SO_COOKIE of the kernel socket */
+	uint16_t reason;          /* enum reason */
+	uint8_t role;             /* enum stats_role */
+	uint8_t tx_path, rx_path; /* enum stats_path; of the stack both or neither */
 	uint8_t spare[3];
 	_Atomic uint32_t flags; /* STATS_* */
 	_Atomic uint32_t ops;   /* calls that moved bytes on the kernel path */
-	uint32_t ports;         /* of a connection of the stack: local, remote in the upper half */
-	uint32_t rcvlowat;      /* SO_RCVLOWAT, once that was asked */
-	uint32_t conn;          /* offset / 64 in the arena, 0: none */
-	uint32_t pid;           /* owner of that arena */
 	_Atomic uint64_t tx_off,
-		rx_off;          /* stream offset where the current kernel span stands, or ended */
-	uint64_t tx_shm, rx_shm; /* bytes of finished shm spans */
-	uint32_t lifts, lowers;
+		rx_off; /* stream offset where the current kernel span stands, or ended */
 	uint32_t rcvtimeo_us, sndtimeo_us; /* SO_RCVTIMEO, SO_SNDTIMEO; 0: none */
-	uint8_t local[16], remote[16];     /* of a connection of the stack; IPv4 as v4-mapped */
+	uint32_t ports;    /* of a connection of the stack: local, remote in the upper half */
+	uint32_t rcvlowat; /* SO_RCVLOWAT, once that was asked */
+	union {
+		struct {                         /* kernel and shm */
+			uint32_t conn;           /* offset / 64 in the arena, 0: none */
+			uint32_t pid;            /* owner of that arena */
+			uint64_t tx_shm, rx_shm; /* bytes of finished shm spans */
+			uint32_t lifts, lowers;
+		};
+		struct {                               /* stack */
+			uint8_t local[16], remote[16]; /* IPv4 as v4-mapped */
+		};
+	};
 };
 
 struct stats_head {
@@ -68,7 +74,7 @@ struct stats_head {
 	_Alignas(64) struct stats_row row[];
 };
 
-_Static_assert(sizeof(struct stats_row) == 128, "a row is two lines");
+_Static_assert(sizeof(struct stats_row) == 96, "two rows in three lines");
 _Static_assert(offsetof(struct stats_head, row) == 64, "rows begin after one line");
 
 /**

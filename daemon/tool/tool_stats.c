@@ -99,8 +99,11 @@ static void bytes_count(const struct reader *r, int fd, uint64_t at, struct stat
 	struct shm_ctl ctl;
 
 	for (int i = 0; i < TRIES; i++) {
-		bool shm = (row->tx_path || row->rx_path) && row->tx_path != STATS_PATH_STACK;
-		bool block = shm && block_read(r, row, &ctl);
+		bool block;
+
+		if (row->tx_path == STATS_PATH_STACK)
+			return;
+		block = (row->tx_path || row->rx_path) && block_read(r, row, &ctl);
 
 		out->tx_shm = sum(row->tx_shm,
 				  block && row->tx_path ? span(row->tx_off, ctl.tail) : 0);
@@ -142,8 +145,8 @@ static void row_take(struct reader *r, int fd, uint64_t at, struct stats_row *ro
 	if (out.stack)
 		ends_take(row, &out);
 	out.ops = row->ops;
-	out.lifts = row->lifts;
-	out.lowers = row->lowers;
+	out.lifts = out.stack ? 0 : row->lifts;
+	out.lowers = out.stack ? 0 : row->lowers;
 	r->rows->row = tool_grow(r->rows->row, r->rows->count, sizeof(out));
 	r->rows->row[r->rows->count++] = out;
 }

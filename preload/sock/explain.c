@@ -52,10 +52,12 @@ static void explain(const struct sock *s)
 {
 	const struct stats_row *r = s->row;
 	const struct shm_conn *c = sock_conn(s);
+	const bool stack = SHM_READ(s->stage) == SOCK_DIRECT;
 	const bool tx_path = SHM_READ(r->tx_path), rx_path = SHM_READ(r->rx_path);
 	const uint16_t reason = SHM_READ(r->reason);
 	uint64_t tx = r->tx_off, rx = r->rx_off;
-	uint64_t tx_shm = SHM_READ(r->tx_shm), rx_shm = SHM_READ(r->rx_shm);
+	uint64_t tx_shm = stack ? 0 : SHM_READ(r->tx_shm);
+	uint64_t rx_shm = stack ? 0 : SHM_READ(r->rx_shm);
 	struct shm_end local, remote;
 	char l[64] = "?", p[64] = "?", line[512];
 	int n;
@@ -68,7 +70,7 @@ static void explain(const struct sock *s)
 		rx_shm += c->ctl.head - rx;
 		rx = c->ctl.head;
 	}
-	if (s->stage == SOCK_DIRECT) {
+	if (stack) {
 		stats_ends(r, &local, &remote);
 		end_print(l, sizeof(l), &local);
 		end_print(p, sizeof(p), &remote);
@@ -81,12 +83,12 @@ static void explain(const struct sock *s)
 		"ztcp: %ld:%d path=%s reason=%s(%u) tx=%llu rx=%llu shm_tx=%llu shm_rx=%llu lifts=%u "
 		"lowers=%u local=%s remote=%s\n",
 		sys(SYS_getpid), s->fd,
-		SHM_READ(s->stage) == SOCK_DIRECT        ? "stack"
+		stack                                    ? "stack"
 		: tx_shm || rx_shm || tx_path || rx_path ? "shm"
 							 : "kernel",
 		reason_name(reason), reason, (unsigned long long)tx, (unsigned long long)rx,
-		(unsigned long long)tx_shm, (unsigned long long)rx_shm, SHM_READ(r->lifts),
-		SHM_READ(r->lowers), l, p);
+		(unsigned long long)tx_shm, (unsigned long long)rx_shm,
+		stack ? 0 : SHM_READ(r->lifts), stack ? 0 : SHM_READ(r->lowers), l, p);
 	if (n > 0)
 		explain_write(line, (size_t)n < sizeof(line) ? (size_t)n : sizeof(line) - 1);
 }

@@ -162,14 +162,14 @@ static ssize_t ring_end(struct sock *s, const struct io_req *r, size_t done, int
 
 static bool end_is_near(struct sock *s)
 {
-	uint64_t now = thread_cycles();
+	uint32_t now = thread_cycles_low();
 
 	if (SHM_READ(s->kernel_bits) ||
 	    atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) & SHM_TX_FIN)
 		return true;
-	if (now - SHM_READ(s->conn->rx.checked) < IO_CHECK_CYCLES)
+	if (now - SHM_READ(s->conn->ctl.checked) < IO_CHECK_CYCLES)
 		return false;
-	SHM_WRITE(s->conn->rx.checked, now);
+	SHM_WRITE(s->conn->ctl.checked, now);
 	return true;
 }
 
@@ -438,7 +438,7 @@ static bool is_quiet(const struct sock *s, const struct shm_conn *c)
 		       atomic_load_explicit(&c->ctl.span_ack, memory_order_relaxed) &&
 	       !span_attention(s) && !SHM_READ(s->kernel_bits) &&
 	       SHM_READ(c->rx.path) == SHM_PATH_RING && !SHM_READ(c->rx.frozen) &&
-	       thread_cycles() - SHM_READ(c->rx.checked) < IO_CHECK_CYCLES;
+	       thread_cycles_low() - SHM_READ(c->ctl.checked) < IO_CHECK_CYCLES;
 }
 
 /* Until the peer says something, or it is time to ask the kernel, io_hot_read() knows the answer by itself. */
@@ -449,7 +449,7 @@ static void quiet_begin(struct sock *s, const struct shm_conn *c, uint64_t tail)
 	if (!row || atomic_load(&row->refs) != 1) /* another process may change O_NONBLOCK */
 		return;
 	io_errno_at = (char *)&errno - (char *)__builtin_thread_pointer();
-	SHM_WRITE(s->quiet_from, (uint32_t)SHM_READ(c->rx.checked));
+	SHM_WRITE(s->quiet_from, SHM_READ(c->ctl.checked));
 	atomic_store(&s->quiet_tail, tail);
 	atomic_store(&s->quiet_pair, c->ctl.span_ack); /* a full fence; pairs with sock_stir() */
 	if (!is_quiet(s, c) || atomic_load(&row->refs) != 1)

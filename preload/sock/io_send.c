@@ -70,7 +70,7 @@ static ssize_t send_rest(struct sock *s, const struct io_req *r, size_t done, in
 		n = real.send(s->fd, (const char *)r->iov[i].iov_base + skip,
 			      r->iov[i].iov_len - skip, flags);
 		if (n < 0 && done && errno != EAGAIN && errno != EINTR)
-			s->send_error = errno; /* told once: by the next send */
+			s->send_error = (uint16_t)errno; /* told once: by the next send */
 		if (n < 0)
 			return done ? (ssize_t)done : -1;
 		atomic_fetch_add(&s->row->tx_off, (uint64_t)n);
@@ -84,15 +84,37 @@ static ssize_t send_rest(struct sock *s, const struct io_req *r, size_t done, in
 	return (ssize_t)done;
 }
 
+/*
+ * The first ring is small, for connections that rest. One that is filled as often as we look here, @since cycles ago
+ * for the last time, is too small: each end of it, and each time it was full, takes the longer way.
+ */
+static void send_often(struct sock *s, uint64_t since)
+{
+	struct shm_conn *c = s->conn;
+	uint32_t tail = (uint32_t)atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
+	uint64_t moved = tail - SHM_READ(s->tail_checked);
+	bool taken;
+
+	SHM_WRITE(s->tail_checked, tail);
+	if (SHM_READ(c->tx.mask) >= UINT32_C(1) << SHM_RING_LOG2_MIN ||
+	    moved < since / IO_CHECK_CYCLES << SHM_RING_LOG2_MIN)
+		return;
+	taken = shm_seat_take(&c->tx.seat, thread_tid());
+	if (sock_conn(s) == c && SHM_READ(c->tx.path) == SHM_PATH_RING)
+		shm_ring_grow(sock_arena(s), c, s->view.ctl, 2 << SHM_RING_LOG2_MIN, thread_tid());
+	shm_seat_give(&c->tx.seat, taken);
+}
+
 /* A direction on its ring looks at the kernel socket now and then: a killed peer says nothing else. */
 static void send_check(struct sock *s)
 {
-	uint64_t now = thread_cycles();
+	uint64_t now = thread_cycles(), since = now - SHM_READ(s->conn->tx.checked);
 
-	if (unlikely(now - SHM_READ(s->conn->tx.checked) >= IO_CHECK_CYCLES)) {
+	if (unlikely(since >= IO_CHECK_CYCLES)) {
 		SHM_WRITE(s->conn->tx.checked, now);
 		ready_ask(s, 0);
 		tap_look();
+		send_often(s, since);
 	}
 }
 

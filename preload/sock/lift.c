@@ -141,6 +141,8 @@ static bool attach(struct sock *s, struct shm_conn *c, struct shm_peer *peer,
 	s->view.bytes = peer->bytes;
 	s->peer = peer;
 	s->peer_cookie = cookie;
+	s->full_since = 0;
+	s->tail_checked = 0;
 	SHM_WRITE(s->own, NULL);
 	shm_peer_get(peer);
 	SHM_WRITE(row->conn, conn_number(c));
@@ -164,7 +166,7 @@ static struct shm_conn *conn_make(struct sock *s, const struct shm_peer *peer)
 
 	if (!c)
 		return NULL;
-	c->ctl.cookie = s->row->cookie = diag_cookie(s->fd);
+	c->ctl.cookie = s->row->cookie = diag_cookie(SHM_READ(s->fd));
 	atomic_store(&c->ctl.state, SHM_CONN_OFFERED);
 	return c;
 }
@@ -262,7 +264,7 @@ static void offer(struct sock *s, struct shm_peer *peer)
 		return;
 	}
 	s->offer++;
-	msg.offer = sock_index(s) << 8 | (s->offer & 0xff);
+	msg.offer = sock_index(s) << 8 | s->offer;
 	msg.conn = conn_number(s->own);
 	msg.cookie = s->own->ctl.cookie;
 	if (shm_chan_send(peer, &msg, -1) < 0) {
@@ -619,8 +621,7 @@ static struct sock *offered(uint32_t number, const struct shm_peer *from)
 {
 	struct sock *s = sock_at(number >> 8);
 
-	if (s && s->stage == SOCK_OFFERED && s->peer == from &&
-	    (s->offer & 0xff) == (number & 0xff))
+	if (s && s->stage == SOCK_OFFERED && s->peer == from && s->offer == (number & 0xff))
 		return s;
 	if (s)
 		sock_put(s);

@@ -61,53 +61,66 @@ struct sock {
 	_Atomic uint32_t tx_busy, rx_busy;
 	_Atomic uint32_t writer; /* tid of a thread in the middle of a blocking send: others wait */
 	uint32_t streak;         /* receives that had to wait since the last send */
+	int fd;                  /* one of its numbers */
 	_Atomic uint64_t rx_window, tx_window; /* mem_window() of the buffer last used */
 	struct shm_peer *peer;
 	struct shm_conn *own;          /* our block while an offer is out */
 	uint64_t peer_cookie;          /* SO_COOKIE of the other end, as the kernel confirmed it */
 	struct stats_row *row;         /* NULL until connected */
 	struct ep_item *_Atomic items; /* registrations in epolls of ours */
-	int fd;                        /* one of its numbers */
-	int listener;                  /* accepted: from this one, which may be another by now */
-	uint16_t numbers;              /* descriptors that name it in this process */
-	uint8_t stage;                 /* enum sock_stage */
-	int send_error;     /* the kernel's, for the rest of a send whose beginning had gone */
-	short kernel_bits;  /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
-	uint8_t pinned;     /* never lifted again */
-	uint8_t broken;     /* the peer's memory made no sense */
-	bool reset_told;    /* a killed peer's unread bytes: ECONNRESET was returned once */
-	_Atomic bool ended; /* one of the threads that were inside when it was closed does it */
+	struct sock *next;             /* in the registry, or the free list */
+	struct direct *direct;         /* of the stack: the connection, or a listener */
+	union {
+		struct {
+			uint64_t chan;   /* attested: the channel that ztcpd named, 0: none yet */
+			uint32_t asked;  /* SOCK_ASKED: the peer's number for its offer */
+			uint32_t theirs; /* SOCK_ASKED, SOCK_ACCEPTED: number of the peer's block */
+		};                       /* until it is attached */
+		struct {
+			uint64_t full_since; /* ns; the receiver has not moved since */
+			uint64_t full_head;
+		};                 /* then */
+		struct sock *late; /* given back by a handler inside the registry's lock */
+	};
+	struct shm_end remote;
+	uint16_t numbers;    /* descriptors that name it in this process */
+	int listener;        /* accepted: from this one, which may be another by now */
+	uint16_t send_error; /* the kernel's, for the rest of a send whose beginning had gone */
+	short kernel_bits;   /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
+	_Atomic uint32_t full_gen; /* times a send found no room */
+	_Atomic uint32_t next_try; /* row->ops at which to look at lifting again */
+	uint32_t waits_from;       /* SOCK_FINDING, SOCK_WAITING: row->ops when that began */
+	union {
+		uint32_t waits_since; /* and when, in units of patience.c */
+		uint32_t
+			tail_checked; /* attached: low half of the tail when conn->tx.checked was set */
+	};
+	union {
+		uint32_t to;   /* attested: the peer's number for its end */
+		uint32_t twin; /* when both ends are ours: sock_index() of the other */
+	};
+	uint16_t
+		found_at; /* port under which our process can be found because of this sock; 0: none */
+	uint16_t rank, tries; /* of the process asked, and how often none was found */
+	uint16_t turns;       /* since waits_from: times that bytes came after bytes were sent */
+	uint16_t why;         /* enum reason for not being direct; NONE: it was not asked for */
+	bool sent;            /* bytes were sent since bytes came */
+	uint8_t offer;        /* times this sock was offered: answers to older ones are stale */
+	uint8_t unseen;       /* times the kernel's counters disagreed with ours */
+	uint8_t stage;        /* enum sock_stage */
+	uint8_t pinned;       /* never lifted again */
+	uint8_t broken;       /* the peer's memory made no sense */
+	_Atomic bool ended;   /* one of the threads that were inside when it was closed does it */
+	_Atomic uint8_t asked_to; /* direct: connect() has said that it is under way */
+	bool reset_told;          /* a killed peer's unread bytes: ECONNRESET was returned once */
 	bool hashed;
 	bool burst; /* more was sent at once than its rings could hold: the next span begins with a large one */
 	bool foreign;  /* another user's process was found where the peer's was sought */
 	bool attested; /* the other end is found by ztcpd (agent.h) */
-	uint64_t chan; /* attested: the channel that ztcpd named, 0: none yet */
-	_Atomic uint32_t full_gen; /* times a send found no room */
-	_Atomic uint32_t next_try; /* row->ops at which to look at lifting again */
-	uint8_t unseen;            /* times the kernel's counters disagreed with ours */
-	uint16_t
-		found_at; /* port under which our process can be found because of this sock; 0: none */
-	uint16_t rank, tries; /* of the process asked, and how often none was found */
-	uint32_t waits_from;  /* SOCK_FINDING, SOCK_WAITING: row->ops when that began */
-	uint32_t waits_since; /* and when, in units of patience.c */
-	uint16_t turns;       /* times since then that bytes came after bytes were sent */
-	bool sent;            /* bytes were sent since bytes came */
-	uint32_t offer;       /* times this sock was offered: answers to older ones are stale */
-	uint32_t asked;       /* SOCK_ASKED: the peer's number for its offer */
-	uint32_t theirs;      /* SOCK_ASKED, SOCK_ACCEPTED: number of the peer's block */
-	uint32_t to;          /* attested: the peer's number for its end */
-	uint32_t twin;        /* when both ends are ours: sock_index() of the other */
-	uint64_t full_since;  /* ns; the receiver has not moved since */
-	uint64_t full_head;
-	struct shm_end remote;
-	struct sock *next; /* in the registry, or the free list */
-	struct sock
-		*late; /* given back by a handler inside the registry's lock: see pool_enter() */
-	struct direct *direct;    /* of the stack: the connection, or a listener */
-	_Atomic uint8_t asked_to; /* direct: connect() has said that it is under way */
-	uint16_t why;             /* enum reason for not being direct; NONE: it was not asked for */
-	bool last;                /* no other process holds it: set when it is finished */
+	bool last;     /* no other process holds it: set when it is finished */
 };
+
+_Static_assert(sizeof(struct sock) == 4 * SHM_LINE, "a connection at rest is small");
 
 extern struct sock *_Atomic sock_table[];
 enum { SOCK_TABLE = 1 << 20 };

@@ -29,7 +29,7 @@ static unsigned char byte_at(uint64_t offset)
 	return (unsigned char)(offset * 7 + (offset >> 8) * 3 + (offset >> 16));
 }
 
-static struct pair pair_at(uint64_t offset)
+static struct pair pair_new(uint64_t offset)
 {
 	struct pair p = { .put = offset, .got = offset, .start = offset };
 
@@ -44,6 +44,16 @@ static struct pair pair_at(uint64_t offset)
 	p.tx->tx.head_seen = offset;
 	cr_assert_eq(shm_ring_open(&p.arena[0], p.tx, tid()), 0);
 	p.view = (struct shm_view){ &p.tx->ctl, (const char *)p.arena[0].head, p.arena[0].bytes };
+	return p;
+}
+
+/* With a ring of 512 bytes. */
+static struct pair pair_at(uint64_t offset)
+{
+	struct pair p = pair_new(offset);
+
+	cr_assert(shm_ring_grow(&p.arena[0], p.tx, &p.rx->ctl, 512, tid()));
+	cr_assert_eq(p.tx->tx.mask + 1, 512);
 	return p;
 }
 
@@ -106,6 +116,33 @@ Test(shm_ring, shm_ring_write__full_ring_takes_no_more_and_room_comes_back)
 	cr_expect_eq(get(&p, 100), 100);
 	cr_expect_eq(put(&p, 512), 100);
 	get_all(&p);
+}
+
+enum { FIRST = 1 << SHM_RING_LOG2_MIN };
+
+Test(shm_ring, shm_ring_open__the_first_ring_is_small)
+{
+	struct pair p = pair_new(7);
+
+	cr_expect_eq(put(&p, 1000), FIRST);
+	get_all(&p);
+	for (unsigned i = 1; i < 100; i++) {
+		cr_assert_eq(put(&p, i), i);
+		get_all(&p);
+	}
+	cr_expect_eq(p.tx->tx.mask + 1, FIRST);
+}
+
+Test(shm_ring, shm_ring_grow__to_a_large_message_or_for_many_small_ones)
+{
+	struct pair large = pair_new(0), many = pair_new(0);
+
+	cr_assert_eq(put(&large, FIRST), FIRST);
+	cr_assert(shm_ring_grow(&large.arena[0], large.tx, &large.rx->ctl, FIRST + 1, tid()));
+	cr_expect_eq(large.tx->tx.mask + 1, 4 * FIRST);
+	cr_assert_eq(put(&many, FIRST), FIRST);
+	cr_assert(shm_ring_grow(&many.arena[0], many.tx, &many.rx->ctl, 1, tid()));
+	cr_expect_eq(many.tx->tx.mask + 1, 1 << SHM_RING_LOG2_MANY);
 }
 
 Test(shm_ring, shm_ring_read__wraps_at_every_place)
