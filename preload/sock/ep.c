@@ -102,12 +102,12 @@ void ep_close(int fd)
 bool ep_lifted(const struct ep *e)
 {
 	return SHM_READ(e->hots) != 0 || SHM_READ(e->directs) != 0 ||
-	       (unlikely(e->inner) && ep_nest_lifted(e));
+	       (unlikely(ep_nests(e)) && ep_nest_lifted(e));
 }
 
 bool ep_joined(const struct ep *e)
 {
-	return SHM_READ(e->side) >= 0 || e->inner || SHM_READ(e->tagged);
+	return SHM_READ(e->side) >= 0 || ep_nests(e) || SHM_READ(e->tagged);
 }
 
 struct shm_waker *ep_waker(struct ep *e)
@@ -461,7 +461,7 @@ static int ep_translate(struct ep *e, struct epoll_event *ev, int n)
 		n = ep_item_untag(e, ev, n);
 		shm_unlock(&e->lock, taken);
 	}
-	return unlikely(e->inner) ? ep_nest_translate(e, ev, n) : n;
+	return unlikely(ep_nests(e)) ? ep_nest_translate(e, ev, n) : n;
 }
 
 void ep_side_drain(struct ep *e)
@@ -477,7 +477,7 @@ void ep_side_drain(struct ep *e)
 
 static void kernel_asked(struct ep *e, bool some)
 {
-	if (some || e->inner)
+	if (some || ep_nests(e))
 		ep_kernel_due(e);
 	else if (SHM_READ(e->kernel_quiet) < EP_KERNEL_QUIET)
 		SHM_WRITE(e->kernel_quiet, (uint8_t)(SHM_READ(e->kernel_quiet) + 1));
@@ -508,7 +508,7 @@ static int ep_gather(struct ep *e, int epfd, struct epoll_event *ev, int max)
 	bool due = thread_cycles() >= SHM_READ(e->until);
 	int n = 0;
 
-	if (unlikely(e->inner))
+	if (unlikely(ep_nests(e)))
 		n = ep_nest_collect(e, ev, n, max);
 	if (unlikely(e->directs) && !e->kernel_last) {
 		n = ep_direct_collect(e, ev, n, max);
@@ -543,7 +543,7 @@ bool ep_ready(struct ep *e)
 	ready = ep_scan_ready(e);
 	shm_unlock(&e->lock, taken);
 	return ready || (unlikely(e->directs) && ep_direct_ready(e)) ||
-	       (unlikely(e->inner) && ep_nest_ready(e));
+	       (unlikely(ep_nests(e)) && ep_nest_ready(e));
 }
 
 /* ---- waiting ---- */
@@ -613,7 +613,7 @@ static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint
 	if (!w.budget || !some)
 		return 0;
 	do {
-		if (!ep_changed(e) && !(unlikely(e->inner) && ep_nest_ready(e)) &&
+		if (!ep_changed(e) && !(unlikely(ep_nests(e)) && ep_nest_ready(e)) &&
 		    !(unlikely(e->directs) && ep_direct_ready(e)) &&
 		    thread_cycles() - asked < conf.turn / 2)
 			continue;

@@ -102,6 +102,12 @@ struct ep_inner {
 	struct ep_inner *next;
 };
 
+/* Whether any epoll of ours is a member; a guess, but under the lock of ep_nest.c. */
+static inline bool ep_nests(const struct ep *e)
+{
+	return SHM_READ(e->inner);
+}
+
 struct ep_inner *ep_inner_alloc(void);
 void ep_inner_free(struct ep_inner *in);
 

@@ -58,7 +58,7 @@ static void inner_unlink(struct ep *e, struct ep_inner *in)
 
 	while (*p != in)
 		p = &(*p)->next;
-	*p = in->next;
+	SHM_WRITE(*p, in->next);
 	ep_inner_free(in);
 }
 
@@ -86,7 +86,7 @@ static int nest_ctl(struct ep *e, int epfd, int op, int fd, struct ep *inner,
 		}
 		*in = (struct ep_inner){ .e = inner, .fd = fd, .next = e->inner };
 		sys(SYS_getrandom, &in->magic, sizeof(in->magic), 0);
-		e->inner = in;
+		SHM_WRITE(e->inner, in);
 		ours = (struct epoll_event){ .events = ev->events, .data.u64 = in->magic };
 		ret = real.epoll_ctl(epfd, op, fd, &ours);
 		if (ret < 0)
@@ -226,7 +226,7 @@ void ep_nest_sleep(struct ep *e, uint32_t tid, uint64_t now)
 {
 	bool taken;
 
-	if (likely(!e->inner))
+	if (likely(!ep_nests(e)))
 		return;
 	taken = nest_enter();
 	for (struct ep_inner *in = e->inner; in; in = in->next) {
@@ -241,7 +241,7 @@ void ep_nest_wake(struct ep *e, uint32_t tid)
 {
 	bool taken;
 
-	if (likely(!e->inner))
+	if (likely(!ep_nests(e)))
 		return;
 	taken = nest_enter();
 	for (struct ep_inner *in = e->inner; in; in = in->next) {
