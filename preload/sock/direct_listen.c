@@ -28,21 +28,26 @@ struct listener {
 static struct base_list listeners = { &listeners, &listeners };
 static struct base_list spare = { &spare, &spare };
 
+static struct listener *listener_map(void)
+{
+	long addr = sys(SYS_mmap, 0, sizeof(struct listener), PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return addr < 0 && addr > -4096 ? NULL : (struct listener *)addr;
+}
+
 static struct direct *listener_new(void)
 {
 	struct base_list *node = base_list_pop_head(&spare);
 	struct listener *l;
-	long addr;
 
 	if (node) {
 		l = base_container_of(node, struct listener, d.all);
 		memset(l, 0, sizeof(*l));
 	} else {
-		addr = sys(SYS_mmap, 0, sizeof(*l), PROT_READ | PROT_WRITE,
-			   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-		if (addr < 0 && addr > -4096)
+		l = listener_map();
+		if (!l)
 			return NULL;
-		l = (struct listener *)addr;
 	}
 	l->d.at = l->at;
 	base_list_push_tail(&listeners, &l->d.all);
