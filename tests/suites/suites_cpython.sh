@@ -30,7 +30,7 @@ suite_run() {
 	# these servers are local, yet want the resource "network"
 	[ "$1" = test_socketserver ] && network="-u network"
 	# AF_VSOCK: its connects hang on some virtual machines, and it is not TCP
-	bounded 400 /usr/bin/python3.11 -m test --timeout 120 $network \
+	bounded 1000 /usr/bin/python3.11 -m test --timeout 900 $network \
 		-i 'test.test_socket.*VSOCK*' --junit-xml "$xml" -v "$1"
 	rc=$?
 	[ -s "$xml" ] && results_from junit "$xml"
