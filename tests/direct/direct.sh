@@ -322,7 +322,7 @@ print(s.makefile().readline(), end="")' "$1"
 
 unprivileged() { # ADDRESS: fetch() by nobody, who may read what it needs
 	mkdir -p "$work/all/bin" "$work/all/lib" && cp "$build/bin/ztcp_run" "$work/all/bin" &&
-		cp "$build"/lib/libztcp_{preload,stack}.so "$work/all/lib" && touch "$work/explain" && chmod -R a+rwX "$work" || return
+		cp "$build"/lib/libztcp_{preload,stack}.so "$work/all/lib" && touch "$work/explain" && chmod -R a+rX "$work" && chmod a+w "$work/explain" || return
 	setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all \
 		bash -c "$(declare -f fetch); work=$work python=$python; fetch $1 $work/all"
 }
