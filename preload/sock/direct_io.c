@@ -12,8 +12,7 @@
 
 enum {
 	PEEK_RUNS = 16,
-	DISCARD = 65536,    /* bytes thrown away at once (MSG_TRUNC) */
-	FILE_PIECE = 65536, /* of a file, read at once */
+	DISCARD = 65536, /* bytes thrown away at once (MSG_TRUNC) */
 };
 
 /* ---- in ---- */
@@ -321,18 +320,25 @@ ssize_t direct_send(struct sock *s, const struct io_req *r)
 /* One piece, from @at; more follow. Return: bytes sent, 0 at the end of the file, -1 with errno. */
 static ssize_t file_piece(struct sock *s, int in, off64_t at, size_t n)
 {
-	char buf[FILE_PIECE];
-	struct iovec iov = { buf, n < sizeof(buf) ? n : sizeof(buf) };
-	long got = sys(SYS_pread64, in, buf, iov.iov_len, at);
+	char *buf = thread_piece_take();
+	struct iovec iov = { buf, n < THREAD_PIECE ? n : THREAD_PIECE };
+	ssize_t got;
 
-	if (got <= 0)
-		return got ? io_fail((int)got) : 0;
-	iov.iov_len = (size_t)got;
-	return direct_send(s, &(struct io_req){ .fd = s->fd,
-						.call = IO_SEND,
-						.flags = (size_t)got < n ? MSG_MORE : 0,
-						.iov = &iov,
-						.iovs = 1 });
+	if (!buf)
+		return io_fail(-ENOMEM);
+	got = sys(SYS_pread64, in, buf, iov.iov_len, at);
+	if (got > 0) {
+		iov.iov_len = (size_t)got;
+		got = direct_send(s, &(struct io_req){ .fd = s->fd,
+						       .call = IO_SEND,
+						       .flags = (size_t)got < n ? MSG_MORE : 0,
+						       .iov = &iov,
+						       .iovs = 1 });
+	} else if (got < 0) {
+		got = io_fail((int)got);
+	}
+	thread_piece_give(buf);
+	return got;
 }
 
 ssize_t direct_sendfile(struct sock *s, int in, off64_t *off, size_t n)

@@ -23,9 +23,9 @@
 #include <sys/mman.h>
 
 enum {
-	POLL_STACK = 256,             /* larger sets are copied to mapped memory */
-	POLL_EXTRA = 2 + NET_FDS,     /* doorbell, channels and devices */
-	SPIN_WORTH_NS = 200000,       /* shorter timeouts go straight to the kernel's exact timer */
+	POLL_STACK = 128,         /* a handler may have little stack: larger sets lie elsewhere */
+	POLL_EXTRA = 2 + NET_FDS, /* doorbell, channels and devices */
+	SPIN_WORTH_NS = 200000,   /* shorter timeouts go straight to the kernel's exact timer */
 	POLL_KERNEL_CYCLES = 1 << 16, /* the kernel's members get a look this often in a spin */
 };
 
@@ -39,6 +39,33 @@ struct pollset {
 	unsigned insts;  /* instances of the stack that have members, a bit each */
 	unsigned sleeps; /* and those on whose devices it sleeps */
 };
+
+/* Room for @n entries: @stack, which has POLL_STACK, the thread's piece, or mapped. Return: NULL: no memory. */
+static struct pollfd *array_take(struct pollfd *stack, nfds_t n)
+{
+	size_t bytes = n * sizeof(*stack);
+	long addr;
+
+	if (n <= POLL_STACK)
+		return stack;
+	if (bytes <= THREAD_PIECE)
+		return (struct pollfd *)thread_piece_take();
+	addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return addr < 0 && addr > -4096 ? NULL : (struct pollfd *)addr;
+}
+
+/* Keeps errno. */
+static void array_give(struct pollfd *array, nfds_t n)
+{
+	size_t bytes = n * sizeof(*array);
+
+	if (n <= POLL_STACK)
+		return;
+	if (bytes <= THREAD_PIECE)
+		thread_piece_give((char *)array);
+	else
+		sys(SYS_munmap, array, bytes);
+}
 
 static struct sock *attached(int fd)
 {
@@ -432,31 +459,28 @@ static int pollset_loop(struct pollset *p, int64_t timeout_ns, const sigset_t *m
 	}
 }
 
+/* @copy: room for @n + POLL_EXTRA */
+static int wait_in(struct pollfd *copy, struct pollfd *fds, nfds_t n, int64_t timeout_ns,
+		   const sigset_t *mask)
+{
+	struct pollset p = { .fds = fds, .n = n, .copy = copy };
+	int ret = pollset_loop(&p, timeout_ns, mask);
+
+	wait_signals_release(&p.sig);
+	return ret;
+}
+
 int pollset_wait(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const sigset_t *mask)
 {
-	struct pollfd stack[POLL_STACK + POLL_EXTRA];
-	struct pollset p = { .fds = fds, .n = n, .copy = stack };
-	size_t bytes = (n + POLL_EXTRA) * sizeof(*p.copy);
+	struct pollfd stack[POLL_STACK], *copy = array_take(stack, n + POLL_EXTRA);
 	int ret;
 
-	if (n > POLL_STACK) {
-		long addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		if (addr < 0 && addr > -4096) {
-			errno = ENOMEM;
-			return -1;
-		}
-		p.copy = (struct pollfd *)addr;
+	if (!copy) {
+		errno = ENOMEM;
+		return -1;
 	}
-	ret = pollset_loop(&p, timeout_ns, mask);
-	wait_signals_release(&p.sig);
-	if (p.copy != stack) {
-		int saved = errno;
-
-		sys(SYS_munmap, p.copy, bytes);
-		errno = saved;
-	}
+	ret = wait_in(copy, fds, n, timeout_ns, mask);
+	array_give(copy, n + POLL_EXTRA);
 	return ret;
 }
 
@@ -499,18 +523,24 @@ void pollset_select_enter(struct pollset_guard *g, int n, const fd_set *rd, cons
 	}
 }
 
+static short select_events(int fd, const fd_set *rd, const fd_set *wr, const fd_set *ex)
+{
+	return (short)((bit_get(rd, fd) ? POLLIN : 0) | (bit_get(wr, fd) ? POLLOUT : 0) |
+		       (bit_get(ex, fd) ? POLLPRI : 0));
+}
+
+/* Into @fds, or NULL to count them. Return: how many. */
 static nfds_t to_poll(struct pollfd *fds, int n, const fd_set *rd, const fd_set *wr,
 		      const fd_set *ex)
 {
 	nfds_t used = 0;
 
 	for (int fd = 0; fd < n; fd++) {
-		short ev = (short)((bit_get(rd, fd) ? POLLIN : 0) |
-				   (bit_get(wr, fd) ? POLLOUT : 0) |
-				   (bit_get(ex, fd) ? POLLPRI : 0));
+		short ev = select_events(fd, rd, wr, ex);
 
-		if (ev)
-			fds[used++] = (struct pollfd){ .fd = fd, .events = ev };
+		if (ev && fds)
+			fds[used] = (struct pollfd){ .fd = fd, .events = ev };
+		used += ev != 0;
 	}
 	return used;
 }
@@ -547,33 +577,20 @@ static int from_poll(const struct pollfd *fds, nfds_t used, fd_set *rd, fd_set *
 int pollset_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, int64_t timeout_ns,
 		   const sigset_t *mask, int64_t *left_ns)
 {
-	struct pollfd stack[POLL_STACK];
-	struct pollfd *fds = stack;
-	size_t bytes = (size_t)n * sizeof(*fds);
+	nfds_t used = to_poll(NULL, n, rd, wr, ex), room = 2 * used + POLL_EXTRA;
+	struct pollfd stack[POLL_STACK], *fds = array_take(stack, room);
 	uint64_t begun = thread_now();
-	nfds_t used;
 	int ret;
 
-	if (n > POLL_STACK) {
-		long addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-		if (addr < 0 && addr > -4096) {
-			errno = ENOMEM;
-			return -1;
-		}
-		fds = (struct pollfd *)addr;
+	if (!fds) {
+		errno = ENOMEM;
+		return -1;
 	}
-	used = to_poll(fds, n, rd, wr, ex);
-	ret = pollset_wait(fds, used, timeout_ns, mask);
+	to_poll(fds, n, rd, wr, ex);
+	ret = wait_in(fds + used, fds, used, timeout_ns, mask);
 	if (ret >= 0)
 		ret = from_poll(fds, used, rd, wr, ex);
-	if (fds != stack) {
-		int saved = errno;
-
-		sys(SYS_munmap, fds, bytes);
-		errno = saved;
-	}
+	array_give(fds, room);
 	*left_ns = timeout_ns - (int64_t)(thread_now() - begun);
 	if (*left_ns < 0)
 		*left_ns = 0;
