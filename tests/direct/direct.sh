@@ -270,6 +270,29 @@ case_workers() {
 	[ "$(on_stack | grep -c .)" -eq 2 ] || fail "not both on the stack: $(on_stack)"
 }
 
+# One thread accepts and gives the connections to four others.
+case_memcached() {
+	"${on2[@]}" memcached -u root -t 4 -l 0.0.0.0 -p 7119 &
+	pids+=($!)
+	await 30 memcached_answers || return
+	far timeout 100 "$python" -c 'import socket
+held = [socket.create_connection(("10.9.1.2", 7119), timeout=30) for _ in range(32)]
+for turn in range(50):
+    for n, c in enumerate(held):
+        c.sendall(b"set k%d 0 0 4\r\n%04d\r\nget k%d\r\n" % (n, turn, n))
+    for n, c in enumerate(held):
+        want = b"STORED\r\nVALUE k%d 0 4\r\n%04d\r\nEND\r\n" % (n, turn)
+        got = c.recv(len(want), socket.MSG_WAITALL)
+        assert got == want, (got, want)' || fail "memcached" || return
+	kill "${pids[-1]}" && wait "${pids[-1]}"
+	path stack DIRECT
+}
+
+memcached_answers() { far "$python" -c 'import socket
+c = socket.create_connection(("10.9.1.2", 7119), timeout=5)
+c.sendall(b"version\r\n")
+assert c.recv(7) == b"VERSION"'; }
+
 # Threads of one process, each with a queue of its own as far as there are some.
 case_threads() {
 	local n=0 mode server
@@ -504,7 +527,7 @@ case_client_killed() {
 failed=0
 [ $# -gt 0 ] || case $device in
 tap) set -- server client both redis redis_both nginx absent stopped fallback ;;
-xdp) set -- server client both redis redis_both nginx absent stopped fallback shared churn killed workers threads ;;
+xdp) set -- server client both redis redis_both nginx absent stopped fallback shared churn killed workers threads memcached ;;
 memif) set -- both redis_both nginx_both idle client_killed ;;
 esac
 for name; do
