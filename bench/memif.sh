@@ -36,6 +36,8 @@ memif_init() {
 	ip link add v0 numtxqueues 1 numrxqueues 1 type veth peer name v1 numtxqueues 1 numrxqueues 1 netns far &&
 		ip addr add $HOST/24 dev v0 && ip link set v0 up && far ip addr add 10.9.0.1/24 dev v1 &&
 		far ip link set v1 up || die "no veth"
+	# short connections: the kernel's client would run out of ports, as it keeps each for a minute
+	far sh -c 'echo 1 >/proc/sys/net/ipv4/tcp_tw_reuse; echo 4096 65535 >/proc/sys/net/ipv4/ip_local_port_range' || die "no ports"
 	memif_line server $HOST
 	memif_line client 10.9.0.1
 	SERVE_IN=(env "ZTCP_INTERFACES=$TMP/interfaces.server")
