@@ -331,10 +331,10 @@ while True:
     c.sendall(b"hello\n")
     c.close()' "$1" &
 	pids+=($!)
-	await 30 listens 7105
+	await 30 listens "src $1:7105"
 }
 
-listens() { [ -n "$(far ss -Hltn "sport = :$1")" ]; }
+listens() { [ -n "$(far ss -Hltn "$1")" ]; } # what it is, in the words of ss
 
 fetch() { # ADDRESS LIBRARY_FOLDER
 	ZTCP_INTERFACES=$work/if "$2/bin/ztcp_run" --path stack "--explain=$work/explain" \
@@ -363,6 +363,9 @@ fallback_tap() {
 	kernel_because NO_INTERFACE fetch 10.8.0.1 "$build" || return
 	line tap:zt0
 	kernel_because NO_STACK_LIBRARY fetch 10.8.0.1 "$lone" || return
+	cp "$build/lib/libztcp_stack.so" "$lone/lib" && echo 'interface t device="dpdk:--vdev net_null0" address=10.8.0.2/24' > "$work/if" || return
+	kernel_because NO_DEVICE fetch 10.8.0.1 "$lone" || return
+	grep -q "is DPDK installed" "$work/say" || fail "it is not said what is missing: $(cat "$work/say")" || return
 	line tap:zt0,mtu=1
 	kernel_because BAD_INTERFACES fetch 10.8.0.1 "$build" || return
 	line nothing:zt0
@@ -397,7 +400,24 @@ fallback_xdp() {
 	"$build/bin/ztcp" nic attach v0 && far "$build/bin/ztcp" nic detach v1 && ip link set v0 mtu 3498 &&
 		far ip link set v1 mtu 3498 && far "$build/bin/ztcp" nic attach v1 || return
 	fetch 10.9.0.1 "$build" > "$work/out" && [ "$(cat "$work/out")" = hello ] && path stack DIRECT || return
-	ip link set v0 mtu 1500 && far ip link set v1 mtu 1500
+	# a program at one end of a veth bounds the other's MTU
+	far "$build/bin/ztcp" nic detach v1 && ip link set v0 mtu 9000 && kernel_because DEVICE_FAILED fetch 10.9.0.1 "$build" || return
+	grep -q "MTU 9000 is over AF_XDP's limit" "$work/say" || fail "it is not said why: $(cat "$work/say")" || return
+	far ping -q -c 1 -W 10 10.9.0.2 > /dev/null || fail "the host is not reached" || return
+	fallback_no_xdp || return
+	ip link set v0 mtu 1500 && far ip link set v1 mtu 1500 && far "$build/bin/ztcp" nic attach v1
+}
+
+# An interface whose driver runs no XDP programs.
+fallback_no_xdp() {
+	ip link add b0 type bridge && ip addr add 10.6.0.2/24 dev b0 && ip link add v6 type veth peer name v7 netns far &&
+		ip link set v6 master b0 up && ip link set b0 up && far ip addr add 10.6.0.1/24 dev v7 && far ip link set v7 up || return
+	"$build/bin/ztcp" nic attach b0 2> "$work/say" && fail "it is attached to a bridge" && return 1
+	grep -q "does not run XDP programs" "$work/say" || fail "$(cat "$work/say")" || return
+	greeter 10.6.0.1 || return
+	line xdp:b0
+	kernel_because NO_DEVICE fetch 10.6.0.1 "$build" || return
+	ip link del b0 && ip link del v6
 }
 
 case_fallback() { "fallback_$device"; }
