@@ -149,7 +149,7 @@ static int flow_complete(struct inst *in, struct wire_flow *flow)
 	    wire_addr_is_v4(&flow->local) != wire_addr_is_v4(&flow->remote))
 		return -EADDRNOTAVAIL;
 	if (flow->rport == 0 || wire_addr_is_multicast(&flow->remote) ||
-	    wire_addr_is_broadcast(&flow->remote) || ip_addr_local(in->ip, &flow->remote))
+	    wire_addr_is_broadcast(&flow->remote))
 		return -ENETUNREACH;
 	if (flow->lport == 0)
 		return inst_port_pick(in, flow);

@@ -148,6 +148,19 @@ BASE_INLINE struct inst_conn *ready_pop(struct inst *in)
 	return c;
 }
 
+/* What was sent to an address of ours. No frame is out: its payload could go away here. Return: whether there was any. */
+static bool self_input(struct inst *in, ztime_t now)
+{
+	struct wire_frame_in f;
+	bool any = false;
+
+	for (unsigned int k = 0; k < IP_SELF_MAX && ip_self_take(in->ip, &f); k++) {
+		inst_input(in, &f, 1, now);
+		any = true;
+	}
+	return any;
+}
+
 /* Nothing is due. */
 BASE_INLINE bool output_early(const struct inst *in, ztime_t now)
 {
@@ -162,6 +175,7 @@ static BASE_APART unsigned int output_all(struct inst *in, struct wire_frame_out
 	unsigned int n = 0;
 
 	if (!output_early(in, now)) {
+		self_input(in, now);
 		timers_fire(in, now);
 		n = answers_take(in, out, max);
 	}
@@ -174,7 +188,8 @@ static BASE_APART unsigned int output_all(struct inst *in, struct wire_frame_out
 	return n;
 }
 
-unsigned int inst_output(struct inst *in, struct wire_frame_out *out, unsigned int max, ztime_t now)
+BASE_INLINE unsigned int output_once(struct inst *in, struct wire_frame_out *out, unsigned int max,
+				     ztime_t now)
 {
 	uint32_t now_ms = tcp_now_ms(now), head = in->ready.head;
 	struct inst_conn *c;
@@ -198,6 +213,26 @@ unsigned int inst_output(struct inst *in, struct wire_frame_out *out, unsigned i
 		n = answers_take(in, out, max);
 	base_count_add(&in->counters, CNT_inst_tx_frames, n);
 	return n;
+}
+
+/* There are bytes to ourselves alone, and nothing from outside to call us again. */
+static BASE_APART unsigned int self_output(struct inst *in, struct wire_frame_out *out,
+					   unsigned int max, ztime_t now)
+{
+	unsigned int n = 0;
+
+	for (unsigned int k = 0; !n && k < INST_SELF_TURNS && self_input(in, now); k++)
+		n = output_once(in, out, max, now);
+	return n;
+}
+
+unsigned int inst_output(struct inst *in, struct wire_frame_out *out, unsigned int max, ztime_t now)
+{
+	unsigned int n = output_once(in, out, max, now);
+
+	if (BASE_LIKELY(n || in->plain->deadline > now))
+		return n;
+	return self_output(in, out, max, now);
 }
 
 ztime_t inst_deadline(const struct inst *in)

@@ -20,6 +20,7 @@
 #define INST_GRO_MAX     4     /* connections whose segments are merged at a time */
 #define INST_FILL_BYTES  16384 /* buffer into which short payload is copied, one after the other */
 #define INST_STEPS_MAX   256   /* timers moved or fired in one turn */
+#define INST_SELF_TURNS  64    /* there and back of bytes to an address of ours in one call */
 #define INST_LISTEN_HASH 256
 
 enum inst_conn_flag {

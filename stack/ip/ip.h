@@ -14,7 +14,8 @@
  * connection's cached answer to "which neighbour, which MTU"; it is good as long as its generation
  * is the table's, so the fast path does no look-up. A neighbour is resolved when something is to
  * be sent to it; up to IP_PENDING_PER_NEIGH frames wait for the answer. A neighbour that has been
- * silent is probed by unicast while its address stays in use. Fragments are gathered in a few
+ * silent is probed by unicast while its address stays in use. What is sent to an address of ours comes
+ * back by ip_self_take(). Fragments are gathered in a few
  * slots, the oldest giving way. Nothing here grows.
  */
 #ifndef ZTCP_IP_H
@@ -33,6 +34,7 @@
 #define IP_ADDRS_MAX         16
 #define IP_ROUTES_MAX        64
 #define IP_ANSWERS_MAX       64 /* frames of IP's own that may wait to be sent */
+#define IP_SELF_MAX          1024 /* frames to ourselves on their way */
 #define IP_PENDING_MAX       64 /* frames that may wait for neighbours, all together */
 #define IP_PENDING_PER_NEIGH 4
 #define IP4_MTU_MIN          68   /* RFC 791 */
@@ -157,8 +159,9 @@ int ip_source(const struct ip *ip, const union wire_addr *dst, union wire_addr *
 /**
  * ip_hop_get() - bring @hop up to date for @flow
  *
- * It stays stale while the ends are none that ip_input() lets through.
- *  * Return: 0, -ENETUNREACH without a route, -ENOBUFS when all neighbours are in use.
+ * It stays stale while the ends are none that ip_input() lets through, or both ours.
+ *
+ * Return: 0, -ENETUNREACH without a route, -ENOBUFS when all neighbours are in use.
  */
 int ip_hop_get(struct ip *ip, const struct wire_flow *flow, struct ip_hop *hop, ztime_t now);
 
@@ -191,7 +194,7 @@ enum counter ip_input(struct ip *ip, const struct wire_frame_in *frame, struct i
  * @seg:  ports are taken from @flow
  * @out:  filled when 1 is returned; its payload is borrowed as @seg's is
  *
- * Return: 1 when @out is to be sent; 0 when it waits for its neighbour (a copy is kept);
+ * Return: 1 when @out is to be sent; 0 when it waits for its neighbour or for ip_self_take() (a copy is kept);
  * -ENETUNREACH, or -ENOBUFS when it cannot wait (counted).
  */
 int ip_output(struct ip *ip, struct ip_hop *hop, const struct wire_flow *flow, struct wire_tcp *seg,
@@ -231,6 +234,14 @@ void ip_reply(struct ip *ip, const struct wire_flow *flow, struct wire_tcp *seg,
  * Return: false when there is none.
  */
 bool ip_answer_take(struct ip *ip, struct wire_frame_out *out);
+
+/**
+ * ip_self_take() - the next frame that was sent to an address of ours, to be taken in as if it had arrived
+ * @frame: filled; its owner's reference is the caller's
+ *
+ * Return: false when there is none.
+ */
+bool ip_self_take(struct ip *ip, struct wire_frame_in *frame);
 
 /**
  * ip_tick() - do what is due

@@ -84,6 +84,7 @@ void ip_fini(struct ip *ip)
 	while (ip_answer_take(ip, &f))
 		;
 	ip_neigh_fini(ip);
+	ip_self_fini(ip);
 }
 
 static struct ip_addr_entry *addr_find(const struct ip *ip, const union wire_addr *addr)

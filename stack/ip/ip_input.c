@@ -26,13 +26,14 @@ static bool group_ours(const struct ip *ip, const union wire_addr *dst)
 	return false;
 }
 
-static enum counter addresses_judge(struct ip *ip, struct ip_packet *p)
+static enum counter addresses_judge(struct ip *ip, struct ip_packet *p,
+				    const struct wire_frame_in *frame)
 {
 	/* Duplicate address detection asks from the unspecified address (RFC 4862 5.4.2). */
 	bool dad = p->proto == WIRE_PROTO_ICMP6 && wire_addr_is_any(&p->src) &&
 		   wire_addr_is_multicast(&p->dst) && !wire_addr_is_v4(&p->dst);
 
-	if (!dad && ip_source_martian(ip, &p->src))
+	if (!dad && !(frame->flags & WIRE_FRAME_SELF) && ip_source_martian(ip, &p->src))
 		return CNT_ip_martian_src;
 	if (ip_addr_local(ip, &p->dst))
 		return CNT_none;
@@ -91,7 +92,7 @@ static enum counter ip4_input(struct ip *ip, struct ip_packet *p, const struct w
 	p->proto = h.proto;
 	p->ecn = h.tos & 3;
 	p->hops = h.ttl;
-	why = addresses_judge(ip, p);
+	why = addresses_judge(ip, p, frame);
 	if (why == CNT_none && BASE_UNLIKELY(h.mf || h.frag_off)) {
 		struct ip_frag f = { .id = h.id, .off = h.frag_off, .more = h.mf };
 
@@ -116,7 +117,7 @@ static enum counter ip6_input(struct ip *ip, struct ip_packet *p, const struct w
 	p->proto = h.proto;
 	p->ecn = h.tclass & 3;
 	p->hops = h.hops;
-	why = addresses_judge(ip, p);
+	why = addresses_judge(ip, p, frame);
 	/* A fragment that is the whole datagram is no fragment (RFC 6946). */
 	if (why == CNT_none && BASE_UNLIKELY(h.mf || h.frag_off)) {
 		struct ip_frag f = { .id = h.frag_id, .off = h.frag_off, .more = h.mf };

@@ -367,7 +367,7 @@ unsigned int ip_tick(struct ip *ip, struct ip_error *err, unsigned int max, ztim
 void ip_deadline_set(struct ip *ip)
 {
 	ip->plain.deadline = ZTIME_NEVER;
-	if (ip->answer_put != ip->answer_got)
+	if (ip->answer_put != ip->answer_got || ip->self_put != ip->self_got)
 		ip->plain.deadline = 0;
 	else if (ip->asking_head != IP_NONE)
 		ip->plain.deadline = ip->neigh[ip->asking_head].at;

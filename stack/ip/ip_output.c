@@ -138,6 +138,8 @@ int ip_send(struct ip *ip, struct ip_hop *hop, const struct wire_flow *flow,
 
 		if (err)
 			return err;
+		if (hop->neigh == IP_SELF)
+			return ip_self_send(ip, flow, out, ecn);
 	}
 	ready = ip_neigh_use(ip, hop->neigh, now);
 	ip_plain_headers(&ip->plain.links[hop->neigh], ip->plain.link_len, flow,

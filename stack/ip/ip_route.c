@@ -176,6 +176,10 @@ int ip_hop_get(struct ip *ip, const struct wire_flow *flow, struct ip_hop *hop, 
 
 	if (BASE_LIKELY(hop->gen == ip->plain.gen))
 		return 0;
+	if (ip_addr_local(ip, dst)) {
+		*hop = (struct ip_hop){ .neigh = IP_SELF, .mtu = ip->cfg.mtu };
+		return 0;
+	}
 	r = ip_route_find(ip, dst);
 	if (!r)
 		return -ENETUNREACH;

@@ -18,6 +18,7 @@
 #include "stack/wire/wire_nd.h"
 
 #define IP_NONE        0xffffu          /* no neighbour, no frame */
+#define IP_SELF        0xfffeu          /* of a hop: this host itself */
 #define IP_NEIGH_FRESH (30 * ZTIME_SEC) /* RFC 4861 10: REACHABLE_TIME */
 
 struct ip_addr_entry {
@@ -108,6 +109,8 @@ struct ip {
 	uint64_t answer_put, answer_got; /* counts; their difference is how many wait */
 	void *answer_owner;              /* of the frame given last */
 	struct wire_frame_out answers[IP_ANSWERS_MAX];
+	uint64_t self_put, self_got;
+	struct wire_frame_in self[IP_SELF_MAX];
 };
 
 /* A packet as far as ip_input.c has read it. */
@@ -191,6 +194,15 @@ void ip_deadline_set(struct ip *ip);
 
 /** ip_neigh_fini() - give back what waits. */
 void ip_neigh_fini(struct ip *ip);
+
+/* ip_self.c */
+
+/** ip_self_send() - ip_send() of a frame to an address of ours. Return: 0 or -ENOBUFS (counted). */
+int ip_self_send(struct ip *ip, const struct wire_flow *flow, struct wire_frame_out *f,
+		 uint8_t ecn);
+
+/** ip_self_fini() - give back what is on its way. */
+void ip_self_fini(struct ip *ip);
 
 /* ip_ask.c */
 

@@ -18,6 +18,7 @@ enum wire_frame_flag {
 	WIRE_FRAME_TCP_CSUM_OK = 0x02, /* in: TCP checksum verified by the device */
 	WIRE_FRAME_TCP_CSUM =
 		0x04, /* out: the device completes the TCP checksum (pseudo header is in place) */
+	WIRE_FRAME_SELF = 0x08, /* in: no device's; this instance has sent it to itself */
 };
 
 /* What a device can take from us. */
