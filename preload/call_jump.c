@@ -6,6 +6,7 @@
  */
 #include "preload/call.h"
 #include "preload/sock/hold.h"
+#include "preload/sock/net.h"
 
 enum { JUMP_SP = 6 }; /* of __jmpbuf */
 
@@ -26,6 +27,8 @@ static void leave(const struct __jmp_buf_tag *env)
 {
 	if (unlikely(hold_mark()))
 		hold_cut(jump_target(env));
+	if (unlikely(net_any()))
+		net_cut(jump_target(env));
 }
 
 EXPORT void longjmp(struct __jmp_buf_tag env[1], int val)

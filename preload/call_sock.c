@@ -44,7 +44,7 @@ EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len)
 	if (likely(!s))
 		return real.connect(fd, addr, len);
 	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
-		return answer(direct_connect_again(s));
+		return answer(direct_connect_more(s, addr, len));
 	if (unlikely(conf.direct) && !s->row && !call_is_foreign()) {
 		ret = direct_connect(s, fd, addr, len);
 		if (ret != DIRECT_NOT_OURS)
@@ -70,17 +70,30 @@ EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len)
 EXPORT int bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	struct sock *s = sock_of(fd);
+	bool ours = false;
+	int ret, saved;
 
+	if (unlikely(s && SHM_READ(s->stage) == SOCK_DIRECT))
+		return answer(-EINVAL);
 	if (unlikely(s && conf.direct))
-		direct_bind(s, fd, addr, len);
-	return real.bind(fd, addr, len);
+		ours = direct_bind(s, fd, addr, len);
+	ret = real.bind(fd, addr, len);
+	if (unlikely(ours && ret < 0)) {
+		saved = errno;
+		direct_bind_failed(fd, addr);
+		errno = saved;
+	}
+	return ret;
 }
 
 EXPORT int listen(int fd, int backlog)
 {
 	struct sock *s = sock_of(fd);
-	int ret = real.listen(fd, backlog);
+	int ret;
 
+	if (unlikely(s && SHM_READ(s->stage) == SOCK_DIRECT))
+		return answer(-EINVAL);
+	ret = real.listen(fd, backlog);
 	if (unlikely(s && conf.direct) && ret == 0 && !call_is_foreign())
 		direct_listen(s, fd, backlog);
 	return ret;
@@ -140,10 +153,13 @@ static int accept_any(int listener, struct sockaddr *addr, socklen_t *len, int f
 	/* the kernel's to refuse; it writes an address, however much room there is */
 	if (addr &&
 	    (!len || (int)room < 0 ||
-	     !mem_writable(addr,
-			   room < sizeof(struct sockaddr_in) ? room : sizeof(struct sockaddr_in))))
+	     !mem_writable(addr, room < sizeof(struct sockaddr_in) ? room
+								   : sizeof(struct sockaddr_in)))) {
+		if (unlikely(s && SHM_FOLLOW(s->direct)) && direct_ready(s, POLLIN, true))
+			return answer(len && (int)room < 0 ? -EINVAL : -EFAULT);
 		return four ? real.accept4(listener, addr, len, flags)
 			    : real.accept(listener, addr, len);
+	}
 	if (unlikely(s && SHM_FOLLOW(s->direct)) && !call_is_foreign()) {
 		why = direct_accept_reason(s);
 		direct = direct_accept(s, listener, p, &got, flags);
@@ -181,6 +197,8 @@ EXPORT int shutdown(int fd, int how)
 
 	if (unlikely(s && SHM_READ(s->stage) == SOCK_DIRECT))
 		return answer(direct_shutdown(s, how));
+	if (unlikely(s && SHM_FOLLOW(s->direct)) && (how == SHUT_RD || how == SHUT_RDWR))
+		direct_listen_stop(s);
 	if (likely(!s || !sock_conn(s) || (how != SHUT_WR && how != SHUT_RDWR)))
 		return real.shutdown(fd, how);
 	sock_get(s);

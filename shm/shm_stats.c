@@ -12,7 +12,7 @@
 
 struct stats_head *stats_make(void)
 {
-	const uint64_t bytes = sizeof(struct stats_head) + STATS_ROWS * sizeof(struct stats_row);
+	const uint64_t bytes = STATS_END_AT;
 	int fd = shm_fd_hide(
 		(int)sys(SYS_memfd_create, "ztcp-stats", MFD_CLOEXEC | MFD_ALLOW_SEALING));
 	struct stats_head *table;

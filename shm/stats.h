@@ -22,6 +22,10 @@
 enum {
 	STATS_VERSION = 2,
 	STATS_ROWS = 65536, /* address space, not memory */
+	STATS_NETS = 64,
+	STATS_COUNTERS = 192, /* at least those of counters.def */
+	STATS_NEIGHS = 64,
+	STATS_INFO = 256,
 };
 
 enum stats_role { STATS_CONNECT, STATS_ACCEPT };
@@ -62,6 +66,45 @@ struct stats_row {
 	};
 };
 
+/*
+ * The TCP of a connection of the stack, in a second table by the row's number; and what is known of each stack, in a third.
+ * Written every few milliseconds while the stacks are driven, not with each packet.
+ */
+struct stats_tcp {
+	_Alignas(64) _Atomic uint32_t turn; /* odd: it is being written; 0: it never was */
+	uint32_t info_bytes;
+	uint32_t rqueue, wqueue; /* bytes unread, and not yet acknowledged */
+	uint64_t at_ns;          /* CLOCK_MONOTONIC */
+	char cong[16];
+	uint8_t info[STATS_INFO]; /* struct tcp_info, as getsockopt(TCP_INFO) gives it */
+};
+
+struct stats_neigh {
+	uint8_t addr[16]; /* IPv4 as v4-mapped */
+	uint8_t mac[6];
+	uint8_t spare[2];
+	uint32_t age_ms; /* since it was last heard, or asked */
+	char state[12];
+};
+
+struct stats_net {
+	_Alignas(64) _Atomic uint32_t turn; /* as above */
+	uint32_t open;
+	uint64_t at_ns;
+	char name[16];   /* of the interface, as its file says */
+	char device[64]; /* cut where it is longer */
+	uint8_t mac[6];
+	uint16_t mtu;
+	uint32_t shared;   /* with the kernel */
+	uint32_t offloads; /* enum wire_offload */
+	uint32_t conns, blocks;
+	uint64_t bytes_huge, bytes_ordinary, buffers_out, refills, returns;
+	uint32_t counters; /* in use of: */
+	uint32_t neighs;
+	uint64_t counter[STATS_COUNTERS]; /* enum counter */
+	struct stats_neigh neigh[STATS_NEIGHS];
+};
+
 struct stats_head {
 	uint64_t magic;
 	uint32_t version;
@@ -76,6 +119,34 @@ struct stats_head {
 
 _Static_assert(sizeof(struct stats_row) == 96, "two rows in three lines");
 _Static_assert(offsetof(struct stats_head, row) == 64, "rows begin after one line");
+
+#define STATS_TCP_AT (sizeof(struct stats_head) + STATS_ROWS * sizeof(struct stats_row))
+#define STATS_NET_AT (STATS_TCP_AT + STATS_ROWS * sizeof(struct stats_tcp))
+#define STATS_END_AT (STATS_NET_AT + STATS_NETS * sizeof(struct stats_net))
+
+static inline struct stats_tcp *stats_tcp_of(struct stats_head *t, const struct stats_row *row)
+{
+	return (struct stats_tcp *)((char *)t + STATS_TCP_AT) + (row - t->row);
+}
+
+static inline struct stats_net *stats_net_of(struct stats_head *t, unsigned i)
+{
+	return (struct stats_net *)((char *)t + STATS_NET_AT) + i;
+}
+
+/* Around writing what others may be reading; one writer at a time. */
+static inline void stats_turn_begin(_Atomic uint32_t *turn)
+{
+	atomic_store_explicit(turn, atomic_load_explicit(turn, memory_order_relaxed) | 1,
+			      memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+}
+
+static inline void stats_turn_end(_Atomic uint32_t *turn)
+{
+	atomic_store_explicit(turn, atomic_load_explicit(turn, memory_order_relaxed) + 1,
+			      memory_order_release);
+}
 
 /**
  * stats_make() - create and map the table

@@ -59,8 +59,19 @@ struct direct *direct_alloc(void)
 	memset(d, 0, sizeof(*d));
 	d->of = in;
 	d->linger_s = -1;
+	d->lowat = 1;
 	base_list_push_tail(conns, &d->all);
+	in->conns_count++;
 	return d;
+}
+
+struct direct *direct_next(void)
+{
+	struct net_inst *in = thread_self.inside;
+	struct base_list *node = base_list_pop_head(&in->conns);
+
+	base_list_push_tail(&in->conns, node);
+	return base_container_of(node, struct direct, all);
 }
 
 void direct_free(struct direct *d)
@@ -68,6 +79,7 @@ void direct_free(struct direct *d)
 	d->sock = NULL;
 	d->conn = NULL;
 	base_list_remove(&d->all);
+	d->of->conns_count--;
 	base_list_push_head(&d->of->spare, &d->all);
 }
 
@@ -93,99 +105,6 @@ unsigned direct_insts(struct sock *s)
 	struct direct *d = SHM_FOLLOW(s->direct);
 
 	return d ? 1u << net_no(d->at ? net_mine() : d->of) : 0;
-}
-
-/* ---- addresses ---- */
-
-union wire_addr direct_wire_of(const struct policy_addr *a)
-{
-	return a->family == 4 ? wire_addr_v4_bytes(a->ip) : wire_addr_v6_bytes(a->ip);
-}
-
-bool direct_name_of(int fd, struct sockaddr_storage *sa)
-{
-	socklen_t len = sizeof(*sa);
-
-	memset(sa, 0, sizeof(*sa));
-	return sys(SYS_getsockname, fd, sa, &len) == 0;
-}
-
-socklen_t direct_sockaddr_of(bool six, const union wire_addr *a, uint16_t port,
-			     struct sockaddr_storage *out)
-{
-	struct sockaddr_in *in = (struct sockaddr_in *)out;
-	struct sockaddr_in6 *in6 = (struct sockaddr_in6 *)out;
-
-	memset(out, 0, sizeof(*out));
-	if (six) {
-		in6->sin6_family = AF_INET6;
-		in6->sin6_port = htons(port);
-		memcpy(&in6->sin6_addr, a->b, 16);
-		return sizeof(*in6);
-	}
-	in->sin_family = AF_INET;
-	in->sin_port = htons(port);
-	memcpy(&in->sin_addr, a->b + 12, 4);
-	return sizeof(*in);
-}
-
-void direct_name_copy(struct sockaddr *sa, socklen_t *len, const struct sockaddr_storage *from,
-		      socklen_t bytes)
-{
-	memcpy(sa, from, *len < bytes ? *len : bytes);
-	*len = bytes;
-}
-
-int direct_name(struct sock *s, bool peer, struct sockaddr *sa, socklen_t *len)
-{
-	struct sockaddr_storage full;
-	struct direct *d;
-	socklen_t bytes;
-	int err;
-
-	if (!mem_writable(len, sizeof(*len)) || (int)*len < 0 ||
-	    !mem_writable(sa, *len < sizeof(full) ? *len : sizeof(full)))
-		return DIRECT_NOT_OURS;
-	d = direct_enter(s, &err);
-	if (!d)
-		return err;
-	err = DIRECT_NOT_OURS;
-	if (d->conn && peer && d->stage != DIRECT_CONNECTED) {
-		err = -ENOTCONN;
-	} else if (d->conn) {
-		bytes = peer ? direct_sockaddr_of(d->six, &d->flow.remote, d->flow.rport, &full)
-			     : direct_sockaddr_of(d->six, &d->flow.local, d->flow.lport, &full);
-		direct_name_copy(sa, len, &full, bytes);
-		err = 0;
-	}
-	net_leave();
-	return err;
-}
-
-/* Linux keeps this option for both families: the address need not be the kernel's. */
-static void freebind(int fd, bool six)
-{
-	int one = 1;
-
-	if (six)
-		sys(SYS_setsockopt, fd, IPPROTO_IPV6, IPV6_FREEBIND, &one, sizeof(one));
-	else
-		sys(SYS_setsockopt, fd, IPPROTO_IP, IP_FREEBIND, &one, sizeof(one));
-}
-
-void direct_bind(struct sock *s, int fd, const struct sockaddr *to, socklen_t len)
-{
-	const struct policy_ifaces *all;
-	struct policy_addr a;
-	enum reason why;
-
-	if (s->row || len < sizeof(struct sockaddr_in) || !mem_readable(to, len) ||
-	    (to->sa_family == AF_INET6 && len < sizeof(struct sockaddr_in6)))
-		return;
-	all = net_ifaces(&why);
-	policy_addr_set(&a, to);
-	if (all->count && policy_iface_of(all, &a) >= 0)
-		freebind(fd, to->sa_family == AF_INET6);
 }
 
 bool direct_wanted(enum policy_role role, const struct policy_addr *local,
@@ -242,6 +161,17 @@ static int shared_for(const struct policy_ifaces *all, int fd, const struct poli
 	return -1;
 }
 
+/* The interface whose own address @remote is, where this process has it or will have it: other processes go by the kernel. */
+static int own_for(const struct policy_ifaces *all, const struct policy_addr *remote)
+{
+	int i = policy_iface_of(all, remote);
+	unsigned open = i < 0 ? 0 : direct_listened();
+
+	for (unsigned k = 0; i >= 0 && k < NET_INSTS; k++)
+		open |= atomic_load(&net_insts[k].open);
+	return i >= 0 && open & 1u << i ? i : -1;
+}
+
 /*
  * The interface for a connection; of a shared one @from is set, too. Return: its index, or -1 and @why (NONE: the
  * stack is not asked for).
@@ -263,6 +193,8 @@ static int interface_for(int fd, const struct sockaddr *to, socklen_t len,
 	if (remote->family == 4 ? remote->ip[0] == 127 : remote->family != 6)
 		return -1;
 	i = policy_iface_to(all, remote, &linked);
+	if (i < 0)
+		i = own_for(all, remote);
 	if (!all->count || !direct_wanted(POLICY_ROLE_CONNECT, local, remote, why))
 		return -1;
 	*why = REASON_NO_INTERFACE;
@@ -282,7 +214,7 @@ static int port_hold(struct direct *d, int fd)
 	socklen_t len = direct_sockaddr_of(d->six, &d->flow.local, d->flow.lport, &sa);
 
 	if (!d->net->shared)
-		freebind(fd, d->six);
+		direct_freebind(fd, d->six, 1);
 	return (int)sys(SYS_bind, fd, &sa, len);
 }
 
@@ -346,6 +278,8 @@ static void row_fill(struct sock *s, const struct direct *d)
 	memcpy(row->local, d->flow.local.b, 16);
 	memcpy(row->remote, d->flow.remote.b, 16);
 	row->ports = d->flow.lport | (uint32_t)d->flow.rport << 16;
+	atomic_store(&stats_tcp_of(sock_stats(), row)->turn,
+		     0); /* what stands there is another's */
 }
 
 bool direct_become(struct sock *s, struct direct *d, enum stats_role role)
@@ -414,6 +348,10 @@ static int connect_start(struct sock *s, int fd, int i, const struct wire_flow *
 	int err;
 
 	n = connect_net((unsigned)i, &why);
+	if (n && !n->shared && !n->listens) {
+		n->listens = true;
+		direct_listen_open();
+	}
 	if (n)
 		d = direct_alloc();
 	if (!d) {
@@ -441,38 +379,6 @@ static int connect_start(struct sock *s, int fd, int i, const struct wire_flow *
 	return err;
 }
 
-int direct_connect(struct sock *s, int fd, const struct sockaddr *to, socklen_t len)
-{
-	struct policy_addr local, remote;
-	struct wire_flow want = { 0 };
-	enum reason why;
-	int i, err;
-
-	if (!mem_readable(to, len) || len < sizeof(struct sockaddr_in) ||
-	    (to->sa_family != AF_INET && to->sa_family != AF_INET6) ||
-	    (to->sa_family == AF_INET6 && len < sizeof(struct sockaddr_in6)) || s->direct)
-		return DIRECT_NOT_OURS;
-	i = interface_for(fd, to, len, &local, &remote, &want.local, &why);
-	if (i < 0) {
-		s->why = conf.path == OPTIONS_PATH_STACK || why != REASON_NO_INTERFACE
-				 ? (uint16_t)why
-				 : REASON_NONE;
-		return DIRECT_NOT_OURS;
-	}
-	want.remote = direct_wire_of(&remote);
-	want.rport = remote.port;
-	want.lport = local.port;
-	if (local.port && policy_iface_of(net_ifaces(&why), &local) == i)
-		want.local = direct_wire_of(&local);
-	else if (remote.family == 4 && wire_addr_is_any(&want.local))
-		want.local = wire_addr_v4(0);
-	err = connect_start(s, fd, i, &want, to->sa_family);
-	if (err)
-		return err;
-	ep_direct_adopt(s);
-	return direct_connect_again(s);
-}
-
 /* In the lock. Return: 0, -errno, -EAGAIN: not yet. */
 static int connect_state(struct direct *d, bool again)
 {
@@ -491,7 +397,7 @@ static int connect_state(struct direct *d, bool again)
 	return err;
 }
 
-int direct_connect_again(struct sock *s)
+static int connect_wait(struct sock *s)
 {
 	uint64_t until = s->row->sndtimeo_us ? thread_now() + s->row->sndtimeo_us * UINT64_C(1000)
 					     : 0;
@@ -526,6 +432,72 @@ int direct_connect_again(struct sock *s)
 	return err;
 }
 
+int direct_connect(struct sock *s, int fd, const struct sockaddr *to, socklen_t len)
+{
+	struct policy_addr local, remote;
+	struct wire_flow want = { 0 };
+	enum reason why;
+	int i, err;
+
+	if (!mem_readable(to, len) || len < sizeof(struct sockaddr_in) ||
+	    (to->sa_family != AF_INET && to->sa_family != AF_INET6) ||
+	    (to->sa_family == AF_INET6 && len < sizeof(struct sockaddr_in6)) || s->direct)
+		return DIRECT_NOT_OURS;
+	i = interface_for(fd, to, len, &local, &remote, &want.local, &why);
+	if (i < 0) {
+		s->why = conf.path == OPTIONS_PATH_STACK || why != REASON_NO_INTERFACE
+				 ? (uint16_t)why
+				 : REASON_NONE;
+		return DIRECT_NOT_OURS;
+	}
+	want.remote = direct_wire_of(&remote);
+	want.rport = remote.port;
+	want.lport = local.port;
+	if (local.port && policy_iface_of(net_ifaces(&why), &local) == i)
+		want.local = direct_wire_of(&local);
+	else if (remote.family == 4 && wire_addr_is_any(&want.local))
+		want.local = wire_addr_v4(0);
+	err = connect_start(s, fd, i, &want, to->sa_family);
+	if (err)
+		return err;
+	ep_direct_adopt(s);
+	if (!sock_nonblock(s))
+		return connect_wait(s);
+	atomic_store(&s->asked_to, 1);
+	return -EINPROGRESS; /* the kernel never says more of a first call, even to an address of its own */
+}
+
+/* In the lock: as the kernel's tcp_disconnect(), but that the socket cannot be connected again. */
+static int disconnect(struct direct *d)
+{
+	direct_look(d);
+	if (d->stage == DIRECT_CONNECTED && !direct_gone(d)) {
+		d->error = ECONNRESET;
+		d->failed = true;
+	}
+	net_stack->tcp_abort(net_stack->inst_conn_tcb(d->conn), (ztime_t)thread_now());
+	net_stack->inst_conn_kick(d->net->in, d->conn);
+	direct_event(d, 0);
+	net_push(d->net);
+	return 0;
+}
+
+int direct_connect_more(struct sock *s, const struct sockaddr *to, socklen_t len)
+{
+	struct direct *d;
+	int err;
+
+	if (len < sizeof(to->sa_family) || !mem_readable(to, sizeof(to->sa_family)) ||
+	    to->sa_family != AF_UNSPEC)
+		return connect_wait(s);
+	d = direct_enter(s, &err);
+	if (!d)
+		return err;
+	err = disconnect(d);
+	net_leave();
+	return err;
+}
+
 /* ---- state ---- */
 
 void direct_look(struct direct *d)
@@ -550,6 +522,27 @@ int direct_error_take(struct direct *d)
 	return -err;
 }
 
+/* To the kernel a socket in TIME-WAIT is closed. */
+bool direct_gone(const struct direct *d)
+{
+	enum tcp_state st = net_stack->tcp_state(net_stack->inst_conn_tcb(d->conn));
+
+	return st == TCP_ST_CLOSED || st == TCP_ST_TIME_WAIT;
+}
+
+/* The peer has sent its FIN, however much before it is unread. */
+static bool fin_came(const struct direct *d)
+{
+	switch (net_stack->tcp_state(net_stack->inst_conn_tcb(d->conn))) {
+	case TCP_ST_CLOSE_WAIT:
+	case TCP_ST_CLOSING:
+	case TCP_ST_LAST_ACK:
+	case TCP_ST_TIME_WAIT:
+	case TCP_ST_CLOSED: return true;
+	default: return false;
+	}
+}
+
 /* As tcp_poll() of the kernel has it. */
 short direct_bits(struct direct *d)
 {
@@ -561,15 +554,15 @@ short direct_bits(struct direct *d)
 		return direct_waiting(d) ? POLLIN | POLLRDNORM : 0;
 	direct_look(d);
 	t = net_stack->inst_conn_tcb(d->conn);
-	gone = net_stack->tcp_state(t) == TCP_ST_CLOSED;
-	end = gone || d->rd_shut || net_stack->tcp_eof(t);
+	gone = direct_gone(d);
+	end = d->rd_shut || fin_came(d);
 	if (d->stage == DIRECT_CONNECTING && !gone)
 		return 0;
 	if (gone || (end && d->wr_shut))
 		bits |= POLLHUP;
 	if (end)
 		bits |= POLLRDHUP;
-	if (end || net_stack->tcp_readable(t))
+	if (end || net_stack->tcp_readable(t) >= d->lowat)
 		bits |= POLLIN | POLLRDNORM;
 	if (gone || d->wr_shut || net_stack->tcp_send_space(t))
 		bits |= POLLOUT | POLLWRNORM;
@@ -667,13 +660,10 @@ int direct_shutdown(struct sock *s, int how)
 	direct_look(d);
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
 		err = -EINVAL;
-	else if (d->stage != DIRECT_CONNECTED || d->failed)
+	else if (d->stage != DIRECT_CONNECTED || d->failed || direct_gone(d))
 		err = -ENOTCONN;
-	if (!err && how != SHUT_WR && !d->rd_shut) {
-		d->rd_shut = true;
-		net_stack->tcp_shutdown_recv(net_stack->inst_conn_tcb(d->conn), now);
-		net_stack->inst_conn_kick(d->net->in, d->conn);
-	}
+	if (!err && how != SHUT_WR)
+		d->rd_shut = true; /* what comes is taken and can be read all the same */
 	if (!err && how != SHUT_RD && !d->wr_shut) {
 		d->wr_shut = true;
 		net_stack->inst_shutdown(d->net->in, d->conn, now);

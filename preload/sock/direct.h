@@ -20,14 +20,19 @@ enum { DIRECT_NOT_OURS = -4098 }; /* nothing was done: the kernel serves the cal
  */
 int direct_connect(struct sock *s, int fd, const struct sockaddr *to, socklen_t len);
 
-/* connect(2) on a socket that is a direct connection. Return: 0 or -errno. */
-int direct_connect_again(struct sock *s);
+/* connect(2) on a socket that is a direct connection; AF_UNSPEC resets it. Return: 0 or -errno. */
+int direct_connect_more(struct sock *s, const struct sockaddr *to, socklen_t len);
 
 /* Before bind(2): an address of an interface is none of the kernel's, which is told to take it all the same. */
-void direct_bind(struct sock *s, int fd, const struct sockaddr *to, socklen_t len);
+bool direct_bind(struct sock *s, int fd, const struct sockaddr *to, socklen_t len);
+/* After a bind(2) that direct_bind() returned true for and that failed. */
+void direct_bind_failed(int fd, const struct sockaddr *to);
 
 /* After listen(2). The stack itself is opened when the program first waits for a connection. */
 void direct_listen(struct sock *s, int fd, int backlog);
+
+/* Before shutdown(2) of a listening socket, which may listen again. */
+void direct_listen_stop(struct sock *s);
 
 /**
  * direct_accept() - a connection from the stack's queue, or leave to look in the kernel's

@@ -15,6 +15,16 @@ enum {
 	DISCARD = 65536, /* bytes thrown away at once (MSG_TRUNC) */
 };
 
+/* Count the thread in. Return: false: another thread closes it. */
+static bool held(struct sock *s, int fd, unsigned mark)
+{
+	hold_begin(s, &s->users);
+	if (likely(sock_of(fd) == s && sock_row(s)))
+		return true;
+	hold_end(mark);
+	return false;
+}
+
 /* ---- in ---- */
 
 static size_t peek(struct direct *d, char *to, size_t n)
@@ -37,17 +47,19 @@ static size_t take(struct direct *d, char *to, size_t n, int flags)
 	ztime_t now = (ztime_t)thread_now();
 	struct tcb *t = net_stack->inst_conn_tcb(d->conn);
 
-	if (flags & MSG_PEEK)
-		return peek(d, to, n);
 	if (flags & MSG_TRUNC) {
 		uint32_t there = net_stack->tcp_readable(t);
 		uint32_t part = there < n ? there : n < DISCARD ? (uint32_t)n : DISCARD;
 
+		if (flags & MSG_PEEK)
+			return part;
 		if (part)
 			net_stack->tcp_recv_done(t, part, now);
 		net_stack->inst_conn_kick(d->net->in, d->conn);
 		return part;
 	}
+	if (flags & MSG_PEEK)
+		return peek(d, to, n);
 	return net_stack->inst_recv(d->net->in, d->conn, to, n, now);
 }
 
@@ -91,7 +103,7 @@ static ssize_t recv_some(struct direct *d, const struct io_req *r, size_t done, 
 	direct_look(d);
 	if (d->rd_shut)
 		return 0;
-	err = direct_error_take(d);
+	err = done ? -d->error : direct_error_take(d);
 	if (err)
 		return err;
 	if (d->failed || net_stack->tcp_eof(net_stack->inst_conn_tcb(d->conn)))
@@ -136,10 +148,48 @@ static ssize_t recv_turn(struct sock *s, const struct io_req *r, size_t done, in
 	return n;
 }
 
+/* Bytes that a call waits for. */
+static size_t recv_enough(struct sock *s, size_t total, int flags)
+{
+	size_t enough = 1;
+	int err;
+	struct direct *d;
+
+	if (flags & MSG_WAITALL)
+		return total;
+	d = direct_enter(s, &err);
+	if (d) {
+		enough = d->lowat < total ? d->lowat : total;
+		net_leave();
+	}
+	return enough;
+}
+
+/* recv(fd, buf, 0, 0): waits until there is something, and takes nothing. Read(fd, buf, 0) does not wait. */
+static ssize_t recv_nothing(struct sock *s, const struct io_req *r, int flags)
+{
+	uint64_t until = io_deadline(s->row->rcvtimeo_us);
+	bool wait = !(flags & MSG_DONTWAIT) && !sock_nonblock(s);
+	ssize_t n = 0;
+
+	while (n == 0 && io_is_message(r->call)) {
+		struct direct *d;
+		int err;
+
+		if (direct_ready(s, POLLIN, true))
+			return 0;
+		d = direct_enter(s, &err);
+		if (!d)
+			return io_fail(err == -EAGAIN ? -EINTR : err);
+		n = would_block(wait, until);
+	}
+	return n ? io_fail((int)n) : 0;
+}
+
 static ssize_t recv_loop(struct sock *s, const struct io_req *r, int flags)
 {
 	uint64_t until = io_deadline(s->row->rcvtimeo_us);
-	size_t total = io_total(r), done = 0;
+	size_t total = io_total(r), done = 0, enough = recv_enough(s, total, flags);
 	bool wait = !(flags & MSG_DONTWAIT) && !sock_nonblock(s);
 	int err;
 
@@ -148,7 +198,7 @@ static ssize_t recv_loop(struct sock *s, const struct io_req *r, int flags)
 
 		if (n > 0) {
 			done = flags & MSG_PEEK ? (size_t)n : done + (size_t)n;
-			if (done == total || !(flags & MSG_WAITALL))
+			if (done >= enough)
 				return (ssize_t)done;
 			if (!(flags & MSG_PEEK))
 				continue;
@@ -188,12 +238,12 @@ ssize_t direct_recv(struct sock *s, const struct io_req *r)
 		return io_fail(-EINVAL);
 	if (flags & MSG_ERRQUEUE)
 		return io_fail(-EAGAIN);
-	if (io_too_long(r->iov, r->iovs))
-		return io_fail(-EINVAL);
-	if (!io_total(r))
-		return 0;
-	hold_begin(s, &s->users);
-	n = recv_loop(s, r, flags);
+	if (io_too_long(r->iov, r->iovs) ||
+	    (r->call == IO_PREADV2 && r->flags & ~(RWF_NOWAIT | RWF_HIPRI)))
+		return io_real(r);
+	if (!held(s, r->fd, mark))
+		return io_fail(-EBADF);
+	n = io_total(r) ? recv_loop(s, r, flags) : recv_nothing(s, r, flags);
 	if (n >= 0)
 		answer(r);
 	hold_end(mark);
@@ -233,6 +283,29 @@ static ssize_t send_some(struct direct *d, const struct io_req *r, size_t total,
 	return (ssize_t)sent;
 }
 
+/* In the lock. What is wrong with the connection is told once, and then that it is closed. */
+static int send_error(struct direct *d, size_t done)
+{
+	int err;
+
+	direct_look(d);
+	err = done ? -d->error : direct_error_take(d); /* the next call's to tell */
+	if (err)
+		return err;
+	return d->failed || d->wr_shut ? -EPIPE : 0;
+}
+
+/* As send_some() */
+static ssize_t send_try(struct direct *d, const struct io_req *r, size_t total, size_t done,
+			int flags)
+{
+	int err = send_error(d, done);
+
+	if (err)
+		return err;
+	return d->stage == DIRECT_CONNECTED ? send_some(d, r, total, done, flags) : -EAGAIN;
+}
+
 /* Leaves the lock on any answer but -EAGAIN. */
 static ssize_t send_turn(struct sock *s, const struct io_req *r, size_t total, size_t done,
 			 int flags)
@@ -243,17 +316,10 @@ static ssize_t send_turn(struct sock *s, const struct io_req *r, size_t total, s
 
 	if (!d)
 		return err == -EAGAIN ? -EINTR : err;
-	direct_look(d);
-	n = direct_error_take(d);
-	if (!n && (d->failed || d->wr_shut))
-		n = -EPIPE;
-	if (!n && d->stage == DIRECT_CONNECTING)
-		n = -EAGAIN;
-	if (!n)
-		n = send_some(d, r, total, done, flags);
+	n = send_try(d, r, total, done, flags);
 	if (n == -EAGAIN) {
 		net_drive();
-		n = d->stage == DIRECT_CONNECTED ? send_some(d, r, total, done, flags) : n;
+		n = send_try(d, r, total, done, flags);
 	}
 	if (n == -EAGAIN) {
 		atomic_fetch_add(&s->full_gen, 1);
@@ -265,6 +331,13 @@ static ssize_t send_turn(struct sock *s, const struct io_req *r, size_t total, s
 	}
 	net_leave();
 	return n;
+}
+
+static ssize_t send_failed(int err, int flags)
+{
+	if (err == -EPIPE && !(flags & MSG_NOSIGNAL))
+		sys(SYS_tgkill, sys(SYS_getpid), thread_tid(), SIGPIPE);
+	return io_fail(err);
 }
 
 static ssize_t send_loop(struct sock *s, const struct io_req *r, size_t total, int flags)
@@ -289,10 +362,45 @@ static ssize_t send_loop(struct sock *s, const struct io_req *r, size_t total, i
 			if (n == 0)
 				continue;
 		}
-		if (n == -EPIPE && !done && !(flags & MSG_NOSIGNAL))
-			sys(SYS_tgkill, sys(SYS_getpid), thread_tid(), SIGPIPE);
-		return done ? (ssize_t)done : io_fail((int)n);
+		return done ? (ssize_t)done : send_failed((int)n, flags);
 	}
+}
+
+/* What the kernel refuses before it looks at the connection. */
+static bool send_is_wrong(const struct io_req *r)
+{
+	return io_too_long(r->iov, r->iovs) ||
+	       (r->addr && (r->addr_len > sizeof(struct sockaddr_storage) ||
+			    !mem_readable(r->addr, r->addr_len))) ||
+	       (r->call == IO_PWRITEV2 &&
+		r->flags & ~(RWF_NOWAIT | RWF_HIPRI | RWF_DSYNC | RWF_SYNC));
+}
+
+/* As sock_cmsg_send() of the kernel; of what that knows, nothing is for a connection of the stack. */
+static bool control_is_wrong(const struct msghdr *m)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR((struct msghdr *)m, c)) {
+		if (c->cmsg_len < sizeof(*c) ||
+		    c->cmsg_len > m->msg_controllen - (size_t)((char *)c - (char *)m->msg_control))
+			return true;
+		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type != SCM_RIGHTS &&
+		    c->cmsg_type != SCM_CREDENTIALS)
+			return true;
+	}
+	return false;
+}
+
+/* Nothing to send: only what is wrong with the connection is told. */
+static int send_nothing(struct sock *s)
+{
+	int err;
+	struct direct *d = direct_enter(s, &err);
+
+	if (!d)
+		return err == -EAGAIN ? 0 : err;
+	err = send_error(d, 0);
+	net_leave();
+	return err;
 }
 
 ssize_t direct_send(struct sock *s, const struct io_req *r)
@@ -304,14 +412,23 @@ ssize_t direct_send(struct sock *s, const struct io_req *r)
 
 	if (flags & MSG_OOB)
 		return io_fail(-EOPNOTSUPP);
-	if (io_too_long(r->iov, r->iovs))
-		return io_fail(-EINVAL);
-	if (!total)
-		return 0;
+	if (send_is_wrong(r))
+		return io_real(r);
+	if (r->msg && r->msg->msg_controllen) {
+		if (!mem_readable(r->msg->msg_control, r->msg->msg_controllen))
+			return io_fail(-EFAULT);
+		if (control_is_wrong(r->msg))
+			return io_fail(-EINVAL);
+	}
+	if (!total) {
+		n = send_nothing(s);
+		return n ? send_failed((int)n, flags) : 0;
+	}
 	there = mem_prefix(r->iov, r->iovs, total, false);
 	if (!there)
 		return io_fail(-EFAULT);
-	hold_begin(s, &s->users);
+	if (!held(s, r->fd, mark))
+		return io_fail(-EBADF);
 	n = send_loop(s, r, there, flags);
 	hold_end(mark);
 	return n;
@@ -347,8 +464,11 @@ ssize_t direct_sendfile(struct sock *s, int in, off64_t *off, size_t n)
 	off64_t at;
 	size_t done = 0;
 
-	if (sys(SYS_fstat, in, &st) < 0 || !S_ISREG(st.st_mode) ||
-	    (off && !mem_writable(off, sizeof(*off))))
+	if (sys(SYS_fstat, in, &st) < 0)
+		return io_fail(-EBADF);
+	if (off && !mem_writable(off, sizeof(*off)))
+		return io_fail(-EFAULT);
+	if (!S_ISREG(st.st_mode))
 		return io_fail(-EINVAL); /* a program without sendfile() copies by itself */
 	at = off ? *off : sys(SYS_lseek, in, 0, SEEK_CUR);
 	if (at < 0)

@@ -76,6 +76,8 @@ static unsigned interfaces_of(const struct policy_ifaces *all, const struct poli
 	return 0;
 }
 
+static bool open_here(struct direct *d);
+
 /* Of a wildcard, 1: IPv4, 2: IPv6. */
 static uint8_t families_of(int fd, const struct policy_addr *local)
 {
@@ -133,6 +135,10 @@ void direct_listen(struct sock *s, int fd, int backlog)
 					 .flow.local = direct_wire_of(&local),
 					 .flow.lport = local.port,
 					 .families = families_of(fd, &local) });
+	if (net_mine_open() && SHM_FOLLOW(s->direct) && net_enter(net_mine())) {
+		open_here(s->direct);
+		net_leave();
+	}
 	ep_direct_adopt(s);
 }
 
@@ -299,6 +305,29 @@ static bool accept_one(const struct direct *d, struct direct *to)
 	return false;
 }
 
+/* Bits of SO_BUF_LOCK: <linux/socket.h> and libc's header exclude each other. */
+enum { LOCK_SNDBUF = 1, LOCK_RCVBUF = 2 };
+
+/* The sizes of buffers that the program has set. The kernel gives back the double. */
+static void inherit_buffers(int from, int to)
+{
+	int locks = 0, size;
+	socklen_t len = sizeof(locks);
+
+	if (sys(SYS_getsockopt, from, SOL_SOCKET, SO_BUF_LOCK, &locks, &len) < 0)
+		return;
+	for (int i = 0; i < 2; i++) {
+		int name = i ? SO_RCVBUF : SO_SNDBUF;
+
+		len = sizeof(size);
+		if (!(locks & (i ? LOCK_RCVBUF : LOCK_SNDBUF)) ||
+		    sys(SYS_getsockopt, from, SOL_SOCKET, name, &size, &len) < 0)
+			continue;
+		size /= 2;
+		sys(SYS_setsockopt, to, SOL_SOCKET, name, &size, sizeof(size));
+	}
+}
+
 /* Options that an accepted socket has from its listener. */
 static void inherit(int from, int to)
 {
@@ -321,6 +350,7 @@ static void inherit(int from, int to)
 		    (val[0] || val[1]))
 			sys(SYS_setsockopt, to, opts[i].level, opts[i].name, val, len);
 	}
+	inherit_buffers(from, to);
 }
 
 /* In the lock; something waits. Return: the new descriptor or -errno. */
@@ -461,6 +491,51 @@ void direct_listen_end(struct sock *s, struct direct *d)
 	base_list_push_head(&spare, &d->all);
 	shm_unlock(&net_listening, taken);
 	thread_signals_restore(mask);
+}
+
+static bool open_here(struct direct *d)
+{
+	for (unsigned i = 0; i < NET_MAX; i++) {
+		const struct net *n = &thread_self.inside->net[i];
+
+		if (d->nets & 1u << i && n->z && !n->shared)
+			listen_on(d, i);
+	}
+	return false;
+}
+
+void direct_listen_open(void)
+{
+	each_listener(open_here);
+}
+
+unsigned direct_listened(void)
+{
+	uint64_t mask = thread_signals_block();
+	bool taken = shm_lock(&net_listening, thread_tid());
+	unsigned nets = 0;
+
+	base_list_for_each(node, &listeners)
+		nets |= base_container_of(node, struct direct, all)->nets;
+	shm_unlock(&net_listening, taken);
+	thread_signals_restore(mask);
+	return nets;
+}
+
+void direct_listen_stop(struct sock *s)
+{
+	struct direct *d = SHM_FOLLOW(s->direct);
+
+	if (!d || !d->at)
+		return;
+	d->nets = 0;
+	for (unsigned k = 0; k < NET_INSTS; k++) {
+		if (!(atomic_load(&net_used) & 1u << k) || !net_enter(&net_insts[k]))
+			continue;
+		direct_listen_close(d);
+		net_drive();
+		net_leave();
+	}
 }
 
 static bool arm_again(struct direct *d)

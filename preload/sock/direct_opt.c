@@ -5,6 +5,7 @@
  */
 #include "preload/sock/direct_priv.h"
 #include "preload/sock/thread.h"
+#include "stack/base/base_check.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -30,7 +31,10 @@ static const struct {
 	{ SOL_SOCKET, SO_RCVBUFFORCE, TCP_OPT_SET_RCVBUF },
 };
 
-enum { OPTIONS = sizeof(options) / sizeof(options[0]) };
+enum {
+	OPTIONS = sizeof(options) / sizeof(options[0]),
+	LOWAT_MAX = 4 << 20,
+};
 
 bool direct_opt_allowed(struct sock *s, int level, int name)
 {
@@ -78,6 +82,17 @@ static int value_of(int fd, int level, int name)
 	return val;
 }
 
+/* So many bytes must find room, or they would be waited for in vain. */
+static void lowat_read(struct direct *d, int fd)
+{
+	struct tcb *t = net_stack->inst_conn_tcb(d->conn);
+	int val = value_of(fd, SOL_SOCKET, SO_RCVLOWAT);
+
+	d->lowat = val < 1 ? 1 : val < LOWAT_MAX ? (uint32_t)val : LOWAT_MAX;
+	if (net_stack->tcp_opt_get(t, TCP_OPT_SET_RCVBUF) < 2 * (int64_t)d->lowat)
+		net_stack->tcp_opt_set(t, TCP_OPT_SET_RCVBUF, 2 * d->lowat, (ztime_t)thread_now());
+}
+
 void direct_opt_all(struct direct *d, int fd)
 {
 	bool keep = value_of(fd, SOL_SOCKET, SO_KEEPALIVE);
@@ -92,6 +107,7 @@ void direct_opt_all(struct direct *d, int fd)
 			hand_on(d, fd, i);
 	}
 	linger_read(d, fd);
+	lowat_read(d, fd);
 }
 
 void direct_opt_set(struct sock *s, int level, int name)
@@ -107,6 +123,10 @@ void direct_opt_set(struct sock *s, int level, int name)
 	}
 	if (level == SOL_SOCKET && name == SO_LINGER)
 		linger_read(d, s->fd);
+	if (d->conn && level == SOL_SOCKET && name == SO_RCVLOWAT) {
+		lowat_read(d, s->fd);
+		direct_event(d, 0); /* who waits looks again */
+	}
 	if (d->conn)
 		net_push(d->net);
 	net_leave();
@@ -125,8 +145,9 @@ static uint8_t kernel_state(enum tcp_state s)
 	return of[s];
 }
 
-static void info_fill(const struct sock *s, struct direct *d, struct tcp_info *ti)
+static const char *info_fill(struct direct *d, struct tcp_info *ti)
 {
+	const struct stats_row *row = d->sock->row;
 	struct tcp_info_rec r;
 
 	net_stack->tcp_info(net_stack->inst_conn_tcb(d->conn), &r);
@@ -154,9 +175,22 @@ static void info_fill(const struct sock *s, struct direct *d, struct tcp_info *t
 	ti->tcpi_notsent_bytes = r.unsent;
 	ti->tcpi_total_retrans = r.retransmits;
 	ti->tcpi_pacing_rate = r.pacing_rate;
-	ti->tcpi_bytes_sent = s->row->tx_off - r.unsent;
-	ti->tcpi_bytes_acked = s->row->tx_off - r.unacked;
-	ti->tcpi_bytes_received = s->row->rx_off + r.readable;
+	ti->tcpi_bytes_sent = row->tx_off - r.unsent;
+	ti->tcpi_bytes_acked = row->tx_off - r.unacked;
+	ti->tcpi_bytes_received = row->rx_off + r.readable;
+	ti->tcpi_snd_wnd = r.snd_wnd;
+	return r.cc;
+}
+
+uint32_t direct_info(struct direct *d, void *info, size_t size, char *cong, size_t cong_size)
+{
+	struct tcp_info ti;
+	const char *cc = info_fill(d, &ti);
+
+	size = BASE_MIN(size, sizeof(ti));
+	memcpy(info, &ti, size);
+	strncpy(cong, cc, cong_size - 1);
+	return (uint32_t)size;
 }
 
 void direct_opt_get(struct sock *s, int level, int name, void *val, socklen_t *len)
@@ -176,7 +210,7 @@ void direct_opt_get(struct sock *s, int level, int name, void *val, socklen_t *l
 		direct_look(d);
 		*(int *)val = -direct_error_take(d);
 	} else if (d->conn && info) {
-		info_fill(s, d, &ti);
+		info_fill(d, &ti);
 		memcpy(val, &ti, *len < sizeof(ti) ? *len : sizeof(ti));
 	}
 	net_leave();

@@ -35,6 +35,7 @@ struct direct {
 	uint32_t gen;           /* events so far */
 	int error;              /* not yet told */
 	int linger_s;           /* -1: SO_LINGER is off */
+	uint32_t lowat;         /* SO_RCVLOWAT, at least 1 */
 	int backlog;
 	uint8_t stage;    /* enum direct_stage */
 	uint8_t nets;     /* a listener's: a bit for each interface */
@@ -53,6 +54,12 @@ struct direct *direct_enter(struct sock *s, int *err);
 
 /* Of the instance that the thread is inside of. */
 struct direct *direct_alloc(void);
+
+/* Each connection of this instance in turn; there is one at least. */
+struct direct *direct_next(void);
+
+/* getsockopt(TCP_INFO) of a connection into @info, and the name of its congestion control. Return: bytes. */
+uint32_t direct_info(struct direct *d, void *info, size_t size, char *cong, size_t cong_size);
 void direct_free(struct direct *d);
 
 /* What has failed is taken over into d->error, once. */
@@ -60,6 +67,9 @@ void direct_look(struct direct *d);
 
 /* The error that a call is to return, once. Return: 0 or -errno. */
 int direct_error_take(struct direct *d);
+
+/* Whether the connection is over, for calls that the kernel answers with ENOTCONN then. */
+bool direct_gone(const struct direct *d);
 
 /* Bits of a connection or listener. */
 short direct_bits(struct direct *d);
@@ -76,7 +86,10 @@ void direct_opt_all(struct direct *d, int fd);
  */
 int direct_wait(int fd, uint64_t until);
 
-/* ---- direct.c, for direct_listen.c ---- */
+/* Linux keeps this option for both families: the address need not be the kernel's. */
+void direct_freebind(int fd, bool six, int on);
+
+/* ---- direct.c and direct_name.c, for the others ---- */
 
 union wire_addr direct_wire_of(const struct policy_addr *a);
 
@@ -106,6 +119,10 @@ bool direct_waiting(const struct direct *d);
 void direct_listen_arm(struct direct *d);
 /* All its listeners in this instance. */
 void direct_listen_close(struct direct *d);
+/* Devices of our own that this instance has open take connections for every listener from now on, waited for or not. */
+void direct_listen_open(void);
+/* Interfaces that listeners are reached by, a bit each. Outside of instances. */
+unsigned direct_listened(void);
 /* Events so far. */
 uint32_t direct_gen(const struct direct *d);
 /* Something waits in this instance's queue; @told: a set of it tells its thread. */

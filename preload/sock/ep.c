@@ -646,8 +646,8 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 	bell = SHM_READ(e->side) >= 0; /* another thread may be about to open it */
 	if (bell)
 		shm_waker_sleep(&e->waker, thread_tid(), begun);
-	ep_nest_sleep(e, thread_tid(), begun);
-	sleeps = (!ep_changed(e) || !ep_ready(e)) && !ep_nest_ready(e);
+	sleeps = ep_nest_sleep(e, thread_tid(), begun, &ns);
+	sleeps &= (!ep_changed(e) || !ep_ready(e)) && !ep_nest_ready(e);
 	direct = e->directs != 0;
 	if (direct)
 		sleeps &= ep_direct_sleep(e, &ns);
@@ -708,8 +708,12 @@ int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t tim
 
 	if (unlikely(e->inherited))
 		ep_own(e);
-	if (max <= 0 || (uintptr_t)ev < 4096 || (uintptr_t)ev >> 47)
-		return kernel_wait(epfd, ev, max, timeout_ns, mask);
+	if (max <= 0 || (uintptr_t)ev < 4096 || (uintptr_t)ev >> 47) {
+		if (max <= 0 || !e->directs || !ep_direct_ready(e))
+			return kernel_wait(epfd, ev, max, timeout_ns, mask);
+		errno = EFAULT;
+		return -1;
+	}
 	n = ep_gather(e, epfd, ev, max);
 	if (n)
 		return n;

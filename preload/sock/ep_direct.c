@@ -24,17 +24,24 @@ static struct base_list *list_of(struct ep *e)
 	return list;
 }
 
+static void ring(struct ep *e)
+{
+	const uint64_t one = 1;
+
+	sys(SYS_write, e->waker.efd, &one, sizeof(one));
+}
+
 static void wake(struct ep_item *it)
 {
 	struct ep *e = it->e;
-	const uint64_t one = 1;
 
 	if (!it->queued) {
 		it->queued = true;
 		base_list_push_tail(list_of(e), &it->woken);
 	}
-	if (atomic_load_explicit(&e->direct_sleepers, memory_order_relaxed))
-		sys(SYS_write, e->waker.efd, &one, sizeof(one));
+	SHM_WRITE(e->direct_news, e->direct_news + 1);
+	if (atomic_load_explicit(&e->direct_sleepers, memory_order_relaxed) || SHM_READ(e->nested))
+		ring(e);
 }
 
 static void unqueue(struct ep_item *it)
@@ -78,12 +85,13 @@ static bool item_enter(const struct ep_item *it)
 /* In the lock, under e->lock, as item_part() is. */
 static void item_join(struct ep_item *it)
 {
+	struct ep *e = it->e;
 	unsigned no = net_no(thread_self.inside);
 
-	if (!it->direct)
-		it->e->directs++;
+	if (!it->direct && !e->directs++)
+		ring(e); /* who sleeps has not counted itself: there was nothing of ours to wait for */
 	atomic_store_explicit(&it->direct, (uint8_t)(no + 1), memory_order_relaxed);
-	atomic_fetch_or(&it->e->insts, (uint8_t)(1u << no));
+	atomic_fetch_or(&e->insts, (uint8_t)(1u << no));
 	wake(it);
 }
 
@@ -142,6 +150,8 @@ static int ctl(struct ep *e, int epfd, int op, struct sock *s, int fd, struct ep
 		return ctl_fail(EINVAL);
 	if ((op == EPOLL_CTL_ADD) == there)
 		return ctl_fail(there ? EEXIST : ENOENT);
+	if (op == EPOLL_CTL_MOD && it->events & EPOLLEXCLUSIVE)
+		return ctl_fail(EINVAL);
 	if (!it)
 		it = ep_item_add(e, s, fd);
 	if (!it || ep_side_open(e))
@@ -344,12 +354,12 @@ static void devices_join(struct ep *e)
 	e->nets[net_no(in)] |= (uint8_t)mask;
 }
 
-bool ep_direct_sleep(struct ep *e, int64_t *ns)
+static bool sleep_on(struct ep *e, uint32_t sleepers, int64_t *ns)
 {
 	bool ready = false;
 	uint64_t at, now;
 
-	atomic_fetch_add(&e->direct_sleepers, 1); /* before the last look */
+	atomic_fetch_add(&e->direct_sleepers, sleepers); /* before the last look */
 	for (unsigned k = 0, insts = e->insts; insts; k++, insts >>= 1) {
 		if (!(insts & 1) || !net_enter(&net_insts[k]))
 			continue;
@@ -365,6 +375,17 @@ bool ep_direct_sleep(struct ep *e, int64_t *ns)
 	if (at < INT64_MAX && (*ns < 0 || (uint64_t)*ns > at))
 		*ns = (int64_t)at;
 	return !ready;
+}
+
+bool ep_direct_sleep(struct ep *e, int64_t *ns)
+{
+	return sleep_on(e, 1, ns);
+}
+
+bool ep_direct_nest_sleep(struct ep *e, int64_t *ns)
+{
+	SHM_WRITE(e->nested, true);
+	return !e->directs || sleep_on(e, 0, ns);
 }
 
 void ep_direct_wake(struct ep *e)

@@ -82,8 +82,10 @@ struct ep {
 	uint64_t magic;
 	bool inherited;   /* shared with the parent since a fork: ep_own() before use */
 	uint32_t directs; /* members of the stack (ep_direct.c) */
-	_Atomic uint32_t direct_sleepers;  /* threads that sleep on the set */
-	_Atomic uint8_t insts;             /* instances that members of the stack had, a bit each */
+	_Atomic uint32_t direct_sleepers; /* threads that sleep on the set */
+	uint64_t direct_news;             /* what happened to members of the stack so far */
+	bool nested;           /* a set around it has been slept on: whoever that is must be rung */
+	_Atomic uint8_t insts; /* instances that members of the stack had, a bit each */
 	uint8_t nets[NET_INSTS];           /* devices of each that are on the side, a bit each */
 	struct base_list woken[NET_INSTS]; /* members of each that may have something to say */
 	struct shm_waker waker;
@@ -204,6 +206,9 @@ bool ep_direct_ready(struct ep *e);
 bool ep_direct_sleep(struct ep *e, int64_t *ns);
 void ep_direct_wake(struct ep *e);
 
+/* The same for an inner set whose outer one is slept on. */
+bool ep_direct_nest_sleep(struct ep *e, int64_t *ns);
+
 /* ---- ep_nest.c ---- */
 
 /* epoll_ctl(2) of an inner set. Not under e->lock. */
@@ -221,8 +226,8 @@ int ep_nest_collect(struct ep *e, struct epoll_event *ev, int n, int max);
 /* Whether ep_nest_collect() may have something. */
 bool ep_nest_ready(struct ep *e);
 
-/* Bells of inner sets, all the way down. */
-void ep_nest_sleep(struct ep *e, uint32_t tid, uint64_t now);
+/* Bells of inner sets, all the way down, as ep_direct_sleep(). Return: false: one of them has something. */
+bool ep_nest_sleep(struct ep *e, uint32_t tid, uint64_t now, int64_t *ns);
 void ep_nest_wake(struct ep *e, uint32_t tid);
 
 /* A set is closed: forget it wherever it is a member, and its own members. Not under e->lock. */

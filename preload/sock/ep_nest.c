@@ -11,6 +11,7 @@
 #include "preload/sock/ep_item.h"
 
 #include "preload/real.h"
+#include "preload/sock/tend.h"
 #include "preload/sock/thread.h"
 
 #include <errno.h>
@@ -134,7 +135,7 @@ bool ep_nest_lifted(const struct ep *e)
 static uint64_t ep_sum(struct ep *e)
 {
 	bool taken = shm_lock(&e->lock, thread_tid());
-	uint64_t sum = e->hots + e->heard;
+	uint64_t sum = e->hots + e->heard + SHM_READ(e->direct_news);
 
 	for (uint32_t i = 0; i < e->hots; i++)
 		sum += atomic_load_explicit(&e->hot[i].sock->view.ctl->tail, memory_order_relaxed) +
@@ -222,19 +223,21 @@ bool ep_nest_ready(struct ep *e)
 	return in;
 }
 
-void ep_nest_sleep(struct ep *e, uint32_t tid, uint64_t now)
+bool ep_nest_sleep(struct ep *e, uint32_t tid, uint64_t now, int64_t *ns)
 {
-	bool taken;
+	bool taken, quiet = true;
 
 	if (likely(!ep_nests(e)))
-		return;
+		return true;
 	taken = nest_enter();
 	for (struct ep_inner *in = e->inner; in; in = in->next) {
 		if (ep_joined(in->e) && in->e->side >= 0)
 			shm_waker_sleep(&in->e->waker, tid, now);
-		ep_nest_sleep(in->e, tid, now);
+		quiet &= ep_direct_nest_sleep(in->e, ns);
+		quiet &= ep_nest_sleep(in->e, tid, now, ns);
 	}
 	nest_leave(taken);
+	return quiet;
 }
 
 void ep_nest_wake(struct ep *e, uint32_t tid)
@@ -243,6 +246,7 @@ void ep_nest_wake(struct ep *e, uint32_t tid)
 
 	if (likely(!ep_nests(e)))
 		return;
+	tend_sleep(0);
 	taken = nest_enter();
 	for (struct ep_inner *in = e->inner; in; in = in->next) {
 		if (ep_joined(in->e) && in->e->side >= 0)

@@ -5,6 +5,7 @@
 #include "preload/sock/agent.h"
 #include "preload/sock/conf.h"
 #include "preload/sock/direct.h"
+#include "preload/sock/publish.h"
 #include "preload/sock/tend.h"
 #include "preload/sock/thread.h"
 #include "shm/shm_fd.h"
@@ -96,6 +97,7 @@ bool net_enter(struct net_inst *in)
 	if (unlikely(t->inside))
 		return false;
 	t->inside = in; /* first: a handler that comes now is turned away */
+	t->inside_at = __builtin_frame_address(0);
 	atomic_signal_fence(memory_order_seq_cst);
 	if (unlikely(!shm_lock(&in->lock, thread_tid()))) {
 		t->inside = NULL;
@@ -252,6 +254,7 @@ static enum reason stack_start(struct net *n, const struct policy_iface *f,
 	cfg.pool_bytes = NET_REF_BYTES;
 	if (f->mtu && f->mtu < n->dev->mtu)
 		n->dev->mtu = (uint16_t)f->mtu;
+	n->pool = pool;
 	n->z = net_stack->ztcp_new(n->dev, pool, &cfg, now);
 	if (!n->z)
 		return REASON_STACK_FULL;
@@ -515,6 +518,7 @@ void net_drive(void)
 			events(n);
 			if (!moved)
 				break;
+			publish_changed(in);
 		}
 	}
 	if (unlikely(in->again) && thread_now() >= in->again) {
@@ -522,6 +526,8 @@ void net_drive(void)
 		direct_arm_all();
 	}
 	held_end(in);
+	if (unlikely(in->publish_at) && thread_now() >= in->publish_at)
+		publish_more(in, thread_now());
 	driven_note(in);
 	net_ring();
 }
@@ -537,6 +543,7 @@ void net_again(void)
 void net_push(struct net *n)
 {
 	net_stack->ztcp_flush(n->z, (ztime_t)thread_now());
+	publish_changed(n->of);
 	events(n);
 	held_end(n->of);
 	driven_note(n->of);
@@ -586,6 +593,15 @@ void net_thread_end(void)
 	if (t->net)
 		part(net_mine());
 	t->net = 0;
+}
+
+void net_cut(const void *sp)
+{
+	const struct thread *t = &thread_self;
+
+	if (t->inside && (uintptr_t)t->inside_at < (uintptr_t)sp)
+		net_leave();
+	tend_sleep(0);
 }
 
 /* ---- fork and end ---- */

@@ -40,9 +40,11 @@ struct net {
 	struct net_inst *of;
 	struct inst *in;
 	struct dev *dev;
+	struct zbuf_mem_pool *pool;
 	int fd;          /* of the device; -1: none to sleep on */
 	uint16_t reason; /* enum reason for not being open */
 	bool shared;     /* with the kernel, which holds ports and serves what the stack does not */
+	bool listens;    /* for all listeners, waited for or not (direct_listen_open()) */
 	uint8_t nfds;
 	int fds[NET_DEVICE_FDS]; /* all of the device's, for a child to close */
 	uint64_t retry;          /* thread_now() before which it is not tried again */
@@ -68,6 +70,11 @@ struct net_inst {
 	uint64_t happenings; /* events that were told so far */
 	uint64_t
 		again; /* thread_now() at which listeners without a stack look for one; 0: none does */
+	uint64_t publish_at; /* as in publish.h */
+	uint64_t published;
+	uint32_t publish_left; /* connections that have not had their turn */
+	uint32_t conns_count;
+	bool publish_dirty;
 	bool happened; /* since the last net_ring() */
 	bool strays;   /* threads of other instances are to hear of it, once the lock is left */
 	bool waiters_full;
@@ -181,6 +188,12 @@ int net_sleep(struct pollfd *p, uint64_t until, unsigned insts);
 
 /* The thread ends. */
 void net_thread_end(void);
+
+/*
+ * The stack is about to be cut off at @sp: a call that lies below it waits no longer, and does not keep the lock. What it
+ * was about to change may be half done: the connection is served on.
+ */
+void net_cut(const void *sp);
 
 /* Around fork, in the parent; and in the child: its parent's stacks are none of its own. */
 void net_fork_lock(bool lock);

@@ -83,6 +83,9 @@ static uint64_t deadline_of(const struct net_inst *in)
 {
 	uint64_t at = in->again ? in->again : UINT64_MAX;
 
+	if (in->publish_at && in->publish_at < at)
+		at = in->publish_at;
+
 	for (unsigned i = 0; i < NET_MAX; i++) {
 		const struct net *n = &in->net[i];
 		ztime_t d = n->z ? net_stack->ztcp_deadline(n->z) : ZTIME_NEVER;

@@ -38,6 +38,7 @@ struct thread {
 	uint8_t at_devices;      /* asleep on the devices of these instances, a bit each (tend.h) */
 	uint16_t round;          /* events of stacks that it has not answered yet (net.h) */
 	struct net_inst *inside; /* the instance whose lock it has */
+	const void *inside_at;   /* the frame that took it */
 	uint8_t spin_shift;     /* the spin budget is halved this often, by what it earned lately */
 	uint64_t crowded_until; /* no spinning before, as others want the CPU: thread_now() */
 	uint64_t crowded_ns;    /* how long that was from its beginning */

@@ -33,9 +33,9 @@
 
 #define IP_ADDRS_MAX         16
 #define IP_ROUTES_MAX        64
-#define IP_ANSWERS_MAX       64 /* frames of IP's own that may wait to be sent */
+#define IP_ANSWERS_MAX       64   /* frames of IP's own that may wait to be sent */
 #define IP_SELF_MAX          1024 /* frames to ourselves on their way */
-#define IP_PENDING_MAX       64 /* frames that may wait for neighbours, all together */
+#define IP_PENDING_MAX       64   /* frames that may wait for neighbours, all together */
 #define IP_PENDING_PER_NEIGH 4
 #define IP4_MTU_MIN          68   /* RFC 791 */
 #define IP6_MTU_MIN          1280 /* RFC 8200 5 */

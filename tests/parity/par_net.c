@@ -226,7 +226,7 @@ CASE(bound_client, F_PLAIN, "a client bound to an address and a port of its own"
 
 CASE(self_connect, F_PLAIN, "a socket connected to itself")
 {
-	struct sockaddr_in sa = loop4(INADDR_LOOPBACK, 0);
+	struct sockaddr_in sa = loop4(par_host(), 0);
 	socklen_t len = sizeof(sa);
 	int s = socket(AF_INET, SOCK_STREAM, 0), good = 0, one = 1;
 
@@ -247,7 +247,7 @@ CASE(same_ports_again, F_PLAIN, "one 4-tuple used again, closed by reset, 10 tim
 	struct sockaddr_storage sa;
 	socklen_t len;
 	int l = listen_any(AF_INET, 8, &sa, &len), good = 0;
-	struct sockaddr_in me = loop4(INADDR_LOOPBACK, 0);
+	struct sockaddr_in me = loop4(par_host(), 0);
 	socklen_t ml = sizeof(me);
 	struct linger lg = { 1, 0 };
 
@@ -272,7 +272,7 @@ CASE(same_ports_again, F_PLAIN, "one 4-tuple used again, closed by reset, 10 tim
 
 CASE(reuseport, F_PLAIN, "two listeners on one port by SO_REUSEPORT, 20 connections")
 {
-	struct sockaddr_in sa = loop4(INADDR_LOOPBACK, 0);
+	struct sockaddr_in sa = loop4(par_host(), 0);
 	socklen_t len = sizeof(sa);
 	int l[2], one = 1, good = 0;
 
@@ -417,7 +417,7 @@ CASE(short_connections, F_PLAIN, "200 connections of one exchange each")
 
 CASE(mptcp, F_PLAIN, "a multipath TCP socket, where the kernel has it")
 {
-	struct sockaddr_in sa = loop4(INADDR_LOOPBACK, 0);
+	struct sockaddr_in sa = loop4(par_host(), 0);
 	socklen_t len = sizeof(sa);
 	int l = socket(AF_INET, SOCK_STREAM, 262), s = socket(AF_INET, SOCK_STREAM, 262);
 

@@ -128,8 +128,7 @@ CASE(by_number_dups, F_ANY, "SYS_dup, SYS_dup2, SYS_dup3, SYS_fcntl, SYS_close, 
 
 CASE(by_number_socket, F_PLAIN, "SYS_socket, SYS_bind, SYS_listen, SYS_connect, SYS_accept4")
 {
-	struct sockaddr_in sa = { .sin_family = AF_INET,
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	struct sockaddr_in sa = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(par_host()) };
 	socklen_t len = sizeof(sa);
 	int l = syscall(SYS_socket, (long)AF_INET, (long)SOCK_STREAM, 0L);
 

@@ -176,7 +176,10 @@ void conn_warm(struct conn *c, int n);
 /** conn_same() - say whether both ends still carry bytes: @n each way, checked */
 void conn_same(struct conn *c, long n);
 
-/** listen_any() - a listening socket on a free loopback port; *@sa is filled */
+/** par_host() - address of IPv4, in host order, that this host answers to: 127.0.0.1, or the stack's (parity_end.c) */
+uint32_t par_host(void);
+
+/** listen_any() - a listening socket on a free port of par_host(); *@sa is filled */
 int listen_any(int family, int backlog, struct sockaddr_storage *sa, socklen_t *len);
 /** pair_open() - an in-process IPv4 connection as two plain numbers, not warmed up */
 void pair_open(int fd[2]);

@@ -4,6 +4,10 @@
  * for the far end is a message on a pipe: the offset of the function in the program (the servant
  * is the same program, loaded elsewhere), the fd and the buffer; the answer is the result, errno
  * and the buffer. The pipes have numbers from FAR_FD on, out of the way of what cases do to fds.
+ *
+ * Connections go over the loopback, or, with PARITY_WIRE in the environment, between two addresses that run_parity.sh
+ * has made: HERE is this process's, FAR the servant's. On the stack HERE is that of a TAP, and FAR the kernel's side of it.
+ * There a listener is polled once, since one that nobody waits for is not on the stack.
  */
 #include "tests/parity/parity_priv.h"
 
@@ -41,6 +45,7 @@ struct par_job {
 };
 
 static struct par_far the_far;
+static bool is_servant;
 
 /* Control pipes -------------------------------------------------------------------------- */
 
@@ -82,6 +87,7 @@ void par_servant(int in, int out)
 	static char buf[PAR_BUF_MAX];
 	struct msg m;
 
+	is_servant = true;
 	while (!pipe_read(in, &m, sizeof(m)) && m.len <= sizeof(buf)) {
 		size_t len = m.len;
 		end_fn *fn = (end_fn *)((uintptr_t)par_servant + (uintptr_t)m.fn);
@@ -547,32 +553,70 @@ int end_reset(struct end *e)
 
 /* Making connections --------------------------------------------------------------------- */
 
-static void loopback(int family, struct sockaddr_storage *sa, socklen_t *len)
+#define WIRE_HERE 0x0a090002 /* 10.9.0.2 and fd09::2 */
+#define WIRE_FAR  0x0a090001 /* 10.9.0.1 and fd09::1 */
+
+static bool on_wire(void)
 {
+	return getenv("PARITY_WIRE") != NULL;
+}
+
+static uint32_t address4(bool far)
+{
+	return !on_wire() ? INADDR_LOOPBACK : far ? WIRE_FAR : WIRE_HERE;
+}
+
+uint32_t par_host(void)
+{
+	return address4(false);
+}
+
+/* Port 0 of the host that is @far, or of this one. */
+static void address_set(int family, bool far, struct sockaddr_storage *sa, socklen_t *len)
+{
+	struct sockaddr_in6 *six = (struct sockaddr_in6 *)sa;
+
 	memset(sa, 0, sizeof(*sa));
 	sa->ss_family = family;
 	if (family == AF_INET) {
-		((struct sockaddr_in *)sa)->sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+		((struct sockaddr_in *)sa)->sin_addr.s_addr = htonl(address4(far));
 		*len = sizeof(struct sockaddr_in);
-	} else {
-		((struct sockaddr_in6 *)sa)->sin6_addr = in6addr_loopback;
-		*len = sizeof(struct sockaddr_in6);
+		return;
 	}
+	*len = sizeof(struct sockaddr_in6);
+	six->sin6_addr = in6addr_loopback;
+	if (on_wire()) {
+		six->sin6_addr = (struct in6_addr){ .s6_addr = { 0xfd, 0x09 } };
+		six->sin6_addr.s6_addr[15] = far ? 1 : 2;
+	}
+}
+
+/* The servant's end has an address of its own. */
+static int bind_far(int fd, int family)
+{
+	struct sockaddr_storage sa;
+	socklen_t len;
+
+	address_set(family, true, &sa, &len);
+	return bind(fd, (struct sockaddr *)&sa, len);
 }
 
 static int listen_at(struct sockaddr_storage *sa, socklen_t *len, int backlog)
 {
 	int fd = socket(sa->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	struct pollfd p = { fd, POLLIN, 0 };
 
 	if (fd < 0 || bind(fd, (struct sockaddr *)sa, *len) || listen(fd, backlog) ||
 	    getsockname(fd, (struct sockaddr *)sa, len))
 		return -1;
+	if (on_wire())
+		poll(&p, 1, 0);
 	return fd;
 }
 
 int listen_any(int family, int backlog, struct sockaddr_storage *sa, socklen_t *len)
 {
-	loopback(family, sa, len);
+	address_set(family, false, sa, len);
 	int fd = listen_at(sa, len, backlog);
 
 	MUST(fd);
@@ -585,7 +629,8 @@ static long do_connect(int fd, void *buf, size_t *len)
 	int one = 1;
 
 	fd = socket(sa->sa_family, SOCK_STREAM, 0);
-	if (fd < 0 || connect(fd, sa, *len))
+	if (fd < 0 || (is_servant && on_wire() && bind_far(fd, sa->sa_family)) ||
+	    connect(fd, sa, *len))
 		return -1;
 	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	return fd;
@@ -618,7 +663,7 @@ static void address_of(int mapped, struct sockaddr_storage *sa, socklen_t *len)
 		return;
 	struct sockaddr_in v4 = { .sin_family = AF_INET,
 				  .sin_port = ((struct sockaddr_in6 *)sa)->sin6_port,
-				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+				  .sin_addr.s_addr = htonl(par_host()) };
 
 	memcpy(sa, &v4, sizeof(v4));
 	*len = sizeof(v4);
@@ -629,7 +674,7 @@ static void conn_accept(struct conn *c, bool mapped)
 	struct sockaddr_storage sa;
 	socklen_t len;
 
-	loopback(mapped ? AF_INET6 : c->family, &sa, &len);
+	address_set(mapped ? AF_INET6 : c->family, false, &sa, &len);
 	if (mapped)
 		((struct sockaddr_in6 *)&sa)->sin6_addr = in6addr_any;
 	int l = listen_at(&sa, &len, 16);
@@ -649,7 +694,7 @@ static void conn_dial(struct conn *c)
 	struct sockaddr_storage sa;
 	socklen_t len;
 
-	loopback(c->family, &sa, &len);
+	address_set(c->family, true, &sa, &len);
 	size_t n = len;
 
 	c->b.fd = end_run(&c->b, do_listen, &sa, &n);

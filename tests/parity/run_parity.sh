@@ -2,7 +2,7 @@
 # run_parity.sh - run the parity programs natively and under ztcp_run and compare what they print
 #
 # usage: run_parity.sh [options] [PROGRAM...]        (default: every par_* program of the build)
-#   --mode M      default, lift0, chaos or kernel; may be given several times (default: all four)
+#   --mode M      default, lift0, chaos, kernel or stack; may be given several times (default: all but stack)
 #   --case REGEX  only cases whose NAME.FLAVOUR matches
 #   --seed N      seed of the chaos mode (default 1)
 #   --jobs N      cases run at once (default: one a processor)
@@ -15,7 +15,9 @@
 #
 # A case prints a line for each call it makes. The native run is what is expected; a case agrees in
 # a mode if its output, its standard error and its exit status are the same, and if it does not take
-# seconds longer: waits in the cases give up after 5 s, which would hide that a wake-up was lost. What is
+# seconds longer: waits in the cases give up after 5 s, which would hide that a wake-up was lost. In mode stack both
+# runs have a network namespace of their own with an address for each side of a case: 10.9.0.2 for the program, and
+# for its servant 10.9.0.1, the kernel's side of the TAP that carries the stack's frames. What is
 # listed in known_differences.txt, each with its reason, does not fail; if it passes it is named. The folder kept by
 # --out has PROGRAM/CASE.MODE with the output and PROGRAM/CASE.MODE.explain with the paths.
 set -u
@@ -38,6 +40,7 @@ mode_env() {
 	lift0) echo ZTCP_LIFT=0 ;;
 	chaos) echo ZTCP_CHAOS="$seed" ;;
 	kernel) echo ZTCP_PATH=kernel ;;
+	stack) echo "ZTCP_PATH=stack ZTCP_INTERFACES=$out/interfaces" ;;
 	*) die "no mode $1" ;;
 	esac
 }
@@ -58,6 +61,38 @@ run_case() { # FILE COMMAND...; leaves in $took the milliseconds
 	rm -f "$file.raw" "$file.err"
 }
 
+# In a namespace of its own: the addresses of both sides, the program's one left to the stack or not.
+on_wire() { # stack|native COMMAND...
+	export PARITY_WIRE=1
+	ip link set lo up && ip tuntap add zt0 mode tap && ip link set zt0 up && ip address add 10.9.0.1/24 dev zt0 &&
+		ip address add fd09::1/64 dev zt0 nodad || exit 97
+	if [ "$1" = native ]; then
+		ip address add 10.9.0.2/24 dev zt0 && ip address add fd09::2/128 dev lo nodad || exit 97
+	fi
+	shift
+	exec "$@"
+}
+
+# What the kernel says: natively, and for the mode stack over the same addresses as there. Leaves in $took the milliseconds.
+run_native() { # MODE PROGRAM CASE
+	if [ "$1" = stack ]; then
+		run_case "$out/$2/$3.native_wire" unshare -n "$0" --on-wire native "$build/tests/bin/$2" "$3"
+	else
+		run_case "$out/$2/$3.native" "$build/tests/bin/$2" "$3"
+	fi
+}
+
+run_mode() { # MODE PROGRAM CASE
+	local prefix=()
+	[ "$1" != stack ] || prefix=(unshare -n "$0" --on-wire stack)
+	run_case "$out/$2/$3.$1" "${prefix[@]}" env ZTCP_EXPLAIN="$out/$2/$3.$1.explain" $(mode_env "$1") \
+		"$build/bin/ztcp_run" "$build/tests/bin/$2" "$3"
+}
+
+native_of() { # PROGRAM CASE MODE
+	if [ "$3" = stack ]; then echo "$out/$1/$2.native_wire"; else echo "$out/$1/$2.native"; fi
+}
+
 verdict() { # NATIVE OTHER
 	if cmp -s "$1" "$2"; then
 		if grep -q '^status 77$' "$2"; then echo skipped; else echo same; fi
@@ -68,30 +103,45 @@ verdict() { # NATIVE OTHER
 	fi
 }
 
-used_shm() { # EXPLAIN
-	[ -s "$1" ] && grep -q 'path=shm' "$1"
+# Whether a connection used the path that the mode is about.
+used_path() { # EXPLAIN MODE
+	local path=shm
+	[ "$2" != stack ] || path=stack
+	[ -s "$1" ] && grep -q "path=$path" "$1"
+}
+
+# Whether known_differences.txt says that the case has nothing to say in the mode.
+applies() { # PROGRAM CASE MODE
+	! awk -v p="$1" -v c="$2" -v m="no-$3" '!/^#/ && $3 == m && p ~ "^(" $1 ")$" && c ~ "^(" $2 ")$" { found = 1 }
+		END { exit !found }' "$here/known_differences.txt"
 }
 
 # One case in all modes; appends a line "PROGRAM CASE WARMTH MODE VERDICT LIFTED" for each.
 one_case() { # PROGRAM CASE WARMTH
-	local program=$1 case=$2 warmth=$3 base=$out/$1/$2 mode v lifted natively again
-	run_case "$base.native" "$build/tests/bin/$program" "$case"
-	natively=$took
-	grep -qE '^(\| )?harness:|WRONG BYTE|TOO EARLY|^status (124|137|9[0-9])$' "$base.native" &&
-		echo "$program $case $warmth native broken no"
+	local program=$1 case=$2 warmth=$3 base=$out/$1/$2 mode v lifted natively again native last=''
 	for mode in "${modes[@]}"; do
+		if ! applies "$program" "$case" "$mode"; then
+			echo "$program $case $warmth $mode skipped no"
+			continue
+		fi
+		native=$(native_of "$program" "$case" "$mode")
+		if [ "$native" != "$last" ]; then
+			run_native "$mode" "$program" "$case"
+			natively=$took last=$native
+			grep -qE '^(\| )?harness:|WRONG BYTE|TOO EARLY|^status (124|137|9[0-9])$' "$native" &&
+				echo "$program $case $warmth native broken no"
+		fi
 		for again in '' yes; do
 			rm -f "$base.$mode.explain"
-			run_case "$base.$mode" env ZTCP_EXPLAIN="$base.$mode.explain" $(mode_env "$mode") \
-				"$build/bin/ztcp_run" "$build/tests/bin/$program" "$case"
-			v=$(verdict "$base.native" "$base.$mode")
+			run_mode "$mode" "$program" "$case"
+			v=$(verdict "$native" "$base.$mode")
 			[ "$v" = same ] && [ "$took" -gt $((natively + slow_ms)) ] || break
 			# a busy machine may have let it wait: both once more, and what is slow twice is slow
 			v=slow
-			[ -n "$again" ] || { run_case "$base.native" "$build/tests/bin/$program" "$case" && natively=$took; }
+			[ -n "$again" ] || { run_native "$mode" "$program" "$case" && natively=$took; }
 		done
 		lifted=no
-		used_shm "$base.$mode.explain" && lifted=yes
+		used_path "$base.$mode.explain" "$mode" && lifted=yes
 		echo "$program $case $warmth $mode $v $lifted"
 	done
 }
@@ -123,6 +173,10 @@ while [ $# -gt 0 ]; do
 	--native) native=$2 && shift 2 ;;
 	--table) table=yes && shift ;;
 	--unlifted) unlifted=yes && shift ;;
+	--on-wire) # internal: run by unshare
+		shift
+		on_wire "$@"
+		;;
 	--one) # internal: run by xargs
 		build=$2 out=$3 seed=$4 native=$5 limit=$6
 		read -ra modes <<<"$7"
@@ -156,6 +210,11 @@ if [ -z "$out" ]; then
 fi
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
+echo "interface zt0 device=tap:zt0 address=10.9.0.2/24,fd09::2/64" >"$out/interfaces"
+if [[ " ${modes[*]} " = *" stack "* ]] && ! unshare -n "$0" --on-wire native true; then
+	echo "run_parity: no namespace or no TAP can be had here, so no mode stack" >&2
+	exit 77
+fi
 : >"$out/cases"
 for p in "${programs[@]}"; do
 	mkdir -p "$out/$p"
@@ -170,7 +229,7 @@ xargs -P "$jobs" -L 1 "$0" --one "$build" "$out" "$seed" "$native" "$limit" "${m
 # Report ------------------------------------------------------------------------------------------
 show_difference() { # PROGRAM CASE MODE
 	echo "--- $1 $2 ($3): - native, + ztcp_run"
-	diff "$out/$1/$2.native" "$out/$1/$2.$3" | grep '^[<>]' | sed 's/^</-/;s/^>/+/' | head -12
+	diff "$(native_of "$1" "$2" "$3")" "$out/$1/$2.$3" | grep '^[<>]' | sed 's/^</-/;s/^>/+/' | head -12
 }
 
 # A sixth field becomes a seventh for what is known: the line of known_differences.txt.
@@ -208,18 +267,21 @@ while read -r p c _ m v _ known; do
 	esac
 done <"$out/judged"
 [ $known_bad -gt 0 ] && echo "known differences: $known_bad"
+not_run=$(grep -c ' skipped no' "$out/results")
+[ "$not_run" -gt 0 ] && echo "skipped, or not for the mode: $not_run"
+echo "the same: $(grep -c ' same ' "$out/results") of $(grep -vc ' native ' "$out/results")"
 [ ${#known_good[@]} -gt 0 ] && printf 'known, but the same this time: %s\n' "${known_good[@]}"
 
-# Warm cases must have been lifted, or the comparison proves nothing; with ZTCP_PATH=kernel and with
-# a far end that is not under ztcp_run none may be.
+# Warm cases must have been lifted, and all have been on the stack in its mode, or the comparison proves nothing; with
+# ZTCP_PATH=kernel and with a far end that is not under ztcp_run none may be.
 lift_report() {
 	awk -v least=$lifted_least -v list="$unlifted" '
 		$4 == "native" || $5 == "skipped" || ($7 && $5 != "same") { next }
-		$4 == "kernel" || $3 == "half" {
+		$4 == "kernel" || ($3 == "half" && $4 != "stack") {
 			if ($6 == "yes" && $4 == "kernel") { print $1, $2 ": lifted in mode " $4; bad = 1 }
 			next
 		}
-		$3 == "warm" {
+		$3 == "warm" || ($3 != "plain" && $4 == "stack") {
 			warm[$1 " " $4]++
 			if ($6 == "yes") lifted[$1 " " $4]++
 			else if (list) print $1, $2 ": not lifted in mode " $4
@@ -228,7 +290,7 @@ lift_report() {
 			for (k in warm)
 				if (lifted[k] * 100 < warm[k] * least) {
 					split(k, part, " ")
-					printf "%s: only %d of %d warm cases were lifted in mode %s\n",
+					printf "%s: only %d of %d cases were lifted in mode %s\n",
 						part[1], lifted[k], warm[k], part[2]
 					bad = 1
 				}

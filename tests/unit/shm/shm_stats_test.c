@@ -14,7 +14,7 @@
 Test(shm_stats, stats_make__is_found_under_its_name_and_read_only)
 {
 	struct stats_head *t = stats_make();
-	size_t bytes = sizeof(*t) + STATS_ROWS * sizeof(struct stats_row);
+	size_t bytes = STATS_END_AT;
 	const struct stats_head *seen;
 	char path[64], name[64] = "";
 	int fd = shm_fd_next_hidden(0);
