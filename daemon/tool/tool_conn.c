@@ -87,6 +87,14 @@ static void stack_add(struct tool_view *v, const struct tool_proc *p, uint64_t i
 			       .dport = row->rport,
 			       .state = STATE_ESTABLISHED };
 
+	if (row->info_bytes) {
+		d.state = row->info.tcpi_state;
+		d.rqueue = row->rqueue;
+		d.wqueue = row->wqueue;
+		d.info = row->info;
+		d.info_bytes = row->info_bytes;
+		memcpy(d.cong, row->cong, sizeof(d.cong));
+	}
 	d.family = end_take(d.src, row->local);
 	end_take(d.dst, row->remote);
 	for (unsigned i = 0; i < v->diags_count; i++) {
@@ -198,16 +206,31 @@ void tool_view_free(struct tool_view *v)
 		tool_proc_list_free(v->procs, v->procs_count);
 }
 
+int tool_view_show(char **pids, void (*show)(const struct tool_view *v))
+{
+	struct tool_pids which;
+	struct tool_view v;
+	int rc;
+
+	if (!tool_pids_read(&which, pids))
+		return TOOL_USAGE;
+	rc = tool_view_read(&v, which.count ? which.pid : NULL, which.count);
+	if (!rc)
+		show(&v);
+	tool_view_free(&v);
+	return rc ? TOOL_FAILED : TOOL_OK;
+}
+
 uint64_t tool_conn_kernel_tx(const struct tool_conn *c)
 {
 	const struct tcp_info *i = &c->diag->info;
 
-	return i->tcpi_bytes_sent - i->tcpi_bytes_retrans;
+	return c->row.stack ? 0 : i->tcpi_bytes_sent - i->tcpi_bytes_retrans;
 }
 
 uint64_t tool_conn_kernel_rx(const struct tool_conn *c)
 {
-	return c->diag->info.tcpi_bytes_received;
+	return c->row.stack ? 0 : c->diag->info.tcpi_bytes_received;
 }
 
 const char *tool_conn_path(const struct tool_conn *c, bool lifted)

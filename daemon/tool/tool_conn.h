@@ -52,6 +52,14 @@ int tool_view_read(struct tool_view *v, const int *pids, unsigned count);
 
 void tool_view_free(struct tool_view *v);
 
+/**
+ * tool_view_show() - read all of it and have it shown
+ * @pids: words that name processes, up to a NULL; none: every process that publishes
+ *
+ * Return: an exit status of the tool.
+ */
+int tool_view_show(char **pids, void (*show)(const struct tool_view *v));
+
 /** tool_conn_kernel_tx() - Return: payload bytes that the kernel sent, without repetitions. */
 uint64_t tool_conn_kernel_tx(const struct tool_conn *c);
 

@@ -10,6 +10,7 @@
 #include "daemon/tool/tool_json.h"
 
 #define STATE_LISTEN 10
+#define NO_SSTHRESH  0x7fffffff
 
 static bool json;
 static bool all;
@@ -36,6 +37,8 @@ static void info_print(const struct tool_diag *d)
 	if (t->tcpi_rtt)
 		printf(" rtt:%g/%g", t->tcpi_rtt / 1000.0, t->tcpi_rttvar / 1000.0);
 	printf(" mss:%u pmtu:%u cwnd:%u", t->tcpi_snd_mss, t->tcpi_pmtu, t->tcpi_snd_cwnd);
+	if (t->tcpi_snd_ssthresh < NO_SSTHRESH)
+		printf(" ssthresh:%u", t->tcpi_snd_ssthresh);
 	printf(" bytes_sent:%" PRIu64 " bytes_acked:%" PRIu64 " bytes_received:%" PRIu64,
 	       (uint64_t)t->tcpi_bytes_sent, (uint64_t)t->tcpi_bytes_acked,
 	       (uint64_t)t->tcpi_bytes_received);
@@ -44,6 +47,17 @@ static void info_print(const struct tool_diag *d)
 	if (t->tcpi_total_retrans)
 		printf(" retrans:%u/%u", t->tcpi_retrans, t->tcpi_total_retrans);
 	printf(" notsent:%u", t->tcpi_notsent_bytes);
+	if (t->tcpi_pacing_rate && t->tcpi_pacing_rate != UINT64_MAX)
+		printf(" pacing_rate:%" PRIu64 "bps", (uint64_t)t->tcpi_pacing_rate * 8);
+	if (t->tcpi_delivery_rate)
+		printf(" delivery_rate:%" PRIu64 "bps", (uint64_t)t->tcpi_delivery_rate * 8);
+	if (t->tcpi_unacked)
+		printf(" unacked:%u", t->tcpi_unacked);
+	if (t->tcpi_backoff)
+		printf(" backoff:%u", t->tcpi_backoff);
+	printf(" rcv_space:%u", t->tcpi_rcv_space);
+	if (t->tcpi_min_rtt && t->tcpi_min_rtt != UINT32_MAX)
+		printf(" minrtt:%g", t->tcpi_min_rtt / 1000.0);
 }
 
 static void path_format(const struct tool_conn *c, char *buf, size_t size)
@@ -72,15 +86,14 @@ static void conn_print(const struct tool_conn *c)
 		putchar('\n');
 		return;
 	}
-	if (c->row.stack) {
-		printf("\n\t stack_sent:%" PRIu64 " stack_received:%" PRIu64 "\n", c->row.tx_stack,
+	if (c->row.stack)
+		printf("\n\t stack_sent:%" PRIu64 " stack_received:%" PRIu64, c->row.tx_stack,
 		       c->row.rx_stack);
-		return;
-	}
-	printf("\n\t shm_sent:%" PRIu64 " shm_received:%" PRIu64 " kernel_sent:%" PRIu64
-	       " kernel_received:%" PRIu64 " lifts:%u lowers:%u",
-	       c->row.tx_shm, c->row.rx_shm, tool_conn_kernel_tx(c), tool_conn_kernel_rx(c),
-	       c->row.lifts, c->row.lowers);
+	else
+		printf("\n\t shm_sent:%" PRIu64 " shm_received:%" PRIu64 " kernel_sent:%" PRIu64
+		       " kernel_received:%" PRIu64 " lifts:%u lowers:%u",
+		       c->row.tx_shm, c->row.rx_shm, tool_conn_kernel_tx(c), tool_conn_kernel_rx(c),
+		       c->row.lifts, c->row.lowers);
 	if (d->info_bytes)
 		info_print(d);
 	putchar('\n');
@@ -122,6 +135,8 @@ static void info_json(const struct tool_diag *d)
 	tool_json_number("mss", t->tcpi_snd_mss);
 	tool_json_number("pmtu", t->tcpi_pmtu);
 	tool_json_number("cwnd", t->tcpi_snd_cwnd);
+	if (t->tcpi_snd_ssthresh < NO_SSTHRESH)
+		tool_json_number("ssthresh", t->tcpi_snd_ssthresh);
 	tool_json_number("bytes_sent", t->tcpi_bytes_sent);
 	tool_json_number("bytes_acked", t->tcpi_bytes_acked);
 	tool_json_number("bytes_received", t->tcpi_bytes_received);
@@ -129,6 +144,12 @@ static void info_json(const struct tool_diag *d)
 	tool_json_number("segs_in", t->tcpi_segs_in);
 	tool_json_number("retrans", t->tcpi_total_retrans);
 	tool_json_number("notsent", t->tcpi_notsent_bytes);
+	tool_json_number("unacked", t->tcpi_unacked);
+	if (t->tcpi_pacing_rate != UINT64_MAX)
+		tool_json_number("pacing_rate", t->tcpi_pacing_rate);
+	tool_json_number("delivery_rate", t->tcpi_delivery_rate);
+	tool_json_number("rcv_space", t->tcpi_rcv_space);
+	tool_json_real("min_rtt_ms", t->tcpi_min_rtt == UINT32_MAX ? 0 : t->tcpi_min_rtt / 1000.0);
 	tool_json_close('}');
 }
 
@@ -184,13 +205,13 @@ static void view_print(const struct tool_view *v)
 		tool_json_close(']');
 		putchar('\n');
 	}
+	if (v->unseen_netns)
+		tool_say("%u network namespaces cannot be asked: be root", v->unseen_netns);
 }
 
 int tool_ss(int argc, char **argv)
 {
-	struct tool_view v;
-	struct tool_pids pids;
-	int rc, opt;
+	int opt;
 
 	optind = 1;
 	while ((opt = getopt(argc, argv, "+ja")) != -1) {
@@ -201,13 +222,5 @@ int tool_ss(int argc, char **argv)
 		else
 			return TOOL_USAGE;
 	}
-	if (!tool_pids_read(&pids, argv + optind))
-		return TOOL_USAGE;
-	rc = tool_view_read(&v, pids.count ? pids.pid : NULL, pids.count);
-	if (!rc)
-		view_print(&v);
-	if (!rc && v.unseen_netns)
-		tool_say("%u network namespaces cannot be asked: be root", v.unseen_netns);
-	tool_view_free(&v);
-	return rc ? TOOL_FAILED : TOOL_OK;
+	return tool_view_show(argv + optind, view_print);
 }

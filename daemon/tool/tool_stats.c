@@ -125,8 +125,42 @@ static void ends_take(const struct stats_row *row, struct tool_row *out)
 	out->rport = (uint16_t)(row->ports >> 16);
 }
 
-static void row_take(struct reader *r, int fd, uint64_t at, struct stats_row *row, bool foreign)
+/* One record of a writer that may be at it. Return: false: it never was written, or never holds still. */
+static bool turn_read(int fd, uint64_t at, void *record, size_t size, const _Atomic uint32_t *turn)
 {
+	for (int i = 0; i < TRIES; i++) {
+		uint32_t again;
+
+		if (!read_at(fd, at, record, size) || !*turn)
+			return false;
+		if (!(*turn & 1) &&
+		    read_at(fd, at + (uint64_t)((const char *)turn - (const char *)record), &again,
+			    sizeof(again)) &&
+		    again == *turn)
+			return true;
+	}
+	return false;
+}
+
+static void tcp_take(int fd, uint32_t index, struct tool_row *out)
+{
+	struct stats_tcp t;
+
+	if (!turn_read(fd, STATS_TCP_AT + (uint64_t)index * sizeof(t), &t, sizeof(t), &t.turn))
+		return;
+	out->info_bytes = t.info_bytes < sizeof(t.info) ? t.info_bytes : sizeof(t.info);
+	if (out->info_bytes > sizeof(out->info))
+		out->info_bytes = sizeof(out->info);
+	memcpy(&out->info, t.info, out->info_bytes);
+	out->rqueue = t.rqueue;
+	out->wqueue = t.wqueue;
+	memcpy(out->cong, t.cong, sizeof(out->cong) - 1);
+	tool_clean(out->cong);
+}
+
+static void row_take(struct reader *r, int fd, uint32_t index, struct stats_row *row, bool foreign)
+{
+	uint64_t at = sizeof(struct stats_head) + (uint64_t)index * sizeof(*row);
 	struct tool_row out;
 
 	/* an inherited row counts while the process that made it and this one both hold the socket */
@@ -142,8 +176,10 @@ static void row_take(struct reader *r, int fd, uint64_t at, struct stats_row *ro
 	out.stack = row->tx_path == STATS_PATH_STACK;
 	out.tx_lifted = row->tx_path && !out.stack;
 	out.rx_lifted = row->rx_path && !out.stack;
-	if (out.stack)
+	if (out.stack) {
 		ends_take(row, &out);
+		tcp_take(fd, index, &out);
+	}
 	out.ops = row->ops;
 	out.lifts = out.stack ? 0 : row->lifts;
 	out.lowers = out.stack ? 0 : row->lowers;
@@ -168,8 +204,7 @@ static void table_take(struct reader *r, int fd)
 		if (!read_at(fd, at, chunk, n * sizeof(chunk[0])))
 			return;
 		for (uint32_t k = 0; k < n; k++)
-			row_take(r, fd, at + k * sizeof(chunk[0]), &chunk[k],
-				 head.pid != (uint32_t)r->proc->own_pid);
+			row_take(r, fd, i + k, &chunk[k], head.pid != (uint32_t)r->proc->own_pid);
 	}
 }
 
@@ -202,6 +237,56 @@ void tool_rows_read(struct tool_rows *rows, const struct tool_proc *p)
 	arenas_close(&r);
 	if (rows->count)
 		qsort(rows->row, rows->count, sizeof(*rows->row), compare);
+}
+
+/* Its words are shown to people, and its numbers used. Return: whether there is a stack in it. */
+static bool net_mend(struct stats_net *n)
+{
+	n->name[sizeof(n->name) - 1] = n->device[sizeof(n->device) - 1] = '\0';
+	tool_clean(n->name);
+	tool_clean(n->device);
+	if (n->counters > STATS_COUNTERS)
+		n->counters = STATS_COUNTERS;
+	if (n->neighs > STATS_NEIGHS)
+		n->neighs = STATS_NEIGHS;
+	for (uint32_t i = 0; i < n->neighs; i++) {
+		n->neigh[i].state[sizeof(n->neigh[i].state) - 1] = '\0';
+		tool_clean(n->neigh[i].state);
+	}
+	return n->open;
+}
+
+static void nets_take(int fd, uint32_t pid, struct stats_net **nets, unsigned *count)
+{
+	struct stats_head head;
+	struct stats_net n;
+
+	if (!read_at(fd, 0, &head, sizeof(head)) || head.magic != STATS_MAGIC ||
+	    head.version != STATS_VERSION || head.pid != pid)
+		return;
+	for (uint32_t i = 0; i < STATS_NETS; i++) {
+		if (!turn_read(fd, STATS_NET_AT + i * sizeof(n), &n, sizeof(n), &n.turn) ||
+		    !net_mend(&n))
+			continue;
+		*nets = tool_grow(*nets, *count, sizeof(n));
+		(*nets)[(*count)++] = n;
+	}
+}
+
+unsigned tool_nets_read(struct stats_net **nets, const struct tool_proc *p)
+{
+	unsigned count = 0;
+
+	*nets = NULL;
+	for (unsigned i = 0; i < p->tables_count; i++) {
+		int fd = tool_proc_memfd_open(p->pid, &p->tables[i], false);
+
+		if (fd < 0)
+			continue;
+		nets_take(fd, (uint32_t)p->own_pid, nets, &count);
+		close(fd);
+	}
+	return count;
 }
 
 void tool_rows_free(struct tool_rows *rows)

@@ -10,7 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <linux/tcp.h>
+
 #include "daemon/tool/tool_proc.h"
+#include "shm/stats.h"
 
 /** struct tool_row - one connection, as its process sees it
  * @cookie:  of the kernel socket; 0: not asked for yet, then @fd tells it
@@ -19,7 +22,8 @@
  * @reason:  number of stack/base/reasons.def, perhaps unknown here
  * @tx_shm, @rx_shm: bytes through shared memory
  * @stack:   the stack of its process carries it; then @tx_stack, @rx_stack count its bytes, and @local, @remote
- *           (IPv4 as v4-mapped), @lport and @rport are its ends: the kernel knows none
+ *           (IPv4 as v4-mapped), @lport and @rport are its ends: the kernel knows none; @info, @cong and the queues are
+ *           its TCP as the process published it last
  */
 struct tool_row {
 	uint64_t cookie;
@@ -41,6 +45,11 @@ struct tool_row {
 	uint8_t remote[16];
 	uint16_t lport;
 	uint16_t rport;
+	struct tcp_info info; /* zero behind @info_bytes */
+	unsigned info_bytes;
+	uint32_t rqueue;
+	uint32_t wqueue;
+	char cong[16];
 };
 
 /** struct tool_rows - all rows of all tables of a process, sorted for tool_rows_find() */
@@ -51,6 +60,9 @@ struct tool_rows {
 
 /** tool_rows_read() - @rows is filled, perhaps with nothing; tool_rows_free() gives it back. */
 void tool_rows_read(struct tool_rows *rows, const struct tool_proc *p);
+
+/** tool_nets_read() - the stacks of a process. Return: how many, in *@nets, which free() gives back. */
+unsigned tool_nets_read(struct stats_net **nets, const struct tool_proc *p);
 
 void tool_rows_free(struct tool_rows *rows);
 

@@ -15,6 +15,8 @@ static const struct {
 	{ "ss", tool_ss, "[-j] [-a] [PID...]", "connections with path, reason and bytes per path" },
 	{ "why", tool_why, "[-j] PID:FD", "why a connection is on its path" },
 	{ "stat", tool_stat, "[-j] [PID...]", "open connections of each process, added up" },
+	{ "stat", tool_stat, "[-j] tcp|netdev|arp|mem [PID...]",
+	  "what the stacks in each process count" },
 	{ "top", tool_top, "[-b | -j] [-d SECONDS] [-n FRAMES]",
 	  "connections by what they carry now" },
 	{ "metrics", tool_metrics, "[-j]", "the same sums as OpenMetrics text" },

@@ -111,8 +111,8 @@ static ssize_t recv_some(struct direct *d, const struct io_req *r, size_t done, 
 	return -EAGAIN;
 }
 
-/* A call would block; in the lock, which is left. Return: 0 to go on, else what the call answers. */
-static ssize_t would_block(bool wait, uint64_t until)
+/* A call that has moved @done bytes would block; in the lock, which is left. Return: 0 to go on, else what the call answers. */
+static ssize_t would_block(bool wait, uint64_t until, size_t done)
 {
 	int n;
 
@@ -121,7 +121,7 @@ static ssize_t would_block(bool wait, uint64_t until)
 		return -EAGAIN;
 	}
 	n = direct_wait(-1, until);
-	return n == -EINTR && !until && wait_restarts(NULL) ? 0 : n;
+	return n == -EINTR && !done && !until && wait_restarts(NULL) ? 0 : n;
 }
 
 /* One turn: what memory has, else what the device has. Leaves the lock on any answer but -EAGAIN. */
@@ -181,7 +181,7 @@ static ssize_t recv_nothing(struct sock *s, const struct io_req *r, int flags)
 		d = direct_enter(s, &err);
 		if (!d)
 			return io_fail(err == -EAGAIN ? -EINTR : err);
-		n = would_block(wait, until);
+		n = would_block(wait, until, 0);
 	}
 	return n ? io_fail((int)n) : 0;
 }
@@ -209,7 +209,7 @@ static ssize_t recv_loop(struct sock *s, const struct io_req *r, int flags)
 		if (n == 0)
 			return (ssize_t)done;
 		if (n == -EAGAIN) {
-			n = would_block(wait, until);
+			n = would_block(wait, until, done);
 			if (n == 0)
 				continue;
 		}
@@ -358,7 +358,7 @@ static ssize_t send_loop(struct sock *s, const struct io_req *r, size_t total, i
 			return (ssize_t)done;
 		}
 		if (n == -EAGAIN) {
-			n = would_block(wait, until);
+			n = would_block(wait, until, done);
 			if (n == 0)
 				continue;
 		}

@@ -68,6 +68,10 @@ on_wire() { # stack|native COMMAND...
 		ip address add fd09::1/64 dev zt0 nodad || exit 97
 	if [ "$1" = native ]; then
 		ip address add 10.9.0.2/24 dev zt0 && ip address add fd09::2/128 dev lo nodad || exit 97
+		for _ in {1..500}; do # its route comes when the kernel gets to it
+			ip -6 route get fd09::2 from fd09::1 >/dev/null 2>&1 && break
+			sleep 0.01
+		done
 	fi
 	shift
 	exec "$@"
