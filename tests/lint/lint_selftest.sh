@@ -24,6 +24,11 @@ tree() {
 	printf 'may base\nmay stack base\nmay shm base\nt 0 base stack/base/base_a.c\nu 2 stack stack/tcp/tcp_a.h\nv 1 shm shm/s.c\n' >build/layers.txt
 	printf '[{"directory": "%s", "command": "gcc -I%s -c stack/base/base_a.c", "file": "%s/stack/base/base_a.c"}]\n' \
 		"$work/t" "$work/t" "$work/t" >build/compile_commands.json
+	mkdir -p docs tests/unit/stack/tcp tests/packetdrill/scripts/ack tests/interop tests/fuzz/corpus/tcp
+	printf '/* tcp_ack_test.c - one test */\nTest(tcp_ack, one__two)\n{\n}\n' >tests/unit/stack/tcp/tcp_ack_test.c
+	touch tests/packetdrill/scripts/ack/a.pkt tests/fuzz/corpus/tcp/a
+	printf 'case_get() { true; }\n' >tests/interop/interop.sh
+	printf '# Compliance\n\n| a | yes | tcp_ack_test: one__* |\nack/a.pkt; tcp_fuzz\n## The kernel'"'"'s TCP\n| get | get |\n' >docs/compliance.md
 	git init -q . && printf 'build\nlib.txt\n' >.gitignore && git add -A
 }
 
@@ -58,7 +63,7 @@ library() { # library LINK...: lib.so out of lib.txt
 	gcc -shared -fPIC -nostartfiles -o lib.so -x c lib.txt -x none "$@"
 }
 
-for simple in headers format shape text shell links; do good $simple; done
+for simple in headers format shape text shell links compliance; do good $simple; done
 good includes build/layers.txt
 good tidy
 good cppcheck
@@ -72,6 +77,11 @@ echo "# TO""DO" >>run.sh && bad 'unfinished' text
 echo 'a ' >>run.sh && bad 'blank' text
 sed -i 1d stack/base/base_a.c && bad 'base_a.c' text
 echo '[a](b.md)' >>a.md && bad 'no such file: b.md' links
+echo 'tcp_ack_test: one__*, two__*' >>docs/compliance.md && bad 'no such test in tcp_ack_test: two__' compliance
+echo 'tcp_no_test' >>docs/compliance.md && bad 'no such program: tcp_no_test' compliance
+echo 'ack/b.pkt' >>docs/compliance.md && bad 'no such script: ack/b' compliance
+echo '| loss | get, lost |' >>docs/compliance.md && bad 'no such case of interop.sh: lost' compliance
+echo 'ip_fuzz' >>docs/compliance.md && bad 'no such fuzzer: ip' compliance
 echo 'cd $1; rm $a' >>run.sh && bad SC2164 shell
 echo '#include "stack/tcp/tcp_a.h"' >>stack/base/base_a.c && bad 'base may not include stack' includes build/layers.txt
 printf '/* s.c - s */\n#include "stack/tcp/tcp_a.h"\n' >shm/s.c && bad 'shm may not include stack' includes build/layers.txt
