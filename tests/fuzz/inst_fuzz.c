@@ -22,6 +22,7 @@ struct fuzz {
 	struct inst_conn *conns[CONNS_MAX];
 	struct wire_flow flow;     /* of the segments made here */
 	uint32_t snd_nxt, rcv_nxt; /* last seen from the instance: its seq end and ack */
+	bool brought;              /* events bring what has come */
 };
 
 static uint32_t take(struct fuzz *f, unsigned int n)
@@ -59,18 +60,29 @@ static void watch(struct fuzz *f, const struct wire_frame_out *out)
 	}
 }
 
+static void events(struct fuzz *f)
+{
+	const struct wire_buf_ops buf = inst_pair_buf_ops(&f->i.bufs);
+	struct wire_tcp_iov got;
+	struct inst_event ev;
+
+	while (!f->brought && inst_event_take(f->i.in, &ev))
+		;
+	while (f->brought && inst_event_recv(f->i.in, &ev, &got, f->i.now))
+		if (got.len && got.owner)
+			buf.put(buf.ctx, got.owner);
+}
+
 static void settle(struct fuzz *f)
 {
 	struct wire_frame_out out[8];
-	struct inst_event ev;
 	unsigned int n;
 
 	for (int turns = 0; turns < 100 && (n = inst_output(f->i.in, out, 8, f->i.now)) != 0;
 	     turns++)
 		for (unsigned int i = 0; i < n; i++)
 			watch(f, &out[i]);
-	while (inst_event_take(f->i.in, &ev))
-		;
+	events(f);
 }
 
 static void frame_in(struct fuzz *f, const uint8_t *data, size_t len)
@@ -229,7 +241,10 @@ static void call(struct fuzz *f)
 	case 0:
 	case 1: inst_send(f->i.in, *c, bytes, n, what >> 6 & 3, f->i.now); break;
 	case 2:
-	case 3: inst_recv(f->i.in, *c, bytes, n, f->i.now); break;
+	case 3:
+		f->brought = what & 1;
+		inst_recv(f->i.in, *c, bytes, n, f->i.now);
+		break;
 	case 4: inst_shutdown(f->i.in, *c, f->i.now); break;
 	case 5:
 		inst_close(f->i.in, *c, f->i.now);
