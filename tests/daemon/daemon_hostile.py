@@ -63,6 +63,26 @@ def send(s, data):
         return False
 
 
+def leases(agent):
+    """A queue is watched for whom root has let at the selector's tables alone; all else is refused, or ends the session."""
+    lease, watch, table = struct.Struct('=IIiIII40s'), 16, 17
+    memory = os.memfd_create('none')
+    for kind in (watch, table, 18, 99):
+        for fds in ([], [0], [memory], [0, 0], [memory, memory], [memory] * 100):
+            s = session(agent)
+            s.settimeout(60)  # ends a hang
+            control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if fds else []
+            try:
+                s.sendmsg([lease.pack(kind, 1, 0, 1, 0, os.getpid(), os.urandom(40))], control)
+                data = s.recv(256)
+            except ConnectionError:  # ztcpd has ended it
+                data = b''
+            if data and (kind != watch or len(data) != lease.size or lease.unpack(data)[2] >= 0):
+                wrong.append('a lease: message %d with %d descriptors' % (kind, len(fds)))
+            s.close()
+    os.close(memory)
+
+
 def flood(agent, messages):
     """In sessions side by side, none of them ever full of answers; ends when so many were answered, which is that they were read."""
     many = [session(agent) for _ in range(20)]
@@ -130,6 +150,7 @@ while time.monotonic() < end:
             pass
         hear(s)
         s.close()
+    leases(agent)
     # slow: sessions that send and never read
     for s in many:
         send(s, claim(most, rounds))
