@@ -25,14 +25,18 @@ suite_soak_units() {
 }
 
 suite_run() {
-	local xml=$WORK/junit.xml network="" rc
+	local xml=$WORK/junit.xml network="" rc tmp
+
+	# Its own names there come from its process id, which is the same in each PID namespace. Short: of Unix sockets, too.
+	tmp=$(mktemp -d) || exit 2
 
 	# these servers are local, yet want the resource "network"
 	[ "$1" = test_socketserver ] && network="-u network"
 	# AF_VSOCK: its connects hang on some virtual machines, and it is not TCP
-	bounded 1000 /usr/bin/python3.11 -m test --timeout 900 $network \
+	bounded 1000 /usr/bin/python3.11 -m test --timeout 900 --tempdir "$tmp" $network \
 		-i 'test.test_socket.*VSOCK*' --junit-xml "$xml" -v "$1"
 	rc=$?
+	rm -rf "$tmp"
 	[ -s "$xml" ] && results_from junit "$xml"
 	[ $rc = 0 ] && result PASS "$1 (whole module)" || result FAIL "$1 (whole module)"
 }
