@@ -23,6 +23,8 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 
+#include "shm/contract.h"
+
 enum { AGENT_VERSION = 1 };
 
 enum agent_msg_type {
@@ -52,11 +54,14 @@ struct agent_msg {
 
 _Static_assert(sizeof(struct agent_msg) == 56, "messages have one size");
 
-/* The abstract name of the ztcpd that calls itself @agent. Return: length for bind() and connect(). */
+/*
+ * The abstract name of the ztcpd that calls itself @agent. Who speaks another version, here or in what it shares with
+ * its peer, finds nobody, and is introduced to nobody who would not understand it. Return: length for bind() and connect().
+ */
 static inline socklen_t agent_name(struct sockaddr_un *sa, uint64_t agent)
 {
-	int n = snprintf(sa->sun_path + 1, sizeof(sa->sun_path) - 1, "ztcpd/%016llx",
-			 (unsigned long long)agent);
+	int n = snprintf(sa->sun_path + 1, sizeof(sa->sun_path) - 1, "ztcpd/%u.%u/%016llx",
+			 AGENT_VERSION, SHM_VERSION, (unsigned long long)agent);
 
 	sa->sun_family = AF_UNIX;
 	sa->sun_path[0] = '\0';

@@ -91,7 +91,7 @@ static void measure(const char *name, const struct policy *p, const struct sel_p
 		struct policy_conn c = connection(proc);
 		unsigned ns;
 
-		bpf_judge_run(kind, &c, REPEAT, &ns);
+		bpf_judge_run(kind, &c, NULL, REPEAT, &ns);
 		bpf += ns;
 		most = ns > most ? ns : most;
 		c_sum += in_c(p, &cls, &c);

@@ -66,7 +66,7 @@ static struct policy_eval_end_packet end_packet(const struct policy_addr *a)
 }
 
 struct sel_verdict bpf_judge_run(const struct sel_proc *proc, const struct policy_conn *c,
-				 unsigned repeat, unsigned *ns)
+				 const struct policy *p, unsigned repeat, unsigned *ns)
 {
 	struct judge_packet in = { .proc = *proc }, out;
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = &in, .data_size_in = sizeof(in),
@@ -75,6 +75,8 @@ struct sel_verdict bpf_judge_run(const struct sel_proc *proc, const struct polic
 	in.query.local = end_packet(&c->local);
 	in.query.remote = end_packet(&c->remote);
 	in.query.role = c->role == POLICY_ROLE_CONNECT;
+	for (unsigned i = 0; p && i < policy_bpf_count(p); i++)
+		in.query.bpf |= (uint32_t)c->bpf(c->bpf_arg, policy_bpf_name(p, i)) << i;
 	CHECK(!bpf_prog_test_run_opts(bpf_program__fd(skel->progs.ztcp_judge), &opts));
 	CHECK(opts.retval == 1);
 	if (ns)

@@ -18,10 +18,11 @@ struct sel_proc bpf_judge_kind(unsigned number, const struct policy_proc *proc);
  * bpf_judge_run() - the kernel's verdict
  * @proc:   from bpf_judge_kind()
  * @c:      connection; its process is not looked at
+ * @p:      policy in force, whose bpf= matches @c answers; NULL: it has none
  * @repeat: runs
  * @ns:     set to the time of one run; may be NULL
  */
 struct sel_verdict bpf_judge_run(const struct sel_proc *proc, const struct policy_conn *c,
-				 unsigned repeat, unsigned *ns);
+				 const struct policy *p, unsigned repeat, unsigned *ns);
 
 #endif

@@ -20,7 +20,8 @@ int ztcp_judge(struct __sk_buff *skb)
 		return 0;
 	proc = p->proc;
 	q = p->query;
-	if (judge(&proc, &q, &v)) { /* a policy with bpf= matches, none of which is loaded */
+	/* a policy with bpf= matches, whose answers came with the question */
+	if (judge(&proc, &q, &v)) {
 		q.asked = v.generation;
 		judge(&proc, &q, &v);
 	}

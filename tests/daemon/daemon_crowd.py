@@ -50,7 +50,7 @@ def verdict(sock, accepted=False):
 
 def session(agent):
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.connect('\0ztcpd/%016x' % agent)
+    s.connect('\0ztcpd/%s/%016x' % (os.environ['DAEMON_VERSIONS'], agent))
     return s
 
 

@@ -3,6 +3,7 @@
 
 Exit status 0 when some were answered, some ended, and none waits.
 """
+import os
 import select
 import socket
 import struct
@@ -16,7 +17,7 @@ waiting, answered, ended = {}, 0, 0
 poll = select.poll()
 for i in range(int(sys.argv[1])):
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.connect('\0ztcpd/%016x' % agent)
+    s.connect('\0ztcpd/%s/%016x' % (os.environ['DAEMON_VERSIONS'], agent))
     waiting[s.fileno()] = s
     poll.register(s, select.POLLIN)
     try:

@@ -5,6 +5,7 @@ Says "ready", and at SIGTERM how many claims it was told. Its answers name a cha
 """
 import selectors
 import signal
+import os
 import socket
 import struct
 import sys
@@ -39,7 +40,7 @@ signal.signal(signal.SIGTERM, finish)
 held = []
 agent = struct.unpack('=IBBHiIQQQQIIQ', socket.socket().getsockopt(0x7a74, 1, 64))[9]
 door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-door.bind('\0ztcpd/%016x' % agent)
+door.bind('\0ztcpd/%s/%016x' % (os.environ['DAEMON_VERSIONS'], agent))
 door.listen(64)
 chosen = selectors.DefaultSelector()
 chosen.register(door, selectors.EVENT_READ)

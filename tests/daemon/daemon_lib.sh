@@ -29,6 +29,9 @@ need() {
 
 [ "$(id -u)" = 0 ] || skip "needs root: namespaces"
 if [ -z "${DAEMON_IN_SPACES-}" ]; then
+	# as they stand in ztcpd's name
+	DAEMON_VERSIONS=$(sed -n 's/.*\(AGENT\|SHM\)_VERSION = \([0-9]*\).*/\2/p' "$HERE"/../../shm/{agent,contract}.h | paste -sd.)
+	export DAEMON_VERSIONS
 	export DAEMON_IN_SPACES=1 ZTCP_BUILD=/run/build DAEMON_DOCS=$HERE/../../docs
 	exec unshare -n -m --propagation private -- \
 		bash -c 'ip link set lo up; mount -t tmpfs -o mode=755 tmpfs /run; mkdir /run/netns /run/build /run/tests

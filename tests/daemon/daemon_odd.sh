@@ -186,12 +186,12 @@ page_is() {
 }
 
 signals() {
-	local i reloads
+	local reloads
 	reloads=$(count policy_reloads_total)
-	for i in $(seq 1000); do kill -HUP "$DAEMON"; done
+	for _ in $(seq 1000); do kill -HUP "$DAEMON"; done
 	until_true 20 count_is policy_reloads_total -gt "$reloads" || fail "SIGHUP has nothing looked at"
 	alive SIGHUP
-	for i in $(seq 100); do kill -TERM "$DAEMON" 2>/dev/null; done
+	for _ in $(seq 100); do kill -TERM "$DAEMON" 2>/dev/null; done
 	wait "$DAEMON"
 	same "how it ends in a storm of SIGTERM" 0 $?
 	# what is pinned is taken up
@@ -210,7 +210,7 @@ few() {
 	DAEMON=$!
 	PIDS+=("$DAEMON")
 	until_true 20 [ -s "$T/ready" ] || fail "it does not start with 80 descriptors: $(cat "$T/ztcpd.err")"
-	for i in 1 2; do
+	for _ in 1 2; do
 		setpriv --reuid $USER_ID --regid $USER_ID --clear-groups python3 "$HERE/daemon_few.py" 200 >"$T/few" || fail "$(cat "$T/few")"
 		cat "$T/few"
 	done

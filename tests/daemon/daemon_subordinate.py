@@ -39,7 +39,7 @@ def child(action, *arguments):
 
 def session(agent):
     s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    s.connect('\0ztcpd/%016x' % agent)  # waits where many others do
+    s.connect('\0ztcpd/%s/%016x' % (os.environ['DAEMON_VERSIONS'], agent))  # waits where many others do
     return s
 
 
