@@ -561,14 +561,9 @@ static bool on_wire(void)
 	return getenv("PARITY_WIRE") != NULL;
 }
 
-static uint32_t address4(bool far)
-{
-	return !on_wire() ? INADDR_LOOPBACK : far ? WIRE_FAR : WIRE_HERE;
-}
-
 uint32_t par_host(void)
 {
-	return address4(false);
+	return on_wire() ? WIRE_HERE : INADDR_LOOPBACK;
 }
 
 /* Port 0 of the host that is @far, or of this one. */
@@ -579,7 +574,8 @@ static void address_set(int family, bool far, struct sockaddr_storage *sa, sockl
 	memset(sa, 0, sizeof(*sa));
 	sa->ss_family = family;
 	if (family == AF_INET) {
-		((struct sockaddr_in *)sa)->sin_addr.s_addr = htonl(address4(far));
+		((struct sockaddr_in *)sa)->sin_addr.s_addr = htonl(far && on_wire() ? WIRE_FAR
+										     : par_host());
 		*len = sizeof(struct sockaddr_in);
 		return;
 	}
