@@ -69,7 +69,7 @@ devices_memif() {
 
 memif_line() { # INTERFACE ROLE ADDRESS
 	echo "interface m$1 device=\"dpdk:--no-huge -m 64 --vdev" \
-		"net_memif0,role=$2,id=0,socket=$work/memif,socket-abstract=no\" address=$3/24" > "$work/if$1"
+		"net_memif0,role=$2,id=0,mac=02:00:00:00:00:0$1,socket=$work/memif,socket-abstract=no\" address=$3/24" > "$work/if$1"
 }
 "devices_$device" > "$work/devices" 2>&1 || { cat "$work/devices"; exit 77; }
 
@@ -544,11 +544,30 @@ case_client_killed() {
 	path stack DIRECT
 }
 
+# The server's process is killed: its clients hear of it when there is a new one, and are accelerated again.
+case_server_killed() {
+	memif_up 7119 || return
+	local server=${pids[-1]}
+	rm -f "$work/killed"
+	peer timeout 200 "$python" "$here/direct_again.py" 10.9.0.2 7119 "$work/killed" 3 &
+	local client=$!
+	pids+=("$client")
+	for round in 1 2 3; do
+		await 60 grep -q "served $round" "$work/killed" || return
+		kill -9 "$(program_of "$server")"
+		wait "$server" 2> /dev/null
+		redis_up 7119 "${on0[@]}"
+		server=${pids[-1]}
+	done
+	wait "$client" || fail "the client" || return
+	[ "$(grep -c "path=stack reason=DIRECT.*remote=10.9.0.2:7119" "$work/explain")" -ge 4 ] || fail "not on the stack again"
+}
+
 failed=0
 [ $# -gt 0 ] || case $device in
 tap) set -- server client both redis redis_both nginx absent stopped fallback ;;
 xdp) set -- server client both redis redis_both nginx absent stopped fallback shared churn killed workers threads memcached ;;
-memif) set -- both redis_both nginx_both idle client_killed ;;
+memif) set -- both redis_both nginx_both idle client_killed server_killed ;;
 esac
 for name; do
 	rm -f "$work/explain"
