@@ -277,8 +277,7 @@ long end_run(struct end *e, end_fn *fn, void *buf, size_t *len)
 struct io {
 	uint64_t off;
 	int64_t n;
-	int32_t dir;
-	int32_t once;
+	int32_t dir, once;
 	int64_t bad; /* out: offset of the first wrong byte, or -1 */
 	int64_t got; /* out: bytes that passed, also where the call failed in the end */
 };
