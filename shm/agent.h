@@ -60,7 +60,7 @@ _Static_assert(sizeof(struct agent_msg) == 56, "messages have one size");
  */
 static inline socklen_t agent_name(struct sockaddr_un *sa, uint64_t agent)
 {
-	int n = snprintf(sa->sun_path + 1, sizeof(sa->sun_path) - 1, "ztcpd/%u.%u/%016llx",
+	int n = snprintf(sa->sun_path + 1, sizeof(sa->sun_path) - 1, "ztcpd/%d.%d/%016llx",
 			 AGENT_VERSION, SHM_VERSION, (unsigned long long)agent);
 
 	sa->sun_family = AF_UNIX;

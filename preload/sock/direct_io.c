@@ -16,7 +16,7 @@ enum {
 };
 
 /* Count the thread in. Return: false: another thread closes it. */
-static bool held(struct sock *s, int fd, unsigned mark)
+static __attribute__((nonnull)) bool held(struct sock *s, int fd, unsigned mark)
 {
 	hold_begin(s, &s->users);
 	if (likely(sock_of(fd) == s && sock_row(s)))

@@ -13,7 +13,11 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { TAP_BEGIN_NS = 500000000 };
+enum {
+	TAP_BEGIN_NS = 500000000,
+	TAP_ASKED_NS =
+		2000000000, /* nobody asks for longer than this at once: the clock was set back */
+};
 
 static struct {
 	struct tap_head *head;
@@ -85,7 +89,7 @@ void tap_look(void)
 	uint64_t until = tap.head ? atomic_load_explicit(&tap.head->until_ns, memory_order_relaxed)
 				  : 0;
 
-	if (until && real_ns() < until)
+	if (until && until - real_ns() - 1 < TAP_ASKED_NS)
 		conf.cold |= CONF_COLD_TAP;
 	else if (tap_on())
 		conf.cold &= ~(unsigned)CONF_COLD_TAP;
