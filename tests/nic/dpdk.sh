@@ -13,6 +13,8 @@ if [ "${DPDK_INSIDE:-}" != 1 ]; then
 fi
 shift
 bench=$(readlink -f "$build")/tests/bin/bench_dev
+LD_LIBRARY_PATH=$(readlink -f "$build")/lib # where the plug-in is
+export LD_LIBRARY_PATH
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 ip link set lo up
