@@ -263,13 +263,13 @@ CASE(transfer_timeo, F_ANY, "sendfile keeps to SO_SNDTIMEO, splice to SO_RCVTIME
 	MUST(setsockopt(c->a.fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)));
 	MUST(setsockopt(c->a.fd, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t)));
 	SHOW(splice(c->a.fd, NULL, pipes[1], NULL, 100, 0));
-	say_waited("splice", t0, 150);
+	say_waited_ticks("splice", t0, 150);
 	t0 = now_us();
 	while ((n = sendfile(c->a.fd, f, &off, (16 << 20) - off)) > 0)
 		;
 	SHOW(n);
 	say("some: %d", off > 0 && off < 16 << 20);
-	say_waited("sendfile", t0, 150);
+	say_waited_ticks("sendfile", t0, 150);
 }
 
 CASE(vectors_of_ones, F_BOTH, "1024 parts of one byte each way")

@@ -27,22 +27,22 @@ CASE(rcvtimeo, F_ANY, "SO_RCVTIMEO: every receive call gives EAGAIN, never too e
 	int64_t t0 = now_us();
 
 	SHOW(read(c->a.fd, buf, 1));
-	say_waited("read", t0, 40);
+	say_waited_ticks("read", t0, 40);
 	t0 = now_us();
 	SHOW(recv(c->a.fd, buf, 1, MSG_PEEK));
-	say_waited("recv peek", t0, 40);
+	say_waited_ticks("recv peek", t0, 40);
 	struct iovec v = { buf, 1 };
 	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
 
 	t0 = now_us();
 	SHOW(recvmsg(c->a.fd, &m, 0));
-	say_waited("recvmsg", t0, 40);
+	say_waited_ticks("recvmsg", t0, 40);
 	SHOW(end_put1(&c->b, 5));
 	SHOW(end_get(&c->a, 5));
 	SHOW(end_put1(&c->b, 5));
 	t0 = now_us();
 	SHOW(recv(c->a.fd, buf, 10, MSG_WAITALL));
-	say_waited("recv waitall", t0, 40);
+	say_waited_ticks("recv waitall", t0, 40);
 }
 
 CASE(rcvtimeo_data, F_BOTH, "SO_RCVTIMEO: data that comes in time is read")
@@ -77,7 +77,7 @@ CASE(sndtimeo, F_ANY, "SO_SNDTIMEO: a write into full buffers gives up, what it 
 		r = end_put1(&c->a, 1 << 20);
 	while (r == 1 << 20 && ++calls < 100);
 	say("gave up: %d", r < 1 << 20);
-	say_waited("write", t0, 50);
+	say_waited_ticks("write", t0, 50);
 	while (r > 0)
 		r = end_put1(&c->a, 1 << 20);
 	SHOW(r);

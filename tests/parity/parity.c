@@ -119,6 +119,11 @@ void say_waited(const char *what, int64_t t0, int ms)
 	say("%s: %s", what, now_us() - t0 >= (ms - 1) * 1000LL ? "not too early" : "TOO EARLY");
 }
 
+void say_waited_ticks(const char *what, int64_t t0, int ms)
+{
+	say_waited(what, t0, ms - 10);
+}
+
 void sleep_ms(int ms)
 {
 	struct timespec t = { ms / 1000, ms % 1000 * 1000000L };

@@ -192,6 +192,14 @@ void pair_warm(int x, int y, int n);
 int64_t now_us(void);
 /** say_waited() - say whether at least @ms passed since @t0 (1 ms of rounding is forgiven) */
 void say_waited(const char *what, int64_t t0, int ms);
+
+/**
+ * say_waited_ticks() - the same of a socket's time-out (SO_RCVTIMEO, SO_SNDTIMEO)
+ *
+ * The kernel counts it in ticks, and its count may be one behind when the call begins: the kernel itself was seen to be
+ * early by that much in a guest that had not run for a while. A tick is 10 ms at most.
+ */
+void say_waited_ticks(const char *what, int64_t t0, int ms);
 void sleep_ms(int ms);
 /** reap() - wait for a child and say how it ended */
 void reap(const char *who, pid_t pid);
