@@ -699,7 +699,7 @@ void direct_end(struct sock *s)
 	SHM_PUBLISH(s->direct, NULL);
 	if (d->at) {
 		net_leave();
-		direct_listen_end(s, d);
+		direct_listen_end(d);
 		return;
 	}
 	let_go(d);

@@ -470,13 +470,9 @@ void direct_listen_close(struct direct *d)
 	atomic_fetch_and(&d->strays, ~(1u << net_no(thread_self.inside)));
 }
 
-/* Nobody finds it any more; who has found it before is in one of the locks. */
-void direct_listen_end(struct sock *s, struct direct *d)
+/* On each instance that is in use, in its lock. */
+static void close_everywhere(struct direct *d)
 {
-	uint64_t mask;
-	bool taken;
-
-	(void)s;
 	for (unsigned k = 0; k < NET_INSTS; k++) {
 		if (!(atomic_load(&net_used) & 1u << k) || !net_enter(&net_insts[k]))
 			continue;
@@ -484,6 +480,15 @@ void direct_listen_end(struct sock *s, struct direct *d)
 		net_drive();
 		net_leave();
 	}
+}
+
+/* Nobody finds it any more; who has found it before is in one of the locks. */
+void direct_listen_end(struct direct *d)
+{
+	uint64_t mask;
+	bool taken;
+
+	close_everywhere(d);
 	mask = thread_signals_block();
 	taken = shm_lock(&net_listening, thread_tid());
 	d->sock = NULL;
@@ -529,13 +534,7 @@ void direct_listen_stop(struct sock *s)
 	if (!d || !d->at)
 		return;
 	d->nets = 0;
-	for (unsigned k = 0; k < NET_INSTS; k++) {
-		if (!(atomic_load(&net_used) & 1u << k) || !net_enter(&net_insts[k]))
-			continue;
-		direct_listen_close(d);
-		net_drive();
-		net_leave();
-	}
+	close_everywhere(d);
 }
 
 static bool arm_again(struct direct *d)

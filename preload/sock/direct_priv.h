@@ -128,7 +128,7 @@ uint32_t direct_gen(const struct direct *d);
 /* Something waits in this instance's queue; @told: a set of it tells its thread. */
 void direct_listen_event(struct direct *d, bool told);
 /* The sock of a listener ends. Outside the lock. */
-void direct_listen_end(struct sock *s, struct direct *d);
+void direct_listen_end(struct direct *d);
 /* In the child after fork. */
 void direct_listen_forked(struct direct *d);
 
