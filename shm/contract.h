@@ -28,7 +28,7 @@
 #define SHM_LINE 64
 
 enum {
-	SHM_VERSION = 3,
+	SHM_VERSION = 4,
 	SHM_BELLS = 256,          /* bells in an arena; number 0 is never used */
 	SHM_RING_UNIT = 128,      /* rings are aligned to this */
 	SHM_RING_LOG2_MIN = 7,    /* smallest ring: 128 bytes */
@@ -45,7 +45,7 @@ struct shm_pulse {
 	_Atomic uint32_t cpu;       /* CPU on which a thread of ours last waited */
 };
 
-/* A doorbell: seq is odd while its owner sleeps. The eventfd itself travels over the channel's socket. */
+/* A doorbell: seq is odd while its owner sleeps. Its eventfd, or the ringing, travels over the channel's socket. */
 struct shm_bell {
 	_Alignas(SHM_LINE) _Atomic uint32_t seq;
 };
@@ -137,7 +137,7 @@ enum shm_msg_type {
 	SHM_MSG_OFFER,     /* "is the other end of this connection yours?" */
 	SHM_MSG_ACCEPT,    /* "yes, here is my block" */
 	SHM_MSG_REFUSE,    /* "no", with a reason */
-	SHM_MSG_RING,      /* "ring this bell of yours": a forked child got no eventfd of it */
+	SHM_MSG_RING, /* "ring this bell of yours": from who has no eventfd of it, a forked child or a stranger */
 };
 
 /* Address and port of one end, IPv4 as v4-mapped IPv6, network byte order. */

@@ -53,13 +53,18 @@ static int arena_map(int fd, uint64_t bytes, struct shm_head **head)
 	return 0;
 }
 
+int shm_arena_prepare(void)
+{
+	return (int)sys(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
+}
+
 int shm_arena_make(struct shm_arena *arena)
 {
 	struct shm_head *head = NULL;
 	uint64_t bytes = 0;
 	long fd, err;
 
-	err = sys(SYS_membarrier, MEMBARRIER_CMD_REGISTER_GLOBAL_EXPEDITED, 0, 0);
+	err = shm_arena_prepare();
 	if (err < 0)
 		return (int)err;
 	fd = sys(SYS_memfd_create, "ztcp-arena", MFD_CLOEXEC | MFD_ALLOW_SEALING);

@@ -19,6 +19,13 @@ struct shm_arena {
 	int fd; /* hidden; handed to peers, who map it read-only */
 };
 
+/*
+ * Let barriers of other processes reach this one (membarrier), which making an arena needs. While a process has one thread
+ * this is a flag; with more the kernel lets a grace period of RCU pass, in which the caller, mostly in the middle of its
+ * work by then, stands still for 10 to 25 ms. So the library does it when it is loaded. Return: 0 or -errno.
+ */
+int shm_arena_prepare(void);
+
 /**
  * shm_arena_make() - create, map and seal an arena
  * @arena: filled on success only

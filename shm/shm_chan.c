@@ -248,31 +248,10 @@ static bool same_user(int sock)
 
 static int chan_send(struct shm_peer *peer, struct shm_msg *msg, int fd)
 {
-	union {
-		struct cmsghdr align;
-		char buf[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = { msg, sizeof(*msg) };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
-	long n;
-
 	if (SHM_READ(peer->gone) || peer->sock < 0)
 		return -ENOTCONN;
 	msg->version = SHM_VERSION;
-	if (fd >= 0) {
-		struct cmsghdr *c;
-
-		memset(&control, 0, sizeof(control));
-		mh.msg_control = &control;
-		mh.msg_controllen = sizeof(control);
-		c = CMSG_FIRSTHDR(&mh);
-		c->cmsg_level = SOL_SOCKET;
-		c->cmsg_type = SCM_RIGHTS;
-		c->cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(c), &fd, sizeof(fd));
-	}
-	n = sys(SYS_sendmsg, peer->sock, &mh, MSG_DONTWAIT | MSG_NOSIGNAL);
-	return n < 0 ? (int)n : 0;
+	return shm_fd_send(peer->sock, msg, sizeof(*msg), fd);
 }
 
 int shm_chan_send(struct shm_peer *peer, struct shm_msg *msg, int fd)
@@ -323,9 +302,27 @@ static void peer_empty(struct shm_peer *p)
 	}
 }
 
+/* Wake whoever of this process sleeps at a bell that @p sees; @bell 0: at any of them. */
+static void ring_own(const struct shm_peer *p, unsigned bell)
+{
+	const struct shm_head *head = shm_self.arena[p->arena].head;
+	unsigned first = bell ? bell : 1, last = bell ? bell : SHM_BELLS - 1;
+	uint64_t one = 1;
+
+	for (unsigned b = first; b <= last; b++) {
+		int efd = p->arena ? SHM_READ(chan.state->stranger_fd[p->arena][b]) - 1
+				   : SHM_READ(chan.state->peer[PEER_SELF].bell_fd[b]);
+
+		if (efd >= 0 && atomic_load_explicit(&head->bell[b].seq, memory_order_acquire) & 1)
+			sys(SYS_write, efd, &one, sizeof(one));
+	}
+}
+
 void chan_peer_close(struct shm_peer *p)
 {
-	pending_forget(p); /* the slot may be another's before its turn comes */
+	if (p->stranger && !p->shared && !p->gone)
+		ring_own(p, 0); /* it cannot any more */
+	pending_forget(p);      /* the slot may be another's before its turn comes */
 	/* a forked child may hold the socket too: closing ours does not take it out */
 	if (p->sock >= 0 && !p->shared)
 		sys(SYS_epoll_ctl, chan.epoll, EPOLL_CTL_DEL, p->sock, 0);
@@ -445,7 +442,7 @@ static bool is_eventfd(int fd)
 
 static bool on_bell(struct shm_peer *p, const struct shm_msg *msg, int fd)
 {
-	if (fd < 0 || msg->bell >= SHM_BELLS || !is_eventfd(fd)) {
+	if (fd < 0 || p->stranger || msg->bell >= SHM_BELLS || !is_eventfd(fd)) {
 		sys(SYS_close, fd);
 		return false;
 	}
@@ -463,19 +460,12 @@ static bool on_bell(struct shm_peer *p, const struct shm_msg *msg, int fd)
 	return true;
 }
 
-static void ring_one(struct shm_peer *peer, unsigned bell);
-
-/* A forked child of the peer has no eventfd of this bell of ours. */
+/* From a stranger, or from a forked child of the peer, who has no eventfd of this bell. */
 static bool on_ring(const struct shm_peer *p, const struct shm_msg *msg)
 {
-	uint64_t one = 1;
-
-	if (msg->bell >= SHM_BELLS)
+	if (!msg->bell || msg->bell >= SHM_BELLS)
 		return false;
-	if (p->arena)
-		sys(SYS_write, chan.state->stranger_fd[p->arena][msg->bell] - 1, &one, sizeof(one));
-	else
-		ring_one(&chan.state->peer[PEER_SELF], msg->bell);
+	ring_own(p, msg->bell);
 	return true;
 }
 
@@ -506,9 +496,11 @@ static enum chan_got receive_one(struct shm_peer *p, struct shm_msg *msg)
 	case SHM_MSG_OFFER:
 	case SHM_MSG_ACCEPT:
 	case SHM_MSG_REFUSE:
-		if (fd < 0 && p->head)
-			return GOT_MESSAGE;
-		break;
+		if (fd >= 0 || !p->head)
+			break;
+		if (p->stranger)
+			ring_own(p, 0); /* its RING may have found no room beside this */
+		return GOT_MESSAGE;
 	default: break;
 	}
 nonsense:
@@ -573,9 +565,21 @@ int shm_chan_fd(void)
 	return chan.epoll;
 }
 
-void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd)
+/* Return: whether the peer can ring @bell from now on. */
+static bool tell_bell(struct shm_peer *peer, unsigned bell, int efd)
 {
 	struct shm_msg msg = { .type = SHM_MSG_BELL, .bell = bell };
+
+	if (peer->self)
+		return true;
+	/* A stranger could read an eventfd empty, or fill it. Its mail comes to the process that made the channel. */
+	if (peer->stranger)
+		return !peer->shared;
+	return shm_chan_send(peer, &msg, efd) == 0;
+}
+
+void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd)
+{
 	uint64_t bit = UINT64_C(1) << bell % 64;
 
 	if (SHM_READ(peer->told[bell / 64]) & bit)
@@ -584,21 +588,21 @@ void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd)
 		SHM_WRITE(chan.state->stranger_fd[peer->arena][bell], efd + 1);
 	else if (!peer->shared)
 		SHM_WRITE(chan.state->peer[PEER_SELF].bell_fd[bell], efd);
-	if (peer->self) {
+	if (tell_bell(peer, bell, efd))
 		__atomic_fetch_or(&peer->told[bell / 64], bit, __ATOMIC_RELAXED);
-	} else if (shm_chan_send(peer, &msg, efd) == 0) {
-		__atomic_fetch_or(&peer->told[bell / 64], bit, __ATOMIC_RELAXED);
-	} else {
+	else
 		SHM_WRITE(peer->untold, true); /* it cannot ring us: we look for ourselves */
-	}
 }
 
-/* Eventfds that came after the fork went to the parent, who reads the mail; sending is open to both. */
+/*
+ * To a stranger, who gives no eventfds; and where they went to the parent after a fork, who reads the mail: sending is
+ * open to both. There may be no room: then mail lies there unread, and wakes who sleeps.
+ */
 static void ring_by_mail(struct shm_peer *peer, unsigned bell, uint32_t seq)
 {
 	struct shm_msg msg = { .type = SHM_MSG_RING, .bell = bell };
 
-	if (peer->shared && shm_chan_send(peer, &msg, -1) == 0)
+	if ((peer->stranger || peer->shared) && shm_chan_send(peer, &msg, -1) == 0)
 		SHM_WRITE(peer->rung[bell], seq);
 }
 
@@ -648,7 +652,7 @@ static void peer_fetch_bells(struct shm_peer *peer, unsigned bell)
 {
 	struct chan_guard g;
 
-	if (SHM_READ(peer->sock) < 0 || peer->shared)
+	if (SHM_READ(peer->sock) < 0 || peer->shared || peer->stranger)
 		return;
 	g = chan_enter();
 	fetch_bells(peer, bell);

@@ -5,7 +5,8 @@
  * eventfds; no payload. It is found without a daemon by an abstract name made of user and server port, which
  * exists only in the network namespace of both; who sits behind it is asked of the kernel (SO_PEERCRED).
  * With ztcpd the socket is handed out by it (shm_chan_adopt()); a stranger, of another user or namespace, is shown an
- * arena of its own, never what this process writes for others.
+ * arena of its own, never what this process writes for others, and gets no eventfd: two who hold one can disturb
+ * each other. It rings by mail.
  *
  * All calls take the process-wide channel lock themselves, with signals blocked, and never wait for a peer.
  * Peers stay mapped while connections refer to them.
@@ -29,7 +30,8 @@ struct shm_peer {
 	int sock;  /* hidden; -1: this process itself, or gone */
 	bool gone; /* the process is dead or has closed the channel */
 	bool self; /* this process, or the one it was forked from: both ends were in one program */
-	bool untold; /* a doorbell of ours did not reach it */
+	bool stranger; /* of another user or namespace: rings and is rung by mail alone */
+	bool untold;   /* a doorbell of ours did not reach it */
 	bool shared; /* inherited over fork: messages are read by the process that made the channel */
 	uint32_t refs; /* connections that use it */
 	uint16_t port; /* rendezvous it was found by, host order; 0 when it came to us */
@@ -122,7 +124,7 @@ bool shm_chan_poll(struct shm_msg *msg, struct shm_peer **from);
 /* Readable when shm_chan_poll() has something to do; -1 before the first channel. Never closed. */
 int shm_chan_fd(void);
 
-/* Whether this peer can ring @bell of arena 0..: sends the eventfd when it has not been sent. */
+/* Let the peer ring @bell of the arena that it reads: sends it the eventfd, once, unless it is a stranger. */
 void shm_peer_tell_bell(struct shm_peer *peer, unsigned bell, int efd);
 
 /**

@@ -78,6 +78,7 @@ static int chan_adopt(int fd, uint64_t chan_cookie, uint64_t domain, struct shm_
 		if (!p)
 			return -ENOMEM;
 		p->chan = chan_cookie;
+		p->stranger = domain != 0;
 	}
 	*peer = p;
 	return 0;

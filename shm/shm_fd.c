@@ -140,15 +140,33 @@ int shm_fd_receive(int sock, void *msg, size_t size, int *fd)
 		n = sys(SYS_recvmsg, sock, &mh, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	if (n == -EAGAIN || n == -EINTR)
 		return 0;
-	if (n <= 0)
-		return n ? (int)n : -ENOTCONN;
-	*fd = fd_of(&mh);
+	if (n < 0)
+		return (int)n;
+	*fd = fd_of(&mh); /* an empty message may bring one, too */
 	if (n == (long)size && !(mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)))
 		return 1;
 	if (*fd >= 0)
 		sys(SYS_close, *fd);
 	*fd = -1;
-	return -EPROTO;
+	return n ? -EPROTO : -ENOTCONN;
+}
+
+int shm_fd_send(int sock, const void *msg, size_t size, int fd)
+{
+	union {
+		struct cmsghdr h;
+		char room[CMSG_SPACE(sizeof(int))];
+	} c = { .h = { CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS } };
+	struct iovec iov = { (void *)msg, size };
+	struct msghdr m = { .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = fd >= 0 ? &c : NULL,
+			    .msg_controllen = fd >= 0 ? sizeof(c) : 0 };
+	long n;
+
+	memcpy(CMSG_DATA(&c.h), &fd, sizeof(fd));
+	n = sys(SYS_sendmsg, sock, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	return n < 0 ? (int)n : 0;
 }
 
 void shm_fd_forget(int fd)

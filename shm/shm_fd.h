@@ -33,6 +33,9 @@ int shm_fd_size(int fd, uint64_t bytes);
  */
 int shm_fd_receive(int sock, void *msg, size_t size, int *fd);
 
+/* The same at once the other way; a negative @fd: none. The caller keeps @fd. Return: 0 or -errno. */
+int shm_fd_send(int sock, const void *msg, size_t size, int fd);
+
 /* Close a hidden descriptor; negative ones are ignored. */
 void shm_fd_close(int fd);
 

@@ -33,9 +33,10 @@ enum stats_role { STATS_CONNECT, STATS_ACCEPT };
 enum stats_path { STATS_PATH_KERNEL, STATS_PATH_SHM, STATS_PATH_STACK };
 
 enum stats_flag {
-	STATS_NONBLOCK = 1, /* O_NONBLOCK, as set through the library */
-	STATS_ATTACHED = 2, /* both ends read each other's block */
-	STATS_SETTLED = 4,  /* stays on the kernel for good: no longer counted exactly */
+	STATS_NONBLOCK = 1,  /* O_NONBLOCK, as set through the library */
+	STATS_ATTACHED = 2,  /* both ends read each other's block */
+	STATS_SETTLED = 4,   /* stays on the kernel for good: no longer counted exactly */
+	STATS_EXPLAINED = 8, /* a line was written about it */
 };
 
 struct stats_row {

@@ -19,6 +19,7 @@
 #define DEV_FRAME_MAX (65535 + 18) /* longest frame a device without TSO is given, tag included */
 
 struct dev;
+struct inst_rss_config;
 struct ip;
 struct lease_table;
 
@@ -52,6 +53,11 @@ struct dev {
 	uint16_t mtu;
 	uint32_t offloads; /* enum wire_offload */
 	bool watched;      /* somebody outlives the process, and wants to know its connections */
+	bool placed;       /* the instance's memory belongs on @node */
+	uint16_t node;     /* of memory that is near to it */
+	uint64_t
+		copied; /* bytes of payload that it has copied so far, counted by devices that need not */
+	const struct inst_rss_config *rss; /* which connections' packets come here; NULL: all do */
 };
 
 static inline unsigned int dev_recv(struct dev *d, struct wire_frame_in *frames, unsigned int max,

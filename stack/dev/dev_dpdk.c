@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static const struct dev_dpdk_host host = { zbuf_region_add, zbuf_region_remove, zbuf_of, zbuf_ref };
 static const struct dev_dpdk_plug *plug; /* never closed: EAL cannot be started twice */
 
 /* Beside whatever this code is in; where that is a program in another folder, where libraries are. */
@@ -55,7 +56,7 @@ int dev_dpdk_open(const char *rest, const struct dev_conf *conf, struct dev **ou
 	pthread_mutex_lock(&lock);
 	rc = plug ? 0 : plug_get(err);
 	if (!rc)
-		rc = plug->open(rest, conf, out, err);
+		rc = plug->open(rest, conf, &host, out, err);
 	pthread_mutex_unlock(&lock);
 	return rc;
 }

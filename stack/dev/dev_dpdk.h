@@ -6,13 +6,16 @@
  * machine without DPDK is told what is missing.
  *
  *     port=N     which of the ports that EAL finds, 0 unless given
- *     queue=N    queue pair of this device, 0 unless given
+ *     queue=N    queue pair of this device, the first free one unless given
  *     queues=N   queue pairs of the port, 1 unless given; the first device to open it decides
- *     mbufs=N    buffers of the queue's pool, 8192 unless given
+ *     mbufs=N    buffers of the queue's pool, 4096 unless given
  *     mtu=N      set on the port; its own unless given
  *
- * Received packets are copied into buffers of conf.buf, sent ones into buffers of DPDK: so any driver serves, also those
- * that need all memory to be DPDK's own. dev_fd() is the descriptor of the receive interrupt, or -1 where the driver has none: then
+ * With several queues each thread's instance has one of them. Received packets go up in the driver's buffers, short ones lent, others
+ * with a reference; when three quarters of the buffers are held, all are lent. What is sent goes down as a header and references to
+ * payload of more than a few hundred bytes, where the port takes memory that is not DPDK's own (memif, vhost, ring, tap, pcap, null);
+ * elsewhere it is copied. dev.copied counts the bytes of payload that were copied: those of short packets sent, and of packets that
+ * came in several pieces. dev_fd() is the descriptor of the receive interrupt, or -1 where the driver has none: then
  * dev_deadline() says when to look again. What a port whose link is down is given is lost.
  *
  * Called as dev_open.h says. EAL is started once in a process, by the first device, in the process that uses it; all
@@ -23,18 +26,29 @@
 #define ZTCP_DEV_DPDK_H
 
 #include "stack/dev/dev_open.h"
+#include "stack/zbuf/zbuf.h"
 
 #define ZTCP_DPDK_LIBRARY "libztcp_dpdk.so"
 #define ZTCP_DPDK_SYMBOL  "ztcp_dpdk"
 
+/** struct dev_dpdk_host - where the plug-in registers its buffers: zbuf.h of whoever has opened it
+ * @region_add, @region_remove, @of, @ref: zbuf_region_add(), zbuf_region_remove(), zbuf_of(), zbuf_ref()
+ */
+struct dev_dpdk_host {
+	int (*region_add)(void *start, size_t len, size_t grain, zbuf_done_fn done, void *arg);
+	int (*region_remove)(void *start);
+	struct zbuf *(*of)(const void *ptr);
+	struct zbuf *(*ref)(struct zbuf *z);
+};
+
 /** struct dev_dpdk_plug - the one symbol of the plug-in
  * @bytes: of this struct, as a sign that both were built together
- * @open:  as dev_dpdk_open(); called by one thread at a time
+ * @open:  as dev_dpdk_open(), with a constant @host; called by one thread at a time
  */
 struct dev_dpdk_plug {
 	size_t bytes;
-	int (*open)(const char *rest, const struct dev_conf *conf, struct dev **out,
-		    struct dev_error *err);
+	int (*open)(const char *rest, const struct dev_conf *conf, const struct dev_dpdk_host *host,
+		    struct dev **out, struct dev_error *err);
 };
 
 /**

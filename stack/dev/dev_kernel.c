@@ -13,6 +13,7 @@
 #include "stack/base/base_bytes.h"
 #include "stack/base/base_check.h"
 #include "stack/base/base_sys.h"
+#include "stack/dev/dev_lease.h"
 #include "stack/dev/dev_nl.h"
 #include "stack/wire/wire_arp.h"
 #include "stack/wire/wire_icmp.h"
@@ -45,6 +46,7 @@ struct tables {
 
 struct dev_kernel {
 	int fd;
+	int lease; /* session by which ztcpd asks for us; -1 */
 	uint32_t ifindex, mtu, seq;
 	struct ip *ip;
 	ztime_t next;            /* look at the socket then */
@@ -297,10 +299,14 @@ static void ask(struct dev_kernel *k, const union wire_addr *addr)
 
 	question_fill(&q, k, addr, RTM_GETNEIGH, 0);
 	sys(SYS_sendto, k->fd, &q, q.h.nlmsg_len, MSG_DONTWAIT, NULL, 0);
+	k->next = ZTIME_PAST;
+	if (k->lease >= 0) {
+		dev_lease_neigh(k->lease, addr->b);
+		return;
+	}
 	question_fill(&q, k, addr, RTM_NEWNEIGH, NLM_F_CREATE);
 	q.n.ndm_flags = NTF_USE;
 	sys(SYS_sendto, k->fd, &q, q.h.nlmsg_len, MSG_DONTWAIT, NULL, 0);
-	k->next = ZTIME_PAST;
 }
 
 static bool nd_takes(struct dev_kernel *k, const struct wire_frame_out *f)
@@ -368,6 +374,11 @@ int dev_kernel_follow(struct dev_kernel *k, struct ip *ip, ztime_t now)
 	return rc ? rc : dump(k, RTM_GETNEIGH, AF_UNSPEC, now);
 }
 
+void dev_kernel_lease(struct dev_kernel *k, int session)
+{
+	k->lease = session;
+}
+
 int dev_kernel_fd(const struct dev_kernel *k)
 {
 	return k->fd;
@@ -407,7 +418,7 @@ int dev_kernel_open(const struct dev_link *link, const struct dev_conf *conf, st
 
 	if (!new)
 		return dev_fail(err, -ENOMEM, "%s: no memory", link->name);
-	new->fd = -1;
+	new->fd = new->lease = -1;
 	new->ifindex = link->ifindex;
 	new->mtu = link->mtu;
 	rc = sock_open(new);

@@ -29,6 +29,9 @@ void dev_kernel_close(struct dev_kernel *k);
 /** dev_kernel_fd() - Return: descriptor that is readable when the kernel has said something. */
 int dev_kernel_fd(const struct dev_kernel *k);
 
+/** dev_kernel_lease() - ztcpd has the right to ask the kernel for neighbours, the process has not; @session is the caller's. */
+void dev_kernel_lease(struct dev_kernel *k, int session);
+
 /** dev_kernel_follow() - fill @ip, and keep it. Return: 0 or -errno. */
 int dev_kernel_follow(struct dev_kernel *k, struct ip *ip, ztime_t now);
 

@@ -25,7 +25,8 @@ struct dev_error {
 /**
  * struct dev_conf - what a device takes from its user
  * @buf:     where received bytes are put, by devices that bring no memory of their own
- * @agent:   a new session with ztcpd, close-on-exec and not blocking, for a device that wants to be watched, or -errno;
+ * @agent:   a new session with ztcpd, close-on-exec and not blocking, for a device that wants to be watched or needs a lease, or
+ *           -errno;
  *           NULL: there is none
  * @fd_keep: moves a descriptor out of the application's way and returns its new number, or the old
  *           one where it cannot; NULL: they stay where they are
@@ -44,7 +45,7 @@ struct dev_conf {
  * @out:  set on success
  * @err:  set on failure
  *
- * Return: 0; -EINVAL: @spec is wrong; -EPERM, -ENODEV, -EBUSY or another -errno of the kind: the
+ * Return: 0; -EINVAL: @spec is wrong; -EKEYREJECTED, -EDQUOT: ztcpd gives it no queue; -EPERM, -ENODEV, -EBUSY or another -errno of the kind: the
  * kernel path serves, and @err says why.
  */
 int dev_open(const char *spec, const struct dev_conf *conf, struct dev **out,

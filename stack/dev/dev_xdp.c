@@ -2,12 +2,14 @@
 #include "stack/dev/dev_xdp.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 
 #include "stack/base/base_bytes.h"
@@ -45,9 +47,11 @@ struct xdp {
 	struct xdp_sock sock;
 	struct dev_link link;
 	uint32_t queue;
-	int flows, ports, xsks; /* maps */
-	int epoll;              /* the socket, and what the kernel says of its tables */
-	int lease;              /* session with ztcpd, which cleans up after us, or -1 */
+	uint32_t ns;                    /* as in struct nic_lease */
+	int flows, ports, xsks, queues; /* maps; -1 of a lease */
+	int epoll;                      /* the socket, and what the kernel says of its tables */
+	int lease;                      /* session with ztcpd, which cleans up after us, or -1 */
+	bool leased;                    /* it has given us the queue, and names for us */
 	struct dev_kernel *kernel;
 	bool partial; /* checksums may be unfilled */
 	bool unsent;  /* the tx ring holds what the kernel has not taken */
@@ -298,28 +302,43 @@ static int xdp_follow(struct dev *d, struct ip *ip, ztime_t now)
 
 /* ---- whose packets come here */
 
-static int port_steer(struct xdp *x, const struct wire_flow *flow, bool on)
+/* Processes in containers have the same numbers. */
+static uint32_t pid_namespace(void)
 {
-	struct nic_lease lease = { .queue = x->queue, .pid = (uint32_t)sys(SYS_getpid) };
-	struct nic_port port = { .port = __builtin_bswap16(flow->lport),
-				 .queue = (uint16_t)x->queue };
+	struct statx st = { 0 };
 
-	memcpy(port.local, flow->local.b, sizeof(port.local));
-	return on ? dev_map_set(x->ports, &port, &lease) : dev_map_drop(x->ports, &port);
+	return sys(SYS_statx, AT_FDCWD, "/proc/self/ns/pid", 0, STATX_INO, &st)
+		       ? 0
+		       : (uint32_t)st.stx_ino;
+}
+
+static struct nic_lease own(const struct xdp *x)
+{
+	return (struct nic_lease){
+		.queue = x->queue, .pid = (uint32_t)sys(SYS_getpid), .ns = x->ns, .uid = NIC_ANYBODY
+	};
+}
+
+static int named(const struct xdp *x, int map, const void *key, bool on)
+{
+	const struct nic_lease lease = own(x);
+
+	return on ? dev_map_set(map, key, &lease) : dev_map_drop(map, key);
 }
 
 static int xdp_steer(struct dev *d, const struct wire_flow *flow, bool on)
 {
 	struct xdp *x = base_container_of(d, struct xdp, dev);
-	struct nic_lease lease = { .queue = x->queue, .pid = (uint32_t)sys(SYS_getpid) };
 	struct nic_flow key = { .lport = __builtin_bswap16(flow->lport),
 				.rport = __builtin_bswap16(flow->rport) };
+	struct nic_port port = { .port = key.lport, .queue = (uint16_t)x->queue };
 
-	if (!flow->rport)
-		return port_steer(x, flow, on);
 	memcpy(key.local, flow->local.b, sizeof(key.local));
 	memcpy(key.remote, flow->remote.b, sizeof(key.remote));
-	return on ? dev_map_set(x->flows, &key, &lease) : dev_map_drop(x->flows, &key);
+	memcpy(port.local, flow->local.b, sizeof(port.local));
+	if (x->leased)
+		return dev_lease_name(x->lease, &key, on);
+	return flow->rport ? named(x, x->flows, &key, on) : named(x, x->ports, &port, on);
 }
 
 /* What names this queue is a predecessor's that died, or our own: nobody else can have the queue. */
@@ -347,7 +366,7 @@ static void leases_sweep(struct xdp *x)
 
 static void others_close(struct xdp *x)
 {
-	const int fds[] = { x->flows, x->ports, x->xsks, x->epoll, x->lease };
+	const int fds[] = { x->flows, x->ports, x->xsks, x->queues, x->epoll, x->lease };
 
 	dev_kernel_close(x->kernel);
 	for (unsigned int i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
@@ -363,7 +382,8 @@ static void xdp_close(struct dev *d)
 {
 	struct xdp *x = base_container_of(d, struct xdp, dev);
 
-	leases_sweep(x);
+	if (!x->leased)
+		leases_sweep(x);
 	others_close(x);
 	sys(SYS_close, x->sock.fd);
 	x->sock.fd = -1;
@@ -395,7 +415,7 @@ static struct xdp *xdp_new(uint32_t rx_chunks, uint32_t chunk_bytes)
 		return NULL;
 	memset(x, 0, size);
 	x->dev.ops = &xdp_ops;
-	x->sock.fd = x->flows = x->ports = x->xsks = x->epoll = x->lease = -1;
+	x->sock.fd = x->flows = x->ports = x->xsks = x->queues = x->epoll = x->lease = -1;
 	x->sock.chunk_bytes = chunk_bytes;
 	x->sock.rx_chunks = rx_chunks;
 	x->sock.tx_chunks = TX_CHUNKS;
@@ -404,18 +424,18 @@ static struct xdp *xdp_new(uint32_t rx_chunks, uint32_t chunk_bytes)
 	return x;
 }
 
+static const char no_selector[] =
+	"xdp:%s: the selector is not on this interface (ztcp nic attach %s, as root)";
+
 static int maps_open(struct xdp *x, const struct dev_conf *conf, struct dev_error *err)
 {
-	const char *const names[] = { "nic_flows", "nic_ports", "nic_xsks" };
-	int *const maps[] = { &x->flows, &x->ports, &x->xsks };
+	const char *const names[] = { "nic_flows", "nic_ports", "nic_xsks", "nic_queues" };
+	int *const maps[] = { &x->flows, &x->ports, &x->xsks, &x->queues };
 
 	for (unsigned int i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
 		*maps[i] = dev_link_map(&x->link, names[i]);
 		if (*maps[i] == -ENOENT)
-			return dev_fail(err, -ENOENT,
-					"xdp:%s: the selector is not on this interface (ztcp nic "
-					"attach %s, as root)",
-					x->link.name, x->link.name);
+			return dev_fail(err, -ENOENT, no_selector, x->link.name, x->link.name);
 		if (*maps[i] < 0)
 			return dev_fail(err, *maps[i], "xdp:%s: map %s of the selector: %s%s",
 					x->link.name, names[i], strerror(-*maps[i]),
@@ -423,6 +443,36 @@ static int maps_open(struct xdp *x, const struct dev_conf *conf, struct dev_erro
 		*maps[i] = dev_fd_keep(conf, *maps[i]);
 	}
 	return 0;
+}
+
+/* Who must not take a queue asks for one. Return: 0; -ENOTCONN: there is nobody to ask; another -errno and @err. */
+static int lease_ask(struct xdp *x, const struct dev_conf *conf, struct dev_error *err)
+{
+	int rc = dev_lease_ask(conf, x->link.ifindex, &x->lease);
+
+	if (rc >= 0) {
+		/* The session last, so that it ends first: the socket's end takes the kernel a while. */
+		x->sock.fd = dev_fd_keep(conf, rc);
+		x->lease = dev_fd_keep(conf, x->lease);
+		x->leased = true;
+		dev_kernel_lease(x->kernel, x->lease);
+		return 0;
+	}
+	switch (rc) {
+	case -ENOTCONN: return rc;
+	case -ENOENT: return dev_fail(err, rc, no_selector, x->link.name, x->link.name);
+	case -EACCES:
+		return dev_fail(err, -EKEYREJECTED,
+				"xdp:%s: no rule \"direct\" names this user, and the process may "
+				"not take a queue itself",
+				x->link.name);
+	case -EDQUOT:
+		return dev_fail(err, rc, "xdp:%s: ztcpd gives this user no more queues",
+				x->link.name);
+	default:
+		return dev_fail(err, rc, "xdp:%s: a queue from ztcpd: %s", x->link.name,
+				strerror(-rc));
+	}
 }
 
 static int sock_fail(const struct xdp *x, const char *step, int rc, struct dev_error *err)
@@ -455,6 +505,8 @@ static int bind_once(struct xdp *x)
 	uint32_t last = x->queue == QUEUE_ANY ? NIC_QUEUES - 1 : x->queue;
 	int rc = -EBUSY;
 
+	if (x->leased)
+		return dev_lease_bind(x->lease, &x->queue);
 	for (uint32_t q = first; rc == -EBUSY && q <= last; q++) {
 		rc = xdp_sock_bind(&x->sock, x->link.ifindex, q);
 		if (!rc)
@@ -482,11 +534,12 @@ static int bind_patiently(struct xdp *x, bool hasty)
 static int sock_open(struct xdp *x, const struct dev_conf *conf, struct dev_error *err)
 {
 	const char *step = "make an AF_XDP socket";
-	int rc = (int)sys(SYS_socket, AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
+	int rc = x->leased ? 0 : (int)sys(SYS_socket, AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0);
 
 	if (rc < 0)
 		return sock_fail(x, step, rc, err);
-	x->sock.fd = dev_fd_keep(conf, rc);
+	if (!x->leased)
+		x->sock.fd = dev_fd_keep(conf, rc);
 	rc = xdp_sock_open(&x->sock, &step);
 	if (!rc) {
 		step = "register memory for packets as buffers";
@@ -503,6 +556,7 @@ static int sock_open(struct xdp *x, const struct dev_conf *conf, struct dev_erro
 /* All chunks to the kernel, then the queue's place in the selector. */
 static int queue_take(struct xdp *x, struct dev_error *err)
 {
+	const struct nic_lease lease = own(x);
 	uint32_t fd = (uint32_t)x->sock.fd;
 	int rc;
 
@@ -511,8 +565,12 @@ static int queue_take(struct xdp *x, struct dev_error *err)
 	for (uint32_t i = 0; i < TX_CHUNKS; i++)
 		x->tx_free[x->ntx_free++] = x->sock.rx_chunks + i;
 	fill_publish(x, 0);
+	if (x->leased)
+		return 0;
 	leases_sweep(x);
-	rc = dev_map_set(x->xsks, &x->queue, &fd);
+	rc = dev_map_set(x->queues, &x->queue, &lease);
+	if (!rc)
+		rc = dev_map_set(x->xsks, &x->queue, &fd);
 	return rc ? sock_fail(x, "enter the socket into the selector", rc, err) : 0;
 }
 
@@ -530,19 +588,35 @@ static int epoll_make(struct xdp *x, const struct dev_conf *conf, struct dev_err
 	return rc ? sock_fail(x, "wait for it", rc, err) : 0;
 }
 
+/* The right to a queue: the selector's maps, or ztcpd's leave. Return: 0 or -errno and @err. */
+static int queue_right(struct xdp *x, const struct dev_conf *conf, struct dev_error *err)
+{
+	struct dev_error refused;
+	int rc = maps_open(x, conf, err), asked;
+
+	if (rc != -EPERM && rc != -EACCES && rc != -ENOENT)
+		return rc;
+	asked = lease_ask(x, conf, &refused);
+	if (asked == -ENOTCONN || (rc == -ENOENT && asked))
+		return rc;
+	if (asked)
+		*err = refused;
+	return asked;
+}
+
 static int xdp_start(struct xdp *x, const struct dev_conf *conf, struct dev_error *err)
 {
-	int rc = maps_open(x, conf, err);
+	int rc = dev_kernel_open(&x->link, conf, &x->kernel, err);
 
 	if (!rc)
-		rc = dev_kernel_open(&x->link, conf, &x->kernel, err);
+		rc = queue_right(x, conf, err);
 	if (!rc)
 		rc = sock_open(x, conf, err);
 	if (!rc)
 		rc = epoll_make(x, conf, err);
 	if (!rc)
 		rc = queue_take(x, err);
-	if (!rc)
+	if (!rc && !x->leased)
 		x->lease = dev_lease_watch(conf, x->link.ifindex, x->queue, x->flows, x->ports);
 	x->dev.watched = x->lease >= 0;
 	if (rc) {
@@ -579,6 +653,7 @@ int dev_xdp_open(const char *rest, const struct dev_conf *conf, struct dev **out
 		return dev_fail(err, -ENOMEM, "xdp:%s: no memory", name);
 	x->link = link;
 	x->queue = queue;
+	x->ns = pid_namespace();
 	x->partial = dev_link_virtual(&link);
 	x->dev.mac = link.mac;
 	x->dev.mtu = (uint16_t)link.mtu;

@@ -28,8 +28,9 @@
  * @rest: "IFNAME[,queue=N][,chunks=N]": the first queue that is free unless given; chunks for receiving, a power of two
  *        from 256 to 65536, 2048 unless given
  *
- * Needs the selector on the interface, and CAP_NET_RAW, CAP_BPF or root. Parameters and result otherwise as
- * dev_open(); -ENOENT: no selector; -EBUSY: the queue is taken, or all are; -EMSGSIZE: the MTU is over the limit.
+ * Needs the selector on the interface, and root or CAP_NET_RAW, CAP_NET_ADMIN and CAP_BPF, or else a ztcpd that gives this user a queue.
+ * Parameters and result otherwise as dev_open(); -ENOENT: no selector; -EBUSY: the queue is taken, or all are;
+ * -EKEYREJECTED: ztcpd has no rule for this process; -EDQUOT: it has given this user enough; -EMSGSIZE: the MTU is over the limit.
  */
 int dev_xdp_open(const char *rest, const struct dev_conf *conf, struct dev **out,
 		 struct dev_error *err);

@@ -135,8 +135,9 @@ int dpdk_args_parse(const char *rest, struct dpdk_args *a, struct dev_error *err
 	char *at, *word;
 
 	memset(a, 0, sizeof(*a));
+	a->queue = DPDK_QUEUE_ANY;
 	a->queues = 1;
-	a->mbufs = 8192;
+	a->mbufs = 4096;
 	if (strlen(rest) >= sizeof(a->text))
 		return dev_fail(err, -EINVAL, "dpdk: more text than %zu bytes", sizeof(a->text));
 	memcpy(a->text, rest, strlen(rest) + 1);
@@ -149,7 +150,7 @@ int dpdk_args_parse(const char *rest, struct dpdk_args *a, struct dev_error *err
 		if (!rc && dpdk_args_add(a, word))
 			return dev_fail(err, -EINVAL, "dpdk: more words than %d", DPDK_ARGS_MAX);
 	}
-	if (a->queue >= a->queues)
+	if (a->queue != DPDK_QUEUE_ANY && a->queue >= a->queues)
 		return dev_fail(err, -EINVAL, "dpdk: queue %u of %u", a->queue, a->queues);
 	return 0;
 }

@@ -7,6 +7,9 @@
  *
  * A port whose link is down takes everything and sends nothing, as a cable that is not plugged in; so does one whose ring has been
  * full for FULL, as its other end has stopped. TCP sends again what is lost; a frame that stays would stop its timers, too.
+ *
+ * A received packet that the stack would copy anyway is lent, and given back with the next dpdk_recv(); a longer one goes up with a
+ * reference to its buffer (dpdk_pool.c). What is sent is made in dpdk_tx.c.
  */
 #include <fcntl.h>
 #include <rte_ethdev.h>
@@ -29,6 +32,8 @@
 #define PAUSE_PART 8 /* of the time since the last packet */
 #define FULL       ztime_ms(10)
 #define RESTART    ZTIME_SEC
+#define WINDOW     ZTIME_MS /* between two looks whether the driver's thread is to run */
+#define LEND_BELOW 320      /* frames that are as short are not worth a reference */
 
 struct dpdk {
 	struct dev dev;
@@ -37,26 +42,33 @@ struct dpdk {
 	int fd;          /* of the receive interrupt; -1: the driver has none */
 	bool counts;     /* it is an eventfd, which is read to be silent */
 	bool armed;      /* the interrupt is on */
-	bool stopped;    /* the port could not be started again yet */
 	ztime_t busy_at; /* the last packet */
 	ztime_t look_at; /* the last look */
 	ztime_t armed_at;
 	ztime_t full_at;    /* the ring is full since; 0: it is not */
 	ztime_t restart_at; /* of a port whose link is down; 0: it is up */
+	ztime_t window_at;
+	struct rte_mbuf *lent[BURST]; /* until the next dpdk_recv() */
+	uint16_t nlent;
+	struct dpdk_inside inside;
 };
 
+/*
+ * GOOD's bit is in NONE as well: the port answers for the bytes, but their field was never filled in. So come packets that a
+ * virtual link's other end was to leave to its device (vhost).
+ */
 static uint8_t csum_flags(const struct rte_mbuf *m)
 {
 	uint8_t flags = 0;
 
-	if ((m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_MASK) == RTE_MBUF_F_RX_IP_CKSUM_GOOD)
+	if (m->ol_flags & RTE_MBUF_F_RX_IP_CKSUM_GOOD)
 		flags |= WIRE_FRAME_IP_CSUM_OK;
-	if ((m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_MASK) == RTE_MBUF_F_RX_L4_CKSUM_GOOD)
+	if (m->ol_flags & RTE_MBUF_F_RX_L4_CKSUM_GOOD)
 		flags |= WIRE_FRAME_TCP_CSUM_OK;
 	return flags;
 }
 
-/* Return: false without a buffer: the packet is lost, as where a ring is full. */
+/* In several pieces. Return: false without a buffer: the packet is lost, as where a ring is full. */
 static bool frame_copy(struct dpdk *d, const struct rte_mbuf *m, struct wire_frame_in *f)
 {
 	uint32_t len = rte_pktmbuf_pkt_len(m), at = 0;
@@ -65,19 +77,69 @@ static bool frame_copy(struct dpdk *d, const struct rte_mbuf *m, struct wire_fra
 
 	if (!owner)
 		return false;
-	*f = (struct wire_frame_in){
-		.data = data, .len = len, .owner = owner, .flags = csum_flags(m)
-	};
+	*f = (struct wire_frame_in){ .data = data, .len = len, .owner = owner };
 	for (; m && at < len; m = m->next) {
 		rte_memcpy(data + at, rte_pktmbuf_mtod(m, void *), rte_pktmbuf_data_len(m));
 		at += rte_pktmbuf_data_len(m);
 	}
+	d->dev.copied += at;
 	return true;
 }
 
-static uint16_t burst(const struct dpdk *d, struct rte_mbuf **mbufs, unsigned int max)
+/* Whether the stack may keep the buffer: it is one of this queue's, nobody else has it, and enough are left to receive in. */
+static bool may_keep(const struct dpdk *d, const struct rte_mbuf *m)
 {
-	return rte_eth_rx_burst(d->q.port, d->q.queue, mbufs, (uint16_t)BASE_MIN(max, BURST));
+	const struct dpdk_pool *pool = d->q.rx;
+
+	return pool->grain && m->pool == pool->mp && RTE_MBUF_DIRECT(m) &&
+	       rte_mbuf_refcnt_read(m) == 1 &&
+	       pool->given - atomic_load_explicit(&pool->back, memory_order_relaxed) <
+		       pool->count / 4 * 3;
+}
+
+/* @m is the frame's now, or lent, or given back. Return: whether there is a frame. */
+static bool frame_take(struct dpdk *d, struct rte_mbuf *m, struct wire_frame_in *f)
+{
+	bool taken = true;
+
+	if (BASE_UNLIKELY(m->nb_segs > 1)) {
+		taken = frame_copy(d, m, f);
+		d->lent[d->nlent++] = m;
+	} else {
+		*f = (struct wire_frame_in){ .data = rte_pktmbuf_mtod(m, uint8_t *),
+					     .len = m->data_len };
+		if (f->len < LEND_BELOW || !may_keep(d, m)) {
+			d->lent[d->nlent++] = m;
+		} else {
+			f->owner = dpdk_host->ref(dpdk_host->of(f->data));
+			d->q.rx->given++;
+		}
+	}
+	if (taken)
+		f->flags = csum_flags(m);
+	return taken;
+}
+
+static void lent_back(struct dpdk *d)
+{
+	if (d->nlent)
+		rte_pktmbuf_free_bulk(d->lent, d->nlent);
+	d->nlent = 0;
+}
+
+static uint16_t burst(struct dpdk *d, struct rte_mbuf **mbufs, unsigned int max)
+{
+	uint16_t got = 0;
+
+	max = BASE_MIN(max, BURST);
+	if (!d->q.gated)
+		return rte_eth_rx_burst(d->q.port, d->q.queue, mbufs, (uint16_t)max);
+	if (!dpdk_gate_enter(&d->inside))
+		return 0;
+	if (BASE_LIKELY(!dpdk_queue_stopped(&d->q)))
+		got = rte_eth_rx_burst(d->q.port, d->q.queue, mbufs, (uint16_t)max);
+	dpdk_gate_leave(&d->inside);
+	return got;
 }
 
 static void disarm(struct dpdk *d)
@@ -111,31 +173,29 @@ static uint32_t log_off(void)
 	return level;
 }
 
-static bool link_up(const struct dpdk *d)
-{
-	struct rte_eth_link link;
-
-	return rte_eth_link_get_nowait(d->q.port, &link) == 0 && link.link_status;
-}
-
 /* Drivers of links that end with their peer do not look for another one by themselves. */
 static void restart(struct dpdk *d, ztime_t now)
 {
 	uint32_t level;
 
-	if (!d->stopped && link_up(d)) {
+	if (!dpdk_queue_stopped(&d->q) && dpdk_queue_linked(&d->q)) {
 		d->restart_at = 0;
 		return;
 	}
 	d->restart_at = now + RESTART;
-	if (!dpdk_queue_alone(&d->q))
-		return;
 	level = log_off();
-	if (!d->stopped)
-		rte_eth_dev_stop(d->q.port);
-	d->armed = false;
-	d->stopped = rte_eth_dev_start(d->q.port) != 0;
+	dpdk_queue_restart(&d->q);
 	rte_log_set_global_level(level);
+}
+
+static void tend(struct dpdk *d, ztime_t now)
+{
+	if (now >= d->window_at) {
+		d->window_at = now + WINDOW;
+		dpdk_gate_window();
+	}
+	if (d->restart_at && now >= d->restart_at)
+		restart(d, now);
 }
 
 static unsigned int dpdk_recv(struct dev *dev, struct wire_frame_in *frames, unsigned int max,
@@ -146,16 +206,16 @@ static unsigned int dpdk_recv(struct dev *dev, struct wire_frame_in *frames, uns
 	unsigned int n = 0;
 	uint16_t got;
 
+	lent_back(d);
 	d->look_at = now;
-	if (BASE_UNLIKELY(d->restart_at && now >= d->restart_at))
-		restart(d, now);
-	if (BASE_UNLIKELY(d->stopped))
-		return 0;
+	if (d->q.gated)
+		tend(d, now);
 	got = burst(d, mbufs, max);
 	if (!got && d->fd >= 0 && now - d->busy_at >= IDLE && now - d->armed_at >= IDLE)
 		got = arm(d, mbufs, max, now);
 	if (!got) {
-		if (d->q.reconnects && !d->restart_at && now - d->busy_at >= RESTART && !link_up(d))
+		if (d->q.reconnects && !d->restart_at && now - d->busy_at >= RESTART &&
+		    !dpdk_queue_linked(&d->q))
 			d->restart_at = now + RESTART; /* the driver is still busy with it */
 		return 0;
 	}
@@ -163,31 +223,8 @@ static unsigned int dpdk_recv(struct dev *dev, struct wire_frame_in *frames, uns
 	if (d->armed)
 		disarm(d);
 	for (uint16_t i = 0; i < got; i++)
-		n += frame_copy(d, mbufs[i], &frames[n]);
-	rte_pktmbuf_free_bulk(mbufs, got);
+		n += frame_take(d, mbufs[i], &frames[n]);
 	return n;
-}
-
-static struct rte_mbuf *packet_make(struct dpdk *d, const struct wire_frame_out *f)
-{
-	struct rte_mbuf *m = rte_pktmbuf_alloc(d->q.pool);
-
-	if (!m)
-		return NULL;
-	if (f->hdr_len + f->len > rte_pktmbuf_tailroom(m)) {
-		rte_pktmbuf_free(m);
-		return NULL;
-	}
-	m->data_len = (uint16_t)dev_flatten(f, rte_pktmbuf_mtod(m, uint8_t *));
-	m->pkt_len = m->data_len;
-	if (f->flags & WIRE_FRAME_TCP_CSUM) {
-		m->l2_len = f->l3_at;
-		m->l3_len = (uint64_t)(f->l4_at - f->l3_at);
-		m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM |
-			       (f->hdr[f->l3_at] >> 4 == 4 ? RTE_MBUF_F_TX_IPV4
-							   : RTE_MBUF_F_TX_IPV6);
-	}
-	return m;
 }
 
 /* Nothing was taken. Return: whether what is offered is lost, as on a cable that leads nowhere. */
@@ -195,22 +232,58 @@ static bool is_lost(struct dpdk *d, ztime_t now)
 {
 	if (!d->full_at)
 		d->full_at = now;
-	return now - d->full_at >= FULL || !link_up(d);
+	return now - d->full_at >= FULL || !dpdk_queue_linked(&d->q);
 }
 
-static uint16_t send_burst(struct dpdk *d, const struct wire_frame_out *frames, unsigned int n,
-			   unsigned int *made)
+/* What the driver finds wrong in a packet is lost; it makes the others fit for it. */
+static uint16_t prepare(const struct dpdk *d, struct rte_mbuf **mbufs, uint16_t n)
+{
+	uint16_t good = 0;
+
+	while (good < n) {
+		good += rte_eth_tx_prepare(d->q.port, d->q.queue, &mbufs[good],
+					   (uint16_t)(n - good));
+		if (good < n) {
+			rte_pktmbuf_free(mbufs[good]);
+			memmove(&mbufs[good], &mbufs[good + 1], (--n - good) * sizeof(mbufs[0]));
+		}
+	}
+	return n;
+}
+
+/* Return: how many it took, all of which it frees some time. */
+static uint16_t transmit(struct dpdk *d, struct rte_mbuf **mbufs, uint16_t n)
+{
+	uint16_t took = 0;
+
+	if (!d->q.gated)
+		return rte_eth_tx_burst(d->q.port, d->q.queue, mbufs, n);
+	if (!dpdk_gate_enter(&d->inside))
+		return 0;
+	if (BASE_LIKELY(!dpdk_queue_stopped(&d->q)))
+		took = rte_eth_tx_burst(d->q.port, d->q.queue, mbufs, n);
+	dpdk_gate_leave(&d->inside);
+	return took;
+}
+
+/* Return: frames done with. *@made: packets made of them */
+static unsigned int send_burst(struct dpdk *d, const struct wire_frame_out *frames, unsigned int n,
+			       unsigned int *made)
 {
 	struct rte_mbuf *mbufs[BURST];
-	uint16_t took;
+	uint16_t fit, took;
 
 	*made = 0;
-	while (*made < BURST && *made < n && (mbufs[*made] = packet_make(d, &frames[*made])))
+	while (*made < BURST && *made < n &&
+	       (mbufs[*made] = dpdk_tx_make(&d->q, &d->buf, &frames[*made], &d->dev.copied)))
 		++*made;
-	took = *made ? rte_eth_tx_burst(d->q.port, d->q.queue, mbufs, (uint16_t)*made) : 0;
-	if (took < *made)
-		rte_pktmbuf_free_bulk(&mbufs[took], *made - took);
-	return took;
+	if (!*made)
+		return 0;
+	fit = d->q.tx_csum ? prepare(d, mbufs, (uint16_t)*made) : (uint16_t)*made;
+	took = transmit(d, mbufs, fit);
+	if (took < fit)
+		rte_pktmbuf_free_bulk(&mbufs[took], fit - took);
+	return took + (*made - fit);
 }
 
 static unsigned int dpdk_send(struct dev *dev, const struct wire_frame_out *frames, unsigned int n,
@@ -219,10 +292,10 @@ static unsigned int dpdk_send(struct dev *dev, const struct wire_frame_out *fram
 	struct dpdk *d = base_container_of(dev, struct dpdk, dev);
 	unsigned int sent = 0, made;
 
-	if (BASE_UNLIKELY(d->stopped))
-		return n;
+	if (d->q.gated)
+		tend(d, now);
 	while (sent < n) {
-		uint16_t took = send_burst(d, &frames[sent], n - sent, &made);
+		unsigned int took = send_burst(d, &frames[sent], n - sent, &made);
 
 		if (took)
 			d->full_at = 0;
@@ -256,6 +329,9 @@ static void dpdk_close(struct dev *dev)
 {
 	struct dpdk *d = base_container_of(dev, struct dpdk, dev);
 
+	lent_back(d);
+	if (d->q.gated)
+		dpdk_gate_remove(&d->inside);
 	dpdk_queue_close(&d->q);
 	free(d);
 }
@@ -297,18 +373,25 @@ static void interrupt_find(struct dpdk *d)
 
 struct dev *dpdk_dev_new(const struct dpdk_queue *q, const struct dev_conf *conf)
 {
-	struct dpdk *d = calloc(1, sizeof(*d));
+	struct dpdk *d = aligned_alloc(_Alignof(struct dpdk), sizeof(*d));
 
 	if (!d)
 		return NULL;
+	memset(d, 0, sizeof(*d));
 	d->dev = (struct dev){
 		.ops = &dpdk_ops,
 		.mac = q->mac,
 		.mtu = q->mtu,
-		.offloads = q->tx_csum ? WIRE_OFFLOAD_TX_CSUM : 0,
+		.offloads = (q->tx_csum ? WIRE_OFFLOAD_TX_CSUM : 0u) |
+			    (q->tso ? WIRE_OFFLOAD_TSO : 0u),
+		.placed = q->node >= 0,
+		.node = (uint16_t)BASE_MAX(q->node, 0),
+		.rss = q->rss,
 	};
 	d->q = *q;
 	d->buf = conf->buf;
+	if (q->gated)
+		dpdk_gate_add(&d->inside);
 	interrupt_find(d);
 	return &d->dev;
 }

@@ -18,6 +18,8 @@
 
 #define LCORES_BYTES 512
 
+const struct dev_dpdk_host *dpdk_host;
+
 static char started[2048]; /* the words EAL was started with; "": it was not */
 static char lcores[LCORES_BYTES];
 
@@ -143,12 +145,13 @@ static int open_quiet(const char *rest, const struct dev_conf *conf, struct dev 
 }
 
 /* Threads that EAL and drivers start have our signal mask for ever: the program's signals are none of theirs. */
-static int plug_open(const char *rest, const struct dev_conf *conf, struct dev **out,
-		     struct dev_error *err)
+static int plug_open(const char *rest, const struct dev_conf *conf,
+		     const struct dev_dpdk_host *host, struct dev **out, struct dev_error *err)
 {
 	sigset_t all, old;
 	int rc;
 
+	dpdk_host = host;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	rc = open_quiet(rest, conf, out, err);

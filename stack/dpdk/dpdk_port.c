@@ -1,20 +1,30 @@
 /* dpdk_port.c - ports of DPDK, each with as many queue pairs as its first device asks for */
 #include <errno.h>
+#include <rte_bus.h>
+#include <rte_dev.h>
+#include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "stack/base/base_check.h"
 #include "stack/dpdk/dpdk.h"
 
-#define PORTS_MAX 32
-#define RING_LEN  1024
+#define PORTS_MAX  32
+#define QUEUES_MAX 64
+#define RING_LEN   1024
+#define TX_MBUFS   4096 /* of a queue: a packet is at least one, a referenced run is one more */
 
 static struct {
 	uint16_t queues, open; /* 0: the port is not configured */
 	uint64_t taken;        /* queues that have a device */
-	bool tx_csum, reconnects;
-	struct rte_mempool *pools[64];
+	bool tx_csum, tso, chains, reconnects, gated;
+	_Atomic bool stopped; /* changed while the gate is held */
+	int node;
+	struct dpdk_pool *rx[QUEUES_MAX];
+	struct rte_mempool *tx[QUEUES_MAX];
+	struct inst_rss_config *rss; /* of each queue */
 } ports[PORTS_MAX];
 
 static int fail(const struct dpdk_args *a, const char *step, int rc, struct dev_error *err)
@@ -22,32 +32,38 @@ static int fail(const struct dpdk_args *a, const char *step, int rc, struct dev_
 	return dev_fail(err, rc, "dpdk: port %u: %s: %s", a->port, step, rte_strerror(-rc));
 }
 
+/* Bytes of a packet that one buffer holds. */
 static uint32_t room_of(const struct dpdk_args *a)
 {
-	uint32_t room = RTE_MBUF_DEFAULT_BUF_SIZE;
+	uint32_t room = RTE_MBUF_DEFAULT_DATAROOM;
 
-	if (a->mtu && a->mtu + 128u + RTE_PKTMBUF_HEADROOM > room)
-		room = a->mtu + 128u + RTE_PKTMBUF_HEADROOM;
-	return BASE_MIN(room, 65535u);
+	return a->mtu && a->mtu + 128u > room ? a->mtu + 128u : room;
+}
+
+static int pools_make(const struct dpdk_args *a, uint16_t queue, int socket)
+{
+	char name[32];
+
+	snprintf(name, sizeof(name), "ztcp-rx-%u-%u", a->port, queue);
+	ports[a->port].rx[queue] = dpdk_pool_new(name, a->mbufs, room_of(a), socket);
+	if (!ports[a->port].rx[queue])
+		return -rte_errno;
+	snprintf(name, sizeof(name), "ztcp-tx-%u-%u", a->port, queue);
+	ports[a->port].tx[queue] = dpdk_tx_pool(name, TX_MBUFS - 1, socket);
+	return ports[a->port].tx[queue] ? 0 : -rte_errno;
 }
 
 static int queue_setup(const struct dpdk_args *a, uint16_t queue)
 {
 	int socket = rte_eth_dev_socket_id((uint16_t)a->port);
-	struct rte_mempool *pool;
-	char name[32];
 	uint16_t rx = RING_LEN, tx = RING_LEN;
-	int rc;
+	int rc = pools_make(a, queue, socket);
 
-	snprintf(name, sizeof(name), "ztcp-%u-%u", a->port, queue);
-	pool = rte_pktmbuf_pool_create(name, a->mbufs - 1, 256, 0, (uint16_t)room_of(a), socket);
-	if (!pool)
-		return -rte_errno;
-	ports[a->port].pools[queue] = pool;
-	rc = rte_eth_dev_adjust_nb_rx_tx_desc((uint16_t)a->port, &rx, &tx);
+	if (!rc)
+		rc = rte_eth_dev_adjust_nb_rx_tx_desc((uint16_t)a->port, &rx, &tx);
 	if (!rc)
 		rc = rte_eth_rx_queue_setup((uint16_t)a->port, queue, rx, (unsigned int)socket,
-					    NULL, pool);
+					    NULL, ports[a->port].rx[queue]->mp);
 	if (!rc)
 		rc = rte_eth_tx_queue_setup((uint16_t)a->port, queue, tx, (unsigned int)socket,
 					    NULL);
@@ -59,19 +75,102 @@ static void conf_fill(const struct dpdk_args *a, const struct rte_eth_dev_info *
 {
 	const uint64_t rx = RTE_ETH_RX_OFFLOAD_IPV4_CKSUM | RTE_ETH_RX_OFFLOAD_TCP_CKSUM |
 			    RTE_ETH_RX_OFFLOAD_SCATTER;
-	const uint64_t tx = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
+	const uint64_t tx = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_IPV4_CKSUM |
+			    RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
 	const uint64_t rss = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
 
 	memset(conf, 0, sizeof(*conf));
 	conf->rxmode.offloads = info->rx_offload_capa & rx;
-	if ((info->tx_offload_capa & tx) == tx)
-		conf->txmode.offloads = tx;
+	conf->txmode.offloads = info->tx_offload_capa & tx;
 	if (a->mtu)
 		conf->rxmode.mtu = a->mtu;
 	if (a->queues > 1 && info->flow_type_rss_offloads & rss) {
 		conf->rxmode.mq_mode = RTE_ETH_MQ_RX_RSS;
 		conf->rx_adv_conf.rss_conf.rss_hf = info->flow_type_rss_offloads & rss;
 	}
+}
+
+static bool is_driver(const struct rte_eth_dev_info *info, const char *name)
+{
+	return info->driver_name && !strcmp(info->driver_name, name);
+}
+
+static bool is_virtual(const struct rte_eth_dev_info *info)
+{
+	return info->device && !strcmp(rte_bus_name(rte_dev_bus(info->device)), "vdev");
+}
+
+/* Ports in memory read what is sent by its address; a card would have to have our memory mapped, a vhost to see it. */
+static bool takes_any_memory(const struct rte_eth_dev_info *info)
+{
+	return is_virtual(info) && !is_driver(info, "net_virtio_user") &&
+	       !is_driver(info, "net_af_xdp");
+}
+
+static void offloads_note(uint16_t port, const struct rte_eth_dev_info *info,
+			  const struct rte_eth_conf *conf)
+{
+	const uint64_t tx = conf->txmode.offloads;
+
+	ports[port].tx_csum = tx & RTE_ETH_TX_OFFLOAD_TCP_CKSUM;
+	ports[port].chains = tx & RTE_ETH_TX_OFFLOAD_MULTI_SEGS && takes_any_memory(info);
+	ports[port].tso = ports[port].tx_csum && ports[port].chains &&
+			  tx & RTE_ETH_TX_OFFLOAD_TCP_TSO;
+	ports[port].gated = is_driver(info, "net_memif");
+	ports[port].node = rte_eth_dev_socket_id(port);
+}
+
+/* All queues get the same share of the hashes, where the driver lets us say so; then what it has is read back. Return: 0 or -errno. */
+static int table_read(uint16_t port, uint16_t len, uint16_t queues, uint16_t *to)
+{
+	struct rte_eth_rss_reta_entry64 reta[INST_RSS_RETA_MAX / RTE_ETH_RETA_GROUP_SIZE];
+	int rc;
+
+	if (len < RTE_ETH_RETA_GROUP_SIZE || len > INST_RSS_RETA_MAX || len & (len - 1))
+		return -ENOTSUP;
+	memset(reta, 0xff, sizeof(reta)); /* all entries */
+	for (uint16_t i = 0; i < len; i++)
+		reta[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE] = i % queues;
+	rte_eth_dev_rss_reta_update(port, reta, len);
+	rc = rte_eth_dev_rss_reta_query(port, reta, len);
+	for (uint16_t i = 0; !rc && i < len; i++)
+		to[i] = reta[i / RTE_ETH_RETA_GROUP_SIZE].reta[i % RTE_ETH_RETA_GROUP_SIZE];
+	return rc;
+}
+
+/* Which connections' packets come to which queue, as the port itself says. Return: 0 or -errno. */
+static int rss_read(uint16_t port, const struct rte_eth_dev_info *info, uint16_t queues)
+{
+	const uint64_t tcp = RTE_ETH_RSS_NONFRAG_IPV4_TCP | RTE_ETH_RSS_NONFRAG_IPV6_TCP;
+	uint8_t key[128] = { 0 };
+	struct rte_eth_rss_conf conf = { .rss_key = key, .rss_key_len = sizeof(key) };
+	struct inst_rss_config *rss;
+	int rc;
+
+	/* 0: the driver does not say, and has the usual 40 */
+	if ((info->hash_key_size && info->hash_key_size < INST_RSS_KEY_LEN) ||
+	    info->hash_key_size > sizeof(key))
+		return -ENOTSUP;
+	rss = calloc(queues, sizeof(*rss));
+	if (!rss)
+		return -ENOMEM;
+	rc = rte_eth_dev_rss_hash_conf_get(port, &conf);
+	if (!rc && !(conf.rss_hf & tcp))
+		rc = -ENOTSUP;
+	if (!rc)
+		rc = table_read(port, info->reta_size, queues, rss->reta);
+	if (rc) {
+		free(rss);
+		return rc;
+	}
+	memcpy(rss->key, key, sizeof(rss->key));
+	rss->reta_len = info->reta_size;
+	for (uint16_t q = 1; q < queues; q++) {
+		rss[q] = rss[0];
+		rss[q].queue = q;
+	}
+	ports[port].rss = rss;
+	return 0;
 }
 
 /* Not every driver that lacks receive interrupts says so when it is asked for them; some refuse. */
@@ -104,6 +203,22 @@ static bool is_client(const struct dpdk_args *a)
 	return false;
 }
 
+/*
+ * Answers must come back to the queue that asked. A port that hashes says how; ports in memory keep to the queue, or learn it from what
+ * is sent.
+ */
+static int queues_known(const struct dpdk_args *a, const struct rte_eth_dev_info *info,
+			struct dev_error *err)
+{
+	int rc = a->queues > 1 ? rss_read((uint16_t)a->port, info, (uint16_t)a->queues) : 0;
+
+	if (!rc || (is_virtual(info) && !is_driver(info, "net_af_xdp")))
+		return 0;
+	return dev_fail(err, rc,
+			"dpdk: port %u: it does not say which queue it chooses; use queues=1",
+			a->port);
+}
+
 static int port_start(const struct dpdk_args *a, struct dev_error *err)
 {
 	struct rte_eth_dev_info info;
@@ -126,58 +241,122 @@ static int port_start(const struct dpdk_args *a, struct dev_error *err)
 		rc = queue_setup(a, q);
 	if (rc)
 		return fail(a, "set up its queues", rc, err);
+	offloads_note(port, &info, &conf);
+	if (ports[port].gated)
+		rc = dpdk_gate_start();
+	if (rc)
+		return fail(a, "park the driver's thread", rc, err);
 	rc = rte_eth_dev_start(port);
 	if (rc)
 		return fail(a, "start it", rc, err);
 	ports[port].queues = (uint16_t)a->queues;
-	ports[port].tx_csum = conf.txmode.offloads != 0;
 	ports[port].reconnects = is_client(a);
-	return 0;
+	return queues_known(a, &info, err);
 }
 
 static void port_stop(uint16_t port)
 {
+	bool held = ports[port].gated && dpdk_gate_hold(true);
+
 	rte_eth_dev_stop(port);
-	for (uint16_t q = 0; q < ports[port].queues; q++)
-		rte_mempool_free(ports[port].pools[q]);
+	if (held)
+		dpdk_gate_release();
+	for (uint16_t q = 0; q < QUEUES_MAX; q++) {
+		dpdk_pool_free(ports[port].rx[q]);
+		rte_mempool_free(ports[port].tx[q]);
+	}
+	free(ports[port].rss);
 	memset(&ports[port], 0, sizeof(ports[port]));
 }
 
-int dpdk_queue_open(const struct dpdk_args *a, struct dpdk_queue *q, struct dev_error *err)
+/* Return: 0 and the queue that @a asks for, or -errno and @err. */
+static int queue_choose(const struct dpdk_args *a, uint16_t *queue, struct dev_error *err)
+{
+	const uint64_t taken = ports[a->port].taken;
+	uint16_t first = a->queue == DPDK_QUEUE_ANY ? 0 : (uint16_t)a->queue;
+	uint16_t last = a->queue == DPDK_QUEUE_ANY ? (uint16_t)(a->queues - 1) : first;
+
+	if (a->queues != ports[a->port].queues)
+		return dev_fail(err, -EINVAL, "dpdk: port %u was opened with %u queue pairs",
+				a->port, ports[a->port].queues);
+	for (uint16_t q = first; q <= last; q++)
+		if (!(taken & 1ull << q)) {
+			*queue = q;
+			return 0;
+		}
+	if (a->queue == DPDK_QUEUE_ANY)
+		return dev_fail(err, -EBUSY, "dpdk: port %u: all queues have a device", a->port);
+	return dev_fail(err, -EBUSY, "dpdk: port %u: queue %u has a device", a->port, a->queue);
+}
+
+static int queue_fill(const struct dpdk_args *a, uint16_t queue, struct dpdk_queue *q,
+		      struct dev_error *err)
 {
 	struct rte_ether_addr mac;
 	uint16_t port = (uint16_t)a->port, mtu;
-	int rc = ports[port].queues ? 0 : port_start(a, err);
+	int rc = rte_eth_macaddr_get(port, &mac);
 
-	if (rc)
-		return rc;
-	if (a->queues != ports[port].queues)
-		return dev_fail(err, -EINVAL, "dpdk: port %u was opened with %u queue pairs",
-				a->port, ports[port].queues);
-	if (ports[port].taken & 1ull << a->queue)
-		return dev_fail(err, -EBUSY, "dpdk: port %u: queue %u has a device", a->port,
-				a->queue);
-	rc = rte_eth_macaddr_get(port, &mac);
 	if (!rc)
 		rc = rte_eth_dev_get_mtu(port, &mtu);
 	if (rc)
 		return fail(a, "ask for address and MTU", rc, err);
-	ports[port].taken |= 1ull << a->queue;
 	*q = (struct dpdk_queue){
 		.port = port,
-		.queue = (uint16_t)a->queue,
-		.mtu = (uint16_t)BASE_MIN(mtu, room_of(a) - RTE_PKTMBUF_HEADROOM - 18u),
+		.queue = queue,
+		.mtu = (uint16_t)BASE_MIN(mtu, room_of(a) - 18u),
 		.tx_csum = ports[port].tx_csum,
+		.tso = ports[port].tso,
+		.chains = ports[port].chains,
 		.reconnects = ports[port].reconnects,
-		.pool = ports[port].pools[a->queue],
+		.gated = ports[port].gated,
+		.node = ports[port].node,
+		.rx = ports[port].rx[queue],
+		.tx = ports[port].tx[queue],
+		.rss = ports[port].rss ? &ports[port].rss[queue] : NULL,
 	};
 	memcpy(q->mac.b, mac.addr_bytes, WIRE_MAC_LEN);
 	return 0;
 }
 
-bool dpdk_queue_alone(const struct dpdk_queue *q)
+int dpdk_queue_open(const struct dpdk_args *a, struct dpdk_queue *q, struct dev_error *err)
 {
-	return ports[q->port].taken == 1ull << q->queue;
+	uint16_t port = (uint16_t)a->port, queue = 0;
+	int rc = ports[port].queues ? 0 : port_start(a, err);
+
+	if (!rc)
+		rc = queue_choose(a, &queue, err);
+	if (!rc)
+		rc = queue_fill(a, queue, q, err);
+	if (!rc)
+		ports[port].taken |= 1ull << queue;
+	else if (!ports[port].taken && ports[port].rx[0])
+		port_stop(port);
+	return rc;
+}
+
+bool dpdk_queue_linked(const struct dpdk_queue *q)
+{
+	struct rte_eth_link link;
+
+	return rte_eth_link_get_nowait(q->port, &link) == 0 && link.link_status;
+}
+
+bool dpdk_queue_stopped(const struct dpdk_queue *q)
+{
+	return atomic_load_explicit(&ports[q->port].stopped, memory_order_relaxed);
+}
+
+void dpdk_queue_restart(const struct dpdk_queue *q)
+{
+	if (!dpdk_gate_hold(false))
+		return;
+	if (dpdk_queue_stopped(q) ||
+	    !dpdk_queue_linked(q)) { /* no other queue's thread has done it */
+		rte_eth_dev_stop(q->port);
+		atomic_store_explicit(&ports[q->port].stopped, rte_eth_dev_start(q->port) != 0,
+				      memory_order_relaxed);
+	}
+	dpdk_gate_release();
 }
 
 void dpdk_queue_close(const struct dpdk_queue *q)

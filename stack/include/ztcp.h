@@ -23,6 +23,7 @@
 #include "stack/zbuf/zbuf.h"
 
 struct ztcp;
+struct ztcp_group;
 
 /**
  * ztcp_new() - an instance on @dev
@@ -39,6 +40,29 @@ struct ztcp *ztcp_new(struct dev *dev, struct zbuf_mem_pool *pool, const struct 
 /** ztcp_free() - drop all connections without a word, give back all buffers; @dev stays open. */
 void ztcp_free(struct ztcp *z);
 
+/** ztcp_group_new() - for the instances of one process that have a queue each of one interface. Return: it, or NULL. */
+struct ztcp_group *ztcp_group_new(void);
+
+/** ztcp_group_free() - after the last ztcp_free() of a member, and before that of the pools. */
+void ztcp_group_free(struct ztcp_group *g);
+
+/**
+ * ztcp_join() - what arrives at one member's queue and is another's goes there
+ * @fd_keep: as in struct dev_conf, for the doorbell; or NULL
+ *
+ * Before the first ztcp_poll(); who joins or frees takes turns with who else does. Each member passes on what it knows nothing of
+ * (inst_pass_set()), ARP's answers among it; while nothing arrives at the wrong queue they share no line that anybody writes.
+ * Return: 0, -ENOMEM, -EMFILE, or -ENOSPC when there are 64 already.
+ */
+int ztcp_join(struct ztcp *z, struct ztcp_group *g, int (*fd_keep)(int fd));
+
+/**
+ * ztcp_bell() - Return: a descriptor to sleep on besides dev_fd(), or -1 as long as it is the only member of its group
+ *
+ * Who sleeps while the second one joins has to be woken and to ask again.
+ */
+int ztcp_bell(const struct ztcp *z);
+
 /**
  * ztcp_inst() - the instance, for addresses, routes, options, listeners and everything not
  * repeated here.
@@ -51,6 +75,26 @@ struct inst *ztcp_inst(struct ztcp *z);
  * Return: frames moved; 0 means that nothing happens before ztcp_deadline() or the next frame.
  */
 unsigned int ztcp_poll(struct ztcp *z, ztime_t now);
+
+/**
+ * struct ztcp_watch - who sees the frames that pass an instance's device, as they are, while somebody asks for it
+ * @on:    not 0: somebody does; looked at beside each use of the device, written by anybody
+ * @clock: read before frames are given to the device, for @went
+ * @came:  @n frames have come in
+ * @went:  the device has taken @n frames
+ *
+ * All are called where ztcp_poll() and its like are; frames are lent for the call.
+ */
+struct ztcp_watch {
+	const _Atomic uint64_t *on;
+	uint64_t (*clock)(void);
+	void (*came)(struct ztcp_watch *w, const struct wire_frame_in *f, unsigned int n);
+	void (*went)(struct ztcp_watch *w, uint64_t clock, const struct wire_frame_out *f,
+		     unsigned int n);
+};
+
+/** ztcp_watch_set() - from now on @w, which outlives the object, sees the frames. */
+void ztcp_watch_set(struct ztcp *z, struct ztcp_watch *w);
 
 /** ztcp_flush() - send what is ready, and leave alone what has arrived. Return: frames sent. */
 unsigned int ztcp_flush(struct ztcp *z, ztime_t now);
@@ -93,6 +137,17 @@ int ztcp_listen(struct ztcp *z, const union wire_addr *local, uint16_t port, uin
  * Others may have the port from now on; the connections that came by it live on.
  */
 void ztcp_listener_close(struct ztcp *z, struct inst_listener *l, ztime_t now);
+
+/**
+ * ztcp_listener_drain() - no new connections come to this listener any more, those under way can still be accepted
+ *
+ * Others may have the port from now on. What has arrived by it is taken in first; what comes later is not answered.
+ * ztcp_listener_close() is still due. A device that nobody shares goes on as before.
+ */
+void ztcp_listener_drain(struct ztcp *z, struct inst_listener *l, ztime_t now);
+
+/** ztcp_forget() - the packets of a connection that inst_release() has given away go to its new owner from now on. */
+void ztcp_forget(struct ztcp *z, const struct wire_flow *flow);
 
 /**
  * ztcp_send_ref() - send @len bytes without a copy

@@ -234,6 +234,9 @@ uint32_t inst_conn_count(const struct inst *in);
  */
 bool inst_has(const struct inst *in, const struct wire_flow *flow);
 
+/** inst_lives() - inst_has(), and it is not in TIME-WAIT: both sides have something to say to each other. */
+bool inst_lives(const struct inst *in, const struct wire_flow *flow);
+
 /**
  * inst_next() - walk over all connections in memory
  * @at: 0 for the first; moved on
@@ -244,6 +247,59 @@ const struct wire_flow *inst_next(const struct inst *in, uint32_t *at);
 
 /** inst_pool_used() - Return: blocks of payload references in use; 0 when all queues are empty. */
 uint32_t inst_pool_used(const struct inst *in);
+
+/* ---------------------------------------------------------------- other instances of the interface */
+
+/*
+ * What arrives where nobody knows it goes round: from instance to instance until one has its connection, or listens for it. Who
+ * gets back what it has sent off itself answers for it as one that is alone does. Neighbours' answers go round all of them.
+ */
+enum inst_passed_kind {
+	INST_PASSED_SEGMENT,
+	INST_PASSED_ERROR,
+	INST_PASSED_HEARD,
+};
+
+#define INST_PASS_HOPS 64 /* of a round whose first instance has gone meanwhile */
+
+/**
+ * struct inst_passed - something on its way to another instance
+ * @origin: number of the instance that it has arrived at
+ * @hops:   instances that have given it on
+ * @owner:  reference to the buffer that @l4 lies in, which comes along
+ */
+struct inst_passed {
+	uint8_t kind; /* enum inst_passed_kind */
+	uint8_t origin, hops;
+	uint8_t ecn;
+	uint32_t l4_len;
+	const uint8_t *l4; /* a TCP segment, its checksum verified */
+	void *owner;
+	union {
+		struct wire_flow flow; /* addresses only */
+		struct ip_error error;
+		struct ip_heard heard;
+	};
+};
+
+/**
+ * struct inst_pass - the way to the other instances
+ * @others: whether there are any
+ * @put:    give it to the next one; false: there is no room
+ * @me:     this instance's number
+ */
+struct inst_pass {
+	bool (*others)(void *ctx);
+	bool (*put)(void *ctx, const struct inst_passed *p);
+	void *ctx;
+	uint8_t me;
+};
+
+/** inst_pass_set() - @in shares its interface with others from now on. */
+void inst_pass_set(struct inst *in, const struct inst_pass *pass);
+
+/** inst_passed() - take what another instance has put; the reference in @p->owner is the instance's from now on. */
+void inst_passed(struct inst *in, const struct inst_passed *p, ztime_t now);
 
 /* ---------------------------------------------------------------- listening */
 
@@ -270,5 +326,12 @@ struct inst_conn *inst_accept(struct inst *in, struct inst_listener *l, void *us
  * again.
  */
 void inst_listener_close(struct inst *in, struct inst_listener *l, ztime_t now);
+
+/**
+ * inst_listener_quiet() - say nothing to segments of no connection that come to this listener's port from now on
+ *
+ * The port has become another's, who answers what is sent again. inst_listener_close() is still due.
+ */
+void inst_listener_quiet(struct inst_listener *l);
 
 #endif

@@ -99,6 +99,13 @@ bool inst_has(const struct inst *in, const struct wire_flow *flow)
 	return inst_flow_find(&in->flow, flow, inst_flow_hash(&in->flow, flow)) != INST_FLOW_NONE;
 }
 
+bool inst_lives(const struct inst *in, const struct wire_flow *flow)
+{
+	uint32_t i = inst_flow_find(&in->flow, flow, inst_flow_hash(&in->flow, flow));
+
+	return i != INST_FLOW_NONE && in->conns[i].tcb.state != TCP_ST_TIME_WAIT;
+}
+
 const struct wire_flow *inst_next(const struct inst *in, uint32_t *at)
 {
 	return inst_flow_next(&in->flow, at);
@@ -137,7 +144,7 @@ void inst_conn_user_set(struct inst_conn *c, void *user)
 }
 
 /* Both ends known, ours, and not in use. */
-static int flow_complete(struct inst *in, struct wire_flow *flow)
+static int flow_complete(struct inst *in, struct wire_flow *flow, ztime_t now)
 {
 	if (wire_addr_is_any(&flow->local)) {
 		int err = ip_source(in->ip, &flow->remote, &flow->local);
@@ -152,14 +159,14 @@ static int flow_complete(struct inst *in, struct wire_flow *flow)
 	    wire_addr_is_broadcast(&flow->remote))
 		return -ENETUNREACH;
 	if (flow->lport == 0)
-		return inst_port_pick(in, flow);
+		return inst_port_pick(in, flow, now);
 	return inst_conn_find(in, flow) ? -EADDRINUSE : 0;
 }
 
 int inst_connect(struct inst *in, struct inst_conn *c, const struct wire_flow *flow, ztime_t now)
 {
 	struct wire_flow f = *flow;
-	int err = flow_complete(in, &f);
+	int err = flow_complete(in, &f, now);
 
 	if (!err)
 		err = ip_hop_get(in->ip, &f, &c->hop, now);
@@ -226,6 +233,8 @@ int inst_release(struct inst *in, struct inst_conn *c, struct tcp_record *rec,
 	*nunread = 0;
 	while (tcp_recv_take(&c->tcb, &unread[*nunread], now))
 		(*nunread)++;
+	in->moved[in->moved_next++ % INST_MOVED_MAX] =
+		(struct inst_moved){ c->flow, now + INST_MOVED_MS * ZTIME_MS };
 	inst_conn_drop(in, c);
 	conn_orphan(in, c);
 	return 0;

@@ -225,6 +225,8 @@ static enum counter segment_parse(struct inst *in, struct inst_conn *c, const st
 		return CNT_inst_no_buffer;
 	if (BASE_UNLIKELY(!c)) {
 		why = inst_listen_input(in, &seg, &rx->flow, NULL, now);
+		if (why == CNT_inst_passed)
+			why = inst_pass_segment(in, rx);
 		seg_put(in, &seg);
 		return why;
 	}
@@ -261,7 +263,8 @@ static void error_input(struct inst *in, const struct ip_error *e, ztime_t now)
 	unsigned int headers = WIRE_TCP_HDR_LEN + (wire_addr_is_v4(&e->flow.remote) ? 20u : 40u);
 
 	if (!c) {
-		base_count(&in->counters, CNT_ip_icmp_quote);
+		base_count(&in->counters,
+			   inst_pass_may(in) ? inst_pass_error(in, e) : CNT_ip_icmp_quote);
 		return;
 	}
 	if (e->err != EMSGSIZE) {
@@ -289,6 +292,8 @@ static BASE_COLD void frame_input(struct inst *in, const struct wire_frame_in *f
 		why = segment_input(in, &rx, rx.joined ? &none : &owner, burst, now);
 	} else if (rx.kind == IP_RX_ERROR) {
 		error_input(in, &rx.error, now);
+	} else if (rx.kind == IP_RX_HEARD && inst_pass_may(in)) {
+		why = inst_pass_heard(in, &rx.heard);
 	}
 	if (BASE_UNLIKELY(why != CNT_none))
 		base_count(&in->counters, why);
@@ -448,4 +453,38 @@ void inst_input(struct inst *in, const struct wire_frame_in *frames, unsigned in
 	}
 	base_count(&in->counters, CNT_inst_rx_frames);
 	frame_any(in, frames, false, tcp_now_ms(now), now);
+}
+
+static void passed_segment(struct inst *in, const struct inst_passed *p, ztime_t now)
+{
+	struct ip_rx rx = {
+		.flow = p->flow, .l4 = p->l4, .l4_len = p->l4_len, .ecn = p->ecn, .csum_ok = true
+	};
+	void *owner = p->owner;
+	enum counter why = segment_input(in, &rx, &owner, false, now);
+
+	if (why != CNT_none)
+		base_count(&in->counters, why);
+	if (owner)
+		in->cfg.buf.put(in->cfg.buf.ctx, owner);
+}
+
+static void passed_heard(struct inst *in, const struct inst_passed *p, ztime_t now)
+{
+	if (!inst_pass_may(in))
+		return; /* it was the first to hear it */
+	ip_heard(in->ip, &p->heard, now);
+	base_count(&in->counters, inst_pass_heard(in, &p->heard));
+}
+
+void inst_passed(struct inst *in, const struct inst_passed *p, ztime_t now)
+{
+	base_count(&in->counters, CNT_inst_pass_taken);
+	in->touring = p;
+	switch ((enum inst_passed_kind)p->kind) {
+	case INST_PASSED_SEGMENT: passed_segment(in, p, now); break;
+	case INST_PASSED_ERROR: error_input(in, &p->error, now); break;
+	case INST_PASSED_HEARD: passed_heard(in, p, now); break;
+	}
+	in->touring = NULL;
 }

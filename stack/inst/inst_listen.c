@@ -93,6 +93,11 @@ struct wire_flow inst_listener_flow(const struct inst_listener *l)
 	return (struct wire_flow){ .local = l->local, .lport = l->port };
 }
 
+void inst_listener_quiet(struct inst_listener *l)
+{
+	l->quiet = true;
+}
+
 static enum counter child_open(struct inst *in, struct inst_listener *l, struct wire_tcp *seg,
 			       const struct wire_flow *flow, struct inst_conn *old,
 			       const struct ip_hop *hop, ztime_t now)
@@ -129,28 +134,57 @@ static enum counter no_listener(struct inst *in, struct wire_tcp *seg, const str
 	return CNT_inst_no_connection;
 }
 
+/* A handshake begins where somebody listens; all else may be of a connection of another instance. */
+static bool others_first(const struct inst *in, const struct inst_listener *l,
+			 const struct wire_tcp *seg)
+{
+	bool begins = (seg->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN;
+
+	return (!l || l->quiet || !begins) && inst_pass_may(in);
+}
+
+/* A new connection of the same name is not meant. */
+static bool has_moved(const struct inst *in, const struct wire_tcp *seg,
+		      const struct wire_flow *flow, ztime_t now)
+{
+	for (unsigned int i = 0; i < INST_MOVED_MAX && !(seg->flags & TCP_SYN); i++) {
+		const struct inst_moved *m = &in->moved[i];
+
+		if (now < m->until && wire_flow_equal(&m->flow, flow))
+			return true;
+	}
+	return false;
+}
+
 enum counter inst_listen_input(struct inst *in, struct wire_tcp *seg, const struct wire_flow *flow,
 			       struct inst_conn *old, ztime_t now)
 {
 	struct inst_listener *l = listener_find(in, &flow->local, flow->lport);
+	bool others = !old && others_first(in, l, seg);
 	enum counter why = CNT_none;
 	struct ip_hop hop = { 0 };
 	struct wire_tcp reply;
 
+	if (BASE_UNLIKELY(in->moved_next) && has_moved(in, seg, flow, now))
+		return CNT_inst_moved;
 	if (!l)
-		return no_listener(in, seg, flow, now);
+		return others ? CNT_inst_passed : no_listener(in, seg, flow, now);
+	if (BASE_UNLIKELY(l->quiet))
+		return others ? CNT_inst_passed : CNT_inst_listener_quiet;
 	if (ip_hop_get(in->ip, flow, &hop, now) != 0)
 		return CNT_ip_no_route;
 	switch (tcp_listen_input(&l->tcp, seg, flow, ip_hop_mss(&hop, &flow->remote), now, &why,
 				 &reply)) {
 	case TCP_LISTEN_CREATE: return child_open(in, l, seg, flow, old, &hop, now);
 	case TCP_LISTEN_REPLY:
+		if (others)
+			return CNT_inst_passed;
 		reply.niov = 0;
 		ip_reply(in->ip, flow, &reply, now);
 		return why;
 	case TCP_LISTEN_DROP: break;
 	}
-	return why;
+	return others ? CNT_inst_passed : why;
 }
 
 static void accept_push(struct inst *in, struct inst_listener *l, struct inst_conn *c)

@@ -188,51 +188,47 @@ static BASE_APART unsigned int output_all(struct inst *in, struct wire_frame_out
 	return n;
 }
 
-BASE_INLINE unsigned int output_once(struct inst *in, struct wire_frame_out *out, unsigned int max,
-				     ztime_t now)
+BASE_INLINE unsigned int output_ready(struct inst *in, struct wire_frame_out *out, unsigned int max,
+				      ztime_t now)
 {
 	uint32_t now_ms = tcp_now_ms(now), head = in->ready.head;
 	struct inst_conn *c;
-	unsigned int n;
 
-	if (BASE_UNLIKELY(in->events.head != INST_NONE))
-		inst_events_sweep(in);
-	if (BASE_LIKELY(head == in->ready.tail && head != INST_NONE && output_early(in, now))) {
-		c = &in->conns[head];
-		in->ready = (struct inst_list){ INST_NONE, INST_NONE };
-		c->flags &= (uint8_t)~INST_C_READY;
-		n = conn_output(in, c, out, max, now_ms, now);
-	} else {
-		n = output_all(in, out, max, now_ms, now);
-	}
-	/*
-	 * A neighbour was asked, or found: that frame is first in the next call, if this one had
-	 * none.
-	 */
-	if (BASE_UNLIKELY(!n))
-		n = answers_take(in, out, max);
-	base_count_add(&in->counters, CNT_inst_tx_frames, n);
-	return n;
+	if (BASE_UNLIKELY(head != in->ready.tail || head == INST_NONE || !output_early(in, now)))
+		return output_all(in, out, max, now_ms, now);
+	c = &in->conns[head];
+	in->ready = (struct inst_list){ INST_NONE, INST_NONE };
+	c->flags &= (uint8_t)~INST_C_READY;
+	return conn_output(in, c, out, max, now_ms, now);
 }
 
-/* There are bytes to ourselves alone, and nothing from outside to call us again. */
-static BASE_APART unsigned int self_output(struct inst *in, struct wire_frame_out *out,
+/* No connection had a frame. A neighbour was asked, or found: that frame is first now. Or there are bytes to ourselves
+ * alone, and nothing from outside to call us again.
+ */
+static BASE_APART unsigned int output_late(struct inst *in, struct wire_frame_out *out,
 					   unsigned int max, ztime_t now)
 {
-	unsigned int n = 0;
+	unsigned int n = answers_take(in, out, max);
 
-	for (unsigned int k = 0; !n && k < INST_SELF_TURNS && self_input(in, now); k++)
-		n = output_once(in, out, max, now);
+	for (unsigned int k = 0; !n && k < INST_SELF_TURNS && self_input(in, now); k++) {
+		n = output_ready(in, out, max, now);
+		if (!n)
+			n = answers_take(in, out, max);
+	}
 	return n;
 }
 
 unsigned int inst_output(struct inst *in, struct wire_frame_out *out, unsigned int max, ztime_t now)
 {
-	unsigned int n = output_once(in, out, max, now);
+	unsigned int n;
 
-	if (BASE_LIKELY(n || in->plain->deadline > now))
-		return n;
-	return self_output(in, out, max, now);
+	if (BASE_UNLIKELY(in->events.head != INST_NONE))
+		inst_events_sweep(in);
+	n = output_ready(in, out, max, now);
+	if (BASE_UNLIKELY(!n))
+		n = output_late(in, out, max, now);
+	base_count_add(&in->counters, CNT_inst_tx_frames, n);
+	return n;
 }
 
 ztime_t inst_deadline(const struct inst *in)

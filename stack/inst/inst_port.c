@@ -2,7 +2,7 @@
  *
  * A keyed hash of the other three parts of the flow gives the place to start, so ports to one peer
  * are hard to guess and differ from those to another. The Toeplitz hash is linear: each try costs
- * two bytes of it.
+ * two bytes of it. One that waits in TIME-WAIT is taken again when a late segment can be told by its timestamp (RFC 6191).
  */
 #include "stack/inst/inst_state.h"
 
@@ -30,7 +30,23 @@ static uint64_t flow_sip(const struct inst *in, const struct wire_flow *flow)
 	return base_hash_sip24_words(&in->env.key, words, BASE_ARRAY_SIZE(words));
 }
 
-int inst_port_pick(struct inst *in, struct wire_flow *flow)
+/* Whether nothing is known by this flow; a connection whose time of waiting may end ends. */
+static bool port_free(struct inst *in, const struct wire_flow *flow, ztime_t now)
+{
+	struct inst_conn *c = inst_conn_find(in, flow);
+
+	if (!c)
+		return true;
+	if (!(c->flags & INST_C_ORPHAN) || !tcp_time_wait_may_end(&c->tcb, now))
+		return false;
+	tcp_abort(&c->tcb, now);
+	inst_conn_leave(in, c);
+	inst_conn_kick(in, c);
+	base_count(&in->counters, CNT_inst_ports_again);
+	return true;
+}
+
+int inst_port_pick(struct inst *in, struct wire_flow *flow, ztime_t now)
 {
 	uint32_t range = (uint32_t)in->cfg.port_hi - in->cfg.port_lo + 1;
 	uint32_t tries = BASE_MIN(range, (uint32_t)PORT_TRIES_MAX);
@@ -46,7 +62,7 @@ int inst_port_pick(struct inst *in, struct wire_flow *flow)
 		if (!queue_ours(&in->cfg.rss, rest, port, at))
 			continue;
 		flow->lport = port;
-		if (inst_conn_find(in, flow))
+		if (!port_free(in, flow, now))
 			continue;
 		in->port_next += i + 1;
 		return 0;

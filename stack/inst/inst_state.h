@@ -15,6 +15,8 @@
 
 #define INST_NONE        UINT32_MAX
 #define INST_LISTEN_NONE UINT16_MAX
+#define INST_MOVED_MAX   16 /* connections given away that are remembered */
+#define INST_MOVED_MS    1000
 #define INST_SEGS_MAX    16    /* segments asked of a connection in one turn */
 #define INST_GSO_BYTES   65435 /* of a frame that the device cuts: all headers fit beside them */
 #define INST_GRO_MAX     4     /* connections whose segments are merged at a time */
@@ -58,6 +60,7 @@ struct inst_listener {
 	uint16_t next_hash;
 	bool used, closing;
 	bool told; /* INST_EV_ACCEPT is due */
+	bool quiet;
 };
 
 /* A buffer that is filled by small pieces, each with its own reference. */
@@ -74,6 +77,12 @@ struct inst_gro {
 
 struct inst_list {
 	uint32_t head, tail;
+};
+
+/* Given away: what was on its way here is not to be answered by a reset. */
+struct inst_moved {
+	struct wire_flow flow;
+	ztime_t until;
 };
 
 struct inst {
@@ -94,7 +103,11 @@ struct inst {
 	uint32_t listeners_told;
 	char *pool_at, *pool_end;
 	struct inst_fill tx_fill, rx_fill;
+	struct inst_pass pass;
+	const struct inst_passed *touring; /* what inst_passed() is busy with, or NULL */
 	uint32_t port_next;
+	struct inst_moved moved[INST_MOVED_MAX];
+	unsigned int moved_next;
 	unsigned int gro_used;
 	struct inst_gro gro[INST_GRO_MAX];
 	struct wire_tcp segs[INST_SEGS_MAX];
@@ -186,7 +199,7 @@ struct inst_conn *inst_conn_find(struct inst *in, const struct wire_flow *flow);
 
 /**
  * inst_listen_input() - a segment without a connection; @old is in TIME-WAIT and may be replaced,
- * or NULL.
+ * or NULL. Return: CNT_inst_passed: nobody knows it here, and it was not answered: inst_pass_segment() is due.
  */
 enum counter inst_listen_input(struct inst *in, struct wire_tcp *seg, const struct wire_flow *flow,
 			       struct inst_conn *old, ztime_t now);
@@ -203,10 +216,20 @@ void inst_listen_forget(struct inst *in, struct inst_conn *c);
 /** inst_listen_event() - take the next listener that has to be told. Return: false when none. */
 bool inst_listen_event(struct inst *in, struct inst_event *ev);
 
+/* inst_pass.c */
+
+/** inst_pass_may() - Return: whether another instance may know more of what is being taken in. */
+bool inst_pass_may(const struct inst *in);
+
+/* To the next instance. Return: what is to be counted. */
+enum counter inst_pass_segment(struct inst *in, const struct ip_rx *rx);
+enum counter inst_pass_error(struct inst *in, const struct ip_error *e);
+enum counter inst_pass_heard(struct inst *in, const struct ip_heard *heard);
+
 /* inst_port.c */
 
 /** inst_port_pick() - choose flow->lport. Return: 0 or -EADDRNOTAVAIL. */
-int inst_port_pick(struct inst *in, struct wire_flow *flow);
+int inst_port_pick(struct inst *in, struct wire_flow *flow, ztime_t now);
 
 /* inst_input.c */
 

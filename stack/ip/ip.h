@@ -67,6 +67,14 @@ enum ip_rx_kind {
 	IP_RX_NONE,  /* dealt with, or dropped for the reason returned */
 	IP_RX_TCP,   /* a TCP segment for an address of ours */
 	IP_RX_ERROR, /* an ICMP error that quotes a TCP segment of ours */
+	IP_RX_HEARD, /* a neighbour has said where it is; already taken in */
+};
+
+/* What a neighbour has said of itself. */
+struct ip_heard {
+	union wire_addr addr;
+	struct wire_mac mac;
+	bool solicited; /* in answer to a question */
 };
 
 /* An ICMP error, or a neighbour that does not answer. */
@@ -87,6 +95,7 @@ struct ip_rx {
 	bool csum_ok; /* the device has verified the TCP checksum */
 	bool joined;  /* @l4 lies in a reassembly slot: the frame's owner does not hold it */
 	struct ip_error error;
+	struct ip_heard heard;
 };
 
 /**
@@ -223,7 +232,7 @@ int ip_send(struct ip *ip, struct ip_hop *hop, const struct wire_flow *flow,
  * @seg: without payload
  *
  * It joins the frames that ip_answer_take() gives; where there is no way, it is dropped and
- * counted.
+ * counted. So are resets beyond 10 000 a second: a storm of segments that belong to nobody must not become a storm of ours.
  */
 void ip_reply(struct ip *ip, const struct wire_flow *flow, struct wire_tcp *seg, ztime_t now);
 
@@ -267,6 +276,13 @@ struct ip_neigh_info {
  * ip_neigh_info() - describe neighbours from index @at on. Return: the next index, or 0 at the end.
  */
 unsigned int ip_neigh_info(const struct ip *ip, unsigned int at, struct ip_neigh_info *info);
+
+/**
+ * ip_heard() - another instance of the interface has heard this
+ *
+ * Of a neighbour that nobody here has asked for it is nothing new.
+ */
+void ip_heard(struct ip *ip, const struct ip_heard *heard, ztime_t now);
 
 /**
  * ip_neigh_add() - take @mac for @addr as if it had just answered (learned from the kernel).

@@ -110,7 +110,16 @@ static void arp_answer(struct ip *ip, const struct wire_arp *ask)
 	arp_send(ip, &arp, &ask->sender_mac);
 }
 
-enum counter ip_arp_input(struct ip *ip, const uint8_t *bytes, size_t len, ztime_t now)
+/* An answer: it may be another instance that has asked. */
+static void heard_input(struct ip *ip, struct ip_rx *rx, const struct ip_heard *heard, ztime_t now)
+{
+	ip_heard(ip, heard, now);
+	rx->heard = *heard;
+	rx->kind = IP_RX_HEARD;
+}
+
+enum counter ip_arp_input(struct ip *ip, const uint8_t *bytes, size_t len, struct ip_rx *rx,
+			  ztime_t now)
 {
 	struct wire_arp arp;
 	enum counter why = wire_arp_parse(bytes, len, &arp);
@@ -126,8 +135,13 @@ enum counter ip_arp_input(struct ip *ip, const uint8_t *bytes, size_t len, ztime
 		return CNT_ip_arp_conflict;
 	}
 	/* RFC 5227: a probe has no sender address and says nothing about one. */
-	if (!wire_addr_is_any(&arp.sender))
-		ip_neigh_heard(ip, &arp.sender, &arp.sender_mac, arp.op == WIRE_ARP_REPLY, now);
+	if (arp.op == WIRE_ARP_REPLY && !wire_addr_is_any(&arp.sender)) {
+		const struct ip_heard heard = { arp.sender, arp.sender_mac, true };
+
+		heard_input(ip, rx, &heard, now);
+	} else if (!wire_addr_is_any(&arp.sender)) {
+		ip_neigh_heard(ip, &arp.sender, &arp.sender_mac, false, now);
+	}
 	if (!ip_addr_local(ip, &arp.target))
 		return CNT_ip_arp_not_us;
 	if (arp.op == WIRE_ARP_REQUEST)
@@ -156,7 +170,7 @@ static void nd_answer(struct ip *ip, const struct ip_packet *p, const struct wir
 }
 
 enum counter ip_nd_input(struct ip *ip, const struct ip_packet *p, const struct wire_icmp *m,
-			 ztime_t now)
+			 struct ip_rx *rx, ztime_t now)
 {
 	struct wire_nd nd;
 	enum counter why = wire_nd_parse(m, p->hops, &p->src, &p->dst, &nd);
@@ -165,8 +179,10 @@ enum counter ip_nd_input(struct ip *ip, const struct ip_packet *p, const struct 
 		return why;
 	if (m->type == WIRE_ICMP6_NA) {
 		/* A reply to a unicast question may leave out the address (RFC 4861 4.4). */
-		ip_neigh_heard(ip, &nd.target, nd.has_mac ? &nd.mac : &p->mac,
-			       nd.flags & WIRE_ND_SOLICITED, now);
+		const struct ip_heard heard = { nd.target, nd.has_mac ? nd.mac : p->mac,
+						nd.flags & WIRE_ND_SOLICITED };
+
+		heard_input(ip, rx, &heard, now);
 		return CNT_none;
 	}
 	if (!ip_addr_local(ip, &nd.target))

@@ -13,8 +13,7 @@
 #define ERROR_QUOTE_MAX 548 /* an error is at most 576 bytes of IPv4 (RFC 1812 4.3.2.3) */
 #define QUOTE_TCP_LEN   8   /* ports and sequence number */
 
-/* Tokens come back evenly; the bucket holds a tenth of a second. */
-static bool bucket_take(struct ip_bucket *b, uint32_t per_s, ztime_t now)
+bool ip_bucket_take(struct ip_bucket *b, uint32_t per_s, ztime_t now)
 {
 	ztime_t each = ZTIME_SEC / per_s;
 	ztime_t back = (now - b->at) / each;
@@ -60,7 +59,7 @@ static enum counter icmp_echo(struct ip *ip, const struct ip_packet *p, const st
 	/* A reassembled echo would have to be sent in fragments, which are never made here. */
 	if (p->group || hdr + WIRE_ICMP_LEN + ask->body_len > ip->cfg.mtu)
 		return CNT_ip_icmp_ignored;
-	if (!bucket_take(&ip->echo_bucket, ECHO_PER_S, now))
+	if (!ip_bucket_take(&ip->echo_bucket, ECHO_PER_S, now))
 		return CNT_ip_icmp_limited;
 	m.type = reply;
 	m.code = 0;
@@ -206,7 +205,7 @@ static enum counter icmp6_input(struct ip *ip, const struct ip_packet *p, struct
 	switch (m.type) {
 	case WIRE_ICMP6_ECHO: return icmp_echo(ip, p, &m, WIRE_ICMP6_ECHO_REPLY, now);
 	case WIRE_ICMP6_NS:
-	case WIRE_ICMP6_NA: return ip_nd_input(ip, p, &m, now);
+	case WIRE_ICMP6_NA: return ip_nd_input(ip, p, &m, rx, now);
 	case WIRE_ICMP6_UNREACH:
 	case WIRE_ICMP6_TOO_BIG:
 	case WIRE_ICMP6_TIME:
@@ -242,7 +241,7 @@ void ip_icmp_unreach(struct ip *ip, const struct ip_packet *p, ztime_t now)
 		return;
 	if (!v4 && !udp)
 		m.word = 6; /* offset of the next-header field */
-	if (!bucket_take(&ip->error_bucket, ERROR_PER_S, now)) {
+	if (!ip_bucket_take(&ip->error_bucket, ERROR_PER_S, now)) {
 		base_count(ip->counters, CNT_ip_icmp_limited);
 		return;
 	}

@@ -157,7 +157,7 @@ static enum counter frame_input(struct ip *ip, const struct wire_frame_in *frame
 	switch (eth.type) {
 	case WIRE_ETH_IP4: return ip4_input(ip, &p, frame, rx, now);
 	case WIRE_ETH_IP6: return ip6_input(ip, &p, frame, rx, now);
-	case WIRE_ETH_ARP: return ip_arp_input(ip, p.packet, p.packet_len, now);
+	case WIRE_ETH_ARP: return ip_arp_input(ip, p.packet, p.packet_len, rx, now);
 	default: return CNT_wire_eth_type;
 	}
 }

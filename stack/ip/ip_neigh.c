@@ -266,6 +266,37 @@ static void pending_send(struct ip *ip, uint16_t i)
 	}
 }
 
+/* @confirmed_at: when it was last proved to hear us, or IP_NEIGH_FRESH ago */
+static void neigh_set(struct ip *ip, uint16_t i, const struct wire_mac *mac, ztime_t confirmed_at)
+{
+	struct ip_neigh *n = &ip->neigh[i];
+
+	if (n->asked)
+		asking_remove(ip, i);
+	n->asked = 0;
+	n->mac = *mac;
+	n->state = NEIGH_REACHABLE;
+	n->at = confirmed_at;
+	link_set(ip, i, n->at + IP_NEIGH_FRESH);
+	pending_send(ip, i);
+}
+
+/* Another station says that the address of one that we know is its own. Nobody has to be believed who can send a frame on this
+ * link: the known one is asked, by itself and once. If it answers it stays; if not, all are asked a second later.
+ */
+static void neigh_doubt(struct ip *ip, uint16_t i, ztime_t now)
+{
+	struct ip_neigh *n = &ip->neigh[i];
+
+	base_count(ip->counters, CNT_ip_neigh_claims);
+	if (n->state == NEIGH_PROBE || now - n->at < NEIGH_ASK_EVERY)
+		return; /* it is being asked, or has just answered */
+	ip->plain.links[i].good_until = ZTIME_PAST;
+	n->state = NEIGH_PROBE;
+	n->asked = NEIGH_ASK_MAX - 1;
+	neigh_ask(ip, i, now);
+}
+
 void ip_neigh_heard(struct ip *ip, const union wire_addr *addr, const struct wire_mac *mac,
 		    bool solicited, ztime_t now)
 {
@@ -275,24 +306,25 @@ void ip_neigh_heard(struct ip *ip, const union wire_addr *addr, const struct wir
 	if (i == IP_NONE)
 		return;
 	n = &ip->neigh[i];
-	if (!solicited && n->state == NEIGH_REACHABLE && wire_mac_equal(&n->mac, mac))
-		return; /* nothing new, and no proof that it hears us */
-	if (n->asked)
-		asking_remove(ip, i);
-	n->asked = 0;
-	n->mac = *mac;
-	n->state = NEIGH_REACHABLE;
-	n->at = solicited ? now : now - IP_NEIGH_FRESH;
-	link_set(ip, i, n->at + IP_NEIGH_FRESH);
-	pending_send(ip, i);
+	if (n->state != NEIGH_INCOMPLETE && !wire_mac_equal(&n->mac, mac))
+		neigh_doubt(ip, i, now);
+	else if (solicited || n->state != NEIGH_REACHABLE) /* else nothing new, and no proof */
+		neigh_set(ip, i, mac, solicited ? now : now - IP_NEIGH_FRESH);
+}
+
+void ip_heard(struct ip *ip, const struct ip_heard *heard, ztime_t now)
+{
+	ip_neigh_heard(ip, &heard->addr, &heard->mac, heard->solicited, now);
 }
 
 int ip_neigh_add(struct ip *ip, const union wire_addr *addr, const struct wire_mac *mac,
 		 ztime_t now)
 {
-	if (ip_neigh_get(ip, addr) == IP_NONE)
+	uint16_t i = ip_neigh_get(ip, addr);
+
+	if (i == IP_NONE)
 		return -ENOBUFS;
-	ip_neigh_heard(ip, addr, mac, true, now);
+	neigh_set(ip, i, mac, now);
 	return 0;
 }
 

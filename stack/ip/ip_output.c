@@ -3,6 +3,8 @@
 
 #include <errno.h>
 
+#define RESET_PER_S 10000
+
 struct wire_frame_out *ip_answer_new(struct ip *ip)
 {
 	struct wire_frame_out *f;
@@ -167,6 +169,10 @@ void ip_reply(struct ip *ip, const struct wire_flow *flow, struct wire_tcp *seg,
 	struct ip_hop hop = { 0 };
 
 	BASE_CHECK(seg->len == 0);
+	if (seg->flags & TCP_RST && !ip_bucket_take(&ip->reset_bucket, RESET_PER_S, now)) {
+		base_count(ip->counters, CNT_ip_reset_limited);
+		return;
+	}
 	/* Not into the queue at once: asking for the neighbour may put a question there. */
 	if (ip_output(ip, &hop, flow, seg, &f, now) != 1)
 		return;

@@ -105,7 +105,7 @@ struct ip {
 
 	struct ip_pmtu *pmtu;
 	struct ip_reass *reass;
-	struct ip_bucket error_bucket, echo_bucket;
+	struct ip_bucket error_bucket, echo_bucket, reset_bucket;
 	uint64_t answer_put, answer_got; /* counts; their difference is how many wait */
 	void *answer_owner;              /* of the frame given last */
 	struct wire_frame_out answers[IP_ANSWERS_MAX];
@@ -216,13 +216,21 @@ void ip_ask(struct ip *ip, const struct ip_neigh *n);
 void ip_announce(struct ip *ip, const union wire_addr *addr);
 
 /** ip_arp_input() - an ARP message. */
-enum counter ip_arp_input(struct ip *ip, const uint8_t *bytes, size_t len, ztime_t now);
+enum counter ip_arp_input(struct ip *ip, const uint8_t *bytes, size_t len, struct ip_rx *rx,
+			  ztime_t now);
 
 /** ip_nd_input() - a neighbour solicitation or advertisement. */
 enum counter ip_nd_input(struct ip *ip, const struct ip_packet *p, const struct wire_icmp *m,
-			 ztime_t now);
+			 struct ip_rx *rx, ztime_t now);
 
 /* ip_icmp.c */
+
+/**
+ * ip_bucket_take() - may one more of what is limited be sent?
+ *
+ * Tokens come back evenly, @per_s a second; the bucket holds a tenth of a second. Return: true, and one token less.
+ */
+bool ip_bucket_take(struct ip_bucket *b, uint32_t per_s, ztime_t now);
 
 /** ip_icmp_input() - an ICMP or ICMPv6 message; sets @rx for an error that quotes TCP. */
 enum counter ip_icmp_input(struct ip *ip, const struct ip_packet *p, struct ip_rx *rx, ztime_t now);

@@ -101,6 +101,7 @@ struct tcp_loss {
 	uint32_t undo_tsval;  /* timestamp of the first retransmission (RFC 3522) */
 	uint32_t
 		dsack_round; /* reo_mult grows once a round trip: not before this is acknowledged */
+	uint16_t reordering; /* segments by which one was overtaken, at most */
 	bool undo_ok, undo_ts_ok;
 	uint8_t frto; /* enum tcp_frto */
 	uint8_t sack_n;

@@ -96,7 +96,9 @@ struct tcp_config {
 	uint32_t rcvbuf_max_bytes; /* auto-tuning goes up to this; also decides the window scale */
 	uint32_t gso_max_bytes;    /* longest payload of one output segment; 0: one MSS,
 				    * in an instance whose device has TSO as much as fits */
-	uint32_t rto_min_us, rto_max_us, rto_initial_us;
+	uint16_t gso_min_segs;     /* no slow rate makes it shorter than this; at least 2 */
+	uint32_t rto_min_us;       /* on top of the round trip; at least 1000, a caller's grain */
+	uint32_t rto_max_us, rto_initial_us;
 	uint32_t delack_us;       /* longest delay of an ACK, < 500 ms (RFC 9293 3.8.6.3) */
 	uint32_t time_wait_ms;    /* 2 MSL */
 	uint32_t fin_wait2_ms;    /* patience of a closed socket in FIN-WAIT-2 */
@@ -167,6 +169,13 @@ void tcp_shutdown_recv(struct tcb *t, ztime_t now);
  * From here the machine finishes by itself, bounded in time; TCP_EV_CLOSED tells when.
  */
 void tcp_close(struct tcb *t, ztime_t now);
+
+/**
+ * tcp_time_wait_may_end() - whether the flow of a connection in TIME-WAIT is good for a new one of ours
+ *
+ * RFC 6191: late segments of the old one are told by their timestamps.
+ */
+bool tcp_time_wait_may_end(const struct tcb *t, ztime_t now);
 
 /** tcp_abort() - RST (where the state has one) and CLOSED (RFC 9293 3.10.5). */
 void tcp_abort(struct tcb *t, ztime_t now);
@@ -367,6 +376,7 @@ struct tcp_info_rec {
 	uint32_t mss, rcv_mss, path_mss;
 	uint32_t cwnd, ssthresh, snd_wnd, rcv_wnd;
 	uint32_t pipe, sacked, lost, retransmitted_now;
+	uint16_t reordering; /* segments by which one was overtaken in this episode; 0: none */
 	uint32_t rcvbuf, sndbuf, readable, unsent, unacked;
 	uint64_t pacing_rate;
 	uint32_t retransmits; /* segments, whole life */

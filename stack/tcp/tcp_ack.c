@@ -56,6 +56,15 @@ static void ack_ecn(struct tcb *t, const struct wire_tcp *seg, ztime_t now)
 		tcp_loss_ecn(t, now);
 }
 
+/* What MSG_MORE holds waits for more no longer than until an acknowledgement comes, as the kernel's does: the rest may
+ * be long in coming, and the network is idle meanwhile.
+ */
+static void ack_more(struct tcb *t)
+{
+	if (!tcp_is(t, TCP_F_CORK) && tcp_nagle_ok(t) && tcp_unsent(t) <= tcp_peer_room(t))
+		t->todo |= TCP_DO_FORCE;
+}
+
 static void ack_timer(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now)
 {
 	if (t->xmit_mode == TCP_XMIT_REO && t->loss && t->sent)
@@ -103,7 +112,7 @@ enum counter tcp_ack(struct tcb *t, const struct wire_tcp *seg, ztime_t now)
 		tcp_keep_arm(t, now);
 	}
 	if (BASE_UNLIKELY(seq_gt(seg->ack, t->snd_nxt))) {
-		t->todo |= TCP_DO_ACK;
+		tcp_challenge(t, now); /* limited: two ends that disagree would go on for ever */
 		return CNT_tcp_ack_future;
 	}
 	if (BASE_UNLIKELY(seq_lt(seg->ack, t->snd_una))) {
@@ -120,6 +129,8 @@ enum counter tcp_ack(struct tcb *t, const struct wire_tcp *seg, ztime_t now)
 	if (seg->ack != t->snd_una)
 		ack_advance(t, seg->ack, &ai, now);
 	tcp_window_update(t, seg);
+	if (BASE_UNLIKELY(tcp_is(t, TCP_F_MORE)) && ai.acked)
+		ack_more(t);
 	ack_ecn(t, seg, now);
 	if (BASE_LIKELY(!t->loss && !ai.dup && !tcp_is(t, TCP_F_TLP)))
 		ack_healthy(t, &ai, now);

@@ -22,6 +22,8 @@
 
 #include <errno.h>
 
+#define TIME_WAIT_LEAST_MS \
+	100           /* our timestamps have grown since, by more than the slow clock is wrong */
 #define QUICK_ACKS 16 /* while we only receive: an initial window, and some */
 
 static const char *const state_names[TCP_ST_COUNT] = {
@@ -192,6 +194,13 @@ void tcp_time_wait(struct tcb *t, ztime_t now)
 	t->xmit_at = ZTIME_NEVER;
 	tcp_set_state(t, TCP_ST_TIME_WAIT);
 	tcp_slow_set(t, now + ztime_ms(t->env->cfg.time_wait_ms));
+}
+
+bool tcp_time_wait_may_end(const struct tcb *t, ztime_t now)
+{
+	return t->state == TCP_ST_TIME_WAIT && tcp_is(t, TCP_F_TS) &&
+	       tcp_slow_at(t) + ztime_ms(TIME_WAIT_LEAST_MS) <=
+		       now + ztime_ms(t->env->cfg.time_wait_ms);
 }
 
 static void fin_wait2_enter(struct tcb *t, ztime_t now)

@@ -74,7 +74,7 @@ void tcp_cookie_reply(const struct tcp_listener *l, const struct wire_tcp *syn,
 		      struct wire_tcp *out)
 {
 	const struct tcp_config *cfg = &l->env->cfg;
-	uint32_t peer = syn->opts & TCP_OPT_MSS ? syn->mss : 536, low;
+	uint32_t peer = syn->opts & TCP_OPT_MSS ? syn->mss : tcp_mss_unsaid(id), low;
 
 	low = (uint32_t)(now / STEP & 31) << 3 | mss_index(peer);
 	tcp_reset_fill(out, low << 24 | cookie_mac(l->env, id, syn->seq, low), syn->seq + 1,

@@ -40,7 +40,7 @@ BASE_COLD void tcp_fast_leave(struct tcb *t)
 /* In one of these the case is not at hand. */
 #define NOT_IN                                                                        \
 	(TCP_F_TLP | TCP_F_RCV_SHUT | TCP_F_ORPHAN | TCP_F_URG_SND | TCP_F_SND_FULL | \
-	 TCP_F_FIN_QUEUED)
+	 TCP_F_FIN_QUEUED | TCP_F_MORE)
 
 /* What tcp_word() has to be for a segment to be plain, TCP_F_TS and others aside. */
 #define IN_LOOK tcp_word_of(NOT_IN, 0xff, 0, 0xff, 0xff)
@@ -119,7 +119,7 @@ struct tcp_fast_done tcp_fast_other(struct tcb *t, const uint8_t *l4, bool ts, c
 
 	if (ts && seq_le(seq, t->rcv_acked))
 		t->ts_recent = base_be32_get(l4 + TCP_AT_TSVAL);
-	t->seen_ms = tcp_now_ms(now);
+	tcp_seen(t, now);
 	tcp_window_set(t, seq, base_be16_get(l4 + TCP_AT_WND));
 	if (acks)
 		done.told = flight_over(t, ack, now);

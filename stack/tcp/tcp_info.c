@@ -47,6 +47,7 @@ void tcp_info(const struct tcb *t, struct tcp_info_rec *info)
 		.sacked = t->loss ? t->loss->sacked_bytes : 0,
 		.lost = t->loss ? t->loss->lost_bytes : 0,
 		.retransmitted_now = retransmitted_now(t),
+		.reordering = t->loss ? t->loss->reordering : 0,
 		.rcvbuf = t->rcvbuf,
 		.sndbuf = t->sndbuf,
 		.readable = t->rcv_queued,

@@ -402,7 +402,7 @@ enum counter tcp_input(struct tcb *t, struct wire_tcp *seg, ztime_t now)
 		if ((why = fourth_syn(t, seg, now)) != CNT_none)
 			return why;
 	}
-	t->seen_ms = tcp_now_ms(now);
+	tcp_seen(t, now);
 	if ((why = fifth_ack(t, seg, now)) != CNT_none)
 		return why;
 	ts_remember(t,

@@ -367,6 +367,7 @@ void tcp_rtt_reset(struct tcb *t);
 void tcp_reset_fill(struct wire_tcp *out, uint32_t seq, uint32_t ack,
 		    uint8_t flags);                                    /* tcp_listen.c */
 void tcp_out_header(struct tcb *t, struct wire_tcp *out, ztime_t now); /* tcp_output.c */
+void tcp_idle_restart(struct tcb *t);
 
 /* What an ACK delivered counts for the congestion window. */
 static inline void tcp_ack_congestion(struct tcb *t, const struct tcp_ackinfo *ai, ztime_t now)
@@ -426,7 +427,9 @@ uint32_t tcp_isn(const struct tcp_env *env, const struct wire_flow *id, ztime_t 
 uint32_t tcp_ts_offset(const struct tcp_env *env, const struct wire_flow *id);
 void tcp_peer_options(struct tcb *t, const struct wire_tcp *syn);
 void tcp_mss_update(struct tcb *t);
-void tcp_begin(struct tcb *t, uint32_t iss, uint16_t path_mss, ztime_t now);
+void tcp_begin(struct tcb *t, const struct wire_flow *id, uint32_t iss, uint16_t path_mss,
+	       ztime_t now);
+uint16_t tcp_mss_unsaid(const struct wire_flow *id);
 void tcp_cwnd_begin(struct tcb *t);
 
 /* ---------------------------------------------------------------- SYN cookies, tcp_cookie.c */

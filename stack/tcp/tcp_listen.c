@@ -161,7 +161,7 @@ static void child_init(struct tcp_listener *l, struct tcb *t, const struct wire_
 	t->user_mss = (uint16_t)l->maxseg;
 	t->u.parent = l;
 	t->ts_offset = tcp_ts_offset(l->env, id);
-	tcp_begin(t, iss, path_mss, now);
+	tcp_begin(t, id, iss, path_mss, now);
 	tcp_set_state(t, TCP_ST_SYN_RCVD);
 	t->rcv_nxt = syn->seq + 1;
 	t->rcv_adv = t->rcv_nxt;

@@ -67,6 +67,8 @@ static void episode_begin(struct tcb *t, enum tcp_ca state, enum cc_signal why)
 	l->prr_delivered = l->prr_out = 0;
 	l->prr_pipe = BASE_MAX(flight, 1u);
 	t->cc.ops->congestion(&t->cc, why, flight, t->mss);
+	if (tcp_is(t, TCP_F_ECN))
+		t->flags |= TCP_F_ECN_CWR; /* RFC 3168 6.1.2: for whatever reason */
 	t->ca_state = state;
 }
 
@@ -97,7 +99,6 @@ void tcp_loss_ecn(struct tcb *t, ztime_t now)
 	if (t->ca_state != TCP_CA_OPEN || !tcp_loss_get(t))
 		return;
 	episode_begin(t, TCP_CA_CWR, CC_SIGNAL_ECN);
-	t->flags |= TCP_F_ECN_CWR;
 	tcp_count(t, CNT_tcp_ecn_cwr);
 }
 
@@ -142,6 +143,7 @@ static void undo(struct tcb *t)
 		l->sacked_bytes = 0;
 	t->ca_state = TCP_CA_OPEN;
 	t->flags |= TCP_F_REORDER; /* late is all it was */
+	t->flags &= ~(uint32_t)TCP_F_ECN_CWR;
 	tcp_count(t, CNT_tcp_undo);
 }
 

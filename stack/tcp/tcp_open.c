@@ -25,8 +25,15 @@ uint32_t tcp_ts_offset(const struct tcp_env *env, const struct wire_flow *id)
 	return (uint32_t)(base_hash_sip24_words(&env->key, w, 4) >> 32);
 }
 
+/* RFC 9293 3.7.1: what a peer takes that has not said. */
+uint16_t tcp_mss_unsaid(const struct wire_flow *id)
+{
+	return wire_addr_is_v4(&id->remote) ? 536 : 1220;
+}
+
 /* Numbers and limits of a connection that begins; options have been set on @t before. */
-void tcp_begin(struct tcb *t, uint32_t iss, uint16_t path_mss, ztime_t now)
+void tcp_begin(struct tcb *t, const struct wire_flow *id, uint32_t iss, uint16_t path_mss,
+	       ztime_t now)
 {
 	const struct tcp_config *cfg = &t->env->cfg;
 	struct tcp_chunk *c = t->sndq;
@@ -43,7 +50,7 @@ void tcp_begin(struct tcb *t, uint32_t iss, uint16_t path_mss, ztime_t now)
 	t->snd_sml = t->snd_up = iss;
 	t->path_mss = BASE_MAX(path_mss, cfg->mss_min);
 	t->top_mss = t->path_mss;
-	t->peer_mss = 536; /* RFC 9293 3.7.1, until the peer says more */
+	t->peer_mss = tcp_mss_unsaid(id);
 	t->rcv_mss = BASE_MIN(t->path_mss, 536);
 	t->rcv_wscale = cfg->window_scale
 				? tcp_window_scale(BASE_MAX(cfg->rcvbuf_max_bytes, t->rcvbuf))
@@ -56,7 +63,7 @@ int tcp_connect(struct tcb *t, const struct wire_flow *id, uint16_t path_mss, zt
 {
 	if (t->state != TCP_ST_CLOSED || t->error)
 		return -EISCONN;
-	tcp_begin(t, tcp_isn(t->env, id, now), path_mss, now);
+	tcp_begin(t, id, tcp_isn(t->env, id, now), path_mss, now);
 	t->ts_offset = tcp_ts_offset(t->env, id);
 	t->flags |= TCP_F_ACTIVE;
 	if (t->env->cfg.ecn && !tcp_is(t, TCP_F_NO_ECN))

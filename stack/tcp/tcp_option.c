@@ -16,6 +16,7 @@ void tcp_config_defaults(struct tcp_config *cfg)
 		.sndbuf_bytes = 4 << 20,
 		.rcvbuf_bytes = 128 << 10,
 		.rcvbuf_max_bytes = 6 << 20,
+		.gso_min_segs = 2,
 		.rto_min_us = 200000,
 		.rto_max_us = 120000000,
 		.rto_initial_us = 1000000,

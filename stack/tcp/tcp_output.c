@@ -82,27 +82,31 @@ static uint32_t cwnd_room(const struct tcb *t)
 }
 
 /* RFC 5681 4.1: after an idle time the network's state is unknown again. */
-static void idle_restart(struct tcb *t, ztime_t now)
+BASE_COLD void tcp_idle_restart(struct tcb *t)
 {
-	uint32_t iw;
+	uint32_t iw = cc_initial_window(t->mss, t->env->cfg.init_cwnd);
 
-	if (!t->env->cfg.idle_restart || !tcp_idle(t, now))
-		return;
-	iw = cc_initial_window(t->mss, t->env->cfg.init_cwnd);
-	t->cc.cwnd = BASE_MIN(t->cc.cwnd, iw);
+	if (t->env->cfg.idle_restart)
+		t->cc.cwnd = BASE_MIN(t->cc.cwnd, iw);
 }
 
+/* The longest segment that the device may cut: a millisecond's worth at the flow's rate, so that a slow one does not
+ * send all its window at once, and at least cfg.gso_min_segs. Two make a window in any case, or one loss would take all
+ * of it, and with it all ACKs that clock.
+ */
 static uint32_t burst_max(const struct tcb *t, uint32_t mss)
 {
-	uint32_t gso = t->env->cfg.gso_max_bytes;
+	const struct tcp_config *cfg = &t->env->cfg;
+	uint32_t gso = BASE_MIN(cfg->gso_max_bytes, t->cc.cwnd / 2), srtt_us = tcp_srtt_us(t);
 	uint64_t ms_worth;
 
 	if (gso < 2 * mss)
 		return mss;
-	if (BASE_UNLIKELY(tcp_is(
-		    t, TCP_F_PACING))) { /* a paced flow sends a millisecond's worth at a time */
-		ms_worth = cc_pacing_rate(&t->cc, tcp_srtt_us(t)) / 1000;
-		gso = (uint32_t)BASE_MIN((uint64_t)gso, BASE_MAX(ms_worth, 2ull * mss));
+	/* It sends a window in a round trip at least: nearly always enough, and nothing is divided to know it. */
+	if (BASE_UNLIKELY((uint64_t)t->cc.cwnd * 1000 < (uint64_t)gso * srtt_us)) {
+		ms_worth = cc_pacing_rate(&t->cc, srtt_us) / 1000;
+		ms_worth = BASE_MAX(ms_worth, (uint64_t)cfg->gso_min_segs * mss);
+		gso = (uint32_t)BASE_MIN((uint64_t)gso, ms_worth);
 	}
 	return gso - gso % mss;
 }
@@ -224,8 +228,8 @@ static unsigned out_fresh(struct tcb *t, struct wire_tcp *out, unsigned max, zti
 	bool data = t->unsent;
 	unsigned n = 0;
 
-	if (!t->sent && t->unsent)
-		idle_restart(t, now);
+	if (!t->sent && t->unsent && tcp_idle(t, now))
+		tcp_idle_restart(t);
 	do {
 		uint32_t mss = segment_room(t), len, tried = 0;
 

@@ -84,13 +84,24 @@ static struct tcp_sent *cut_to_block(struct tcb *t, struct tcp_sent *s,
 	return s;
 }
 
+/* RFC 8985 6.2 step 3: @s was delivered out of order though never repeated: the network reorders. How far is told to
+ * those who ask.
+ */
+static void run_overtaken(struct tcb *t, const struct tcp_sent *s)
+{
+	struct tcp_loss *l = t->loss;
+	uint32_t far = (l->high_sacked - s->seq) / t->mss;
+
+	t->flags |= TCP_F_REORDER;
+	l->reordering = (uint16_t)BASE_MAX(l->reordering, BASE_MIN(far, (uint32_t)UINT16_MAX));
+}
+
 static void run_sacked(struct tcb *t, struct tcp_sent *s, struct tcp_ackinfo *ai, ztime_t now)
 {
 	struct tcp_loss *l = t->loss;
 
-	/* RFC 8985 6.2 step 3: delivered out of order though never repeated: the network reorders. */
 	if (!(s->flags & TCP_SENT_RETRANS) && seq_lt(s->end, l->high_sacked))
-		t->flags |= TCP_F_REORDER;
+		run_overtaken(t, s);
 	tcp_sent_delivered(t, s, ai, now);
 	tcp_sent_mark_sacked(t, s);
 	l->high_sacked = seq_max(l->high_sacked, s->end);

@@ -10,7 +10,6 @@
 
 #define TCP_CHUNK_BYTES  256 /* below this average size the number of blocks is what limits */
 #define TCP_CHUNKS_MIN   128
-#define TCP_CLOCK_US     1000u  /* RFC 6298's G: callers may run timers this late */
 #define TCP_TLP_DELAY_US 200000 /* RFC 8985 7.2 TLP.max_ack_delay */
 
 /* A peer may not pin more blocks than its window is worth: see tcp_reass.c. */
@@ -139,15 +138,16 @@ BASE_INLINE void tcp_rtt_take(struct tcb *t, uint32_t us)
 		tcp_rtt_next(t, us);
 }
 
-/* RFC 6298 (2.2) and (2.3): the timeout that follows from the round trips; before there is one, what was set. */
+/* RFC 6298 (2.2) and (2.3): the timeout that follows from the round trips; before there is one, what was set. The minimum
+ * is on top of the round trip, since it is there for peers that delay an acknowledgement as long (2.4).
+ */
 BASE_INLINE uint32_t tcp_rto_us(const struct tcb *t)
 {
 	const struct tcp_config *cfg = &t->env->cfg;
-	uint32_t rto = (t->srtt_us8 >> 3) + BASE_MAX(t->rttvar_us4, TCP_CLOCK_US);
+	uint32_t rto = (t->srtt_us8 >> 3) + BASE_MAX(t->rttvar_us4, cfg->rto_min_us);
 
 	if (BASE_UNLIKELY(!t->srtt_us8))
 		return t->rto_first_us;
-	rto = BASE_MAX(rto, cfg->rto_min_us);
 	return BASE_MIN(rto, cfg->rto_max_us);
 }
 
@@ -180,6 +180,22 @@ BASE_INLINE void tcp_ack_paid(struct tcb *t)
 	t->todo &= (uint8_t)~TCP_DO_ACK;
 }
 
+/* Nothing was sent or heard for a timeout: the network's state is unknown (RFC 5681 4.1). */
+BASE_INLINE bool tcp_idle(const struct tcb *t, ztime_t now)
+{
+	uint32_t idle_ms = tcp_now_ms(now) - t->seen_ms;
+
+	return (uint64_t)idle_ms * 1000 > tcp_rto_us(t);
+}
+
+/* A segment has come. When it ends an idle time, what we send now is the first after it: a server's answer. */
+BASE_INLINE void tcp_seen(struct tcb *t, ztime_t now)
+{
+	if (BASE_UNLIKELY(!t->sent && tcp_idle(t, now)))
+		tcp_idle_restart(t);
+	t->seen_ms = tcp_now_ms(now);
+}
+
 /* A run that is being sent for the first time. */
 BASE_INLINE void tcp_sent_fill(struct tcp_sent *s, uint32_t seq, uint32_t end,
 			       struct tcp_chunk *chunk, uint32_t flags, ztime_t now)
@@ -193,26 +209,22 @@ BASE_INLINE void tcp_sent_fill(struct tcp_sent *s, uint32_t seq, uint32_t end,
 	s->retrans = 0;
 }
 
-/* Nothing was sent or heard for a timeout: the network's state is unknown (RFC 5681 4.1). */
-BASE_INLINE bool tcp_idle(const struct tcb *t, ztime_t now)
-{
-	uint32_t idle_ms = tcp_now_ms(now) - t->seen_ms;
-
-	return (uint64_t)idle_ms * 1000 > tcp_rto_us(t);
-}
-
 /* Nagle's rule in Minshall's form: a short segment waits only while another short one is unacknowledged, so that a
  * large write never waits for a delayed ACK of its own middle (RFC 9293 3.7.4).
  */
+BASE_INLINE bool tcp_nagle_ok(const struct tcb *t)
+{
+	return tcp_is(t, TCP_F_NODELAY) || seq_le(t->snd_sml, t->snd_una) ||
+	       seq_gt(t->snd_sml, t->snd_nxt);
+}
+
 BASE_INLINE bool tcp_short_ok(const struct tcb *t)
 {
 	if (tcp_is(t, TCP_F_FIN_QUEUED) || t->todo & TCP_DO_FORCE)
 		return true;
 	if (t->flags & (TCP_F_CORK | TCP_F_MORE))
 		return false;
-	if (tcp_is(t, TCP_F_NODELAY))
-		return true;
-	return seq_le(t->snd_sml, t->snd_una) || seq_gt(t->snd_sml, t->snd_nxt);
+	return tcp_nagle_ok(t);
 }
 
 /* RFC 8985 7.2: a probe needs a healthy flight and a round trip to time it by. */

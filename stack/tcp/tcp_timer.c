@@ -10,8 +10,8 @@
 
 #include <errno.h>
 
-#define BLACK_HOLE_TIMEOUTS 3      /* RFC 4821 7.7 asks for more than one */
-#define CORK_US             200000 /* a corked short segment waits no longer */
+#define BLACK_HOLE_TIMEOUTS 3       /* RFC 4821 7.7 asks for more than one */
+#define OVERRIDE_US         1000000 /* RFC 9293 3.8.6.2.1: what is held back waits no longer */
 
 /* ---------------------------------------------------------------- arming */
 
@@ -33,7 +33,7 @@ static void persist_arm(struct tcb *t, ztime_t now)
 	uint32_t us = rto_backed_off_us(t);
 
 	if (tcp_peer_room(t))
-		us = CORK_US;
+		us = BASE_MIN(us, (uint32_t)OVERRIDE_US);
 	t->xmit_mode = TCP_XMIT_PERSIST;
 	t->xmit_at = now + ztime_us(us);
 }
@@ -178,6 +178,7 @@ static void persist_timeout(struct tcb *t, ztime_t now)
 	if (t->sent || !(t->unsent || tcp_fin_unsent(t)))
 		return;
 	if (tcp_peer_room(t)) {
+		t->flags &= ~(uint32_t)TCP_F_MORE; /* it did not come in time */
 		t->todo |= TCP_DO_FORCE | TCP_DO_SEND;
 		persist_arm(t, now);
 		return;

@@ -87,7 +87,7 @@ static void tcp_info_put(struct pd_fd *f, void *v, socklen_t *len)
 	i.tcpi_ca_state = (uint8_t[]){ 0, 2, 3, 4 }[r.ca_state];
 	i.tcpi_backoff = r.backoff;
 	i.tcpi_probes = r.probes;
-	i.tcpi_reordering = 3;
+	i.tcpi_reordering = BASE_MAX(r.reordering, 3); /* the kernel begins with RFC 5681's three */
 	i.tcpi_advmss = tcp_opt_get(t, TCP_OPT_SET_MAXSEG)
 				? (uint32_t)tcp_opt_get(t, TCP_OPT_SET_MAXSEG)
 				: r.path_mss;

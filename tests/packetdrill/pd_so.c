@@ -1,6 +1,9 @@
 /* pd_so.c - a host for the packetdrill tool: packetdrill --so_filename=libztcp_packetdrill.so
  * --so_flags='cc=reno' SCRIPT
  *
+ * Without flags it is what google/packetdrill's scripts expect: settings as the sysctls of the network namespace
+ * have them, which their defaults.sh sets, and segments as a card with TSO gets them.
+ *
  * Time is virtual: it moves in usleep(), in netdev_receive() up to the next packet, and by a
  * microsecond whenever it is asked for, as the tool spins until its time has come. One lock
  * covers the host; a call that has to wait sleeps on a condition that every packet and every move
@@ -21,11 +24,12 @@
 
 #include "pd_host.h"
 
-#define FD_BASE     500
-#define EPOLLS      4
-#define EPOLL_FDS   16
-#define EPOLL_FIRST 1000
-#define SILENCE_MAX (3600 * ZTIME_SEC) /* no packet in so long: there will be none */
+#define FD_BASE      500
+#define EPOLLS       4
+#define EPOLL_FDS    16
+#define EPOLL_FIRST  1000
+#define FLAGS_UNSAID "host_sysctls=1 gso=65535"
+#define SILENCE_MAX  (3600 * ZTIME_SEC) /* no packet in so long: there will be none */
 
 struct epoll {
 	bool used;
@@ -540,7 +544,8 @@ __attribute__((visibility("default"))) void packetdrill_interface_init(
 	pthread_mutex_init(&s->lock, NULL);
 	pthread_cond_init(&s->moved, NULL);
 	pthread_cond_init(&s->settled, NULL);
-	snprintf(settings, sizeof(settings), "fd_base=%d %s", FD_BASE, flags ? flags : "");
+	snprintf(settings, sizeof(settings), "fd_base=%d %s", FD_BASE,
+		 flags && *flags ? flags : FLAGS_UNSAID);
 	s->host = pd_host_new(settings, bad);
 	if (!s->host) {
 		fprintf(stderr, "ztcp packetdrill: setting '%s' is not known\n", bad);

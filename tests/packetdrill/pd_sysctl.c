@@ -70,6 +70,8 @@ void pd_sysctl_read(struct tcb *t)
 		cfg->ecn = v[0] == 1;
 	if (numbers("tcp_recovery", v))
 		cfg->loss = v[0] & 1 ? &tcp_loss_rack : &tcp_loss_sack;
+	if (numbers("tcp_min_tso_segs", v))
+		cfg->gso_min_segs = (uint16_t)v[0];
 	if (numbers("tcp_syn_retries", v))
 		cfg->syn_retries = (uint8_t)v[0];
 	if (numbers("tcp_synack_retries", v))

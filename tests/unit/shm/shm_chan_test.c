@@ -3,10 +3,9 @@
  * Each test runs in a process of its own, which becomes two by fork before anything of the channel exists.
  * The parent listens. The child is either a process like it, or a "raw" one that speaks by hand.
  */
-#include "shm/shm_chan.h"
-
 #include "shm/shm_conn.h"
 #include "shm/shm_fd.h"
+#include "tests/unit/shm/shm_chan_fix.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -26,90 +25,11 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { PATIENCE_MS = 60000 };
-
-static uint16_t port;
-static int go[2]; /* a byte from the parent lets the child go on */
-
-/* In the child, where Criterion cannot count: the line that failed is the exit status. */
-#define NEED(ok)                                   \
-	do {                                       \
-		if (!(ok))                         \
-			_exit(__LINE__ % 250 + 1); \
-	} while (0)
-
-static uint32_t tid(void)
-{
-	return (uint32_t)gettid();
-}
-
-static void setup(void)
-{
-	port = (uint16_t)(20000 + getpid() % 40000);
-	cr_assert_eq(pipe(go), 0);
-}
-
-static void let_go(void)
-{
-	cr_assert_eq(write(go[1], "x", 1), 1);
-}
-
-static void child_waits(void)
-{
-	char x;
-
-	NEED(read(go[0], &x, 1) == 1);
-}
-
 static void listening(void)
 {
 	cr_assert_eq(shm_self_open(), 0);
 	cr_assert_eq(shm_chan_listen(port), 0);
 	let_go();
-}
-
-static void child_ends_well(pid_t pid)
-{
-	int st = 0;
-
-	cr_assert_eq(waitpid(pid, &st, 0), pid);
-	cr_assert(WIFEXITED(st), "child died by signal %d", WTERMSIG(st));
-	cr_assert_eq(WEXITSTATUS(st), 0, "child failed at a line = %d modulo 250",
-		     WEXITSTATUS(st) - 1);
-}
-
-/* A child that does not outlive the test. */
-static pid_t split(void)
-{
-	pid_t pid = fork();
-
-	if (!pid)
-		prctl(PR_SET_PDEATHSIG, SIGKILL);
-	return pid;
-}
-
-/* Poll the channels until a message comes. */
-static bool heard(struct shm_msg *msg, struct shm_peer **from, int ms)
-{
-	for (int i = 0; i < ms; i++) {
-		if (shm_chan_poll(msg, from))
-			return true;
-		usleep(1000);
-	}
-	return false;
-}
-
-/* Whether the peer's HELLO has come. */
-static bool known(const struct shm_peer *peer)
-{
-	struct shm_msg msg;
-	struct shm_peer *from;
-
-	for (int i = 0; i < PATIENCE_MS && !peer->head; i++) {
-		shm_chan_poll(&msg, &from);
-		usleep(1000);
-	}
-	return peer->head;
 }
 
 static struct shm_peer *child_finds(unsigned rank)
@@ -631,21 +551,4 @@ Test(shm_chan, shm_chan_poll__a_flood_does_not_keep_the_reader, .init = setup, .
 		kill(pid[i], SIGKILL);
 		waitpid(pid[i], NULL, 0);
 	}
-}
-
-Test(shm_chan, shm_peer_ctl__only_whole_blocks_inside_the_arena)
-{
-	struct shm_head h = { .magic = 0 };
-	struct shm_peer p = { .head = &h, .bytes = 1 << 20 };
-	uint32_t first = (sizeof(h) + SHM_CONN_UNIT - 1) / SHM_CONN_UNIT;
-	uint32_t last = ((1 << 20) - sizeof(struct shm_conn)) / SHM_CONN_UNIT;
-
-	cr_expect_null(shm_peer_ctl(&p, 0));
-	cr_expect_null(shm_peer_ctl(&p, first - 1));
-	cr_expect_not_null(shm_peer_ctl(&p, first));
-	cr_expect_not_null(shm_peer_ctl(&p, last));
-	cr_expect_null(shm_peer_ctl(&p, last + 1));
-	cr_expect_null(shm_peer_ctl(&p, UINT32_MAX));
-	p.head = NULL;
-	cr_expect_null(shm_peer_ctl(&p, first));
 }

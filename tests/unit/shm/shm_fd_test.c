@@ -176,6 +176,10 @@ Test(shm_fd, shm_fd_receive__takes_whole_messages_and_keeps_nothing_else)
 		cr_expect_eq(shm_fd_receive(pair[1], got, sizeof(got), &fd), -EPROTO, "%d", i);
 		cr_expect_eq(fd, -1);
 	}
+	/* an empty one is taken for the end */
+	post(pair[0], "", 0, fds, 1);
+	cr_expect_eq(shm_fd_receive(pair[1], got, sizeof(got), &fd), -ENOTCONN);
+	cr_expect_eq(fd, -1);
 	cr_expect_eq(lowest_free(), low, "a descriptor stayed");
 	close(pair[0]);
 	cr_expect_eq(shm_fd_receive(pair[1], got, sizeof(got), &fd), -ENOTCONN);

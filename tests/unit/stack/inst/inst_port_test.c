@@ -58,3 +58,49 @@ Test(inst_port, all_in_use)
 	cr_expect_eq(inst_connect(p.in[0], c, &flow, p.now), 0, "another peer port is free");
 	cr_expect_eq(inst_pair_fini(&p), 0);
 }
+
+/* The far side accepts, and closes when we do. */
+static void far_event(struct inst_pair *p, unsigned int side, const struct inst_event *ev)
+{
+	if (side == 0)
+		return;
+	if (ev->events & INST_EV_ACCEPT)
+		while (inst_accept(p->in[1], ev->listener, p))
+			;
+	else if (tcp_eof(inst_conn_tcb(ev->conn)))
+		inst_close(p->in[1], ev->conn, p->now);
+}
+
+Test(inst_port, taken_again_out_of_time_wait)
+{
+	struct wire_flow flow = { .rport = 80 };
+	struct inst_pair_config cfg;
+	struct inst_pair p;
+	struct inst_listener *l;
+	struct inst_conn *c;
+
+	inst_pair_defaults(&cfg);
+	cfg.inst.port_lo = 40000;
+	cfg.inst.port_hi = 40009;
+	cfg.event = far_event;
+	inst_pair_init(&p, &cfg);
+	flow.local = wire_addr_v4(0);
+	flow.remote = p.addr4[1];
+	cr_assert_eq(inst_listen(p.in[1], &p.addr4[1], 80, 16, NULL, &l), 0);
+	for (int i = 0; i < 10; i++) {
+		c = inst_pair_connect(&p, 80, false, NULL);
+		inst_pair_run(&p, p.now + ztime_ms(2));
+		inst_close(p.in[0], c, p.now);
+		inst_pair_run(&p, p.now + ztime_ms(2));
+	}
+	c = inst_conn_new(p.in[0], NULL);
+	cr_expect_eq(inst_connect(p.in[0], c, &flow, p.now), -EADDRNOTAVAIL, "too soon");
+	inst_pair_run(&p, p.now + ztime_ms(200));
+	for (int i = 0; i < 10; i++) {
+		c = inst_pair_connect(&p, 80, false, NULL);
+		inst_pair_run(&p, p.now + ztime_ms(2));
+		cr_expect_eq(tcp_state(inst_conn_tcb(c)), TCP_ST_ESTABLISHED);
+	}
+	cr_expect_eq(inst_counters(p.in[0])->n[CNT_inst_ports_again], 10);
+	cr_expect_eq(inst_pair_fini(&p), 0);
+}

@@ -16,6 +16,7 @@
 
 static const struct wire_mac us = { { 2, 0, 0, 0, 0, 1 } }, them = { { 2, 0, 0, 0, 0, 2 } };
 static const struct wire_mac all = { { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff } };
+static const struct wire_mac thief = { { 2, 0, 0, 0, 0, 3 } };
 
 /* ---- fixture */
 
@@ -127,10 +128,10 @@ static enum counter rx4(struct fix *f, const union wire_addr *src, const union w
 	return rx4_full(f, h, body, len, &us, rx);
 }
 
-static enum counter rx_arp(struct fix *f, enum wire_arp_op op, const union wire_addr *sender,
-			   const union wire_addr *target)
+static enum counter rx_arp(struct fix *f, const struct wire_mac *mac, enum wire_arp_op op,
+			   const union wire_addr *sender, const union wire_addr *target)
 {
-	struct wire_arp a = { .op = op, .sender_mac = them, .sender = *sender, .target = *target };
+	struct wire_arp a = { .op = op, .sender_mac = *mac, .sender = *sender, .target = *target };
 	struct ip_rx rx;
 	uint8_t b[42];
 
@@ -170,12 +171,12 @@ Test(ip_ask, arp__request_for_us_is_answered)
 	struct fix f;
 
 	fix_init(&f, NULL);
-	cr_expect_eq(rx_arp(&f, WIRE_ARP_REQUEST, &f.them4, &f.us4), CNT_none);
+	cr_expect_eq(rx_arp(&f, &them, WIRE_ARP_REQUEST, &f.them4, &f.us4), CNT_none);
 	cr_assert(answer(&f, &out, &eth));
 	cr_assert_eq(wire_arp_parse(out.hdr + 14, out.hdr_len - 14u, &arp), CNT_none);
 	cr_expect(arp.op == WIRE_ARP_REPLY && wire_addr_equal(&arp.sender, &f.us4));
 	cr_expect(wire_mac_equal(&eth.dst, &them) && wire_mac_equal(&arp.sender_mac, &us));
-	cr_expect_eq(rx_arp(&f, WIRE_ARP_REQUEST, &f.them4, &f.them4), CNT_ip_arp_not_us);
+	cr_expect_eq(rx_arp(&f, &them, WIRE_ARP_REQUEST, &f.them4, &f.them4), CNT_ip_arp_not_us);
 	cr_expect(!answer(&f, &out, &eth));
 	fix_end(&f);
 }
@@ -187,10 +188,10 @@ Test(ip_ask, arp__conflict_is_counted_and_defended)
 	struct fix f;
 
 	fix_init(&f, NULL);
-	cr_expect_eq(rx_arp(&f, WIRE_ARP_REQUEST, &f.us4, &f.us4), CNT_ip_arp_conflict);
+	cr_expect_eq(rx_arp(&f, &them, WIRE_ARP_REQUEST, &f.us4, &f.us4), CNT_ip_arp_conflict);
 	cr_assert(answer(&f, &out, &eth));
 	cr_expect(wire_mac_equal(&eth.dst, &all));
-	cr_expect_eq(rx_arp(&f, WIRE_ARP_REPLY, &f.us4, &f.us4), CNT_ip_arp_conflict);
+	cr_expect_eq(rx_arp(&f, &them, WIRE_ARP_REPLY, &f.us4, &f.us4), CNT_ip_arp_conflict);
 	cr_expect(!answer(&f, &out, &eth));
 	fix_end(&f);
 }
@@ -271,7 +272,7 @@ Test(ip_neigh, frames_wait_in_order_and_only_so_many)
 	cr_expect_eq(f.c.n[CNT_ip_pending_full], 1);
 	cr_assert(answer(&f, &out, &eth) && eth.type == WIRE_ETH_ARP);
 	cr_expect(!answer(&f, &out, &eth), "asked once");
-	rx_arp(&f, WIRE_ARP_REPLY, &f.them4, &f.us4);
+	rx_arp(&f, &them, WIRE_ARP_REPLY, &f.them4, &f.us4);
 	for (int i = 0; i < IP_PENDING_PER_NEIGH; i++)
 		cr_assert(answer(&f, &out, &eth) && wire_mac_equal(&eth.dst, &them));
 	cr_expect(!answer(&f, &out, &eth));
@@ -319,7 +320,7 @@ Test(ip_neigh, old_knowledge_is_probed_by_unicast_while_in_use)
 	cr_expect_eq(tx(&f, &f.them4, &hop, &out), 1);
 	cr_assert(answer(&f, &out, &eth));
 	cr_expect(eth.type == WIRE_ETH_ARP && wire_mac_equal(&eth.dst, &them));
-	rx_arp(&f, WIRE_ARP_REPLY, &f.them4, &f.us4);
+	rx_arp(&f, &them, WIRE_ARP_REPLY, &f.them4, &f.us4);
 	cr_expect_eq(ip_deadline(f.ip), ZTIME_NEVER);
 	/* The next time nobody answers: asked by broadcast, then forgotten. */
 	f.now += 31 * ZTIME_SEC;
@@ -331,6 +332,55 @@ Test(ip_neigh, old_knowledge_is_probed_by_unicast_while_in_use)
 	answers_drop(&f);
 	cr_expect_eq(f.c.n[CNT_ip_neigh_failed], 1);
 	cr_expect_eq(tx(&f, &f.them4, &hop, &out), 0);
+	fix_end(&f);
+}
+
+/* A frame to them4 goes to @mac. */
+static bool goes_to(struct fix *f, const struct wire_mac *mac)
+{
+	struct wire_frame_out out;
+	struct ip_hop hop = { 0 };
+	struct wire_eth eth;
+
+	if (tx(f, &f->them4, &hop, &out) != 1)
+		return false;
+	wire_eth_parse(out.hdr, out.hdr_len, &eth);
+	return wire_mac_equal(&eth.dst, mac);
+}
+
+Test(ip_neigh, claim_of_another_station__the_known_one_stays_while_it_answers)
+{
+	struct wire_frame_out out;
+	struct ip_error e[4];
+	struct wire_eth eth;
+	struct fix f;
+
+	fix_init(&f, NULL);
+	cr_assert_eq(ip_neigh_add(f.ip, &f.them4, &them, f.now), 0);
+	for (int round = 0; round < 3; round++) {
+		f.now += 2 * ZTIME_SEC;
+		for (int i = 0; i < 100; i++)
+			rx_arp(&f, &thief, i % 2 + WIRE_ARP_REQUEST, &f.them4, &f.them4);
+		cr_expect(goes_to(&f, &them), "while it is asked");
+		cr_assert(answer(&f, &out, &eth) && wire_mac_equal(&eth.dst, &them));
+		cr_expect(!answer(&f, &out, &eth), "asked once");
+		rx_arp(&f, &them, WIRE_ARP_REPLY, &f.them4, &f.us4);
+		for (int i = 0; i < 100; i++)
+			rx_arp(&f, &thief, WIRE_ARP_REPLY, &f.them4, &f.us4);
+		cr_expect(goes_to(&f, &them));
+		cr_expect(!answer(&f, &out, &eth), "at most one question a second");
+	}
+	cr_expect_eq(f.c.n[CNT_ip_neigh_claims], 600);
+	/* The next time it is silent: all are asked. */
+	f.now += 2 * ZTIME_SEC;
+	rx_arp(&f, &thief, WIRE_ARP_REQUEST, &f.them4, &f.them4);
+	cr_assert(answer(&f, &out, &eth) && wire_mac_equal(&eth.dst, &them));
+	f.now += ZTIME_SEC;
+	cr_expect_eq(ip_tick(f.ip, e, 4, f.now), 0);
+	cr_assert(answer(&f, &out, &eth) && wire_mac_equal(&eth.dst, &all));
+	rx_arp(&f, &thief, WIRE_ARP_REPLY, &f.them4, &f.us4);
+	cr_expect(goes_to(&f, &thief));
+	cr_expect_eq(ip_deadline(f.ip), ZTIME_NEVER);
 	fix_end(&f);
 }
 
@@ -353,6 +403,38 @@ Test(ip_neigh, full_table__idle_ones_give_way)
 		cr_expect_eq(tx(&f, &a, &hop, &out), 1);
 	}
 	cr_expect_eq(f.c.n[CNT_ip_neigh_evicted], 16);
+	fix_end(&f);
+}
+
+/* ---- ip_output.c */
+
+/* How many of @n segments with @flags are sent. */
+static int replies(struct fix *f, uint8_t flags, int n)
+{
+	struct wire_flow flow = { .local = f->us4, .remote = f->them4, .lport = 1, .rport = 2 };
+	struct wire_tcp seg = { .flags = flags };
+	struct wire_frame_out out;
+	int sent = 0;
+
+	for (int i = 0; i < n; i++) {
+		ip_reply(f->ip, &flow, &seg, f->now);
+		while (ip_answer_take(f->ip, &out))
+			sent++;
+	}
+	return sent;
+}
+
+Test(ip_output, ip_reply__a_storm_is_not_answered_by_one)
+{
+	struct fix f;
+
+	fix_init(&f, NULL);
+	cr_assert_eq(ip_neigh_add(f.ip, &f.them4, &them, f.now), 0);
+	cr_expect_eq(replies(&f, TCP_RST, 5000), 1000);
+	cr_expect_eq(f.c.n[CNT_ip_reset_limited], 4000);
+	cr_expect_eq(replies(&f, TCP_SYN | TCP_ACK, 5000), 5000, "cookies");
+	f.now += ztime_ms(1);
+	cr_expect_eq(replies(&f, TCP_RST, 5000), 10);
 	fix_end(&f);
 }
 

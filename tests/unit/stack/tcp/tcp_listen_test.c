@@ -106,6 +106,28 @@ Test(tcp_listen, handshake__makes_a_child)
 	world_end(w);
 }
 
+/* RFC 6191, RFC 9293 3.4.3: whatever the clock says, no number of the old connection comes again. */
+Test(tcp_listen, time_wait__the_new_connection_begins_beyond_the_old_one)
+{
+	struct world *w = world_new(4, 4);
+	struct tcb old, *t;
+	struct wire_tcp seg = syn();
+	uint32_t plain;
+
+	cr_assert_eq(arrive(w, &seg), TCP_LISTEN_CREATE);
+	plain = w->out.seq;
+	for (int32_t ahead = -1000; ahead <= 1000; ahead += 500) {
+		seg = syn();
+		old = (struct tcb){ .state = TCP_ST_TIME_WAIT, .snd_nxt = plain + (uint32_t)ahead };
+		t = &w->child[w->n++];
+		w->why = tcp_listen_open(&w->f.l, t, &seg, &w->f.id, 1460, &old, w->f.now);
+		cr_assert_eq(tcp_output(t, &w->out, 1, w->f.now), 1);
+		cr_expect(seq_gt(w->out.seq, old.snd_nxt), "%d ahead", ahead);
+		cr_expect(ahead >= 0 || w->out.seq == plain);
+	}
+	world_end(w);
+}
+
 Test(tcp_listen, backlog__full_ignores_the_last_ack_and_new_syns)
 {
 	struct world *w = world_new(1, 4);

@@ -59,16 +59,24 @@ Test(tcp_open, mss__is_the_smallest_of_all_limits)
 	fix_end(f);
 }
 
-Test(tcp_open, mss__is_536_when_the_peer_is_silent)
+/* What is sent to a peer at @remote that does not say what it takes. */
+static uint16_t mss_unsaid(union wire_addr remote)
 {
 	struct fix *f = fresh((struct fix_opt){ 0 });
+	uint16_t mss;
 
-	fix_connect(f);
-	drop_tx(f);
-	rx(f, SEG(.seq = (uint32_t)-1, .flags = TCP_SYN));
-	cr_assert_eq(f->t.mss, 536);
-	drop_tx(f);
+	f->id.remote = remote;
+	cr_assert_eq(tcp_connect(&f->t, &f->id, 1440, f->now), 0);
+	mss = f->t.peer_mss;
+	tcp_abort(&f->t, f->now);
 	fix_end(f);
+	return mss;
+}
+
+Test(tcp_open, mss__is_536_or_1220_when_the_peer_is_silent)
+{
+	cr_assert_eq(mss_unsaid(wire_addr_v4(0x0a000002)), 536);
+	cr_assert_eq(mss_unsaid((union wire_addr){ .b = { 0xfd, [15] = 2 } }), 1220);
 }
 
 Test(tcp_open, cwnd__is_one_segment_when_the_syn_was_lost)

@@ -35,7 +35,7 @@ Test(tcp_output, silly_window__a_sliver_is_used_when_nothing_better_comes)
 	rx(f, SEG(.wnd = 300));
 	fix_app_sends(f, FIX_MSS);
 	expect_none(f);
-	tick(f, MS(199));
+	tick(f, US(tcp_rto_us(&f->t)) - MS(1));
 	expect_none(f);
 	tick(f, MS(2)); /* the override timer of RFC 9293 3.8.6.2.1 */
 	expect_tx(f, SEG(.seq = 0, .len = 300));
@@ -78,7 +78,7 @@ Test(tcp_output, nodelay__sends_every_write)
 	fix_end(f);
 }
 
-Test(tcp_output, cork__holds_short_segments_200_ms)
+Test(tcp_output, cork__holds_short_segments_for_a_timeout)
 {
 	struct fix *f = fix_established();
 
@@ -86,9 +86,9 @@ Test(tcp_output, cork__holds_short_segments_200_ms)
 	fix_app_sends(f, FIX_MSS + 10);
 	expect_tx(f, SEG(.seq = 0, .len = FIX_MSS));
 	rx_at(f, MS(10), SEG(.ack = 1000));
-	tick(f, MS(150));
+	tick(f, US(tcp_rto_us(&f->t)) - MS(1));
 	expect_none(f);
-	tick(f, MS(60));
+	tick(f, MS(2));
 	expect_tx(f, SEG(.seq = 1000, .len = 10));
 	fix_end(f);
 }
@@ -122,6 +122,7 @@ Test(tcp_output, gso__one_descriptor_for_many_segments)
 	struct fix *f = fix_established(.gso = 8500, .cwnd = 20 * FIX_MSS);
 	struct wire_tcp *w;
 
+	f->env.cfg.gso_min_segs = 8;
 	fix_app_sends(f, 10 * FIX_MSS);
 	w = next_tx(f);
 	cr_assert_eq(w->len, 8 * FIX_MSS); /* whole segments */
@@ -191,6 +192,43 @@ Test(tcp_output, idle__restarts_with_the_initial_window)
 	fix_end(f);
 }
 
+/* A server sends when a request has come: that must not hide the idle time before it (RFC 5681 4.1). */
+Test(tcp_output, idle__ends_with_a_request)
+{
+	struct fix *f = fix_established(.cwnd = 60 * FIX_MSS);
+
+	rx_at(f, S(10), SEG(.len = 100));
+	drop_tx(f);
+	fix_app_sends(f, 40 * FIX_MSS);
+	cr_assert_eq(f->n_out - f->i_out, 10);
+	drop_tx(f);
+	fix_end(f);
+}
+
+Test(tcp_output, gso__a_slow_flow_sends_two_segments_at_a_time)
+{
+	struct fix *f = fix_established(.gso = 60000, .cwnd = 20 * FIX_MSS);
+
+	fix_app_sends(f, 5 * FIX_MSS);
+	expect_tx(f, SEG(.seq = 0, .len = 2 * FIX_MSS));
+	expect_tx(f, SEG(.seq = 2000, .len = 2 * FIX_MSS));
+	expect_tx(f, SEG(.seq = 4000, .len = FIX_MSS));
+	drop_tx(f);
+	fix_end(f);
+}
+
+Test(tcp_output, gso__half_a_window_at_most)
+{
+	struct fix *f = fix_established(.gso = 60000, .cwnd = 20 * FIX_MSS);
+
+	f->env.cfg.gso_min_segs = 60;
+	fix_app_sends(f, 20 * FIX_MSS);
+	expect_tx(f, SEG(.seq = 0, .len = 10 * FIX_MSS));
+	expect_tx(f, SEG(.seq = 10000, .len = 10 * FIX_MSS));
+	drop_tx(f);
+	fix_end(f);
+}
+
 Test(tcp_output, ack__rides_on_data)
 {
 	struct fix *f = fix_established();
@@ -224,7 +262,7 @@ Test(tcp_output, memory__data_waits_for_a_block)
 	cr_assert_eq(fix_app_sends(f, 100), 100);
 	expect_none(f);
 	f->blocks_left = -1;
-	tick(f, MS(201));
+	tick(f, US(tcp_rto_us(&f->t)) + MS(1));
 	expect_tx(f, SEG(.seq = 0, .len = 100));
 	fix_end(f);
 }
