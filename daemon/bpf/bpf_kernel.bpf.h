@@ -1,4 +1,4 @@
-/* bpf_kernel.bpf.h - the few kernel types that the selector looks into
+/* bpf_kernel.bpf.h - the few kernel types that our programs look into
  *
  * Written by hand and not generated from the build machine's kernel: the build then needs no BTF and gives the same
  * object everywhere. preserve_access_index makes libbpf put in the offsets of the kernel it is loaded into.
@@ -85,6 +85,10 @@ struct task_struct {
 	const struct cred *cred;
 	struct nsproxy *nsproxy;
 	struct css_set *cgroups;
+};
+
+struct sock {
+	kuid_t sk_uid; /* who made it */
 };
 
 struct seq_file;

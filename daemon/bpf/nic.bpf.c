@@ -5,12 +5,13 @@
  * ICMP, UDP, TCP of other programs on the same address. Named are flows (connections that an instance has opened) and
  * ports (on which instances listen). Of a port's packets those of a connection that the kernel has go to
  * the kernel, so that a server's old connections live on when its port is taken over, and SYN
- * floods write to no table. A queue without a socket passes all: after an instance's death the kernel answers
+ * floods write to no table. What ztcpd has named for a user without privileges is that user's only as far as the
+ * kernel's own sockets say so, at each packet: who only once had a port does not get what belongs to its next owner. A queue without a socket passes all: after an instance's death the kernel answers
  * for it, with resets for its connections and a handshake for new ones. ICMP errors that quote a
  * named flow follow it.
  *
- * A flow's packets that arrive on a queue that is not its instance's cannot be redirected (AF_XDP sockets belong to
- * one queue); the kernel would reset the connection, so they are dropped and counted.
+ * AF_XDP sockets belong to one queue. A flow's packets that arrive on another queue of the same process go to that queue's socket, whose
+ * instance passes them on. On a queue that is none of this process's the kernel would reset the connection, so they are dropped and counted.
  */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -23,6 +24,7 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "daemon/bpf/bpf_kernel.bpf.h"
 #include "stack/base/base_nic.h"
 
 #define FRAGMENT_OFFSET 0x1fff
@@ -50,6 +52,13 @@ struct {
 	__type(key, struct nic_port);
 	__type(value, struct nic_lease);
 } nic_ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, NIC_QUEUES);
+	__type(key, uint32_t);
+	__type(value, struct nic_lease);
+} nic_queues SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -85,64 +94,121 @@ static __always_inline void count(enum nic_count what)
 		(*n)++;
 }
 
-/* Does the kernel have this connection, be it in TIME-WAIT? Its listeners do not count. */
-static __always_inline bool kernel_has(struct xdp_md *ctx, const struct nic_flow *f)
+/* Who in the kernel would have a packet of this connection. */
+enum owner {
+	OWNER_NONE,
+	OWNER_LISTENER,
+	OWNER_CONNECTION, /* be it in TIME-WAIT */
+};
+
+static __always_inline struct bpf_sock *socket_of(struct xdp_md *ctx, const struct nic_flow *f)
 {
 	struct bpf_sock_tuple t = {};
-	struct bpf_sock *sk;
-	bool has;
 
 	if (f->local[0] == 0 && f->local[1] == 0 && f->local[2] == bpf_htonl(0xffff)) {
 		t.ipv4.saddr = f->remote[3];
 		t.ipv4.daddr = f->local[3];
 		t.ipv4.sport = f->rport;
 		t.ipv4.dport = f->lport;
-		sk = bpf_skc_lookup_tcp(ctx, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
-	} else {
-		__builtin_memcpy(t.ipv6.saddr, f->remote, 16);
-		__builtin_memcpy(t.ipv6.daddr, f->local, 16);
-		t.ipv6.sport = f->rport;
-		t.ipv6.dport = f->lport;
-		sk = bpf_skc_lookup_tcp(ctx, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
+		return bpf_skc_lookup_tcp(ctx, &t, sizeof(t.ipv4), BPF_F_CURRENT_NETNS, 0);
 	}
-	if (!sk)
-		return false;
-	has = sk->state != BPF_TCP_LISTEN;
-	bpf_sk_release(sk);
-	return has;
+	__builtin_memcpy(t.ipv6.saddr, f->remote, 16);
+	__builtin_memcpy(t.ipv6.daddr, f->local, 16);
+	t.ipv6.sport = f->rport;
+	t.ipv6.dport = f->lport;
+	return bpf_skc_lookup_tcp(ctx, &t, sizeof(t.ipv6), BPF_F_CURRENT_NETNS, 0);
 }
 
-static __always_inline bool port_served(struct xdp_md *ctx, const struct nic_flow *f)
+/* @uid: of a listener: who made it */
+static __always_inline enum owner kernel_owner(struct xdp_md *ctx, const struct nic_flow *f,
+					       uint32_t *uid)
 {
+	struct bpf_sock *sk = socket_of(ctx, f);
+	enum owner owner = OWNER_CONNECTION;
+
+	if (!sk)
+		return OWNER_NONE;
+	if (sk->state == BPF_TCP_LISTEN) {
+		struct tcp_sock *tp = bpf_skc_to_tcp_sock(sk);
+
+		owner = OWNER_LISTENER;
+		*uid = tp ? ((struct sock *)tp)->sk_uid.val : NIC_ANYBODY;
+	}
+	bpf_sk_release(sk);
+	return owner;
+}
+
+/* A connection that was named. For whom ztcpd has named it, the kernel's sockets come first. */
+static __always_inline bool flow_is_kernels(struct xdp_md *ctx, const struct nic_flow *f,
+					    const struct nic_lease *lease)
+{
+	uint32_t uid = NIC_ANYBODY;
+	enum owner owner;
+
+	if (lease->uid == NIC_ANYBODY)
+		return false;
+	owner = kernel_owner(ctx, f, &uid);
+	return owner == OWNER_CONNECTION || (owner == OWNER_LISTENER && uid != lease->uid);
+}
+
+/* One of a port that was named. For whom ztcpd has named it, the listener must be that user's. */
+static __always_inline bool port_is_kernels(struct xdp_md *ctx, const struct nic_flow *f,
+					    const struct nic_lease *lease)
+{
+	uint32_t uid = NIC_ANYBODY;
+	enum owner owner = kernel_owner(ctx, f, &uid);
+
+	if (lease->uid == NIC_ANYBODY)
+		return owner == OWNER_CONNECTION;
+	return owner != OWNER_LISTENER || uid != lease->uid;
+}
+
+static __always_inline const struct nic_lease *port_served(struct xdp_md *ctx,
+							   const struct nic_flow *f)
+{
+	const struct nic_lease *lease;
 	struct nic_port p = { .port = f->lport, .queue = (uint16_t)ctx->rx_queue_index };
 
 	__builtin_memcpy(p.local, f->local, sizeof(p.local));
-	if (bpf_map_lookup_elem(&nic_ports, &p))
-		return true;
+	lease = bpf_map_lookup_elem(&nic_ports, &p);
+	if (lease)
+		return lease;
 	if (!(p.local[0] == 0 && p.local[1] == 0 && p.local[2] == bpf_htonl(0xffff)))
 		p.local[0] = p.local[1] = p.local[2] = 0;
 	p.local[3] = 0;
 	return bpf_map_lookup_elem(&nic_ports, &p);
 }
 
+/* Whether the queue that a packet has arrived on is one more of the process that has named it. */
+static __always_inline bool queue_is_his(uint32_t queue, const struct nic_lease *lease)
+{
+	const struct nic_lease *here = bpf_map_lookup_elem(&nic_queues, &queue);
+
+	return here && here->pid == lease->pid && here->ns == lease->ns && here->uid == lease->uid;
+}
+
 static __always_inline int judge(struct xdp_md *ctx, const struct seen *s)
 {
 	uint32_t queue = ctx->rx_queue_index;
 	const struct nic_lease *lease = bpf_map_lookup_elem(&nic_flows, &s->flow);
+	bool kernels;
 
-	if (lease && lease->queue != queue) {
+	if (lease && lease->queue != queue && !queue_is_his(queue, lease)) {
 		count(NIC_WRONG_QUEUE);
 		return s->quoted ? XDP_PASS : XDP_DROP;
 	}
+	kernels = lease && flow_is_kernels(ctx, &s->flow, lease);
 	if (!lease) {
-		if (!port_served(ctx, &s->flow)) {
+		lease = port_served(ctx, &s->flow);
+		if (!lease) {
 			count(NIC_PASSED);
 			return XDP_PASS;
 		}
-		if (kernel_has(ctx, &s->flow)) {
-			count(NIC_KERNELS);
-			return XDP_PASS;
-		}
+		kernels = port_is_kernels(ctx, &s->flow, lease);
+	}
+	if (kernels) {
+		count(NIC_KERNELS);
+		return XDP_PASS;
 	}
 	if (s->fragment) {
 		count(NIC_FRAGMENT);

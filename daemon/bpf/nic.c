@@ -10,25 +10,23 @@
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <linux/if_link.h>
-#include <linux/magic.h>
 #include <net/if.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "daemon/bpf/pin_dir.h"
 #include "nic.skel.h"
 
 enum { PATH_BYTES = 320, WHY_BYTES = 160 };
 
-static const char *const map_name[] = { "nic_xsks", "nic_flows", "nic_ports", "nic_counts" };
+static const char *const map_name[] = { "nic_xsks", "nic_flows", "nic_ports", "nic_queues",
+					"nic_counts" };
 static const char link_name[] = "link";
 
 #define MAPS (sizeof(map_name) / sizeof(map_name[0]))
@@ -78,25 +76,13 @@ static int pin_make(const char *dir, const char *name, int fd)
 	return bpf_obj_pin(fd, path) ? -errno : 0;
 }
 
-/* The folder of folders, in a bpffs that is there or is mounted now; locked until it is closed. */
+/* The folder of folders; locked until it is closed. */
 static int root_open(bool make)
 {
-	static const char parent[] = "/sys/fs/bpf";
-	struct statfs fs;
-	int fd;
+	int fd = make ? pin_dir_make(NIC_PIN_DIR) : pin_dir_find(NIC_PIN_DIR);
 
-	if (make) {
-		if (statfs(parent, &fs))
-			return -errno;
-		if ((unsigned long)fs.f_type != BPF_FS_MAGIC &&
-		    mount("bpf", parent, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755"))
-			return -errno;
-		if (mkdir(NIC_PIN_DIR, 0700) && errno != EEXIST)
-			return -errno;
-	}
-	fd = open(NIC_PIN_DIR, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (flock(fd, LOCK_EX)) {
 		close(fd);
 		return -EIO;
@@ -192,12 +178,15 @@ static void explain(char *why, const char *name, const char *step, int rc)
 		snprintf(why, WHY_BYTES, "%s: another XDP program is on it", name);
 	else if (rc == -ERANGE)
 		snprintf(why, WHY_BYTES, "%s: %s: its MTU is too large for XDP", name, step);
+	else if (rc == -ESRCH) /* what libbpf says of it */
+		snprintf(why, WHY_BYTES, "%s: %s: this kernel has no BTF (/sys/kernel/btf/vmlinux)",
+			 name, step);
 	else if (rc == -EOPNOTSUPP)
 		snprintf(why, WHY_BYTES,
 			 "%s: its driver does not run XDP programs (-g: the kernel does)", name);
 	else
 		snprintf(why, WHY_BYTES, "%s: %s%s%s", name, step, *step ? ": " : "",
-			 strerror(-rc));
+			 pin_dir_error(rc));
 }
 
 int nic_attach(const char *name, bool generic, char *why)
@@ -251,30 +240,46 @@ int nic_detach(const char *name)
 
 /* ---- what is named */
 
+/* A map whose values are not ours is an earlier or a later program's, which does not look at what we write. */
+static int map_open(const char *dir, const char *name, uint32_t value_bytes)
+{
+	struct bpf_map_info info = { 0 };
+	uint32_t len = sizeof(info);
+	int fd = pin_open(dir, name);
+
+	if (fd >= 0 &&
+	    (bpf_obj_get_info_by_fd(fd, &info, &len) || info.value_size != value_bytes)) {
+		close(fd);
+		return -EPROTO;
+	}
+	return fd;
+}
+
 int nic_maps_open(uint64_t netns, uint32_t ifindex, struct nic_maps *m)
 {
 	char dir[PATH_BYTES];
+	int rc;
 
 	dir_of(dir, netns, ifindex);
-	m->ports = -1;
-	m->flows = pin_open(dir, "nic_flows");
-	if (m->flows < 0)
-		return m->flows;
-	m->ports = pin_open(dir, "nic_ports");
-	if (m->ports >= 0)
+	m->flows = map_open(dir, "nic_flows", sizeof(struct nic_lease));
+	m->ports = map_open(dir, "nic_ports", sizeof(struct nic_lease));
+	m->xsks = map_open(dir, "nic_xsks", sizeof(uint32_t));
+	m->queues = map_open(dir, "nic_queues", sizeof(struct nic_lease));
+	rc = m->flows < 0 ? m->flows : m->ports < 0 ? m->ports : m->xsks < 0 ? m->xsks : m->queues;
+	if (rc >= 0)
 		return 0;
-	close(m->flows);
-	m->flows = -1;
-	return m->ports;
+	nic_maps_close(m);
+	return rc;
 }
 
 void nic_maps_close(struct nic_maps *m)
 {
-	if (m->flows >= 0)
-		close(m->flows);
-	if (m->ports >= 0)
-		close(m->ports);
-	m->flows = m->ports = -1;
+	const int fds[] = { m->flows, m->ports, m->xsks, m->queues };
+
+	for (unsigned i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
+		if (fds[i] >= 0)
+			close(fds[i]);
+	m->flows = m->ports = m->xsks = m->queues = -1;
 }
 
 bool nic_map_same(int a, int b)
@@ -309,6 +314,39 @@ bool nic_drop(int map, const void *key, const struct nic_lease *whose)
 	/* named anew between the two looks */
 	bpf_map_update_elem(map, key, &was, BPF_NOEXIST);
 	return false;
+}
+
+int nic_name(int map, const void *key, const struct nic_lease *whose)
+{
+	struct nic_lease was;
+
+	if (!bpf_map_update_elem(map, key, whose, BPF_NOEXIST))
+		return 0;
+	if (errno != EEXIST)
+		return -errno;
+	if (bpf_map_lookup_elem(map, key, &was))
+		return -errno;
+	/* Nobody else can have his queue: an entry that names it is his own, or a dead one's. */
+	if (was.queue != whose->queue)
+		return -EEXIST;
+	if (is(&was, whose))
+		return 1;
+	return bpf_map_update_elem(map, key, whose, BPF_ANY) ? -errno : 0;
+}
+
+void nic_clear(int map, const void *key, uint32_t queue)
+{
+	struct nic_lease was;
+
+	if (!bpf_map_lookup_elem(map, key, &was) && was.queue == queue)
+		bpf_map_delete_elem(map, key);
+}
+
+int nic_enter(const struct nic_maps *m, const struct nic_lease *whose, int fd)
+{
+	if (bpf_map_update_elem(m->queues, &whose->queue, whose, BPF_ANY))
+		return -errno;
+	return bpf_map_update_elem(m->xsks, &whose->queue, &fd, BPF_ANY) ? -errno : 0;
 }
 
 bool nic_next(int map, const void *key, void *next)

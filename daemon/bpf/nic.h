@@ -54,12 +54,16 @@ int nic_detach(const char *name);
  */
 int nic_each(void (*f)(void *arg, const struct nic_state *s), void *arg);
 
-/** struct nic_maps - what instances have named on one interface, open */
+/** struct nic_maps - what instances have named on one interface, and their sockets, open */
 struct nic_maps {
-	int flows, ports;
+	int flows, ports, xsks, queues;
 };
 
-/** nic_maps_open() - of interface @ifindex in the network namespace of cookie @netns. Return: 0 or -errno. */
+/**
+ * nic_maps_open() - of interface @ifindex in the network namespace of cookie @netns
+ *
+ * Return: 0; -ENOENT: the program is not on it; -EPROTO: one of another version is; another -errno.
+ */
 int nic_maps_open(uint64_t netns, uint32_t ifindex, struct nic_maps *m);
 void nic_maps_close(struct nic_maps *m);
 
@@ -73,6 +77,20 @@ bool nic_map_same(int a, int b);
  * What its queue's next owner has named by then stays. Return: whether it was there, and was @whose.
  */
 bool nic_drop(int map, const void *key, const struct nic_lease *whose);
+
+/**
+ * nic_name() - somebody's packets come to his queue from now on
+ * @key: struct nic_flow or nic_port, by map
+ *
+ * Return: 0; 1: it was his already; -EEXIST: another queue has it; -errno.
+ */
+int nic_name(int map, const void *key, const struct nic_lease *whose);
+
+/** nic_clear() - remove an element of @queue, whose owner is gone. */
+void nic_clear(int map, const void *key, uint32_t queue);
+
+/** nic_enter() - the AF_XDP socket @fd, which is bound to queue @whose->queue, receives from now on. Return: 0 or -errno. */
+int nic_enter(const struct nic_maps *m, const struct nic_lease *whose, int fd);
 
 /** nic_next() - the key after @key, NULL: the first, into @next. Return: false at the end. */
 bool nic_next(int map, const void *key, void *next);

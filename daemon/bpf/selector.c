@@ -13,22 +13,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/mount.h>
 #include <sys/random.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
+#include "daemon/bpf/pin_dir.h"
 #include "daemon/bpf/selector_int.h"
 #include "selector.skel.h"
-
-#define BPFFS_USUAL "/sys/fs/bpf"
 
 enum { EVENTS_TURN = 64 /* in one selector_poll() */ };
 
@@ -147,13 +143,6 @@ void selector_close(struct selector *sel)
 
 /* ---- the folder ---- */
 
-static bool is_bpffs(const char *path)
-{
-	struct statfs fs;
-
-	return !statfs(path, &fs) && (unsigned long)fs.f_type == BPF_FS_MAGIC;
-}
-
 /* Whether a folder is the selector's, or nobody's: what is pinned first and removed last is there, or nothing is. */
 static bool dir_is_ours(const char *dir)
 {
@@ -173,39 +162,21 @@ static bool dir_is_ours(const char *dir)
 	return ours;
 }
 
-/* The folder, in a bpffs; only in the usual place, which is for nothing else, one is mounted. */
+/* Return: its descriptor, or -errno. Nobody else is to read it: who can may lock it. */
 static int dir_make(const char *dir)
 {
-	char parent[256];
-	char *slash;
+	int fd = pin_dir_make(dir), rc = 0;
 
-	if (strlen(dir) >= sizeof(parent))
-		return -ENAMETOOLONG;
-	memcpy(parent, dir, strlen(dir) + 1);
-	slash = strrchr(parent, '/');
-	if (!slash || slash == parent)
-		return -EMEDIUMTYPE;
-	*slash = '\0';
-	if (!is_bpffs(parent)) {
-		if (strcmp(parent, BPFFS_USUAL))
-			return -EMEDIUMTYPE;
-		if (mkdir(parent, 0755) && errno != EEXIST)
-			return -errno;
-		if (mount("bpf", parent, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0755"))
-			return -errno;
-	}
-	if (mkdir(dir, 0700) && errno != EEXIST)
-		return -errno;
-	return dir_is_ours(dir) ? 0 : -ENOTEMPTY;
-}
-
-const char *selector_pin_error(int err)
-{
-	switch (-err) {
-	case EMEDIUMTYPE: return "not in a bpf file system";
-	case ENOTEMPTY: return "others have something in it";
-	default: return strerror(-err);
-	}
+	if (fd < 0)
+		return fd;
+	if (!dir_is_ours(dir))
+		rc = -ENOTEMPTY;
+	else if (fchmod(fd, 0700))
+		rc = -errno;
+	if (!rc)
+		return fd;
+	close(fd);
+	return rc;
 }
 
 /* Detached at once: without that the kernel would let it go some time after the last reference. */
@@ -248,13 +219,13 @@ static void dir_empty(const char *dir)
 int selector_detach(const char *pin_dir)
 {
 	const char *dir = pin_dir ? pin_dir : SELECTOR_PIN_DIR;
-	int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int fd = pin_dir_find(dir);
 	int rc;
 
 	if (fd < 0)
-		return errno == ENOENT ? 0 : -errno;
+		return fd == -ENOENT ? 0 : fd;
 	flock(fd, LOCK_EX);
-	rc = !is_bpffs(dir) ? -EMEDIUMTYPE : !dir_is_ours(dir) ? -ENOTEMPTY : 0;
+	rc = dir_is_ours(dir) ? 0 : -ENOTEMPTY;
 	if (!rc)
 		dir_empty(dir);
 	close(fd);
@@ -313,8 +284,8 @@ int selector_attach(struct selector **out, const char *pin_dir)
 	if (!sel)
 		return -ENOMEM;
 	libbpf_set_print(complaint_keep);
-	sel->lock = open(sel->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	rc = sel->lock < 0 ? -errno : 0;
+	sel->lock = pin_dir_find(sel->dir);
+	rc = sel->lock < 0 ? sel->lock : 0;
 	sel_lock(sel);
 	if (!rc)
 		rc = pins_open(sel);
@@ -594,22 +565,23 @@ int selector_open(struct selector **out, const char *pin_dir, const char *cgroup
 {
 	const char *dir = pin_dir ? pin_dir : SELECTOR_PIN_DIR;
 	struct selector *sel = selector_new(dir);
-	int rc, err;
+	int rc, err, lock;
 
 	memset(rep, 0, sizeof(*rep));
 	if (!sel)
 		return -ENOMEM;
 	libbpf_set_print(complaint_keep);
-	err = dir_make(dir);
+	lock = dir_make(dir);
+	err = lock < 0 ? lock : 0;
+	sel->lock = lock;
 	if (err) {
-		lack(rep, SELECTOR_PART_PIN, err, selector_pin_error(err));
+		lack(rep, SELECTOR_PART_PIN, err, pin_dir_error(err));
 		*sel->dir = '\0';
-	} else {
-		sel->lock = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	}
 	sel_lock(sel);
 	rc = *sel->dir ? adopt(sel, cgroup, rep) : -ENOENT;
 	if (rc) {
+		sel->lock = -1; /* held on */
 		selector_close(sel);
 		sel = selector_new(err ? "" : dir);
 		if (!sel)
@@ -618,8 +590,7 @@ int selector_open(struct selector **out, const char *pin_dir, const char *cgroup
 			dir_empty(dir);
 		rep->lacks = err ? 1 : 0;
 		rep->adopted = false;
-		sel->lock = err ? -1 : open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-		sel_lock(sel);
+		sel->lock = lock;
 		rc = fresh(sel, cgroup, rep);
 	}
 	if (!rc)

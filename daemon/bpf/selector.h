@@ -83,12 +83,9 @@ void selector_close(struct selector *sel);
 /**
  * selector_detach() - remove programs, maps and pins: nothing is left
  *
- * Return: 0, also if there is nothing; -errno, of which selector_pin_error() tells: a folder of others stays as it is.
+ * Return: 0, also if there is nothing; -errno, of which pin_dir_error() tells: a folder of others stays as it is.
  */
 int selector_detach(const char *pin_dir);
-
-/** selector_pin_error() - Return: what is wrong with a folder for pins, in words. */
-const char *selector_pin_error(int err);
 
 /**
  * selector_policy_set() - the policy of a network namespace from now on
@@ -143,6 +140,18 @@ int selector_netns_name(struct selector *sel, uint64_t cookie, uint64_t ino, con
  * Return: 0 or -errno (-ESRCH: it is gone).
  */
 int selector_process_add(struct selector *sel, int pid);
+
+/**
+ * selector_direct() - does a rule `direct path=stack` that names users or groups give a process this connection
+ * @pid: of a running process, as this PID namespace numbers it
+ * @uid: its effective user as of before; another one now is refused
+ * @netns: cookie of the network namespace in which it has, or is to have, the queue; if it is in another one now it is refused
+ * @c:   role, local and, unless it is a listener, remote; NULL: is there any that a rule could give it
+ *
+ * The first rule that matches decides, as ever. Return: 0; -EACCES: no; -ESRCH: it is gone; another -errno.
+ */
+int selector_direct(struct selector *sel, int pid, uint32_t uid, uint64_t netns,
+		    const struct policy_conn *c);
 
 /** selector_fd() - Return: descriptor to poll for reading, owned by @sel; -errno: there is none. */
 int selector_fd(const struct selector *sel);

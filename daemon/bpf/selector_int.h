@@ -91,6 +91,9 @@ int sel_slots_read(struct selector *sel);
 /** sel_slots_fresh() - read them again if another process has changed one; under the lock. Return: 0 or -errno. */
 int sel_slots_fresh(struct selector *sel);
 
+/** sel_slots_look() - the same for who does not hold the lock, and is content with what was so a moment ago. */
+int sel_slots_look(struct selector *sel);
+
 /** sel_slot_free() - forget one. */
 void sel_slot_free(struct sel_slot *s);
 
@@ -114,6 +117,12 @@ int sel_kinds_enter(struct selector *sel, uint32_t slot, struct sel_slot *s);
 
 /** sel_kind_is_known() - whether the policies in force need not be told of this kind, which the kernel names so. */
 bool sel_kind_is_known(struct selector *sel, const struct sel_proc *proc);
+
+/** sel_kind_find() - one that was met, or NULL. Borrowed until the next call that meets one. */
+const struct sel_kind *sel_kind_find(const struct selector *sel, const struct sel_proc *proc);
+
+/** sel_kind_words() - what rules ask of such a process; borrowed from @sel and @k. */
+void sel_kind_words(const struct selector *sel, const struct sel_kind *k, struct policy_proc *proc);
 
 /** sel_kinds_free() - forget them. */
 void sel_kinds_free(struct selector *sel);

@@ -348,7 +348,7 @@ NOINLINE int judge(const struct sel_proc *p, struct policy_query *q, struct sel_
 	policy_eval_begin(&w.eval, head->role[q->role & 1]);
 	w.eval.chunks &= w.cls.summary;
 	if (w.eval.chunks)
-		bpf_loop(POLICY_CHUNKS_MAX, chunk_step, &w, 0);
+		bpf_loop((head->rules + POLICY_CHUNK - 1) / POLICY_CHUNK, chunk_step, &w, 0);
 	if (w.rule >= 0)
 		answer_enter(w.eval.form, head->rule_line, (uint32_t)w.rule, v);
 	return 0;

@@ -93,6 +93,18 @@ static const char *netns_name(const struct selector *sel, uint64_t cookie)
 	return "";
 }
 
+void sel_kind_words(const struct selector *sel, const struct sel_kind *k, struct policy_proc *proc)
+{
+	*proc = (struct policy_proc){
+		.program = k->program,
+		.cgroup = k->cgroup,
+		.netns = netns_name(sel, k->proc.netns),
+		.netns_ino = k->proc.netns_ino,
+		.uid = k->proc.uid,
+		.gid = k->proc.gid,
+	};
+}
+
 /* Where a set of one chunk-line each is stored already, or UINT32_MAX. */
 static uint32_t class_find(const struct sel_slot *s, const struct policy_line *set, uint32_t n)
 {
@@ -134,22 +146,16 @@ static int class_store(struct sel_slot *s, const struct policy_line *set, uint32
 static int kind_enter(const struct selector *sel, uint32_t slot, struct sel_slot *s,
 		      const struct sel_kind *k)
 {
-	const struct policy_proc proc = {
-		.program = k->program,
-		.cgroup = k->cgroup,
-		.netns = netns_name(sel, k->proc.netns),
-		.netns_ino = k->proc.netns_ino,
-		.uid = k->proc.uid,
-		.gid = k->proc.gid,
-	};
 	uint32_t n = (policy_rules(s->policy) + POLICY_CHUNK - 1) / POLICY_CHUNK, at;
 	struct policy_class cls;
+	struct policy_proc proc;
 	struct policy_ref ref;
 	struct sel_proc key;
 	int rc;
 
 	if (!(s->needs & SEL_NEEDS))
 		return 0;
+	sel_kind_words(sel, k, &proc);
 	policy_class_read(s->policy, &proc, &cls);
 	rc = class_store(s, (const struct policy_line *)cls.set, n, &at);
 	if (rc)
@@ -249,12 +255,8 @@ bool sel_kind_is_known(struct selector *sel, const struct sel_proc *proc)
 	struct policy_ref ref;
 	struct sel_proc key;
 	uint32_t slot;
-	int rc;
 
-	sel_lock(sel);
-	rc = sel_slots_fresh(sel);
-	sel_unlock(sel);
-	if (rc)
+	if (sel_slots_look(sel))
 		return false;
 	slot = slot_asking(sel, proc->netns);
 	if (slot == UINT32_MAX)
@@ -266,6 +268,14 @@ bool sel_kind_is_known(struct selector *sel, const struct sel_proc *proc)
 static bool same_kind(const struct sel_proc *a, const struct sel_proc *b)
 {
 	return !memcmp(a, b, sizeof(*a));
+}
+
+const struct sel_kind *sel_kind_find(const struct selector *sel, const struct sel_proc *proc)
+{
+	for (size_t i = 0; i < sel->kinds; i++)
+		if (same_kind(&sel->kind[i].proc, proc))
+			return &sel->kind[i];
+	return NULL;
 }
 
 /* Keep it. Return: it, or NULL without memory. */

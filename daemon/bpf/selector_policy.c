@@ -131,6 +131,16 @@ int sel_slots_fresh(struct selector *sel)
 	return sel_slots_read(sel);
 }
 
+int sel_slots_look(struct selector *sel)
+{
+	int rc;
+
+	sel_lock(sel);
+	rc = sel_slots_fresh(sel);
+	sel_unlock(sel);
+	return rc;
+}
+
 int sel_slots_read(struct selector *sel)
 {
 	struct sel_agent a;

@@ -56,23 +56,13 @@ struct policy_query {
 	uint32_t spare;
 };
 
-/* 1 if a < b, else 0. The empty asm keeps the compiler from making a branch of it. */
-POLICY_EVAL_INLINE uint64_t policy_eval_less(uint64_t a, uint64_t b)
+/* What a - b - less borrows: 1 or 0. The empty asm keeps the compiler from making a branch of it. */
+POLICY_EVAL_INLINE uint64_t policy_eval_borrow(uint64_t a, uint64_t b, uint64_t less)
 {
-	uint64_t r = ((~a & b) | (~(a ^ b) & (a - b))) >> 63;
+	uint64_t r = ((~a & b) | (~(a ^ b) & (a - b - less))) >> 63;
 
 	__asm__ volatile("" : "+r"(r));
 	return r;
-}
-
-/* 1 if the edge's key is not above the one looked for. */
-POLICY_EVAL_INLINE uint64_t policy_eval_reached(const struct policy_edge *e, uint64_t hi,
-						uint64_t lo)
-{
-	uint64_t above = policy_eval_less(hi, e->hi);
-	uint64_t below = policy_eval_less(e->hi, hi);
-
-	return 1 ^ (above | ((1 ^ below) & policy_eval_less(lo, e->lo)));
 }
 
 POLICY_EVAL_INLINE const struct policy_edge *policy_eval_edge(policy_eval_form form, uint32_t line,
@@ -83,6 +73,15 @@ POLICY_EVAL_INLINE const struct policy_edge *policy_eval_edge(policy_eval_form f
 	return l ? (const struct policy_edge *)l + (i & 1) : NULL;
 }
 
+/* Which table answers for set @i, and what it is asked. */
+struct policy_eval_key {
+	uint64_t hi;
+	uint64_t lo;
+	uint32_t dim;
+	uint16_t known;
+	uint16_t wide; /* hi counts */
+};
+
 /* A search under way: the edge looked for is one of @left from @from on. */
 struct policy_eval_search {
 	policy_eval_form form;
@@ -91,8 +90,19 @@ struct policy_eval_search {
 	uint32_t line;
 	uint32_t left;
 	uint32_t from;
-	uint32_t spare;
+	uint32_t wide; /* keys have a hi that is not 0: those of IPv6 */
 };
+
+/* 1 if the edge's key is not above the one looked for. */
+POLICY_EVAL_INLINE uint32_t policy_eval_reached(const struct policy_edge *e,
+						const struct policy_eval_search *s)
+{
+	uint64_t above = policy_eval_borrow(s->lo, e->lo, 0);
+
+	if (s->wide)
+		above = policy_eval_borrow(s->hi, e->hi, above);
+	return 1 ^ (uint32_t)above;
+}
 
 /* Halve what is left. Return: 1 to stop. */
 static long policy_eval_step(uint32_t step, struct policy_eval_search *s)
@@ -106,18 +116,21 @@ static long policy_eval_step(uint32_t step, struct policy_eval_search *s)
 	e = policy_eval_edge(s->form, s->line, s->from + half);
 	if (!e)
 		return 1;
-	s->from += half * (uint32_t)policy_eval_reached(e, s->hi, s->lo);
+	s->from += half * policy_eval_reached(e, s);
 	s->left -= half;
 	return 0;
 }
 
 /* The set of a key: that of the last edge not above it. The first edge's key is 0. */
 POLICY_EVAL_INLINE void policy_eval_find(policy_eval_form form, const struct policy_dim_at *at,
-					 uint64_t hi, uint64_t lo, struct policy_ref *ref)
+					 const struct policy_eval_key *key, struct policy_ref *ref)
 {
-	struct policy_eval_search s = {
-		.form = form, .hi = hi, .lo = lo, .line = at->line, .left = at->count
-	};
+	struct policy_eval_search s = { .form = form,
+					.hi = key->hi,
+					.lo = key->lo,
+					.line = at->line,
+					.left = at->count,
+					.wide = key->wide };
 	const struct policy_edge *e;
 
 	POLICY_EVAL_LOOP(POLICY_EVAL_STEPS, policy_eval_step, &s);
@@ -140,14 +153,6 @@ struct policy_eval {
 	uint32_t spare;
 };
 
-/* Which table answers for set @i, and what it is asked. */
-struct policy_eval_key {
-	uint64_t hi;
-	uint64_t lo;
-	uint32_t dim;
-	uint32_t known;
-};
-
 POLICY_EVAL_INLINE void policy_eval_key_get(const struct policy_query *q, uint32_t i,
 					    struct policy_eval_key *key)
 {
@@ -158,12 +163,14 @@ POLICY_EVAL_INLINE void policy_eval_key_get(const struct policy_query *q, uint32
 	key->hi = 0;
 	key->lo = end->port;
 	key->dim = i;
-	key->known = end->family;
+	key->known = end->family != 0;
+	key->wide = 0;
 	if (i == POLICY_REF_LOCAL || i == POLICY_REF_REMOTE) {
 		key->hi = end->hi;
 		key->lo = end->lo;
 		key->dim = remote ? POLICY_DIM_REMOTE4 : POLICY_DIM_LOCAL4;
-		key->dim += end->family == 6;
+		key->wide = end->family == 6;
+		key->dim += key->wide;
 	} else if (i == POLICY_REF_BPF) {
 		key->lo = q->bpf;
 		key->dim = POLICY_DIM_BPF;
@@ -187,7 +194,7 @@ static long policy_eval_ref_step(uint32_t i, struct policy_eval *e)
 	if (at->count) {
 		ref = at->base;
 		if (key.known)
-			policy_eval_find(e->form, at, key.hi, key.lo, &ref);
+			policy_eval_find(e->form, at, &key, &ref);
 		e->chunks &= ref.summary;
 	}
 	__asm__ volatile("" : "+r"(i)); /* the verifier shall see the mask */

@@ -306,12 +306,19 @@ static void dims_write(struct builder *b)
 static void roles_write(struct builder *b)
 {
 	for (unsigned role = 0; role < 2; role++) {
+		uint8_t mine = role ? POLICY_ROLE_CONNECT : POLICY_ROLE_LISTEN;
+		bool all = b->head.rules > 0;
+
 		memset(&b->set, 0, sizeof(b->set));
-		for (uint32_t i = 0; i < b->head.rules; i++)
-			bit_set(&b->set, i,
-				policy_rule_get(b->p, i)->role &
-					(role ? POLICY_ROLE_CONNECT : POLICY_ROLE_LISTEN));
+		for (uint32_t i = 0; i < b->head.rules; i++) {
+			bool has = policy_rule_get(b->p, i)->role & mine;
+
+			bit_set(&b->set, i, has);
+			all &= has;
+		}
 		b->head.role[role] = set_write(b, &b->set);
+		if (all)
+			b->head.role[role].first = UINT32_MAX;
 	}
 }
 

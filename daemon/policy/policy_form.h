@@ -67,7 +67,7 @@ struct policy_ref {
  * @sets:       first line of sets
  * @bpf_slot:   for eBPF: where the answer of name i is found; 0xff: not loaded
  * @bpf_count:  names in use
- * @role:       rules for accepted connections, and for those made from here
+ * @role:       rules for accepted connections, and for those made from here. A first of UINT32_MAX: all of them
  * @generation: for eBPF: which policy this is
  */
 struct policy_form_head {

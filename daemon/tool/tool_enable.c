@@ -152,7 +152,10 @@ static int netns_switch(struct enable *e)
 		close(fd);
 		line_add(text, e->library);
 	}
-	return text_write(e->file, text);
+	err = text_write(e->file, text);
+	if (!err && !e->on)
+		rmdir(folder); /* unless others have something in it */
+	return err;
 }
 
 static bool netns_is_right(const struct enable *e)

@@ -25,9 +25,9 @@ enum {
 struct flow {
 	uint64_t cookie[2];
 	struct shm_end end[2]; /* as the connecting end sees them */
-	bool connector_seen;
 	bool begun;
 	uint32_t isn[2];
+	uint64_t due[2]; /* offset of the first byte of each end that is still to come */
 	struct flow *next;
 };
 
@@ -248,9 +248,34 @@ static unsigned handshake(const struct flow *f, uint64_t ns, struct tool_packet 
 	packet_fill(&out[2], f, 0, TCP_ACK, isn[0] + 1, isn[1] + 1, NULL, 0);
 	for (unsigned i = 0; i < 3; i++) {
 		out[i].ns = ns - 3 + i;
+		out[i].missed = 0;
 		out[i].shm = false;
 	}
 	return 3;
+}
+
+/* What passed before the first piece of a connection was not to be captured. */
+static void flow_begin(struct flow *f, const struct tap_record *r, unsigned me)
+{
+	f->due[me] = r->seq;
+	f->due[!me] = r->ack;
+	f->begun = true;
+}
+
+/* Bytes that this piece shows to be missing: of its own end, before it, and of the other end, which this one has read. */
+static uint64_t missed(struct flow *f, const struct tap_record *r, unsigned me, uint32_t len)
+{
+	uint64_t n = 0;
+
+	if (r->seq > f->due[me])
+		n += r->seq - f->due[me];
+	if (r->ack > f->due[!me]) {
+		n += r->ack - f->due[!me];
+		f->due[!me] = r->ack;
+	}
+	if (r->seq + len > f->due[me])
+		f->due[me] = r->seq + len;
+	return n;
 }
 
 unsigned tool_packets_make(struct tool_flows *all, const struct tool_piece *piece,
@@ -258,76 +283,23 @@ unsigned tool_packets_make(struct tool_flows *all, const struct tool_piece *piec
 {
 	const struct tap_record *r = &piece->rec;
 	unsigned me = r->flags & TAP_ACCEPTED ? 1 : 0, n = 0;
+	uint32_t len = r->kind == TAP_FIN ? 0 : r->len;
 	struct flow *f = flow_of(all, r);
 
-	if (!f || r->flags & TAP_UNKNOWN)
+	if (!f)
 		return 0;
-	if (!f->begun && r->seq == 0 && r->ack == 0)
-		n = handshake(f, r->ns, out);
-	f->begun = true;
+	if (!f->begun) {
+		if (r->seq == 0 && r->ack == 0)
+			n = handshake(f, r->ns, out);
+		flow_begin(f, r, me);
+	}
+	if (r->flags & TAP_UNKNOWN)
+		return n;
+	out[n].missed = missed(f, r, me, len);
 	packet_fill(&out[n], f, me, r->kind == TAP_FIN ? TCP_FIN | TCP_ACK : TCP_PSH | TCP_ACK,
 		    f->isn[me] + 1 + (uint32_t)r->seq, f->isn[!me] + 1 + (uint32_t)r->ack,
-		    piece->data, r->kind == TAP_FIN ? 0 : r->len);
+		    piece->data, len);
 	out[n].ns = r->ns;
 	out[n].shm = r->flags & TAP_SHM;
 	return n + 1;
-}
-
-/* ---- pcapng (the format's own byte order is the writer's) ---- */
-
-static int block_write(FILE *f, uint32_t type, const void *body, uint32_t len)
-{
-	const uint32_t total = len + 12;
-
-	if (fwrite(&type, 4, 1, f) != 1 || fwrite(&total, 4, 1, f) != 1 ||
-	    fwrite(body, len, 1, f) != 1 || fwrite(&total, 4, 1, f) != 1)
-		return -errno;
-	return 0;
-}
-
-int tool_pcapng_begin(FILE *f)
-{
-	static const char app[] = "ztcp " ZTCP_VERSION;
-	struct {
-		uint32_t magic;
-		uint16_t major, minor;
-		int64_t length;
-		uint16_t app_code, app_len;
-		char app[(sizeof(app) + 2) / 4 * 4];
-		uint32_t end;
-	} __attribute__((packed)) section = { 0x1a2b3c4d, 1, 0, -1, 4, sizeof(app) - 1, { 0 }, 0 };
-	struct {
-		uint16_t link, reserved;
-		uint32_t snap;
-		uint16_t name_code, name_len;
-		char name[4];
-		uint16_t res_code, res_len;
-		uint8_t res[4];
-		uint32_t end;
-	} __attribute__((packed))
-	interface = { 101, 0, PACKET_MAX, 2, 4, { 'z', 't', 'c', 'p' }, 9, 1, { 9, 0, 0, 0 }, 0 };
-	int err;
-
-	memcpy(section.app, app, sizeof(app) - 1);
-	err = block_write(f, 0x0a0d0d0a, &section, sizeof(section));
-	return err ? err : block_write(f, 1, &interface, sizeof(interface));
-}
-
-int tool_pcapng_packet(FILE *f, const struct tool_packet *p)
-{
-	static uint8_t body[PACKET_MAX + 64];
-	const uint32_t head[5] = { 0, (uint32_t)(p->ns >> 32), (uint32_t)p->ns, p->len, p->len };
-	const char *path = p->shm ? "shm" : "kernel";
-	uint16_t option[2] = { 1, (uint16_t)strlen(path) };
-	uint32_t at = sizeof(head), padded = (p->len + 3) & ~3u;
-
-	memset(body + at + p->len, 0, padded - p->len);
-	memcpy(body, head, sizeof(head));
-	memcpy(body + at, p->bytes, p->len);
-	at += padded;
-	memset(body + at, 0, 20);
-	memcpy(body + at, option, 4); /* a comment: the path that it took */
-	memcpy(body + at + 4, path, option[1]);
-	at += 4 + ((option[1] + 3u) & ~3u) + 4; /* and the end of options */
-	return block_write(f, 6, body, at);
 }

@@ -1,4 +1,4 @@
-/* tool_packet.h - TCP packets made from pieces of lifted connections, and the file they are written to
+/* tool_packet.h - TCP packets made from pieces of lifted connections
  *
  * Both ends' pieces make one conversation, with the addresses that the connecting end uses (a translated address
  * would otherwise make two). Sequence numbers count the payload from the start of the connection; a conversation that is
@@ -9,9 +9,8 @@
 
 #include <stddef.h>
 #include <stdint.h>
-#include <stdio.h>
 
-#include "daemon/tool/tool_tap.h"
+#include "daemon/tool/tool_ring.h"
 
 enum { PACKET_MAX = 40 + 24 + TAP_PIECE };
 
@@ -21,6 +20,7 @@ struct tool_packet {
 	uint32_t len; /* of bytes */
 	uint32_t payload;
 	uint32_t seq, ack;
+	uint64_t missed; /* bytes before this packet, of either direction, that were not captured */
 	uint8_t tcp_flags;
 	bool shm;
 	struct shm_end from, to;
@@ -40,9 +40,5 @@ void tool_flows_free(struct tool_flows *f);
  */
 unsigned tool_packets_make(struct tool_flows *f, const struct tool_piece *piece,
 			   struct tool_packet *out);
-
-/* pcapng: the blocks that begin a file, and one packet. Return: 0 or -errno. */
-int tool_pcapng_begin(FILE *f);
-int tool_pcapng_packet(FILE *f, const struct tool_packet *p);
 
 #endif

@@ -20,10 +20,22 @@
 
 #include "daemon/tool/tool.h"
 
+enum { MEMORIES_MAX = 1024 /* of a kind in one process */ };
+
 static void fd_add(struct tool_fd **list, unsigned *count, int fd, uint64_t inode)
 {
 	*list = tool_grow(*list, *count, sizeof(**list));
 	(*list)[(*count)++] = (struct tool_fd){ fd, inode };
+}
+
+/* Memory that has several descriptors is read once; of what a process can make any number of, some. */
+static void memory_add(struct tool_fd **list, unsigned *count, int fd, uint64_t inode)
+{
+	for (unsigned i = 0; i < *count; i++)
+		if ((*list)[i].inode == inode)
+			return;
+	if (*count < MEMORIES_MAX)
+		fd_add(list, count, fd, inode);
 }
 
 /* Sort one descriptor in by what its link says. */
@@ -42,11 +54,11 @@ static void fd_take(struct tool_proc *p, int dir, const char *name)
 		if (fstatat(dir, name, &st, 0) || !S_ISREG(st.st_mode))
 			return;
 		if (!strcmp(link, "/memfd:ztcp-stats (deleted)"))
-			fd_add(&p->tables, &p->tables_count, fd, st.st_ino);
+			memory_add(&p->tables, &p->tables_count, fd, st.st_ino);
 		else if (!strcmp(link, "/memfd:ztcp-arena (deleted)"))
-			fd_add(&p->arenas, &p->arenas_count, fd, st.st_ino);
+			memory_add(&p->arenas, &p->arenas_count, fd, st.st_ino);
 		else if (!strcmp(link, "/memfd:ztcp-tap (deleted)"))
-			fd_add(&p->taps, &p->taps_count, fd, st.st_ino);
+			memory_add(&p->taps, &p->taps_count, fd, st.st_ino);
 	}
 }
 

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/bpf/pin_dir.h"
 #include "daemon/bpf/selector.h"
 #include "daemon/policy/policy_load.h"
 #include "daemon/tool/tool.h"
@@ -28,7 +29,7 @@ static struct selector *selector_of(const char *pin_dir)
 	else if (rc == -EPROTO)
 		tool_say("the selector that is loaded is of another version");
 	else if (rc)
-		tool_say("the selector: %s", strerror(-rc));
+		tool_say("the selector: %s", pin_dir_error(rc));
 	return sel;
 }
 

@@ -1,6 +1,6 @@
 /* tool_tap.c - listening to what processes send
  *
- * Records are copied out of the rings as soon as they are there and wait in an array sorted by time for WINDOW_NS, so
+ * Records are copied out of the rings as soon as they are there and wait in an array sorted by time for WINDOW_NS or longer, so
  * that those of another process can still come before them. Where clocks of two processors differ, or a record's writer was
  * held up between the look at the clock and the send, the acknowledged offset says what the order was.
  */
@@ -23,18 +23,24 @@
 enum {
 	LOOK_NS = 20000000, /* between two looks for new processes */
 	WINDOW_NS = 50000000,
-	KEEP_ON_NS = 1000000000, /* a listener that dies is noticed after this */
 	SLEEP_NS = 1000000,
 	DEPTH = 64, /* pieces found to come before one another */
+	FRESH_NS = 250000000,
 };
+
+/* A sender may get no turn for so long between its look at the clock and the one at what it has read. */
+#define HELD_UP_NS UINT64_C(2000000000)
+
+/* On a busy machine we may get no turn for long. As long go on processes whose listener was killed. */
+#define KEEP_ON_NS UINT64_C(5000000000)
 
 struct tap {
 	int pid;
 	int fd;
 	uint64_t ino;
-	uint64_t head;
-	struct tap_head *map;
-	bool broken;
+	struct tool_ring ring;
+	char program[32];
+	uint64_t lost_before; /* by another listener */
 };
 
 struct tool_taps {
@@ -42,10 +48,11 @@ struct tool_taps {
 	unsigned count;
 	const int *pids;
 	unsigned pids_count;
+	uint32_t snap;
 	struct tool_piece **wait; /* sorted by time */
 	unsigned waiting, room, first;
 	struct tool_piece *given;
-	uint64_t looked_ns, lost;
+	uint64_t looked_ns;
 	int beacon;
 };
 
@@ -72,8 +79,8 @@ static bool tap_map(struct tap *t)
 	p = mmap(NULL, TAP_DATA + TAP_RING, PROT_READ | PROT_WRITE, MAP_SHARED, t->fd, 0);
 	if (p == MAP_FAILED)
 		return false;
-	t->map = p;
-	if (t->map->magic != TAP_MAGIC || t->map->version != TAP_VERSION) {
+	t->ring.map = p;
+	if (t->ring.map->magic != TAP_MAGIC || t->ring.map->version != TAP_VERSION) {
 		munmap(p, TAP_DATA + TAP_RING);
 		return false;
 	}
@@ -92,7 +99,7 @@ static bool tap_known(const struct tool_taps *all, uint64_t ino)
 /* Whether another listener is there: it renews its time. */
 static bool tap_taken(const struct tap_head *map)
 {
-	return atomic_load(&map->until_ns) > now_ns() + KEEP_ON_NS / 4;
+	return atomic_load(&map->until_ns) > now_ns() + KEEP_ON_NS - FRESH_NS;
 }
 
 static void tap_add(struct tool_taps *all, const struct tool_proc *p, const struct tool_fd *fd)
@@ -109,12 +116,15 @@ static void tap_add(struct tool_taps *all, const struct tool_proc *p, const stru
 		return;
 	}
 	/* records before the first look are of its own start, unless another listener has left them */
-	t.head = atomic_load(&t.map->head);
+	t.ring.head = atomic_load(&t.ring.map->head);
 	if (all->looked_ns == 0)
-		t.head = atomic_load(&t.map->tail);
-	if (all->looked_ns == 0 && tap_taken(t.map))
+		t.ring.head = atomic_load(&t.ring.map->tail);
+	if (all->looked_ns == 0 && tap_taken(t.ring.map))
 		tool_say("process %d: somebody else listens to it too", p->pid);
-	atomic_store(&t.map->head, t.head);
+	atomic_store(&t.ring.map->head, t.ring.head);
+	atomic_store(&t.ring.map->snap, all->snap);
+	t.lost_before = all->looked_ns == 0 ? atomic_load(&t.ring.map->lost) : 0;
+	snprintf(t.program, sizeof(t.program), "%s", p->comm);
 	all->tap = tool_grow(all->tap, all->count, sizeof(t));
 	all->tap[all->count++] = t;
 }
@@ -144,21 +154,32 @@ static void taps_look(struct tool_taps *all)
 static void taps_on(struct tool_taps *all, uint64_t until)
 {
 	for (unsigned i = 0; i < all->count; i++) {
-		if (!all->tap[i].broken)
-			atomic_store(&all->tap[i].map->until_ns, until);
+		if (!all->tap[i].ring.broken)
+			atomic_store(&all->tap[i].ring.map->until_ns, until);
 	}
 }
 
 /* ---- records ---- */
 
-static void ring_get(const struct tap *t, uint64_t at, void *to, size_t n)
+static bool is_frame(const struct tool_piece *p)
 {
-	const char *base = (const char *)t->map + TAP_DATA;
-	uint64_t pos = at % TAP_RING;
-	size_t first = n < TAP_RING - pos ? n : TAP_RING - pos;
+	return p->rec.kind == TAP_FRAME;
+}
 
-	memcpy(to, base + pos, first);
-	memcpy((char *)to + first, base, n - first);
+/* Two records of one stream whose order is told by other than time: threads may look at the clock, which may be set, as they like. */
+static bool is_behind(const struct tool_piece *a, const struct tool_piece *b)
+{
+	if (is_frame(a) != is_frame(b))
+		return false;
+	if (is_frame(a))
+		return a->source == b->source && a->rec.frame.net == b->rec.frame.net &&
+		       a->rec.frame.no > b->rec.frame.no;
+	return a->rec.cookie == b->rec.cookie && a->rec.seq > b->rec.seq;
+}
+
+static bool is_before(const struct tool_piece *a, const struct tool_piece *b)
+{
+	return a->rec.ns < b->rec.ns && !is_behind(a, b);
 }
 
 static void wait_insert(struct tool_taps *all, struct tool_piece *p)
@@ -180,7 +201,7 @@ static void wait_insert(struct tool_taps *all, struct tool_piece *p)
 		}
 	}
 	at = all->first + all->waiting++;
-	while (at > all->first && all->wait[at - 1]->rec.ns > p->rec.ns) {
+	while (at > all->first && is_before(p, all->wait[at - 1])) {
 		all->wait[at] = all->wait[at - 1];
 		at--;
 	}
@@ -198,42 +219,24 @@ static struct tool_piece *wait_take(struct tool_taps *all, unsigned at)
 	return p;
 }
 
-/* One record of a ring. Return: false when there is none, or it makes no sense. */
-static bool tap_read(struct tool_taps *all, struct tap *t)
+static bool tap_read(struct tool_taps *all, unsigned source, uint64_t now)
 {
-	uint64_t tail = atomic_load_explicit(&t->map->tail, memory_order_acquire);
-	struct tool_piece *p;
-	struct tap_record r;
-	size_t len;
+	struct tool_piece *p = tool_ring_next(&all->tap[source].ring);
 
-	if (t->broken || tail == t->head)
+	if (!p)
 		return false;
-	t->broken = tail < t->head || tail - t->head > TAP_RING || tail - t->head < sizeof(r);
-	if (t->broken)
-		return false;
-	ring_get(t, t->head, &r, sizeof(r));
-	len = r.flags & TAP_UNKNOWN || r.kind != TAP_BYTES ? 0 : r.len;
-	if (r.len > TAP_PIECE || tail - t->head < sizeof(r) + len) {
-		t->broken = true;
-		return false;
-	}
-	p = malloc(sizeof(*p) + len);
-	if (p) {
-		*p = (struct tool_piece){ .rec = r, .data = (uint8_t *)(p + 1), .pid = t->pid };
-		ring_get(t, t->head + sizeof(r), p + 1, len);
-		wait_insert(all, p);
-	} else {
-		all->lost++;
-	}
-	t->head += sizeof(r) + (len + TAP_ALIGN - 1) / TAP_ALIGN * TAP_ALIGN;
-	atomic_store_explicit(&t->map->head, t->head, memory_order_release);
+	p->source = source;
+	p->read_ns = now;
+	wait_insert(all, p);
 	return true;
 }
 
 static void taps_read(struct tool_taps *all)
 {
+	uint64_t now = now_ns();
+
 	for (unsigned i = 0; i < all->count; i++) {
-		for (unsigned k = 0; k < 65536 && tap_read(all, &all->tap[i]); k++)
+		for (unsigned k = 0; k < 65536 && tap_read(all, i, now); k++)
 			;
 	}
 }
@@ -255,16 +258,16 @@ static bool opposite(const struct tap_record *a, const struct tap_record *b)
 /* The first waiting piece that @at's sender had read when it sent, or @at. */
 static unsigned earliest(struct tool_taps *all, unsigned at)
 {
-	for (unsigned depth = 0; depth < DEPTH; depth++) {
+	for (unsigned depth = 0; depth < DEPTH && !is_frame(all->wait[at]); depth++) {
 		const struct tap_record *r = &all->wait[at]->rec;
 		unsigned before = at;
 
 		for (unsigned i = all->first; i < all->first + all->waiting; i++) {
 			const struct tap_record *o = &all->wait[i]->rec;
 
-			if (i == at || o->ns > r->ns + WINDOW_NS)
-				continue;
-			if (opposite(r, o) && o->kind == TAP_BYTES && o->seq < r->ack) {
+			if (o->ns > r->ns + HELD_UP_NS)
+				break;
+			if (i != at && o->kind == TAP_BYTES && opposite(r, o) && o->seq < r->ack) {
 				before = i;
 				break;
 			}
@@ -276,6 +279,14 @@ static unsigned earliest(struct tool_taps *all, unsigned at)
 	return at;
 }
 
+/* Another's may still come before it. A record may be old when it is written: its sender waited for room. */
+static bool is_fresh(const struct tool_piece *p)
+{
+	uint64_t last = p->rec.ns > p->read_ns ? p->rec.ns : p->read_ns;
+
+	return last + WINDOW_NS > now_ns();
+}
+
 bool tool_taps_next(struct tool_taps *all, struct tool_piece *piece, bool everything)
 {
 	taps_read(all);
@@ -283,7 +294,7 @@ bool tool_taps_next(struct tool_taps *all, struct tool_piece *piece, bool everyt
 	all->given = NULL;
 	if (!all->waiting)
 		return false;
-	if (!everything && all->wait[all->first]->rec.ns + WINDOW_NS > now_ns())
+	if (!everything && is_fresh(all->wait[all->first]))
 		return false;
 	all->given = wait_take(all, earliest(all, all->first));
 	*piece = *all->given;
@@ -318,7 +329,7 @@ static int beacon_open(void)
 	return fd;
 }
 
-struct tool_taps *tool_taps_open(const int *pids, unsigned count)
+struct tool_taps *tool_taps_open(const int *pids, unsigned count, uint32_t snap)
 {
 	struct tool_taps *all = calloc(1, sizeof(*all));
 
@@ -328,6 +339,7 @@ struct tool_taps *tool_taps_open(const int *pids, unsigned count)
 	}
 	all->pids = pids;
 	all->pids_count = count;
+	all->snap = snap;
 	all->beacon = beacon_open();
 	taps_look(all);
 	all->looked_ns = now_ns();
@@ -346,11 +358,20 @@ void tool_taps_off(struct tool_taps *all)
 
 uint64_t tool_taps_lost(const struct tool_taps *all)
 {
-	uint64_t lost = all->lost;
+	uint64_t lost = 0;
 
-	for (unsigned i = 0; i < all->count; i++)
-		lost += atomic_load(&all->tap[i].map->lost) + all->tap[i].broken;
+	for (unsigned i = 0; i < all->count; i++) {
+		const struct tool_ring *r = &all->tap[i].ring;
+
+		lost += atomic_load(&r->map->lost) - all->tap[i].lost_before + r->lost + r->broken;
+	}
 	return lost;
+}
+
+const char *tool_taps_program(const struct tool_taps *all, const struct tool_piece *p, int *pid)
+{
+	*pid = all->tap[p->source].pid;
+	return all->tap[p->source].program;
 }
 
 void tool_taps_close(struct tool_taps *all)
@@ -360,7 +381,7 @@ void tool_taps_close(struct tool_taps *all)
 
 		/* give the memory back to the system */
 		fallocate(t->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, TAP_DATA, TAP_RING);
-		munmap(t->map, TAP_DATA + TAP_RING);
+		munmap(t->ring.map, TAP_DATA + TAP_RING);
 		close(t->fd);
 	}
 	while (all->waiting)

@@ -10,27 +10,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "shm/tap.h"
+#include "daemon/tool/tool_ring.h"
 
 struct tool_taps;
-
-/** struct tool_piece - a record and its bytes; borrowed until the next call */
-struct tool_piece {
-	struct tap_record rec;
-	const uint8_t *data;
-	int pid;
-};
 
 /**
  * tool_taps_open() - begin to listen
  * @pids:  these processes; NULL: all that may be seen
+ * @snap:  bytes of a frame that are wanted; 0: all
  *
  * Return: the listener, or NULL after a line on standard error.
  */
-struct tool_taps *tool_taps_open(const int *pids, unsigned count);
+struct tool_taps *tool_taps_open(const int *pids, unsigned count, uint32_t snap);
 
 /**
- * tool_taps_next() - the next piece
+ * tool_taps_next() - the next piece, borrowed until the next call
  * @everything: do not wait for pieces that may come before it: the end
  *
  * Return: whether there is one; if not, tool_taps_wait() and try again.
@@ -45,6 +39,9 @@ void tool_taps_off(struct tool_taps *t);
 
 /** tool_taps_lost() - Return: records that did not fit, or made no sense. */
 uint64_t tool_taps_lost(const struct tool_taps *t);
+
+/** tool_taps_program() - Return: name of the process that has written @p; @pid: set. Good until the next look. */
+const char *tool_taps_program(const struct tool_taps *t, const struct tool_piece *p, int *pid);
 
 void tool_taps_close(struct tool_taps *t);
 

@@ -20,7 +20,7 @@ static const struct {
 	{ "top", tool_top, "[-b | -j] [-d SECONDS] [-n FRAMES]",
 	  "connections by what they carry now" },
 	{ "metrics", tool_metrics, "[-j]", "the same sums as OpenMetrics text" },
-	{ "tcpdump", tool_tcpdump, "[-j] [-w FILE] [-c N] [-p PID] [FILTER]",
+	{ "tcpdump", tool_tcpdump, "[-j] [-w FILE] [-c N] [-s BYTES] [-p PID] [FILTER]",
 	  "what passes on connections, as TCP packets" },
 	{ "enable", tool_enable, "[-j] --netns NAME | --cgroup PATH",
 	  "programs that start there run under ztcp" },

@@ -23,6 +23,7 @@ const struct pair_limits pair_limits_default = {
 	.user_claims = 4096,
 	.user_channels = 2048,
 	.user_messages_per_s = 20000,
+	.user_queues = 8,
 	.claim_ms = 30000,
 };
 

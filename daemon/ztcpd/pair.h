@@ -21,6 +21,7 @@ struct pair_limits {
 	uint32_t sessions, claims, channels;
 	uint32_t user_sessions, user_claims, user_channels;
 	uint32_t user_messages_per_s; /* and as many at once after a quiet second */
+	uint32_t user_queues;         /* of interfaces, as leases (ztcpd_grant.c) */
 	uint32_t claim_ms;            /* how long a claim waits for the other end's */
 };
 

@@ -1,14 +1,15 @@
 /* ztcpd.c - start, the loop, the end
  *
  * Order of the start: selector (adopted or loaded), namespaces with their policies and the name in each, then the
- * name is told to the selector, privileges are given up, and readiness is said. A second ztcpd waits for nothing: it is
- * refused by the lock on the pin folder's name.
+ * name is told to the selector, privileges are given up, and readiness is said. A second ztcpd is refused by the lock on a
+ * file; it waits for it a moment, as one that was killed just now may not have ended yet.
  */
 #include "daemon/ztcpd/ztcpd.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <linux/magic.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -17,6 +18,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/file.h>
+#include <sys/inotify.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
@@ -25,11 +27,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "daemon/bpf/pin_dir.h"
 #include "daemon/policy/policy_load.h"
 
 #define ZTCPD_RUN "/run/ztcp"
 
-enum { EXIT_USAGE = 2, EVENTS = 64 };
+enum { EXIT_USAGE = 2, EVENTS = 64, LOCK_WAIT_MS = 1000, LOCK_STEP_MS = 2 };
 
 struct arguments {
 	const char *pin, *cgroup, *policy, *metrics;
@@ -173,6 +176,19 @@ static void selector_start(struct ztcpd *d, const struct arguments *a)
 		strerror(-err));
 }
 
+/* Return: whether the lock is ours. */
+static bool lock_take(int fd)
+{
+	const struct timespec step = { .tv_nsec = LOCK_STEP_MS * 1000000 };
+
+	for (int ms = 0; flock(fd, LOCK_EX | LOCK_NB); ms += LOCK_STEP_MS) {
+		if (errno != EWOULDBLOCK || ms >= LOCK_WAIT_MS)
+			return false;
+		nanosleep(&step, NULL);
+	}
+	return true;
+}
+
 /* Two daemons would take each other's place over and over. */
 static int only_one(void)
 {
@@ -180,7 +196,7 @@ static int only_one(void)
 			 ? -1
 			 : open(ZTCPD_RUN "/ztcpd.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
-	if (fd >= 0 && !flock(fd, LOCK_EX | LOCK_NB))
+	if (fd >= 0 && lock_take(fd))
 		return 0; /* held until the process ends */
 	if (errno == EWOULDBLOCK)
 		ztcpd_say("cannot start: another ztcpd is running");
@@ -204,6 +220,45 @@ static int cgroup_check(const char *cgroup)
 	return fs.f_type == CGROUP2_SUPER_MAGIC ? 0 : ZTCPD_SAID;
 }
 
+/* The folder of --cgroup: its parent is watched, as the kernel does not tell of its own end. */
+struct cgroup_watch {
+	struct source src;
+	const char *folder;
+	ino_t ino;
+};
+
+/* No process can be in it any more, and one of the same name is another one. */
+static void cgroup_ready(struct ztcpd *d, struct source *src, uint32_t events)
+{
+	const struct cgroup_watch *w = (const struct cgroup_watch *)src;
+	char told[4096];
+	struct stat st;
+
+	(void)events;
+	while (read(src->fd, told, sizeof(told)) > 0)
+		;
+	if (!stat(w->folder, &st) && st.st_ino == w->ino)
+		return;
+	ztcpd_say("--cgroup %s: it has gone, and nobody is left to serve", w->folder);
+	d->stop = true;
+}
+
+static int cgroup_start(struct ztcpd *d, struct cgroup_watch *w, const char *folder)
+{
+	char parent[PATH_MAX];
+	struct stat st;
+
+	snprintf(parent, sizeof(parent), "%s/..", folder);
+	if (stat(folder, &st))
+		return -errno;
+	*w = (struct cgroup_watch){ { inotify_init1(IN_CLOEXEC | IN_NONBLOCK), cgroup_ready },
+				    folder,
+				    st.st_ino };
+	if (w->src.fd < 0 || inotify_add_watch(w->src.fd, parent, IN_DELETE) < 0)
+		return -errno;
+	return source_add(d, &w->src, EPOLLIN);
+}
+
 static int ready_say(int fd, bool selector)
 {
 	notify_systemd(
@@ -219,7 +274,8 @@ static int ready_say(int fd, bool selector)
 	return 0;
 }
 
-static int start(struct ztcpd *d, const struct arguments *a, struct source *signals)
+static int start(struct ztcpd *d, const struct arguments *a, struct source *signals,
+		 struct cgroup_watch *cgroup)
 {
 	struct rlimit files = { 1 << 20, 1 << 20 };
 	int err;
@@ -234,6 +290,8 @@ static int start(struct ztcpd *d, const struct arguments *a, struct source *sign
 	if (d->epoll < 0 || getrandom(&d->agent, sizeof(d->agent), 0) != sizeof(d->agent))
 		return -errno;
 	err = a->cgroup ? cgroup_check(a->cgroup) : 0;
+	if (!err && a->cgroup)
+		err = cgroup_start(d, cgroup, a->cgroup);
 	if (!err)
 		err = only_one();
 	if (!err)
@@ -259,7 +317,8 @@ static int run(const struct arguments *a)
 {
 	struct ztcpd d = { .epoll = -1, .policy = a->policy, .limits = a->limits };
 	struct source signals = { .fd = -1 };
-	int err = start(&d, a, &signals);
+	struct cgroup_watch cgroup = { .src.fd = -1 };
+	int err = start(&d, a, &signals, &cgroup);
 
 	if (err < 0)
 		ztcpd_say("cannot start: %s", strerror(-err));
@@ -272,6 +331,7 @@ static int run(const struct arguments *a)
 	leases_stop(&d);
 	selector_close(d.sel);
 	source_drop(&d, &signals);
+	source_drop(&d, &cgroup.src);
 	if (d.epoll >= 0)
 		close(d.epoll);
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
@@ -283,7 +343,7 @@ static int detach(const struct arguments *a)
 
 	if (err)
 		ztcpd_say("--detach: %s: %s", a->pin ? a->pin : SELECTOR_PIN_DIR,
-			  selector_pin_error(err));
+			  pin_dir_error(err));
 	return err ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 

@@ -66,6 +66,12 @@ int sessions_start(struct ztcpd *d);
 /* A process has connected to @fd, which is taken over. */
 void sessions_accept(struct ztcpd *d, int fd);
 
+/* A message to a session, with a descriptor unless @fd < 0; one that does not take it is closed. Return: 0 or -errno. */
+int sessions_send(struct ztcpd *d, uint32_t session, const void *msg, size_t len, int fd);
+
+/* Return: a pidfd of the process that has connected, ours to close, or -errno. */
+int sessions_process(const struct ztcpd *d, uint32_t session);
+
 /* End of a turn: close what is to be closed, let wait who waits. Return: ms until it is to be called again, -1: not needed. */
 int sessions_turn(struct ztcpd *d);
 const struct pair_counts *sessions_counts(const struct ztcpd *d);
@@ -75,15 +81,21 @@ void sessions_stop(struct ztcpd *d);
 
 struct lease_msg;
 
+/** struct asker - whose session it is: @pid and @uid as the kernel tells them of its socket, @person as person_of() does */
+struct asker {
+	uint32_t session, uid, person;
+	int pid;
+};
+
 /*
- * A message of the session @number of process @pid. @fds: @n descriptors that came with it; one that is kept is set to -1.
- * Return: 1 and @msg is to be sent back, 0, or -EPROTO: it makes no sense, close the session.
+ * A message of a session, which is answered here; it is changed. @fds: @n descriptors that came with it; one that is kept is set
+ * to -1. Return: 0, or -errno: it makes no sense, or the answer is not taken; close the session.
  */
-int leases_message(struct ztcpd *d, uint32_t number, int pid, struct lease_msg *msg, int *fds,
+int leases_message(struct ztcpd *d, const struct asker *who, struct lease_msg *msg, int *fds,
 		   unsigned n);
 
 /* The session has ended, and with it what it had. */
-void leases_end(struct ztcpd *d, uint32_t number);
+void leases_end(struct ztcpd *d, uint32_t session);
 
 /* End of a turn: clean up behind the dead, a piece at a time. Return: as sessions_turn(). */
 int leases_turn(struct ztcpd *d);
@@ -162,6 +174,24 @@ bool metrics_address_is_right(const char *address);
 int metrics_start(struct ztcpd *d, const char *address);
 int metrics_turn(struct ztcpd *d);
 void metrics_stop(struct ztcpd *d);
+
+/* ---- ztcpd_survey.c: what processes publish, for the page ---- */
+
+/** struct survey - @done is called when it has ended; then the text is there, with @good, or @len is 0 */
+struct survey {
+	struct source src;
+	void (*done)(struct ztcpd *d);
+	int child; /* 0: none is under way */
+	bool good;
+	char *text;
+	size_t len, room;
+};
+
+/* Unless one is under way. Return: 0 or -errno: @done is not called. */
+int survey_begin(struct ztcpd *d, struct survey *s);
+
+/* @done is called if one was under way. */
+void survey_stop(struct ztcpd *d, struct survey *s);
 
 /* ---- ztcpd_notify.c ---- */
 

@@ -1,7 +1,7 @@
 /* ztcpd_lease.c - queues of interfaces, and what is left when who had one has died
  *
- * Theory of operation. Whoever has a queue opens a session for it, names the selector's maps by their descriptors, and
- * hands over the memory that its connections are in (stack/base/base_lease.h). The end of the session, or of the process
+ * Theory of operation. Whoever has a queue has opened a session for it: it names the selector's maps by their descriptors, or
+ * was given the queue here (ztcpd_grant.c). It hands over the memory that its connections are in (stack/base/base_lease.h). The end of the session, or of the process
  * (another may hold a copy of its socket), is the end of the lease. Then, a piece a turn so that nobody else waits long:
  *
  *   the ports that it has named are removed and noted;
@@ -12,60 +12,26 @@
  * From its death on the kernel has all of its packets, so that the order does not matter to anybody. Its queue may have an
  * owner again before all is done: nic_drop() leaves alone what this one has named.
  *
+ * Before a queue is given, what still names it is removed in the same way, a piece a turn.
+ *
  * Trust. The holder says who its peers are, and can lie. It could send the same resets itself: it has the right
- * to write the maps, which is root's. What it hands over must be a memfd, which never blocks whom reads it; all in it is
+ * to write the maps, which is root's, or an AF_XDP socket, which sends any frame. What it hands over must be a memfd, which never blocks whom reads it; all in it is
  * taken as numbers, and bounded.
  */
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "daemon/ztcpd/ztcpd.h"
-#include "stack/base/base_lease.h"
+#include "daemon/ztcpd/ztcpd_lease.h"
 
 enum {
 	LEASE_TURN_MS = 5,  /* then others have their turn */
 	LEASE_READ = 65536, /* bytes of memory read at once */
-	LEASE_STRIDE_MAX = 4096,
-	ADDR = 16,
-};
-
-enum stage {
-	STAGE_HELD,
-	STAGE_PORTS,
-	STAGE_MEMORY,
-	STAGE_FLOWS,
-	STAGE_DONE,
-};
-
-/* A walk through a map. */
-struct cursor {
-	bool begun, more;
-	uint32_t taken;
-	char next[sizeof(struct nic_flow)];
-};
-
-struct lease {
-	struct source process; /* pidfd */
-	struct lease *next;
-	uint32_t session;
-	uint32_t ifindex;
-	struct nic_lease whose;
-	struct nic_maps maps;
-	struct resetter out;
-	struct lease_table table;
-	int memory;     /* -1: not told */
-	uint32_t entry; /* of the table: the next to look at */
-	uint32_t ports;
-	struct nic_port *port; /* that it had */
-	struct cursor cursor;
-	enum stage stage;
 };
 
 struct leases {
@@ -76,53 +42,70 @@ struct leases {
 
 /* ---- taking one ---- */
 
+static void lease_end(struct lease *l)
+{
+	if (l->stage > STAGE_HELD)
+		return;
+	l->stage = STAGE_PORTS;
+	memset(&l->cursor, 0, sizeof(l->cursor));
+}
+
 static void process_ended(struct ztcpd *d, struct source *src, uint32_t events)
 {
 	struct lease *l = (struct lease *)((char *)src - offsetof(struct lease, process));
 
 	(void)events;
 	source_drop(d, src);
-	if (l->stage == STAGE_HELD)
-		l->stage = STAGE_PORTS;
+	lease_end(l);
 }
 
-struct place {
-	struct lease *l;
-	uint64_t netns;
-};
-
+/* In the asker's network namespace. */
 static void place_look(void *arg)
 {
-	struct place *p = arg;
-	socklen_t len = sizeof(p->netns);
+	struct lease *l = arg;
+	socklen_t len = sizeof(l->netns);
 
-	resetter_open(&p->l->out);
-	if (p->l->out.fd4 < 0 ||
-	    getsockopt(p->l->out.fd4, SOL_SOCKET, SO_NETNS_COOKIE, &p->netns, &len))
-		p->netns = 0;
+	resetter_open(&l->out);
+	if (l->out.fd4 < 0 || getsockopt(l->out.fd4, SOL_SOCKET, SO_NETNS_COOKIE, &l->netns, &len))
+		l->netns = 0;
+	if (l->granted)
+		grant_open(l);
 }
 
-/* Return: 0, -EPERM: the maps are not those of the interface's selector, -errno. */
-static int lease_prove(struct ztcpd *d, struct lease *l, int pid, const int fds[2])
+static int lease_place(struct ztcpd *d, struct lease *l)
 {
-	struct place p = { .l = l };
-	int rc = spaces_visit(d, pid, place_look, &p);
+	int rc = spaces_visit(d, l->who.pid, place_look, l);
 
-	if (!rc)
-		rc = nic_maps_open(p.netns, l->ifindex, &l->maps);
-	if (!rc && !(nic_map_same(l->maps.flows, fds[0]) && nic_map_same(l->maps.ports, fds[1])))
-		rc = -EPERM;
-	return rc;
+	if (rc)
+		return rc;
+	return l->netns ? nic_maps_open(l->netns, l->ifindex, &l->maps) : -EMFILE;
 }
 
-static int lease_follow(struct ztcpd *d, struct lease *l, int pid)
+/* Return: 0, -EPERM: the maps are not those of the interface's selector. */
+static int watch_prove(struct ztcpd *d, struct lease *l, const int *fds)
 {
-	int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+	(void)d;
+	return nic_map_same(l->maps.flows, fds[0]) && nic_map_same(l->maps.ports, fds[1]) ? 0
+											  : -EPERM;
+}
+
+/* What is looked up by the process's number from now on, until lease_lives(), is that of the process which connected. */
+static int lease_follow(struct ztcpd *d, struct lease *l)
+{
+	int fd = sessions_process(d, l->who.session);
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	l->process = (struct source){ fd, process_ended };
 	return source_add(d, &l->process, EPOLLIN);
+}
+
+/* Return: 0, -ESRCH: it has ended, and its number may be another's. */
+static int lease_lives(const struct lease *l)
+{
+	struct pollfd ended = { .fd = l->process.fd, .events = POLLIN };
+
+	return poll(&ended, 1, 0) ? -ESRCH : 0;
 }
 
 static void lease_free(struct ztcpd *d, struct lease *l)
@@ -130,6 +113,7 @@ static void lease_free(struct ztcpd *d, struct lease *l)
 	source_drop(d, &l->process);
 	nic_maps_close(&l->maps);
 	resetter_close(&l->out);
+	grant_close(l);
 	if (l->memory >= 0)
 		close(l->memory);
 	free(l->port);
@@ -140,28 +124,40 @@ static struct lease *lease_of(struct ztcpd *d, uint32_t session)
 {
 	struct lease *l = d->leases->first;
 
-	while (l && (l->session != session || l->stage != STAGE_HELD))
+	while (l && (l->who.session != session || l->stage > STAGE_HELD))
 		l = l->next;
 	return l;
 }
 
-static int watch(struct ztcpd *d, uint32_t session, int pid, const struct lease_msg *msg,
-		 const int fds[2])
+static struct lease *lease_new(const struct asker *who, uint32_t ifindex, bool granted)
 {
 	struct lease *l = calloc(1, sizeof(*l));
-	int rc;
 
 	if (!l)
-		return -ENOMEM;
-	l->session = session;
-	l->ifindex = msg->ifindex;
-	l->whose = (struct nic_lease){ .queue = msg->queue, .pid = msg->pid };
-	l->maps = (struct nic_maps){ -1, -1 };
+		return NULL;
+	l->who = *who;
+	l->ifindex = ifindex;
+	l->granted = granted;
+	l->stage = granted ? STAGE_ASKED : STAGE_HELD;
+	l->maps = (struct nic_maps){ -1, -1, -1, -1 };
 	l->out = (struct resetter){ -1, -1 };
-	l->process.fd = l->memory = -1;
-	rc = lease_prove(d, l, pid, fds);
+	l->process.fd = l->memory = l->xsk = l->diag = l->route = -1;
+	return l;
+}
+
+/* It is what was asked for, @prove says. Return: what that returns, or of the process and its place. */
+static int lease_begin(struct ztcpd *d, struct lease *l,
+		       int (*prove)(struct ztcpd *d, struct lease *l, const int *fds),
+		       const int *fds)
+{
+	int rc = lease_follow(d, l);
+
 	if (!rc)
-		rc = lease_follow(d, l, pid);
+		rc = lease_place(d, l);
+	if (!rc)
+		rc = prove(d, l, fds);
+	if (!rc)
+		rc = lease_lives(l);
 	if (rc) {
 		lease_free(d, l);
 		return rc;
@@ -172,50 +168,107 @@ static int watch(struct ztcpd *d, uint32_t session, int pid, const struct lease_
 	return 0;
 }
 
-static bool field_fits(const struct lease_table *t, unsigned at, unsigned len)
+static int on_watch(struct ztcpd *d, const struct asker *who, const struct lease_msg *msg,
+		    const int fds[2])
 {
-	return at + len <= t->stride;
+	struct lease *l = lease_new(who, msg->ifindex, false);
+
+	if (!l)
+		return -ENOMEM;
+	l->whose = (struct nic_lease){ .queue = msg->queue, .pid = msg->pid, .uid = NIC_ANYBODY };
+	return lease_begin(d, l, watch_prove, fds);
 }
 
-static bool table_is_sound(const struct lease_table *t)
+static int ask_prove(struct ztcpd *d, struct lease *l, const int *fds)
 {
-	return t->stride && t->stride <= LEASE_STRIDE_MAX && t->count <= NIC_FLOWS &&
-	       t->at <= INT64_MAX - (uint64_t)NIC_FLOWS * LEASE_STRIDE_MAX &&
-	       field_fits(t, t->local, ADDR) && field_fits(t, t->remote, ADDR) &&
-	       field_fits(t, t->lport, 2) && field_fits(t, t->rport, 2) &&
-	       field_fits(t, t->snd_nxt, 4) && field_fits(t, t->rcv_nxt, 4) &&
-	       field_fits(t, t->state, 1);
+	(void)fds;
+	return grant_ask(d, l);
 }
 
-int leases_message(struct ztcpd *d, uint32_t number, int pid, struct lease_msg *msg, int *fds,
+/* Whether one person has all the queues that one may have. */
+static bool has_enough(const struct ztcpd *d, uint32_t person)
+{
+	uint32_t has = 0;
+
+	for (const struct lease *l = d->leases->first; l; l = l->next)
+		has += l->granted && l->who.person == person;
+	return has >= d->limits.user_queues;
+}
+
+/* Return: 0 and *@xsk, which is ours; -errno. */
+static int on_ask(struct ztcpd *d, const struct asker *who, const struct lease_msg *msg, int *xsk)
+{
+	struct lease *l = has_enough(d, who->person) ? NULL : lease_new(who, msg->ifindex, true);
+	int rc;
+
+	if (!l)
+		return has_enough(d, who->person) ? -EDQUOT : -ENOMEM;
+	l->whose = (struct nic_lease){ .pid = (uint32_t)who->pid, .uid = who->uid };
+	rc = lease_begin(d, l, ask_prove, NULL);
+	*xsk = rc ? -1 : l->xsk;
+	return rc;
+}
+
+/* Return: 0: it is told when the queue is clear, or -errno. */
+static int on_bind(struct lease *l, const struct lease_msg *msg)
+{
+	int rc = grant_bind(l, msg->queue);
+
+	if (rc)
+		return rc;
+	l->serial = msg->name.serial;
+	l->stage = STAGE_CLEAR_PORTS;
+	return 0;
+}
+
+static enum lease_state state_of(const struct lease *l)
+{
+	if (!l)
+		return LEASE_NONE;
+	if (l->stage == STAGE_HELD)
+		return l->granted ? LEASE_LEASED : LEASE_WATCHED;
+	return l->stage == STAGE_ASKED ? LEASE_ASKED : LEASE_PENDING;
+}
+
+static int answer(struct ztcpd *d, const struct asker *who, struct lease_msg *msg, int rc, int fd)
+{
+	msg->type = LEASE_ANSWER;
+	msg->rc = rc;
+	return sessions_send(d, who->session, msg, sizeof(*msg), fd);
+}
+
+int leases_message(struct ztcpd *d, const struct asker *who, struct lease_msg *msg, int *fds,
 		   unsigned n)
 {
-	struct lease *l = lease_of(d, number);
+	struct lease *l = lease_of(d, who->session);
+	int rc, xsk = -1;
 
-	if (msg->version != LEASE_VERSION)
+	if (!lease_fits(state_of(l), l && l->memory >= 0, msg, n))
 		return -EPROTO;
-	if (msg->type == LEASE_WATCH && n == 2 && !l) {
-		msg->type = LEASE_ANSWER;
-		msg->rc = watch(d, number, pid, msg, fds);
-		return 1;
+	switch (msg->type) {
+	case LEASE_WATCH: return answer(d, who, msg, on_watch(d, who, msg, fds), -1);
+	case LEASE_ASK: rc = on_ask(d, who, msg, &xsk); return answer(d, who, msg, rc, xsk);
+	case LEASE_BIND: rc = on_bind(l, msg); return rc ? answer(d, who, msg, rc, -1) : 0;
+	case LEASE_NAME: return answer(d, who, msg, grant_name(d, l, &msg->name.flow), -1);
+	case LEASE_UNNAME: return answer(d, who, msg, grant_unname(l, &msg->name.flow), -1);
+	case LEASE_NEIGH: grant_neigh(l, msg->name.flow.remote); return 0;
+	default: break;
 	}
 	/* A memfd alone has seals. */
-	if (msg->type == LEASE_TABLE && n == 1 && l && l->memory < 0 &&
-	    fcntl(fds[0], F_GET_SEALS) >= 0 && table_is_sound(&msg->table)) {
-		l->table = msg->table;
-		l->memory = fds[0];
-		fds[0] = -1;
-		return 0;
-	}
-	return -EPROTO;
+	if (fcntl(fds[0], F_GET_SEALS) < 0)
+		return -EPROTO;
+	l->table = msg->table;
+	l->memory = fds[0];
+	fds[0] = -1;
+	return 0;
 }
 
-void leases_end(struct ztcpd *d, uint32_t number)
+void leases_end(struct ztcpd *d, uint32_t session)
 {
-	struct lease *l = lease_of(d, number);
+	struct lease *l = lease_of(d, session);
 
 	if (l)
-		l->stage = STAGE_PORTS;
+		lease_end(l);
 }
 
 /* ---- cleaning up ---- */
@@ -233,17 +286,40 @@ static bool cursor_take(struct cursor *c, int map, size_t bytes, void *key)
 	return true;
 }
 
-static void port_note(struct lease *l, const struct nic_port *port)
+bool lease_port_note(struct lease *l, const struct nic_port *port)
 {
 	struct nic_port *more = reallocarray(l->port, l->ports + 1, sizeof(*more));
 
 	if (!more)
-		return;
+		return false;
 	l->port = more;
 	l->port[l->ports++] = *port;
+	return true;
+}
+
+static bool clear_step(struct lease *l, int map, size_t bytes)
+{
+	char key[sizeof(struct nic_flow)];
+
+	if (!cursor_take(&l->cursor, map, bytes, key))
+		return false;
+	nic_clear(map, key, l->whose.queue);
+	return true;
 }
 
 /* Return: whether there is more to do in this stage, as of all steps below. */
+static bool clear_ports_step(struct ztcpd *d, struct lease *l)
+{
+	(void)d;
+	return clear_step(l, l->maps.ports, sizeof(struct nic_port));
+}
+
+static bool clear_flows_step(struct ztcpd *d, struct lease *l)
+{
+	(void)d;
+	return clear_step(l, l->maps.flows, sizeof(struct nic_flow));
+}
+
 static bool port_step(struct ztcpd *d, struct lease *l)
 {
 	struct nic_port port;
@@ -251,7 +327,7 @@ static bool port_step(struct ztcpd *d, struct lease *l)
 	if (!cursor_take(&l->cursor, l->maps.ports, sizeof(port), &port))
 		return false;
 	if (nic_drop(l->maps.ports, &port, &l->whose)) {
-		port_note(l, &port);
+		lease_port_note(l, &port);
 		d->leases->counts.removed++;
 	}
 	return true;
@@ -267,48 +343,19 @@ static bool flow_step(struct ztcpd *d, struct lease *l)
 	return true;
 }
 
-static bool is_any(const uint32_t a[4])
-{
-	return !a[0] && !a[1] && !a[3] && (!a[2] || a[2] == htonl(0xffff));
-}
-
-static bool came_by_port(const struct lease *l, const struct nic_flow *flow)
-{
-	for (uint32_t i = 0; i < l->ports; i++) {
-		const struct nic_port *p = &l->port[i];
-
-		if (p->port == flow->lport &&
-		    (is_any(p->local) || !memcmp(p->local, flow->local, ADDR)))
-			return true;
-	}
-	return false;
-}
-
-static uint16_t port_at(const char *p)
-{
-	uint16_t port;
-
-	memcpy(&port, p, sizeof(port));
-	return htons(port);
-}
-
 static void entry_reset(struct ztcpd *d, struct lease *l, const char *entry)
 {
-	const struct lease_table *t = &l->table;
 	struct reset rst = { .ifindex = l->ifindex };
-	unsigned state = (uint8_t)entry[t->state];
+	struct lease_entry e;
 
-	if (state >= 32 || !(t->open & 1u << state))
+	if (!lease_entry_read(&l->table, entry, &e))
 		return;
-	memcpy(rst.flow.local, entry + t->local, ADDR);
-	memcpy(rst.flow.remote, entry + t->remote, ADDR);
-	rst.flow.lport = port_at(entry + t->lport);
-	rst.flow.rport = port_at(entry + t->rport);
-	memcpy(&rst.seq, entry + t->snd_nxt, sizeof(rst.seq));
-	memcpy(&rst.ack, entry + t->rcv_nxt, sizeof(rst.ack));
+	rst.flow = e.flow;
+	rst.seq = e.seq;
+	rst.ack = e.ack;
 	if (nic_drop(l->maps.flows, &rst.flow, &l->whose))
 		d->leases->counts.removed++;
-	else if (!came_by_port(l, &rst.flow))
+	else if (!lease_port_covers(l->port, l->ports, &rst.flow))
 		return;
 	d->leases->counts.resets += !reset_send(&l->out, &rst);
 }
@@ -351,13 +398,24 @@ static bool memory_step(struct ztcpd *d, struct lease *l)
 static void lease_step(struct ztcpd *d, struct lease *l)
 {
 	static bool (*const step[])(struct ztcpd * d, struct lease * l) = {
-		[STAGE_PORTS] = port_step, [STAGE_MEMORY] = memory_step, [STAGE_FLOWS] = flow_step
+		[STAGE_CLEAR_PORTS] = clear_ports_step,
+		[STAGE_CLEAR_FLOWS] = clear_flows_step,
+		[STAGE_PORTS] = port_step,
+		[STAGE_MEMORY] = memory_step,
+		[STAGE_FLOWS] = flow_step,
 	};
 
 	if (step[l->stage](d, l))
 		return;
 	l->stage++;
 	memset(&l->cursor, 0, sizeof(l->cursor));
+	if (l->stage == STAGE_HELD)
+		grant_finish(d, l);
+}
+
+static bool rests(const struct lease *l)
+{
+	return l->stage == STAGE_ASKED || l->stage == STAGE_HELD || l->stage == STAGE_DONE;
 }
 
 int leases_turn(struct ztcpd *d)
@@ -368,7 +426,7 @@ int leases_turn(struct ztcpd *d)
 	while (*at) {
 		struct lease *l = *at;
 
-		while (l->stage != STAGE_HELD && l->stage != STAGE_DONE) {
+		while (!rests(l)) {
 			if (ztcpd_now_ms() >= until)
 				return 0;
 			lease_step(d, l);

@@ -17,6 +17,7 @@ static const struct {
 	{ "user-claims", offsetof(struct pair_limits, user_claims) },
 	{ "user-channels", offsetof(struct pair_limits, user_channels) },
 	{ "user-messages", offsetof(struct pair_limits, user_messages_per_s) },
+	{ "user-queues", offsetof(struct pair_limits, user_queues) },
 };
 
 enum { LIMITS = sizeof(limits_all) / sizeof(limits_all[0]), LIMIT_MIN = 2, LIMIT_MAX = 1 << 20 };

@@ -2,7 +2,7 @@
  *
  * libmicrohttpd without threads of its own: its epoll descriptor is one more source of the loop. A slow reader
  * holds its own connection and nothing else; there are few, and each is dropped when it is silent. An eager one gets
- * the same page for a second.
+ * the same page for a second. Who asks when it is older waits until the processes have been looked at.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 
-#include "daemon/tool/tool_metrics.h"
 #include "daemon/ztcpd/ztcpd.h"
 #include "stack/base/base_reason.h"
 
@@ -25,7 +24,10 @@ enum {
 
 struct metrics {
 	struct source src;
+	struct survey survey;
 	struct MHD_Daemon *http;
+	struct MHD_Connection *waiting[CLIENTS];
+	unsigned waits;
 	char *page; /* the last one; NULL: none */
 	size_t len;
 	uint64_t made_ms;
@@ -112,24 +114,46 @@ static char *page_make(struct ztcpd *d, size_t *len)
 	      "# HELP ztcp_rule_connections Connections that each rule of the policies in force decided.\n",
 	      out);
 	selector_each_rule(d->sel, rule_print, out);
-	metrics_print(out);
+	value(out, "ztcpd_survey_good", "gauge",
+	      "Whether the connections of processes are on this page: 0 where they took too long, or too much.",
+	      d->metrics->survey.good);
+	fwrite(d->metrics->survey.text, 1, d->metrics->survey.len, out);
 	fputs("# EOF\n", out);
 	fclose(out);
 	return page;
 }
 
-/* Return: false when there is no memory. */
-static bool page_renew(struct ztcpd *d)
+static bool page_is_fresh(const struct metrics *m)
+{
+	return m->page && ztcpd_now_ms() - m->made_ms < PAGE_MS;
+}
+
+/* With what the last survey has found. */
+static void page_renew(struct ztcpd *d)
 {
 	struct metrics *m = d->metrics;
-	uint64_t now = ztcpd_now_ms();
 
-	if (m->page && now - m->made_ms < PAGE_MS)
-		return true;
 	free(m->page);
 	m->page = page_make(d, &m->len);
-	m->made_ms = now;
-	return m->page;
+	m->made_ms = ztcpd_now_ms();
+	while (m->waits)
+		MHD_resume_connection(m->waiting[--m->waits]);
+}
+
+/* Return: false: there is a page; true: it is told when there is. */
+static bool page_await(struct ztcpd *d, struct MHD_Connection *c)
+{
+	struct metrics *m = d->metrics;
+
+	if (page_is_fresh(m))
+		return false;
+	if (m->waits == CLIENTS || survey_begin(d, &m->survey)) {
+		page_renew(d);
+		return false;
+	}
+	m->waiting[m->waits++] = c;
+	MHD_suspend_connection(c);
+	return true;
 }
 
 static struct MHD_Response *response(struct ztcpd *d, unsigned status)
@@ -139,9 +163,9 @@ static struct MHD_Response *response(struct ztcpd *d, unsigned status)
 	if (status != MHD_HTTP_OK)
 		return MHD_create_response_from_buffer(sizeof(elsewhere) - 1, (void *)elsewhere,
 						       MHD_RESPMEM_PERSISTENT);
-	return page_renew(d) ? MHD_create_response_from_buffer(d->metrics->len, d->metrics->page,
-							       MHD_RESPMEM_MUST_COPY)
-			     : NULL;
+	return d->metrics->page ? MHD_create_response_from_buffer(d->metrics->len, d->metrics->page,
+								  MHD_RESPMEM_MUST_COPY)
+				: NULL;
 }
 
 static enum MHD_Result answer(void *arg, struct MHD_Connection *c, const char *url,
@@ -159,6 +183,8 @@ static enum MHD_Result answer(void *arg, struct MHD_Connection *c, const char *u
 	(void)data;
 	(void)state;
 	*size = 0;
+	if (status == MHD_HTTP_OK && page_await(arg, c))
+		return MHD_YES;
 	r = response(arg, status);
 	if (!r)
 		return MHD_NO;
@@ -241,8 +267,10 @@ int metrics_start(struct ztcpd *d, const char *address)
 		return -ENOMEM;
 	d->metrics = m;
 	m->src.fd = -1;
-	m->http = MHD_start_daemon(MHD_USE_EPOLL | (sa.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0), 0,
-				   NULL, NULL, answer, d, MHD_OPTION_SOCK_ADDR, &sa,
+	m->survey = (struct survey){ .src.fd = -1, .done = page_renew };
+	m->http = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME |
+					   (sa.ss_family == AF_INET6 ? MHD_USE_IPv6 : 0),
+				   0, NULL, NULL, answer, d, MHD_OPTION_SOCK_ADDR, &sa,
 				   MHD_OPTION_CONNECTION_LIMIT, (unsigned)CLIENTS,
 				   MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)CLIENT_TIMEOUT_S,
 				   MHD_OPTION_END);
@@ -259,6 +287,7 @@ void metrics_stop(struct ztcpd *d)
 {
 	if (!d->metrics)
 		return;
+	survey_stop(d, &d->metrics->survey); /* nobody waits any more */
 	if (d->metrics->http)
 		MHD_stop_daemon(d->metrics->http); /* closes its descriptors */
 	free(d->metrics->page);

@@ -15,6 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "daemon/ztcpd/lease_rule.h"
 #include "daemon/ztcpd/ztcpd.h"
 
 enum { HOPS = 64, WAITING_BYTES = 8 << 20 /* in the kernel, of one burst */ };
@@ -128,7 +129,5 @@ static int send6(int fd, const struct reset *rst)
 
 int reset_send(const struct resetter *r, const struct reset *rst)
 {
-	const uint32_t *a = rst->flow.local;
-
-	return !a[0] && !a[1] && a[2] == htonl(0xffff) ? send4(r->fd4, rst) : send6(r->fd6, rst);
+	return lease_is_v4(rst->flow.local) ? send4(r->fd4, rst) : send6(r->fd6, rst);
 }

@@ -9,18 +9,22 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "daemon/ztcpd/pair.h"
 #include "daemon/ztcpd/ztcpd.h"
 #include "stack/base/base_lease.h"
 
+#ifndef SO_PEERPIDFD
+#define SO_PEERPIDFD 77 /* not in Debian 12's headers */
+#endif
+
 enum { SESSION_TURN = 32 /* messages read before others have their turn */ };
 
 struct session {
 	struct source src;
-	uint32_t number;
-	int pid;
+	struct asker who;
 	bool dying;
 	bool waiting;
 	uint64_t until_ms;
@@ -92,15 +96,14 @@ static void session_dies(struct sessions *all, struct session *s)
 	s->dying = true;
 }
 
-static int op_send(void *arg, uint32_t number, const struct agent_msg *msg, int fd)
+int sessions_send(struct ztcpd *d, uint32_t session, const void *msg, size_t len, int fd)
 {
-	struct ztcpd *d = arg;
-	struct session *s = d->sessions->session[number];
+	struct session *s = d->sessions->session[session];
 	union {
 		struct cmsghdr align;
 		char buf[CMSG_SPACE(sizeof(int))];
 	} control = { .buf = { 0 } };
-	struct iovec iov = { (void *)msg, sizeof(*msg) };
+	struct iovec iov = { (void *)msg, len };
 	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 
 	if (s->dying)
@@ -120,6 +123,26 @@ static int op_send(void *arg, uint32_t number, const struct agent_msg *msg, int 
 		return 0;
 	session_dies(d->sessions, s);
 	return -errno;
+}
+
+static int op_send(void *arg, uint32_t number, const struct agent_msg *msg, int fd)
+{
+	return sessions_send(arg, number, msg, sizeof(*msg), fd);
+}
+
+/* Before Linux 6.5 it is found by its number, which may be its successor's by now if it has ended. */
+int sessions_process(const struct ztcpd *d, uint32_t session)
+{
+	const struct session *s = d->sessions->session[session];
+	int fd;
+	socklen_t len = sizeof(fd);
+
+	if (!getsockopt(s->src.fd, SOL_SOCKET, SO_PEERPIDFD, &fd, &len))
+		return fd;
+	if (errno != ENOPROTOOPT)
+		return -errno;
+	fd = (int)syscall(SYS_pidfd_open, s->who.pid, 0);
+	return fd < 0 ? -errno : fd;
 }
 
 /* ---- reading ---- */
@@ -149,7 +172,7 @@ static ssize_t message_read(int fd, void *buf, size_t size, int fds[SESSION_FDS]
 			     .msg_control = &control,
 			     .msg_controllen = sizeof(control) };
 	ssize_t len = recvmsg(fd, &mh, MSG_DONTWAIT | MSG_TRUNC | MSG_CMSG_CLOEXEC);
-	struct cmsghdr *c = len > 0 ? CMSG_FIRSTHDR(&mh) : NULL;
+	struct cmsghdr *c = len < 0 ? NULL : CMSG_FIRSTHDR(&mh); /* an empty one brings them too */
 
 	*n = 0;
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
@@ -164,16 +187,12 @@ static int message_take(struct ztcpd *d, struct session *s, const void *buf, siz
 			unsigned n, uint64_t now)
 {
 	struct lease_msg msg;
-	int rc;
 
 	if (len != sizeof(msg))
-		return pair_message(d->sessions->pair, s->number, buf, len, now);
-	pair_other(d->sessions->pair, s->number, now);
+		return pair_message(d->sessions->pair, s->who.session, buf, len, now);
+	pair_other(d->sessions->pair, s->who.session, now);
 	memcpy(&msg, buf, sizeof(msg));
-	rc = leases_message(d, s->number, s->pid, &msg, fds, n);
-	if (rc > 0 && send(s->src.fd, &msg, sizeof(msg), MSG_DONTWAIT | MSG_NOSIGNAL) < 0)
-		return -errno;
-	return rc < 0 ? rc : 0;
+	return leases_message(d, &s->who, &msg, fds, n);
 }
 
 static void session_ready(struct ztcpd *d, struct source *src, uint32_t events)
@@ -184,7 +203,7 @@ static void session_ready(struct ztcpd *d, struct source *src, uint32_t events)
 
 	(void)events;
 	for (unsigned i = 0; i < SESSION_TURN && !s->dying; i++) {
-		uint32_t wait = pair_wait_ms(d->sessions->pair, s->number, now);
+		uint32_t wait = pair_wait_ms(d->sessions->pair, s->who.session, now);
 		int fds[SESSION_FDS];
 		unsigned nfds;
 		ssize_t n;
@@ -209,9 +228,9 @@ static void session_close(struct ztcpd *d, struct session *s)
 {
 	struct sessions *all = d->sessions;
 
-	leases_end(d, s->number);
-	pair_close(all->pair, s->number);
-	all->session[s->number] = NULL;
+	leases_end(d, s->who.session);
+	pair_close(all->pair, s->who.session);
+	all->session[s->who.session] = NULL;
 	all->dying -= s->dying;
 	all->waiting -= s->waiting;
 	source_drop(d, &s->src);
@@ -236,8 +255,10 @@ void sessions_accept(struct ztcpd *d, int fd)
 		return;
 	}
 	*s = (struct session){ .src = { fd, session_ready },
-			       .number = (uint32_t)number,
-			       .pid = cred.pid };
+			       .who = { .session = (uint32_t)number,
+					.uid = cred.uid,
+					.person = person,
+					.pid = cred.pid } };
 	all->session[number] = s;
 	if (source_add(d, &s->src, EPOLLIN))
 		session_dies(all, s);

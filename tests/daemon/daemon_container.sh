@@ -24,9 +24,9 @@ policy_of() {
 	mv "$folder/.new" "$folder/policy"
 }
 
-# becomes WHAT...: until the connections of a load are like this, for 10 s
+# becomes WHAT...: until the connections of a load are like this
 becomes() {
-	until_true 10 outcome_is "$@" || fail "wanted $*: $(sort -u "$T/client" | head -3) $(tail -2 "$T/ztcpd.err")"
+	until_true 60 outcome_is "$@" || fail "wanted $*: $(sort -u "$T/client" | head -3) $(tail -2 "$T/ztcpd.err")"
 }
 
 outcome_is() {
@@ -84,7 +84,7 @@ namespaces() {
 	becomes kept PEER_REMOTE
 	same "namespaces with a policy" 1 "$(served)"
 	policy_of b "lift prot=1" # wrong, and there is none before it
-	until_true 5 grep -q '/etc/netns/b/ztcp/policy:1:' "$T/ztcpd.err" || fail "the error is not said"
+	until_true 60 grep -q '/etc/netns/b/ztcp/policy:1:' "$T/ztcpd.err" || fail "the error is not said"
 	policy "lift path=shm"
 	becomes kept PEER_REMOTE
 	policy_of b "lift path=shm port=$PORT"
@@ -98,11 +98,11 @@ mounts() {
 	: >"$T/client"
 	policy "lift path=shm program=/opt/box/redis-server,/opt/box/redis-benchmark" kernel
 	rm -r /etc/netns/a/ztcp /etc/netns/b/ztcp
-	until_true 5 served_are 0 || fail "policies stay without their files: $(served)"
+	until_true 60 served_are 0 || fail "policies stay without their files: $(served)"
 	begin ip netns exec b "${BOX[@]}" $UID_B "$RUN" --explain="$T/server" /opt/box/redis-server --bind 0.0.0.0 --port $PORT --protected-mode no \
 		--save '' --appendonly no --dir / >/dev/null
 	REDIS=$PID
-	until_true 20 net_listens b $PORT || fail "the server in its box does not start"
+	until_true 60 net_listens b $PORT || fail "the server in its box does not start"
 	ip netns exec a "${BOX[@]}" $UID_A timeout 60 "$RUN" --explain="$T/client" /opt/box/redis-benchmark -h 10.9.0.2 -p $PORT -t get -n 20000 -c 10 -q >/dev/null ||
 		fail "redis-benchmark in its box failed"
 	[ "$(lifted)" -ge 10 ] || fail "boxes: lifted: $(head -3 "$T/client") $(tail -3 "$T/ztcpd.err")"
@@ -121,15 +121,15 @@ deleted() {
 		echo "kernel port=$i" >"/etc/netns/n$i/ztcp/policy"
 		ip netns add "n$i"
 	done
-	until_true 20 served_are 40 || fail "policies of 40 namespaces: $(served)"
+	until_true 60 served_are 40 || fail "policies of 40 namespaces: $(served)"
 	for i in $(seq 20); do ip netns del "n$i"; done
-	until_true 20 served_are 20 || fail "20 namespaces have gone: $(served)"
+	until_true 60 served_are 20 || fail "20 namespaces have gone: $(served)"
 	# one whose name has gone, and a process is in it: the policy of all others
 	ip netns exec n21 sleep 1000 &
 	PIDS+=($!)
-	until_true 5 pgrep -P $$ -x sleep >/dev/null
+	until_true 60 pgrep -P $$ -x sleep >/dev/null
 	ip netns del n21
-	until_true 20 served_are 19 || fail "a name has gone: $(served)"
+	until_true 60 served_are 19 || fail "a name has gone: $(served)"
 	finish $!
 	# and while nobody looks
 	finish "$DAEMON" KILL
@@ -137,7 +137,7 @@ deleted() {
 	daemon
 	same "policies of namespaces that went while ztcpd was dead" 0 "$(served)"
 	same "their places" 0 "$(slots)"
-	until_true 20 fewer_than $((before + 2)) || fail "descriptors: $before before, $(descriptors) after"
+	until_true 60 fewer_than $((before + 2)) || fail "descriptors: $before before, $(descriptors) after"
 }
 
 fewer_than() { [ "$(descriptors)" -lt "$1" ]; }

@@ -37,7 +37,7 @@ below() { # WHAT LIMIT GOT
 	[ "$3" -le "$2" ] || fail "$1: $3, and at most $2 are allowed"
 }
 
-until_true 20 introduced || fail "not lifted before: $(head -2 "$T/client")"
+until_true 60 introduced || fail "not lifted before: $(head -2 "$T/client")"
 FDS=$(descriptors) KB=$(resident_kb)
 
 begin python3 "$HERE/daemon_crowd.py" a b 1003 $UID_A "$T/mark" >"$T/crowd"
@@ -63,8 +63,8 @@ cat "$T/crowd"
 gone() {
 	[ "$(gauge sessions)" -le 2 ] && [ "$(gauge claims)" = 0 ] && [ "$(gauge channels)" -le 2 ]
 }
-until_true 20 gone || fail "left behind: $(grep '^ztcpd_' "$T/metrics")"
+until_true 60 gone || fail "left behind: $(grep '^ztcpd_' "$T/metrics")"
 below "descriptors of ztcpd afterwards" $((FDS + 8)) "$(descriptors)"
 kill -0 "$DAEMON" || fail "ztcpd died: $(cat "$T/ztcpd.err")"
-until_true 20 introduced || fail "not lifted afterwards: $(head -2 "$T/client")"
+until_true 60 introduced || fail "not lifted afterwards: $(head -2 "$T/client")"
 end

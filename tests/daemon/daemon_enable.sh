@@ -36,7 +36,7 @@ same "another's line" "# another's line" "$(cat /etc/netns/shop/ld.so.preload)"
 : >/etc/netns/shop/ld.so.preload
 "$ZTCP" enable --netns shop >/dev/null
 "$ZTCP" disable --netns shop >/dev/null
-[ ! -e /etc/netns/shop/ld.so.preload ] || fail "disable leaves a file"
+[ ! -e /etc/netns/shop ] || fail "disable leaves a file"
 has_library && fail "the library is there afterwards"
 
 echo '[Service]' >/etc/systemd/system/shop.service

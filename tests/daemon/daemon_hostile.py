@@ -64,20 +64,21 @@ def send(s, data):
 
 
 def leases(agent):
-    """A queue is watched for whom root has let at the selector's tables alone; all else is refused, or ends the session."""
-    lease, watch, table = struct.Struct('=IIiIII40s'), 16, 17
+    """A queue is watched for whom root has let at the selector's tables alone, and given to whom a rule names (daemon_lease.sh); all
+    else is refused, or ends the session."""
+    lease, watch, table, ask = struct.Struct('=IIiIII40s'), 16, 17, 19
     memory = os.memfd_create('none')
-    for kind in (watch, table, 18, 99):
+    for kind in (watch, table, 18, ask, 20, 21, 22, 23, 99):
         for fds in ([], [0], [memory], [0, 0], [memory, memory], [memory] * 100):
             s = session(agent)
             s.settimeout(60)  # ends a hang
             control = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))] if fds else []
             try:
-                s.sendmsg([lease.pack(kind, 1, 0, 1, 0, os.getpid(), os.urandom(40))], control)
+                s.sendmsg([lease.pack(kind, 2, 0, 1, 0, os.getpid(), os.urandom(40))], control)
                 data = s.recv(256)
             except ConnectionError:  # ztcpd has ended it
                 data = b''
-            if data and (kind != watch or len(data) != lease.size or lease.unpack(data)[2] >= 0):
+            if data and (kind not in (watch, ask) or len(data) != lease.size or lease.unpack(data)[2] >= 0):
                 wrong.append('a lease: message %d with %d descriptors' % (kind, len(fds)))
             s.close()
     os.close(memory)
@@ -140,6 +141,15 @@ while time.monotonic() < end:
             s = session(agent)
     hear(s)
     s.close()
+    # descriptors with nothing else in the message, which ends the session
+    for fds in ([0], [0, 0]):
+        s = session(agent)
+        try:
+            s.sendmsg([b''], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array('i', fds))])
+        except OSError:
+            pass
+        hear(s)
+        s.close()
     # nonsense of every size, and descriptors that nobody asked for
     for size in (0, 1, 55, 57, 200, 4096):
         s = session(agent)

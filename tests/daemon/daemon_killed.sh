@@ -6,38 +6,12 @@
 . "$(dirname "$(readlink -f "$0")")/daemon_lib.sh"
 need redis-server redis-benchmark redis-cli python3 nsenter
 . "$HERE/daemon_net.bash"
+. "$HERE/daemon_xdp.bash"
 
 KILLS=${KILLS:-10}
 A=(nsenter --net=/run/netns/a) B=(nsenter --net=/run/netns/b) # ip netns exec would hide bpffs
 in_a() { "${A[@]}" "$@"; }
 in_b() { "${B[@]}" "$@"; }
-
-eval "clean_net() $(declare -f clean_more | sed 1d)"
-clean_more() {
-	in_b "$ZTCP" nic detach vb 2>/dev/null
-	clean_net
-}
-
-# One queue at each end: the sender's processor would choose among more.
-share() {
-	local ns
-	ip netns add a && ip netns add b || skip "no network namespaces"
-	ip link add va numtxqueues 1 numrxqueues 1 netns a type veth peer name vb numtxqueues 1 numrxqueues 1 netns b ||
-		skip "no veth"
-	ip -n a addr add 10.9.0.1/24 dev va && ip -n b addr add 10.9.0.2/24 dev vb || fail "no addresses"
-	ip -n a addr add fd09::1/64 dev va nodad && ip -n b addr add fd09::2/64 dev vb nodad || fail "no addresses"
-	for ns in a b; do
-		ip -n $ns link set lo up
-		ip -n $ns link set v$ns up
-	done
-	in_b "$ZTCP" nic attach vb 2>"$T/nic.err" || skip "$(cat "$T/nic.err")"
-	echo "interface vb device=xdp:vb" >"$T/interfaces"
-}
-
-named() { # flows|ports: that are named on vb
-	in_b "$ZTCP" nic -j | python3 -c 'import json, sys
-print(next(i[sys.argv[1]] for i in json.load(sys.stdin) if i["interface"] == "vb"))' "$1"
-}
 
 answers() { [ "$(in_a timeout 5 redis-cli -h 10.9.0.2 -p "$PORT" ping 2>/dev/null)" = PONG ]; }
 accelerated() { answers && [ "$(named ports)" -gt 0 ]; }
@@ -46,7 +20,7 @@ server() { # in $SERVER; on the stack once it has been asked for something
 	begin "${B[@]}" env "ZTCP_INTERFACES=$T/interfaces" "$RUN" --path stack redis-server --bind 0.0.0.0 :: \
 		--port $PORT --protected-mode no --save '' --appendonly no --dir / >"$T/redis"
 	SERVER=$PID
-	until_true 30 accelerated || fail "round $1: not on the stack: $(named ports) ports named; $(tail -n 3 "$T/ztcpd.err")"
+	until_true 60 accelerated || fail "round $1: not on the stack: $(named ports) ports named; $(tail -n 3 "$T/ztcpd.err")"
 }
 
 empty() { [ "$(named flows) $(named ports)" = "0 0" ]; }
@@ -59,21 +33,21 @@ killed() { # ROUND
 		fail "round $1: not all were told"
 	wait "$SERVER" 2>/dev/null
 	finish "$load"
-	until_true 30 empty || fail "round $1: left behind: $(named flows) flows, $(named ports) ports"
+	until_true 60 empty || fail "round $1: left behind: $(named flows) flows, $(named ports) ports"
 }
 
 # It opens connections itself, which are flows of their own, and is killed while they wait.
 client_killed() {
 	begin "${A[@]}" redis-server --bind 0.0.0.0 --port $PORT --protected-mode no --save '' --appendonly no --dir / >"$T/redis"
 	local server=$PID
-	until_true 30 net_listens a $PORT || fail "redis-server does not start"
+	until_true 60 net_listens a $PORT || fail "redis-server does not start"
 	begin "${B[@]}" env "ZTCP_INTERFACES=$T/interfaces" "$RUN" --path stack redis-benchmark -h 10.9.0.1 -p $PORT \
 		-c 20 -I >/dev/null 2>&1
-	until_true 30 connected 20 || fail "the client has no connections"
+	until_true 60 connected 20 || fail "the client has no connections"
 	[ "$(named flows)" -ge 20 ] || fail "the client's connections are not on the stack: $(named flows)"
 	finish "$PID" KILL
-	until_true 30 connected 0 || fail "the server was not told"
-	until_true 30 empty || fail "the client left behind $(named flows) flows"
+	until_true 60 connected 0 || fail "the server was not told"
+	until_true 60 empty || fail "the client left behind $(named flows) flows"
 	finish "$server"
 }
 

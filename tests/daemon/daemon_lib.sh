@@ -79,6 +79,13 @@ finish() {
 	wait "$1" 2>/dev/null
 }
 
+# kernel_before MAJOR MINOR
+kernel_before() {
+	local major minor
+	IFS=. read -r major minor _ < <(uname -r)
+	[ "$major" -lt "$1" ] || { [ "$major" = "$1" ] && [ "${minor%%[^0-9]*}" -lt "$2" ]; }
+}
+
 listens() {
 	ss -Hltn "sport = :$1" | grep -q .
 }

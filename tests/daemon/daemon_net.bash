@@ -19,7 +19,7 @@ clean_more() {
 	ip netns del a 2>/dev/null
 	ip netns del b 2>/dev/null
 	echo $$ >"$CGROOT/cgroup.procs"
-	until_true 10 rmdir "$CGROUP" 2>/dev/null # not before its last process is gone
+	until_true 60 rmdir "$CGROUP" 2>/dev/null # not before its last process is gone
 }
 
 net_up() {
@@ -46,7 +46,7 @@ daemon() {
 	"$ZTCPD" --pin "$PIN" --cgroup "$CGROUP" --ready-fd 3 "$@" 3>"$T/ready" 2>>"$T/ztcpd.err" &
 	DAEMON=$!
 	PIDS+=("$DAEMON")
-	until_true 20 [ -s "$T/ready" ] || fail "ztcpd does not start: $(cat "$T/ztcpd.err")"
+	until_true 60 [ -s "$T/ready" ] || fail "ztcpd does not start: $(cat "$T/ztcpd.err")"
 }
 
 # Before a command: who runs it, and where. Each of these programs becomes the next one, so that a pid stays.
@@ -58,7 +58,7 @@ redis() {
 	begin "${B[@]}" "$RUN" --explain="$T/server" redis-server --bind 0.0.0.0 --port "$1" --protected-mode no \
 		--save '' --appendonly no --dir / >/dev/null
 	REDIS=$PID
-	until_true 20 net_listens b "$1" || fail "redis-server does not start"
+	until_true 60 net_listens b "$1" || fail "redis-server does not start"
 }
 
 net_listens() {

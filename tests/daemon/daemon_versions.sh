@@ -36,7 +36,7 @@ serve() { # LIBRARY
 	begin "${B[@]}" env LD_PRELOAD="$1" ZTCP_EXPLAIN="$T/server" redis-server --bind 0.0.0.0 --port $PORT --protected-mode no \
 		--save '' --appendonly no --dir / >/dev/null
 	REDIS=$PID
-	until_true 20 net_listens b $PORT || fail "redis-server does not start"
+	until_true 60 net_listens b $PORT || fail "redis-server does not start"
 }
 
 # ask LIBRARY WHO HOST: lifted, or the reasons
@@ -56,7 +56,7 @@ outcome_is() { # LIBRARY WHO HOST WANT
 
 # becomes LIBRARY WHO HOST WANT: an introduction may take longer than few requests
 becomes() {
-	until_true 20 outcome_is "$@" || fail "$WHAT: $2 to $3: want '$4', got '$OUTCOME'"
+	until_true 60 outcome_is "$@" || fail "$WHAT: $2 to $3: want '$4', got '$OUTCOME'"
 }
 
 # quiet LIBRARY: who cannot be introduced does not go on asking

@@ -1,39 +1,6 @@
 #!/bin/bash
 # run_cli_tool_ss.sh - ztcp ss and ztcp why on processes that publish rightly, wrongly, or stand still
-set -u
-build=${ZTCP_BUILD:-$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)/build/release}
-tool=$build/bin/ztcp
-publish=$build/tests/bin/tool_publish
-for f in "$tool" "$publish"; do
-	[ -x "$f" ] || { echo "no $f: build it first"; exit 1; }
-done
-work=$(mktemp -d "${TMPDIR:-/tmp}/tool_ss.XXXXXX")
-failures=0
-started=()
-cleanup() {
-	local pid
-	for pid in "${started[@]}"; do
-		kill -KILL "$pid" 2>/dev/null
-	done
-	rm -rf "$work"
-}
-trap cleanup EXIT
-
-fail() {
-	echo "FAIL: $*"
-	failures=$((failures + 1))
-}
-
-# begin HOW...: start a publisher; sets pid, client, server, cookie
-begin() {
-	mkfifo "$work/in.$1" "$work/out.$1"
-	"$publish" "$@" <"$work/in.$1" >"$work/out.$1" &
-	started+=($!)
-	disown
-	exec {hold}>"$work/in.$1"
-	read -r pid client server cookie <"$work/out.$1"
-	[ -n "$pid" ] || { echo "$publish $* does not start"; exit 1; }
-}
+. "$(dirname "$0")/run_cli_publish.bash"
 
 # field KEY FD: of the connection that descriptor FD of $pid names
 field() {
@@ -169,14 +136,6 @@ rc, text = why(999)
 assert rc == 1 and "has no descriptor 999" in text, text
 ' "$tool" || fail "ztcp why on other things"
 
-# usage WANT ARGS...
-usage() {
-	local want=$1 got
-	shift
-	got=$("$tool" "$@" 2>&1)
-	[ $? -eq 2 ] || fail "status of: ztcp $*"
-	[ "$got" = "ztcp: $want" ] || fail "ztcp $* says: $got"
-}
 grep -q "policy check" <<<"$("$tool" policy check --help)" || fail "help of a command in two words"
 usage "which command? see ztcp --help"
 usage "unknown command 'frob'; see ztcp --help" frob
@@ -191,4 +150,4 @@ usage_error=$("$tool" ss -z 2>&1)
 grep -qx "ztcp: process 2147483647: there is none" "$work/err" || fail "ss of no process: $(cat "$work/err")"
 "$tool" --help >/dev/full 2>/dev/null && fail "--help onto a full device succeeds"
 
-[ "$failures" -eq 0 ] || { echo "$failures checks failed"; exit 1; }
+publish_end

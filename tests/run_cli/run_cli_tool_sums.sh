@@ -1,40 +1,6 @@
 #!/bin/bash
 # run_cli_tool_sums.sh - ztcp stat, metrics and top add up what is published
-set -u
-here=$(dirname "$(readlink -f "$0")")
-build=${ZTCP_BUILD:-$here/../../build/release}
-tool=$build/bin/ztcp
-publish=$build/tests/bin/tool_publish
-for f in "$tool" "$publish"; do
-	[ -x "$f" ] || { echo "no $f: build it first"; exit 1; }
-done
-work=$(mktemp -d "${TMPDIR:-/tmp}/tool_sums.XXXXXX")
-failures=0
-started=()
-cleanup() {
-	local pid
-	for pid in "${started[@]}"; do
-		kill -KILL "$pid" 2>/dev/null
-	done
-	rm -rf "$work"
-}
-trap cleanup EXIT
-
-fail() {
-	echo "FAIL: $*"
-	failures=$((failures + 1))
-}
-
-# begin HOW...: start a publisher; sets pid
-begin() {
-	mkfifo "$work/in.$1" "$work/out.$1"
-	"$publish" "$@" <"$work/in.$1" >"$work/out.$1" &
-	started+=($!)
-	disown
-	exec {hold}>"$work/in.$1"
-	read -r pid _ <"$work/out.$1"
-	[ -n "$pid" ] || { echo "$publish $* does not start"; exit 1; }
-}
+. "$(dirname "$0")/run_cli_publish.bash"
 
 begin good
 good=$pid
@@ -132,13 +98,6 @@ if command -v script >/dev/null; then
 	grep -aq "connections, " "$work/typescript" || fail "ztcp top draws nothing"
 fi
 
-# usage WANT ARGS...
-usage() {
-	local want=$1 got
-	shift
-	got=$("$tool" "$@" 2>&1)
-	[ $? -eq 2 ] && [ "$got" = "ztcp: $want" ] || fail "ztcp $* says: $got"
-}
 usage "-d: expected seconds from 0.1 to 3600, found 'x'" top -d x
 usage "-d: expected seconds from 0.1 to 3600, found 'nan'" top -d nan
 usage "-n: expected a number of frames, found '0'" top -n 0
@@ -146,4 +105,4 @@ usage "usage: ztcp top [-b | -j] [-d SECONDS] [-n FRAMES]" top x
 usage "metrics: no argument belongs behind it, found 'x'" metrics -j x
 usage "'0': expected the id of a process" stat 0
 
-[ "$failures" -eq 0 ] || { echo "$failures checks failed"; exit 1; }
+publish_end

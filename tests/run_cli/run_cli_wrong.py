@@ -114,7 +114,7 @@ WRONG_DAEMON = [
     (['--metrics', '0'], 2, r'--metrics 0: expected \[ADDRESS:\]PORT'),
     (['--metrics', '1.2.3.4'], 2, r'--metrics 1.2.3.4: expected \[ADDRESS:\]PORT'),
     (['--metrics', '65536'], 2, r'--metrics 65536: expected \[ADDRESS:\]PORT'),
-    (['--limit', 'frob=3'], 2, r'--limit frob=3: expected NAME=N, N from 2, NAME one of sessions, .*, user-messages'),
+    (['--limit', 'frob=3'], 2, r'--limit frob=3: expected NAME=N, N from 2, NAME one of sessions, .*, user-queues'),
     (['--limit', 'claims'], 2, r'--limit claims: expected .*'),
     (['--limit', 'claims=1'], 2, r'--limit claims=1: expected .*'),
     (['--limit', 'claims=1048577'], 2, r'--limit claims=1048577: expected .*'),
