@@ -20,6 +20,11 @@ void call_passing(const struct msghdr *msg);
 /* A program is about to be started: what it inherits goes back to the kernel. */
 void call_before_exec(void);
 
+/* Around fork, for libc to call; and for forks that it calls nothing for. */
+void call_before_fork(void);
+void call_fork_parent(void);
+void call_fork_child(void);
+
 /* The process is about to end without exit(). */
 void call_before_exit(void);
 

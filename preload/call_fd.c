@@ -1,5 +1,6 @@
 /* call_fd.c - overrides that copy, close and change descriptors */
 #include "preload/call.h"
+#include "preload/sock/direct.h"
 #include "preload/sock/ep.h"
 #include "preload/sock/opt.h"
 #include "preload/sock/span.h"
@@ -149,6 +150,14 @@ EXPORT int dup3(int fd, int to, int flags)
 	return copy;
 }
 
+/* Whether a descriptor is as it was, but for O_NONBLOCK. */
+static bool leaves_as_is(int cmd, long arg)
+{
+	return cmd == F_GETFL || cmd == F_GETFD || cmd == F_SETFD || cmd == F_DUPFD ||
+	       cmd == F_DUPFD_CLOEXEC ||
+	       (cmd == F_SETFL && !(arg & ~(long)(O_NONBLOCK | O_ACCMODE | O_LARGEFILE)));
+}
+
 EXPORT int fcntl64(int fd, int cmd, ...)
 {
 	struct sock *s = sock_of(fd);
@@ -159,6 +168,8 @@ EXPORT int fcntl64(int fd, int cmd, ...)
 	va_start(ap, cmd);
 	arg = va_arg(ap, void *);
 	va_end(ap);
+	if (unlikely(!leaves_as_is(cmd, (long)arg)))
+		direct_soil(s);
 	ret = real.fcntl64(fd, cmd, arg);
 	if (likely(!s && !ep_of(fd)) || ret < 0)
 		return ret;
@@ -185,6 +196,8 @@ EXPORT int ioctl(int fd, unsigned long req, ...)
 		return real.ioctl(fd, req, arg);
 	if (opt_ioctl(s, req, arg, &ret))
 		return ret;
+	if (req != FIONBIO && req != FIONREAD)
+		direct_soil(s);
 	ret = real.ioctl(fd, req, arg);
 	if (ret == 0 && req == FIONBIO)
 		opt_set_nonblock(s, *(int *)arg);

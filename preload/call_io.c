@@ -133,9 +133,15 @@ EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr 
 EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
 {
 	struct sock *s = sock_of(fd);
+	struct stats_row *row;
 	ssize_t got;
 
-	if (likely(!s) || bad_vector(iov, n))
+	if (likely(!s))
+		return real.readv(fd, iov, n);
+	row = io_settled(s);
+	if (row)
+		return io_count_settled(s, fd, 0, &row->rx_off, real.readv(fd, iov, n));
+	if (bad_vector(iov, n))
 		return real.readv(fd, iov, n);
 	got = io_read(s, fd, iov, n);
 	if (got != IO_COLD)
@@ -165,9 +171,15 @@ EXPORT ssize_t preadv2(int fd, const struct iovec *iov, int n, off_t off, int fl
 EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 {
 	struct sock *s = sock_of(fd);
+	struct stats_row *row;
 	ssize_t got;
 
-	if (likely(!s) || bad_message(msg))
+	if (likely(!s))
+		return real.recvmsg(fd, msg, flags);
+	row = io_settled(s);
+	if (row)
+		return io_count_settled(s, fd, flags, &row->rx_off, real.recvmsg(fd, msg, flags));
+	if (bad_message(msg))
 		return real.recvmsg(fd, msg, flags);
 	got = flags & ~RECV_PLAIN ? IO_COLD : io_read(s, fd, msg->msg_iov, (int)msg->msg_iovlen);
 	if (got >= 0) {
@@ -334,9 +346,15 @@ EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct
 EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
 {
 	struct sock *s = sock_of(fd);
+	struct stats_row *row;
 	ssize_t sent;
 
-	if (likely(!s) || bad_vector(iov, n))
+	if (likely(!s))
+		return real.writev(fd, iov, n);
+	row = io_settled(s);
+	if (row)
+		return io_count_settled(s, fd, 0, &row->tx_off, real.writev(fd, iov, n));
+	if (bad_vector(iov, n))
 		return real.writev(fd, iov, n);
 	sent = io_write(s, fd, iov, n);
 	if (sent != IO_COLD)
@@ -366,11 +384,17 @@ EXPORT ssize_t pwritev2(int fd, const struct iovec *iov, int n, off_t off, int f
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	struct sock *s = sock_of(fd);
+	struct stats_row *row;
 	ssize_t sent = IO_COLD;
 
 	if (unlikely(!s && mem_readable(msg, sizeof(*msg)) && msg->msg_controllen))
 		call_passing(msg);
-	if (likely(!s) || bad_message(msg))
+	if (likely(!s))
+		return real.sendmsg(fd, msg, flags);
+	row = io_settled(s);
+	if (row)
+		return io_count_settled(s, fd, flags, &row->tx_off, real.sendmsg(fd, msg, flags));
+	if (bad_message(msg))
 		return real.sendmsg(fd, msg, flags);
 	if (!(flags & ~SEND_PLAIN) && !msg->msg_controllen && !msg->msg_name)
 		sent = io_write(s, fd, msg->msg_iov, (int)msg->msg_iovlen);
@@ -416,8 +440,14 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags)
 EXPORT ssize_t sendfile64(int out, int in, off64_t *off, size_t n)
 {
 	struct sock *s = sock_of(out);
+	struct stats_row *row;
 
-	return likely(!s) ? real.sendfile64(out, in, off, n) : io_sendfile(s, out, in, off, n);
+	if (likely(!s))
+		return real.sendfile64(out, in, off, n);
+	row = io_settled(s);
+	if (row)
+		return io_count_settled(s, out, 0, &row->tx_off, real.sendfile64(out, in, off, n));
+	return io_sendfile(s, out, in, off, n);
 }
 
 EXPORT ssize_t sendfile(int out, int in, off_t *off, size_t n)

@@ -1,7 +1,10 @@
 /* call_proc.c - overrides that make, replace and end processes */
 #include "preload/call.h"
+#include "preload/sock/diag.h"
+#include "preload/sock/direct.h"
 #include "preload/sock/explain.h"
 #include "preload/sock/mem.h"
+#include "preload/sock/net.h"
 #include "preload/sock/span.h"
 #include "preload/sock/thread.h"
 
@@ -28,10 +31,20 @@ bool call_is_foreign(void)
 	       sys(SYS_getpid) != call_pid;
 }
 
+/* A child comes that libc calls no handlers for, and that has our descriptors. */
+static void child_unseen(void)
+{
+	if (!call_is_foreign())
+		direct_soil_all();
+	atomic_store(&foreign_possible, true); /* what it inherited is its parent's */
+}
+
 /* Return: libc's own vfork(). */
 __attribute__((used, visibility("hidden"))) void *call_vforks(void)
 {
-	atomic_store(&foreign_possible, true);
+	if (!call_is_foreign())
+		direct_before_fork();
+	child_unseen();
 	if (!call_pid) /* before our constructor: a stub would be returned from twice */
 		real_init();
 	return (void *)real.vfork;
@@ -41,6 +54,11 @@ static void pass(int fd)
 {
 	struct sock *s = sock_of(fd);
 
+	if (!call_is_foreign())
+		direct_soil(s);
+	/* a child of vfork has descriptors of its own */
+	if (s && direct_has(s) && !call_is_foreign() && direct_lower(s, REASON_PASSED))
+		return;
 	if (s && s->row)
 		span_release(s, REASON_PASSED, EXEC_RELEASE_MS);
 	else if (s)
@@ -70,6 +88,8 @@ void call_passing(const struct msghdr *msg)
 
 void call_before_exec(void)
 {
+	if (!call_is_foreign())
+		direct_before_exec();
 	for (int fd = 0; fd <= sock_highest(); fd++) {
 		long flags;
 
@@ -110,11 +130,35 @@ __asm__(".pushsection .text\n"
 	".size vfork, . - vfork\n"
 	".popsection");
 
-/* Its child has run no handler of ours: what it inherited is its parent's. */
+/* A fork that libc calls no handlers for. Return: whether there is something to do after it. */
+static bool fork_begin(void)
+{
+	if (net_any())
+		call_before_fork();
+	else
+		child_unseen();
+	return net_any();
+}
+
+static void fork_end(bool due, long pid)
+{
+	if (!due)
+		return;
+	if (!pid)
+		call_fork_child();
+	else
+		call_fork_parent();
+	if (pid < 0)
+		sock_share(-1);
+}
+
 EXPORT pid_t _Fork(void)
 {
-	atomic_store(&foreign_possible, true);
-	return real._Fork();
+	bool due = fork_begin();
+	pid_t pid = real._Fork();
+
+	fork_end(due, pid);
+	return pid;
 }
 
 EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
@@ -127,7 +171,7 @@ EXPORT int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...)
 		a[i] = va_arg(ap, void *);
 	va_end(ap);
 	if (!(flags & CLONE_THREAD))
-		atomic_store(&foreign_possible, true);
+		child_unseen();
 	return real.clone(fn, stack, flags, arg, a[0], a[1], a[2]);
 }
 
@@ -142,40 +186,77 @@ EXPORT int daemon(int nochdir, int noclose)
 	return real.daemon(nochdir, noclose);
 }
 
-EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+static void leave_one(struct sock *s, void *arg)
+{
+	(void)arg;
+	s->last = atomic_load(&s->row->refs) > 1;
+	if (s->last)
+		atomic_fetch_sub(&s->row->refs, 1);
+}
+
+static void stay_one(struct sock *s, void *arg)
+{
+	(void)arg;
+	if (s->last)
+		atomic_fetch_add(&s->row->refs, 1);
+	s->last = false;
+}
+
+/* Who still holds a connection is one fewer: the last one tells of it. */
+static void leave(void)
 {
 	before_exec();
-	return real.execve(path, argv, envp);
+	if (call_is_foreign())
+		return;
+	explain_exec();
+	sock_each(leave_one, NULL);
+}
+
+/* The program could not be started. */
+static int stay(int ret)
+{
+	int saved = errno;
+
+	if (!call_is_foreign())
+		sock_each(stay_one, NULL);
+	errno = saved;
+	return ret;
+}
+
+EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
+	leave();
+	return stay(real.execve(path, argv, envp));
 }
 
 EXPORT int execv(const char *path, char *const argv[])
 {
-	before_exec();
-	return real.execv(path, argv);
+	leave();
+	return stay(real.execv(path, argv));
 }
 
 EXPORT int execvp(const char *file, char *const argv[])
 {
-	before_exec();
-	return real.execvp(file, argv);
+	leave();
+	return stay(real.execvp(file, argv));
 }
 
 EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	before_exec();
-	return real.execvpe(file, argv, envp);
+	leave();
+	return stay(real.execvpe(file, argv, envp));
 }
 
 EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
-	before_exec();
-	return real.fexecve(fd, argv, envp);
+	leave();
+	return stay(real.fexecve(fd, argv, envp));
 }
 
 EXPORT int execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-	before_exec();
-	return real.execveat(dir, path, argv, envp, flags);
+	leave();
+	return stay(real.execveat(dir, path, argv, envp, flags));
 }
 
 static size_t count_args(va_list ap)
@@ -282,14 +363,31 @@ static long call_pselect6(const long *a)
 static void release_one(struct sock *s, void *arg)
 {
 	(void)arg;
-	span_release(s, REASON_IO_URING, EXEC_RELEASE_MS);
+	if (!direct_has(s) || !direct_lower(s, REASON_IO_URING))
+		span_release(s, REASON_IO_URING, EXEC_RELEASE_MS);
 }
 
 /* A ring may be told to use any descriptor without another call. */
 static long call_uring_setup(const long *a)
 {
-	sock_each(release_one, NULL);
-	return real.syscall(SYS_io_uring_setup, a[0], a[1]);
+	long fd = real.syscall(SYS_io_uring_setup, a[0], a[1]);
+	int saved = errno;
+
+	if (fd >= 0) {
+		diag_uring();
+		sock_each(release_one, NULL);
+	}
+	errno = saved;
+	return fd;
+}
+
+static long call_fork(long number, const long *a)
+{
+	bool due = fork_begin();
+	long pid = real.syscall(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+
+	fork_end(due, pid);
+	return pid;
 }
 
 /* syscall(2) for what the table overrides by name; everything else as it is. */
@@ -304,9 +402,14 @@ EXPORT long syscall(long number, ...)
 	va_end(ap);
 	switch (number) {
 	case SYS_clone:
+		if (!(a[0] & (CLONE_VM | CLONE_FILES)))
+			return call_fork(number, a);
+		child_unseen();
+		break;
+	case SYS_fork: return call_fork(number, a);
+	case SYS_exit_group: call_before_exit(); break;
 	case SYS_clone3:
-	case SYS_fork:
-	case SYS_vfork: atomic_store(&foreign_possible, true); break;
+	case SYS_vfork: child_unseen(); break;
 	default: break;
 	}
 	switch (number) {

@@ -1,5 +1,6 @@
 /* call_ready.c - overrides that wait for readiness */
 #include "preload/call.h"
+#include "preload/sock/direct.h"
 #include "preload/sock/ep.h"
 #include "preload/sock/mem.h"
 #include "preload/sock/pollset.h"
@@ -211,6 +212,8 @@ EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *ev)
 {
 	struct ep *e = ep_of(epfd);
 
+	if (unlikely(conf.direct) && sock_of(fd) && (!e || !direct_is_connection(sock_of(fd))))
+		direct_soil(sock_of(fd)); /* it stays in the set as long as it is open */
 	if (!e)
 		return real.epoll_ctl(epfd, op, fd, ev);
 	return ep_ctl(epfd, op, fd, ev, e);

@@ -16,17 +16,6 @@ static bool is_tcp(int domain, int type, int protocol)
 	       (protocol == 0 || protocol == IPPROTO_TCP);
 }
 
-EXPORT int socket(int domain, int type, int protocol)
-{
-	int fd = real.socket(domain, type, protocol);
-
-	if (fd >= 0 && sock_of(fd) && !call_is_foreign())
-		sock_close(fd); /* closed behind our back */
-	if (fd >= 0 && is_tcp(domain, type, protocol) && !call_is_foreign())
-		sock_open(fd);
-	return fd;
-}
-
 /* What an override of direct.h has answered, as libc does. */
 static int answer(int err)
 {
@@ -36,6 +25,28 @@ static int answer(int err)
 	return -1;
 }
 
+EXPORT int socket(int domain, int type, int protocol)
+{
+	struct sock *s;
+	int fd;
+
+	if (unlikely(conf.direct) && is_tcp(domain, type, protocol) && !call_is_foreign()) {
+		fd = direct_socket(domain == AF_INET6, type & (SOCK_NONBLOCK | SOCK_CLOEXEC));
+		if (fd != DIRECT_NOT_OURS)
+			return answer(fd);
+	}
+	fd = real.socket(domain, type, protocol);
+	if (fd >= 0 && sock_of(fd) && !call_is_foreign())
+		sock_close(fd); /* closed behind our back */
+	if (fd >= 0 && is_tcp(domain, type, protocol) && !call_is_foreign()) {
+		s = sock_open(fd);
+		if (s)
+			SHM_WRITE(s->fresh,
+				  SOCK_FRESH_OPTIONS | SOCK_FRESH_NAME | SOCK_FRESH_AS_MADE);
+	}
+	return fd;
+}
+
 EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len)
 {
 	struct sock *s = sock_of(fd);
@@ -43,7 +54,7 @@ EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len)
 
 	if (likely(!s))
 		return real.connect(fd, addr, len);
-	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
+	if (direct_has(s))
 		return answer(direct_connect_more(s, addr, len));
 	if (unlikely(conf.direct) && !s->row && !call_is_foreign()) {
 		ret = direct_connect(s, fd, addr, len);
@@ -56,6 +67,7 @@ EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len)
 			sock_settle(s, REASON_CLOSED_EARLY);
 		return real.connect(fd, addr, len);
 	}
+	direct_soil(s);
 	ret = real.connect(fd, addr, len);
 	if (ret == 0 || errno == EINPROGRESS || errno == EINTR) {
 		int saved = errno;
@@ -73,10 +85,13 @@ EXPORT int bind(int fd, const struct sockaddr *addr, socklen_t len)
 	bool ours = false;
 	int ret, saved;
 
-	if (unlikely(s && SHM_READ(s->stage) == SOCK_DIRECT))
+	if (s && direct_has(s))
 		return answer(-EINVAL);
+	direct_soil(s);
 	if (unlikely(s && conf.direct))
 		ours = direct_bind(s, fd, addr, len);
+	if (s && !s->row)
+		SHM_WRITE(s->fresh, s->fresh & ~SOCK_FRESH_NAME);
 	ret = real.bind(fd, addr, len);
 	if (unlikely(ours && ret < 0)) {
 		saved = errno;
@@ -91,8 +106,9 @@ EXPORT int listen(int fd, int backlog)
 	struct sock *s = sock_of(fd);
 	int ret;
 
-	if (unlikely(s && SHM_READ(s->stage) == SOCK_DIRECT))
+	if (s && direct_has(s))
 		return answer(-EINVAL);
+	direct_soil(s);
 	ret = real.listen(fd, backlog);
 	if (unlikely(s && conf.direct) && ret == 0 && !call_is_foreign())
 		direct_listen(s, fd, backlog);
@@ -102,8 +118,7 @@ EXPORT int listen(int fd, int backlog)
 EXPORT int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
 	struct sock *s = sock_of(fd);
-	int ret = unlikely(s && SHM_FOLLOW(s->direct)) ? direct_name(s, false, addr, len)
-						       : DIRECT_NOT_OURS;
+	int ret = s && direct_at(s) ? direct_name(s, false, addr, len) : DIRECT_NOT_OURS;
 
 	return likely(ret == DIRECT_NOT_OURS) ? real.getsockname(fd, addr, len) : answer(ret);
 }
@@ -111,8 +126,7 @@ EXPORT int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 EXPORT int getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
 	struct sock *s = sock_of(fd);
-	int ret = unlikely(s && SHM_FOLLOW(s->direct)) ? direct_name(s, true, addr, len)
-						       : DIRECT_NOT_OURS;
+	int ret = s && direct_at(s) ? direct_name(s, true, addr, len) : DIRECT_NOT_OURS;
 
 	return likely(ret == DIRECT_NOT_OURS) ? real.getpeername(fd, addr, len) : answer(ret);
 }
@@ -143,7 +157,7 @@ static int accept_any(int listener, struct sockaddr *addr, socklen_t *len, int f
 	socklen_t got = sizeof(sa), room = 0;
 	struct sockaddr *p = (struct sockaddr *)&sa;
 	struct sock *s = sock_of(listener);
-	enum reason why = REASON_NONE;
+	struct direct_accepting a = { .sa = p, .len = &got, .flags = flags };
 	int fd, direct = DIRECT_NOT_OURS;
 
 	if (addr && len && !mem_writable(len, sizeof(*len)))
@@ -160,10 +174,8 @@ static int accept_any(int listener, struct sockaddr *addr, socklen_t *len, int f
 		return four ? real.accept4(listener, addr, len, flags)
 			    : real.accept(listener, addr, len);
 	}
-	if (unlikely(s && SHM_FOLLOW(s->direct)) && !call_is_foreign()) {
-		why = direct_accept_reason(s);
-		direct = direct_accept(s, listener, p, &got, flags);
-	}
+	if (unlikely(s && SHM_FOLLOW(s->direct)) && !call_is_foreign())
+		direct = direct_accept(s, listener, &a);
 	if (unlikely(direct != DIRECT_NOT_OURS))
 		fd = answer(direct);
 	else
@@ -176,8 +188,8 @@ static int accept_any(int listener, struct sockaddr *addr, socklen_t *len, int f
 		__builtin_memcpy(addr, &sa, room);
 		*len = got;
 	}
-	if (likely(direct == DIRECT_NOT_OURS))
-		accepted(listener, fd, p, why);
+	if (likely(direct == DIRECT_NOT_OURS || a.kernels))
+		accepted(listener, fd, p, a.why);
 	return fd;
 }
 
@@ -195,10 +207,11 @@ EXPORT int shutdown(int fd, int how)
 {
 	struct sock *s = sock_of(fd);
 
-	if (unlikely(s && SHM_READ(s->stage) == SOCK_DIRECT))
+	if (s && direct_has(s))
 		return answer(direct_shutdown(s, how));
 	if (unlikely(s && SHM_FOLLOW(s->direct)) && (how == SHUT_RD || how == SHUT_RDWR))
 		direct_listen_stop(s);
+	direct_soil(s);
 	if (likely(!s || !sock_conn(s) || (how != SHUT_WR && how != SHUT_RDWR)))
 		return real.shutdown(fd, how);
 	sock_get(s);
@@ -216,11 +229,20 @@ EXPORT int shutdown(int fd, int how)
 EXPORT int getsockopt(int fd, int level, int name, void *val, socklen_t *len)
 {
 	struct sock *s = sock_of(fd);
-	int ret = real.getsockopt(fd, level, name, val, len);
+	const bool stack = s && direct_has(s);
+	int ret;
 
+	if (stack) {
+		ret = direct_opt_kept(s, level, name, val, len);
+		if (ret != DIRECT_NOT_OURS)
+			return answer(ret);
+	}
+	if (unlikely(level == SOL_SOCKET && name == SO_COOKIE))
+		direct_soil(s); /* no other is to have the same */
+	ret = real.getsockopt(fd, level, name, val, len);
 	if (unlikely(s && ret == 0 && level == IPPROTO_TCP && name == 11 /* TCP_INFO */))
 		opt_tcp_info(s, val, *len);
-	if (unlikely(s && SHM_READ(s->stage) == SOCK_DIRECT) && ret == 0)
+	if (stack && ret == 0)
 		direct_opt_get(s, level, name, val, len);
 	return ret;
 }
@@ -232,8 +254,16 @@ EXPORT int setsockopt(int fd, int level, int name, const void *val, socklen_t le
 
 	if (likely(!s))
 		return real.setsockopt(fd, level, name, val, len);
-	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT) && !direct_opt_allowed(s, level, name))
-		return -1;
+	if (direct_has(s)) {
+		bool allowed = direct_opt_allowed(s, level, name);
+
+		if (!allowed && !direct_lower(s, REASON_OPTION_SOCKET))
+			return -1;
+		ret = allowed ? direct_opt_keep(s, level, name, val, len) : DIRECT_NOT_OURS;
+		if (ret != DIRECT_NOT_OURS)
+			return answer(ret);
+	}
+	direct_soil(s);
 	opt_before_set(s, level, name);
 	ret = real.setsockopt(fd, level, name, val, len);
 	if (ret == 0)

@@ -6,12 +6,14 @@
 #include "preload/call.h"
 #include "preload/sock/conf.h"
 #include "preload/sock/diag.h"
+#include "preload/sock/direct.h"
 #include "preload/sock/ep.h"
 #include "preload/sock/explain.h"
 #include "preload/sock/hold.h"
 #include "preload/sock/lift.h"
 #include "preload/sock/net.h"
 #include "preload/sock/thread.h"
+#include "shm/shm_arena.h"
 
 #include <pthread.h>
 #include <stdio.h>
@@ -19,33 +21,40 @@
 #include <string.h>
 #include <unistd.h>
 
-static void before_fork(void)
+void call_before_fork(void)
 {
 	/* while the parent still holds everything: a child may close before it is counted otherwise */
-	if (!call_is_foreign())
+	if (!call_is_foreign()) {
+		direct_before_fork();
+		direct_soil_all();
 		sock_share(1);
+	}
 	ep_fork_lock(true); /* in the order of locks */
 	net_fork_lock(true);
 	sock_fork_lock(true);
 	shm_self_fork_lock(true);
+	direct_fork_lock(true); /* which makes what the child asks by */
 }
 
-static void after_fork_in_parent(void)
+void call_fork_parent(void)
 {
+	direct_fork_lock(false);
 	shm_self_fork_lock(false);
 	sock_fork_lock(false);
 	net_fork_lock(false);
 	ep_fork_lock(false);
+	direct_soil_all(); /* other threads have gone on meanwhile */
 }
 
-static void after_fork_in_child(void)
+void call_fork_child(void)
 {
 	call_pid = (int)sys(SYS_getpid);
 	thread_forked();   /* a new thread id, before any lock is taken */
 	shm_self_forked(); /* an arena of its own for what it will lift */
 	lift_forked();     /* no session with ztcpd */
 	net_forked();      /* no stack: before socks, which ask whether there is one */
-	sock_forked();     /* a table of its own for what it will open */
+	direct_fork_child();
+	sock_forked(); /* a table of its own for what it will open */
 	diag_forked();
 	ep_forked(); /* sets that are shared with the parent become its own on first use */
 }
@@ -95,7 +104,8 @@ __attribute__((constructor)) static void startup(void)
 	call_pid = (int)sys(SYS_getpid); /* whose state this is */
 	thread_init(thread_leaves);      /* a key for the ends of threads */
 	conf_init();                     /* options, policy */
-	pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+	shm_arena_prepare();             /* while there is one thread: it takes long later */
+	pthread_atfork(call_before_fork, call_fork_parent, call_fork_child);
 	if (only && strcmp(only, "1") == 0)
 		leave_environment();
 }

@@ -234,23 +234,29 @@ static bool uring_in(long dir, const char *buf, long n)
 	return false;
 }
 
+static _Atomic bool uring_found;
+
+void diag_uring(void)
+{
+	uring_found = true;
+}
+
 /* liburing enters the kernel by itself, so its rings are only seen as descriptors. */
 static bool process_uses_uring(void)
 {
 	static _Atomic uint32_t asked;
-	static _Atomic bool found;
 	_Alignas(8) char buf[2048];
 	long dir, n;
 
-	if (found || atomic_fetch_add(&asked, 1) % DIAG_URING_EVERY)
-		return found;
+	if (uring_found || atomic_fetch_add(&asked, 1) % DIAG_URING_EVERY)
+		return uring_found;
 	dir = sys(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
 	if (dir < 0)
 		return false;
-	while (!found && (n = sys(SYS_getdents64, dir, buf, sizeof(buf))) > 0)
-		found = uring_in(dir, buf, n);
+	while (!uring_found && (n = sys(SYS_getdents64, dir, buf, sizeof(buf))) > 0)
+		uring_found = uring_in(dir, buf, n);
 	sys(SYS_close, dir);
-	return found;
+	return uring_found;
 }
 
 enum reason diag_guard(const struct sock *s)

@@ -43,6 +43,9 @@ uint64_t diag_cookie(int fd);
  */
 enum reason diag_guard(const struct sock *s);
 
+/* The process has opened an io_uring: diag_guard() stands against every lift from now on. */
+void diag_uring(void);
+
 /* In the child after fork. */
 void diag_forked(void);
 

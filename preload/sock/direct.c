@@ -58,6 +58,7 @@ struct direct *direct_alloc(void)
 	d = base_container_of(node, struct direct, all);
 	memset(d, 0, sizeof(*d));
 	d->of = in;
+	d->forks = direct_fork_no();
 	d->linger_s = -1;
 	d->lowat = 1;
 	base_list_push_tail(conns, &d->all);
@@ -91,6 +92,10 @@ struct direct *direct_enter(struct sock *s, int *err)
 		*err = -EBADF;
 		if (unlikely(!d))
 			return NULL;
+		if (unlikely(!d->of && !d->at)) { /* the kernel's, after this */
+			direct_claim(s);
+			return NULL;
+		}
 		*err = -EAGAIN; /* a handler on top of its own thread's call */
 		if (unlikely(!net_enter(d->at ? net_mine() : d->of)))
 			return NULL;
@@ -104,7 +109,7 @@ unsigned direct_insts(struct sock *s)
 {
 	struct direct *d = SHM_FOLLOW(s->direct);
 
-	return d ? 1u << net_no(d->at ? net_mine() : d->of) : 0;
+	return d && (d->at || d->of) ? 1u << net_no(d->at ? net_mine() : d->of) : 0;
 }
 
 bool direct_wanted(enum policy_role role, const struct policy_addr *local,
@@ -143,14 +148,16 @@ static bool is_kernels(const struct policy_addr *a, const struct sockaddr *to, s
 }
 
 /* An interface by which the kernel itself would go; @from is set to its source address. Return: its index or -1. */
-static int shared_for(const struct policy_ifaces *all, int fd, const struct policy_addr *local,
-		      const struct policy_addr *remote, union wire_addr *from)
+static int shared_for(const struct policy_ifaces *all, const struct sock *s, int fd,
+		      const struct policy_addr *local, const struct policy_addr *remote,
+		      union wire_addr *from)
 {
 	const union wire_addr to = direct_wire_of(remote);
 	uint32_t ifindex = 0;
 	socklen_t len = sizeof(ifindex);
 
-	sys(SYS_getsockopt, fd, SOL_SOCKET, SO_BINDTOIFINDEX, &ifindex, &len);
+	if (!(s->fresh & SOCK_FRESH_OPTIONS))
+		sys(SYS_getsockopt, fd, SOL_SOCKET, SO_BINDTOIFINDEX, &ifindex, &len);
 	for (unsigned i = 0; i < all->count && !wire_addr_is_link_local(&to); i++) {
 		*from = local->family == remote->family ? direct_wire_of(local)
 			: remote->family == 4           ? wire_addr_v4(0)
@@ -172,11 +179,21 @@ static int own_for(const struct policy_ifaces *all, const struct policy_addr *re
 	return i >= 0 && open & 1u << i ? i : -1;
 }
 
+/* What the program has bound the socket to. */
+static bool bound_to(const struct sock *s, int fd, sa_family_t family, struct sockaddr_storage *sa)
+{
+	if (!(s->fresh & SOCK_FRESH_NAME))
+		return direct_name_of(fd, sa);
+	memset(sa, 0, sizeof(*sa));
+	sa->ss_family = family;
+	return true;
+}
+
 /*
  * The interface for a connection; of a shared one @from is set, too. Return: its index, or -1 and @why (NONE: the
  * stack is not asked for).
  */
-static int interface_for(int fd, const struct sockaddr *to, socklen_t len,
+static int interface_for(const struct sock *s, int fd, const struct sockaddr *to, socklen_t len,
 			 struct policy_addr *local, struct policy_addr *remote,
 			 union wire_addr *from, enum reason *why)
 {
@@ -187,7 +204,7 @@ static int interface_for(int fd, const struct sockaddr *to, socklen_t len,
 	int i;
 
 	policy_addr_set(remote, to);
-	if (!direct_name_of(fd, &bound))
+	if (!bound_to(s, fd, to->sa_family, &bound))
 		return -1;
 	policy_addr_set(local, &bound);
 	if (remote->family == 4 ? remote->ip[0] == 127 : remote->family != 6)
@@ -199,7 +216,7 @@ static int interface_for(int fd, const struct sockaddr *to, socklen_t len,
 		return -1;
 	*why = REASON_NO_INTERFACE;
 	if (i < 0)
-		return shared_for(all, fd, local, remote, from);
+		return shared_for(all, s, fd, local, remote, from);
 	*why = REASON_OTHER_ADDRESS;
 	if (memcmp(local->ip, any, sizeof(any)) != 0 && policy_iface_of(all, local) != i)
 		return -1;
@@ -207,15 +224,18 @@ static int interface_for(int fd, const struct sockaddr *to, socklen_t len,
 	return linked || !is_kernels(remote, to, len) ? i : -1;
 }
 
-/* The kernel's socket takes the port that the stack has chosen, so that nobody else does. Return: 0 or -errno. */
+/*
+ * The kernel's socket takes the port that the stack has chosen, so that nobody else does. On a device of our own nobody
+ * else has the address. Return: 0 or -errno.
+ */
 static int port_hold(struct direct *d, int fd)
 {
 	struct sockaddr_storage sa;
-	socklen_t len = direct_sockaddr_of(d->six, &d->flow.local, d->flow.lport, &sa);
 
 	if (!d->net->shared)
-		direct_freebind(fd, d->six, 1);
-	return (int)sys(SYS_bind, fd, &sa, len);
+		return 0;
+	return (int)sys(SYS_bind, fd, &sa,
+			direct_sockaddr_of(d->six, &d->flow.local, d->flow.lport, &sa));
 }
 
 /* Return: 0 or -errno; @d->conn is set on success. */
@@ -258,21 +278,25 @@ static int open_and_hold(struct direct *d, int fd, const struct wire_flow *want)
 	return err;
 }
 
-/* O_NONBLOCK and times to wait, as they were set before anybody followed them. */
-static void row_fill(struct sock *s, const struct direct *d)
+/* Times to wait, as they were set before anybody followed them. */
+static void times_read(struct stats_row *row, int fd)
 {
-	struct stats_row *row = s->row;
 	struct timeval tv;
 	socklen_t len = sizeof(tv);
-	long flags = sys(SYS_fcntl, s->fd, F_GETFL);
 
-	if (flags >= 0 && flags & O_NONBLOCK)
-		atomic_fetch_or(&row->flags, STATS_NONBLOCK);
-	if (sys(SYS_getsockopt, s->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len) == 0)
+	if (sys(SYS_getsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len) == 0)
 		row->rcvtimeo_us = (uint32_t)(tv.tv_sec * 1000000 + tv.tv_usec);
 	len = sizeof(tv);
-	if (sys(SYS_getsockopt, s->fd, SOL_SOCKET, SO_SNDTIMEO, &tv, &len) == 0)
+	if (sys(SYS_getsockopt, fd, SOL_SOCKET, SO_SNDTIMEO, &tv, &len) == 0)
 		row->sndtimeo_us = (uint32_t)(tv.tv_sec * 1000000 + tv.tv_usec);
+}
+
+static void row_fill(struct sock *s, const struct direct *d, bool nonblock)
+{
+	struct stats_row *row = s->row;
+
+	if (nonblock)
+		atomic_fetch_or(&row->flags, STATS_NONBLOCK);
 	row->tx_path = row->rx_path = STATS_PATH_STACK;
 	row->reason = REASON_DIRECT;
 	memcpy(row->local, d->flow.local.b, 16);
@@ -282,15 +306,20 @@ static void row_fill(struct sock *s, const struct direct *d)
 		     0); /* what stands there is another's */
 }
 
-bool direct_become(struct sock *s, struct direct *d, enum stats_role role)
+bool direct_become(struct sock *s, struct direct *d, enum stats_role role, bool nonblock)
 {
+	const bool fresh = s->fresh & SOCK_FRESH_OPTIONS;
+
 	sock_connected(s, role, NULL);
 	if (!s->row)
 		return false;
 	SHM_WRITE(s->pinned, true);
 	d->sock = s;
-	row_fill(s, d);
-	direct_opt_all(d, s->fd);
+	row_fill(s, d, nonblock);
+	if (!fresh) {
+		times_read(s->row, s->fd);
+		direct_opt_all(d, s->fd);
+	}
 	SHM_PUBLISH(s->direct, d);
 	SHM_PUBLISH(s->stage, SOCK_DIRECT);
 	return true;
@@ -302,6 +331,8 @@ static enum reason connect_why(int err)
 	case -EADDRINUSE: return REASON_NONE;
 	case -ENETUNREACH: return REASON_NO_INTERFACE;
 	case -EADDRNOTAVAIL: return REASON_OTHER_ADDRESS;
+	case -EACCES: return REASON_LEASE_REFUSED;
+	case -EDQUOT: return REASON_LEASE_LIMIT;
 	default: return REASON_STACK_FULL;
 	}
 }
@@ -342,9 +373,11 @@ static struct net *connect_net(unsigned i, enum reason *why)
 static int connect_start(struct sock *s, int fd, int i, const struct wire_flow *want,
 			 sa_family_t family)
 {
+	const long nonblock = sys(SYS_fcntl, fd, F_GETFL);
 	enum reason why = REASON_STACK_FULL;
 	struct direct *d = NULL;
 	struct net *n;
+	bool as_made;
 	int err;
 
 	n = connect_net((unsigned)i, &why);
@@ -363,8 +396,11 @@ static int connect_start(struct sock *s, int fd, int i, const struct wire_flow *
 	d->net = n;
 	d->six = family == AF_INET6;
 	d->stage = DIRECT_CONNECTING;
+	if (n->shared) /* it will be bound */
+		direct_soil(s);
+	as_made = s->fresh & SOCK_FRESH_AS_MADE;
 	err = open_and_hold(d, fd, want);
-	if (!err && !direct_become(s, d, STATS_CONNECT)) {
+	if (!err && !direct_become(s, d, STATS_CONNECT, nonblock > 0 && nonblock & O_NONBLOCK)) {
 		net_stack->inst_abort(n->in, d->conn, (ztime_t)thread_now());
 		err = -ENOBUFS;
 	}
@@ -373,6 +409,8 @@ static int connect_start(struct sock *s, int fd, int i, const struct wire_flow *
 		s->why = (uint16_t)connect_why(err);
 		err = s->row || !kernel_can(n, err, want) ? err : DIRECT_NOT_OURS;
 	} else {
+		if (as_made)
+			direct_hold(s, fd);
 		net_push(n);
 	}
 	net_leave();
@@ -401,6 +439,7 @@ static int connect_wait(struct sock *s)
 {
 	uint64_t until = s->row->sndtimeo_us ? thread_now() + s->row->sndtimeo_us * UINT64_C(1000)
 					     : 0;
+	struct wait_signals sig = { .held = false };
 	bool first = true;
 	unsigned mark = hold_mark();
 	int err;
@@ -420,14 +459,15 @@ static int connect_wait(struct sock *s)
 			break;
 		}
 		atomic_fetch_or(&s->asked_to, 1);
-		err = direct_wait(-1, until);
+		err = direct_wait(NULL, 0, until, &sig);
 		if (err == -EAGAIN)
 			err = first ? -EINPROGRESS : -EALREADY;
-		if (err == -EINTR && !until && wait_restarts(NULL))
+		if (err == -EINTR && !until && wait_restarts(&sig))
 			err = 0;
 		if (err)
 			break;
 	}
+	wait_signals_release(&sig);
 	hold_end(mark);
 	return err;
 }
@@ -443,7 +483,7 @@ int direct_connect(struct sock *s, int fd, const struct sockaddr *to, socklen_t 
 	    (to->sa_family != AF_INET && to->sa_family != AF_INET6) ||
 	    (to->sa_family == AF_INET6 && len < sizeof(struct sockaddr_in6)) || s->direct)
 		return DIRECT_NOT_OURS;
-	i = interface_for(fd, to, len, &local, &remote, &want.local, &why);
+	i = interface_for(s, fd, to, len, &local, &remote, &want.local, &why);
 	if (i < 0) {
 		s->why = conf.path == OPTIONS_PATH_STACK || why != REASON_NO_INTERFACE
 				 ? (uint16_t)why
@@ -592,13 +632,13 @@ bool direct_is_connection(const struct sock *s)
 }
 
 /* A turn of the wire is often shorter than a sleep. Return: true, and the lock is left, when something happened. */
-static bool spin(void)
+static bool spin(struct wait_signals *sig)
 {
 	struct net_inst *in = thread_self.inside;
 	const uint64_t seen = in->happenings;
 	struct wait_spin w;
 
-	wait_spin_begin(&w, NULL, NULL);
+	wait_spin_begin(&w, NULL, sig);
 	while (w.budget && in->happenings == seen) {
 		net_leave(); /* for the others */
 		w.budget = wait_spin_turn(&w) ? w.budget : 0;
@@ -613,22 +653,22 @@ static bool spin(void)
 	return true;
 }
 
-int direct_wait(int fd, uint64_t until)
+int direct_wait(struct pollfd *p, unsigned np, uint64_t until, struct wait_signals *sig)
 {
-	struct pollfd p = { .fd = fd, .events = POLLIN };
 	unsigned insts = 1u << net_no(thread_self.inside);
 	struct shm_waker *w = thread_waker();
 	uint64_t begun;
 	int err;
 
-	if (fd < 0 && spin())
+	if (!np && spin(sig))
 		return 0;
 	begun = thread_now();
 	if (w)
 		net_waiter_add(w->efd);
 	tend_sleep(insts);
 	net_leave();
-	err = net_sleep(&p, until, insts);
+	wait_signals_hold(sig);
+	err = net_sleep(p, np, until, insts, wait_signals_mask(sig, NULL));
 	wait_spin_end(false, thread_now() - begun);
 	net_waiters_remove(insts);
 	if (!err && until && thread_now() >= until)
@@ -648,34 +688,6 @@ void direct_event(void *user, unsigned events)
 		direct_listen_event(d, told);
 }
 
-int direct_shutdown(struct sock *s, int how)
-{
-	int err;
-	struct direct *d = direct_enter(s, &err);
-	ztime_t now = (ztime_t)thread_now();
-
-	if (!d)
-		return err;
-	err = 0;
-	direct_look(d);
-	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
-		err = -EINVAL;
-	else if (d->stage != DIRECT_CONNECTED || d->failed || direct_gone(d))
-		err = -ENOTCONN;
-	if (!err && how != SHUT_WR)
-		d->rd_shut = true; /* what comes is taken and can be read all the same */
-	if (!err && how != SHUT_RD && !d->wr_shut) {
-		d->wr_shut = true;
-		net_stack->inst_shutdown(d->net->in, d->conn, now);
-	}
-	if (!err) {
-		direct_event(d, 0);
-		net_push(d->net);
-	}
-	net_leave();
-	return err;
-}
-
 /* ---- the end ---- */
 
 /* In the lock. */
@@ -689,11 +701,25 @@ static void let_go(struct direct *d)
 		net_stack->inst_close(d->net->in, d->conn, now);
 }
 
+/* In the lock: nobody here has it any more. Children that do get it. */
+static void end_one(struct direct *d, struct sock *s)
+{
+	if (!s || !direct_fork_shared(d, s->row)) {
+		let_go(d);
+	} else if (!direct_lower_away(d, s)) {
+		let_go(d);
+		direct_fork_give(d->forks, s->row, -1);
+	}
+}
+
 void direct_end(struct sock *s)
 {
 	int err;
-	struct direct *d = direct_enter(s, &err);
+	struct direct *d = SHM_FOLLOW(s->direct);
 
+	if (d && !d->of && !d->at) /* the parent's, and not used here */
+		SHM_PUBLISH(s->direct, NULL);
+	d = direct_enter(s, &err);
 	if (!d)
 		return;
 	SHM_PUBLISH(s->direct, NULL);
@@ -702,7 +728,8 @@ void direct_end(struct sock *s)
 		direct_listen_end(d);
 		return;
 	}
-	let_go(d);
+	end_one(d, s);
+	direct_spare_give(d, s);
 	direct_free(d);
 	net_drive();
 	net_leave();
@@ -714,9 +741,9 @@ static void conns_close(void)
 	{
 		struct direct *d = base_container_of(node, struct direct, all);
 
-		let_go(d);
 		if (d->sock)
 			SHM_PUBLISH(d->sock->direct, NULL);
+		end_one(d, d->sock);
 		direct_free(d);
 	}
 }
@@ -731,10 +758,16 @@ void direct_forked(struct sock *s)
 {
 	struct direct *d = s->direct;
 
+	direct_hold_forked(s);
 	if (!d)
 		return;
 	if (d->at) { /* opened anew when this process waits for it */
 		direct_listen_forked(d);
+		return;
+	}
+	base_list_remove(&d->all); /* the other's, as are all that it points to */
+	if (atomic_load(&direct_heir)) {
+		d->of = NULL;
 		return;
 	}
 	/* what is left is an unconnected socket that nobody follows */
@@ -742,5 +775,4 @@ void direct_forked(struct sock *s)
 	SHM_PUBLISH(s->row, NULL);
 	SHM_PUBLISH(s->direct, NULL);
 	SHM_PUBLISH(s->stage, SOCK_SETTLED);
-	direct_free(d);
 }

@@ -112,7 +112,7 @@ static ssize_t recv_some(struct direct *d, const struct io_req *r, size_t done, 
 }
 
 /* A call that has moved @done bytes would block; in the lock, which is left. Return: 0 to go on, else what the call answers. */
-static ssize_t would_block(bool wait, uint64_t until, size_t done)
+static ssize_t would_block(bool wait, uint64_t until, size_t done, struct wait_signals *sig)
 {
 	int n;
 
@@ -120,8 +120,8 @@ static ssize_t would_block(bool wait, uint64_t until, size_t done)
 		net_leave();
 		return -EAGAIN;
 	}
-	n = direct_wait(-1, until);
-	return n == -EINTR && !done && !until && wait_restarts(NULL) ? 0 : n;
+	n = direct_wait(NULL, 0, until, sig);
+	return n == -EINTR && !done && !until && wait_restarts(sig) ? 0 : n;
 }
 
 /* One turn: what memory has, else what the device has. Leaves the lock on any answer but -EAGAIN. */
@@ -166,7 +166,8 @@ static size_t recv_enough(struct sock *s, size_t total, int flags)
 }
 
 /* recv(fd, buf, 0, 0): waits until there is something, and takes nothing. Read(fd, buf, 0) does not wait. */
-static ssize_t recv_nothing(struct sock *s, const struct io_req *r, int flags)
+static ssize_t recv_nothing(struct sock *s, const struct io_req *r, int flags,
+			    struct wait_signals *sig)
 {
 	uint64_t until = io_deadline(s->row->rcvtimeo_us);
 	bool wait = !(flags & MSG_DONTWAIT) && !sock_nonblock(s);
@@ -181,12 +182,13 @@ static ssize_t recv_nothing(struct sock *s, const struct io_req *r, int flags)
 		d = direct_enter(s, &err);
 		if (!d)
 			return io_fail(err == -EAGAIN ? -EINTR : err);
-		n = would_block(wait, until, 0);
+		n = would_block(wait, until, 0, sig);
 	}
 	return n ? io_fail((int)n) : 0;
 }
 
-static ssize_t recv_loop(struct sock *s, const struct io_req *r, int flags)
+static ssize_t recv_loop(struct sock *s, const struct io_req *r, int flags,
+			 struct wait_signals *sig)
 {
 	uint64_t until = io_deadline(s->row->rcvtimeo_us);
 	size_t total = io_total(r), done = 0, enough = recv_enough(s, total, flags);
@@ -209,12 +211,18 @@ static ssize_t recv_loop(struct sock *s, const struct io_req *r, int flags)
 		if (n == 0)
 			return (ssize_t)done;
 		if (n == -EAGAIN) {
-			n = would_block(wait, until, done);
+			n = would_block(wait, until, done, sig);
 			if (n == 0)
 				continue;
 		}
 		return done ? (ssize_t)done : io_fail((int)n);
 	}
+}
+
+/* A call that has moved nothing, on a connection that another thread has given to the kernel meanwhile. */
+static bool lowered_under(const struct sock *s, ssize_t n)
+{
+	return n < 0 && errno == EBADF && SHM_READ(s->stage) == SOCK_SETTLED;
 }
 
 static void answer(const struct io_req *r)
@@ -230,6 +238,7 @@ static void answer(const struct io_req *r)
 
 ssize_t direct_recv(struct sock *s, const struct io_req *r)
 {
+	struct wait_signals sig = { .held = false };
 	unsigned mark = hold_mark();
 	int flags = io_flags(r);
 	ssize_t n;
@@ -243,10 +252,13 @@ ssize_t direct_recv(struct sock *s, const struct io_req *r)
 		return io_real(r);
 	if (!held(s, r->fd, mark))
 		return io_fail(-EBADF);
-	n = io_total(r) ? recv_loop(s, r, flags) : recv_nothing(s, r, flags);
+	n = io_total(r) ? recv_loop(s, r, flags, &sig) : recv_nothing(s, r, flags, &sig);
+	wait_signals_release(&sig);
 	if (n >= 0)
 		answer(r);
 	hold_end(mark);
+	if (unlikely(lowered_under(s, n)))
+		return io_real(r);
 	return n;
 }
 
@@ -340,7 +352,8 @@ static ssize_t send_failed(int err, int flags)
 	return io_fail(err);
 }
 
-static ssize_t send_loop(struct sock *s, const struct io_req *r, size_t total, int flags)
+static ssize_t send_loop(struct sock *s, const struct io_req *r, size_t total, int flags,
+			 struct wait_signals *sig)
 {
 	uint64_t until = io_deadline(s->row->sndtimeo_us);
 	bool wait = !(flags & MSG_DONTWAIT) && !sock_nonblock(s);
@@ -358,7 +371,7 @@ static ssize_t send_loop(struct sock *s, const struct io_req *r, size_t total, i
 			return (ssize_t)done;
 		}
 		if (n == -EAGAIN) {
-			n = would_block(wait, until, done);
+			n = would_block(wait, until, done, sig);
 			if (n == 0)
 				continue;
 		}
@@ -405,13 +418,14 @@ static int send_nothing(struct sock *s)
 
 ssize_t direct_send(struct sock *s, const struct io_req *r)
 {
+	struct wait_signals sig = { .held = false };
 	unsigned mark = hold_mark();
 	int flags = io_flags(r);
 	size_t total = io_total(r), there;
 	ssize_t n;
 
 	if (flags & MSG_OOB)
-		return io_fail(-EOPNOTSUPP);
+		return direct_lower(s, REASON_URGENT) ? io_real(r) : io_fail(-EOPNOTSUPP);
 	if (send_is_wrong(r))
 		return io_real(r);
 	if (r->msg && r->msg->msg_controllen) {
@@ -429,8 +443,11 @@ ssize_t direct_send(struct sock *s, const struct io_req *r)
 		return io_fail(-EFAULT);
 	if (!held(s, r->fd, mark))
 		return io_fail(-EBADF);
-	n = send_loop(s, r, there, flags);
+	n = send_loop(s, r, there, flags, &sig);
+	wait_signals_release(&sig);
 	hold_end(mark);
+	if (unlikely(lowered_under(s, n)))
+		return io_real(r);
 	return n;
 }
 
@@ -468,8 +485,13 @@ ssize_t direct_sendfile(struct sock *s, int in, off64_t *off, size_t n)
 		return io_fail(-EBADF);
 	if (off && !mem_writable(off, sizeof(*off)))
 		return io_fail(-EFAULT);
-	if (!S_ISREG(st.st_mode))
-		return io_fail(-EINVAL); /* a program without sendfile() copies by itself */
+	if (!S_ISREG(st.st_mode)) {
+		ssize_t sent = -EINVAL; /* a program without sendfile() copies by itself */
+
+		if (direct_lower(s, REASON_OPTION_SOCKET))
+			sent = sys(SYS_sendfile, s->fd, in, off, n);
+		return sent < 0 ? io_fail((int)sent) : sent;
+	}
 	at = off ? *off : sys(SYS_lseek, in, 0, SEEK_CUR);
 	if (at < 0)
 		return io_fail(-EINVAL);
@@ -489,4 +511,32 @@ ssize_t direct_sendfile(struct sock *s, int in, off64_t *off, size_t n)
 	else
 		sys(SYS_lseek, in, at + (off64_t)done, SEEK_SET);
 	return (ssize_t)done;
+}
+
+int direct_shutdown(struct sock *s, int how)
+{
+	int err;
+	struct direct *d = direct_enter(s, &err);
+	ztime_t now = (ztime_t)thread_now();
+
+	if (!d)
+		return err;
+	err = 0;
+	direct_look(d);
+	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)
+		err = -EINVAL;
+	else if (d->stage != DIRECT_CONNECTED || d->failed || direct_gone(d))
+		err = -ENOTCONN;
+	if (!err && how != SHUT_WR)
+		d->rd_shut = true; /* what comes is taken and can be read all the same */
+	if (!err && how != SHUT_RD && !d->wr_shut) {
+		d->wr_shut = true;
+		net_stack->inst_shutdown(d->net->in, d->conn, now);
+	}
+	if (!err) {
+		direct_event(d, 0);
+		net_push(d->net);
+	}
+	net_leave();
+	return err;
 }

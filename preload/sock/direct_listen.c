@@ -50,6 +50,7 @@ static struct direct *listener_new(void)
 			return NULL;
 	}
 	l->d.at = l->at;
+	l->d.give = l->d.take = -1;
 	base_list_push_tail(&listeners, &l->d.all);
 	return &l->d;
 }
@@ -91,7 +92,6 @@ static uint8_t families_of(int fd, const struct policy_addr *local)
 	return memcmp(local->ip, any, sizeof(any)) == 0 && !only ? 3 : 2;
 }
 
-/* A second listen() changes what is wanted from the next stack on. */
 static void listen_note(struct sock *s, const struct direct *want)
 {
 	uint64_t mask = thread_signals_block();
@@ -105,10 +105,28 @@ static void listen_note(struct sock *s, const struct direct *want)
 		d->six = want->six;
 		d->flow = want->flow;
 		d->families = want->families;
+		if (!d->hand)
+			direct_hand_open(d);
 		SHM_PUBLISH(s->direct, d);
 	}
 	shm_unlock(&net_listening, taken);
 	thread_signals_restore(mask);
+}
+
+/* Stacks that listen already. */
+static void backlog_set(const struct direct *d)
+{
+	for (unsigned n = 0; n < NET_INSTS * NET_MAX * 2; n++) {
+		const unsigned k = n / 2 / NET_MAX;
+		struct inst_listener *l;
+
+		if (!(atomic_load(&net_used) & 1u << k) || !net_enter(&net_insts[k]))
+			continue;
+		l = d->at[k].listener[n / 2 % NET_MAX][n % 2];
+		if (l)
+			net_stack->inst_listener_tcp(l)->backlog = (uint32_t)d->backlog;
+		net_leave();
+	}
 }
 
 void direct_listen(struct sock *s, int fd, int backlog)
@@ -116,6 +134,7 @@ void direct_listen(struct sock *s, int fd, int backlog)
 	struct sockaddr_storage sa;
 	const struct policy_ifaces *all;
 	struct policy_addr local;
+	const struct direct *before = SHM_FOLLOW(s->direct);
 	enum reason why;
 	unsigned nets;
 
@@ -135,6 +154,8 @@ void direct_listen(struct sock *s, int fd, int backlog)
 					 .flow.local = direct_wire_of(&local),
 					 .flow.lport = local.port,
 					 .families = families_of(fd, &local) });
+	if (before)
+		backlog_set(before);
 	if (net_mine_open() && SHM_FOLLOW(s->direct) && net_enter(net_mine())) {
 		open_here(s->direct);
 		net_leave();
@@ -147,6 +168,7 @@ static void listen_on(struct direct *d, unsigned i)
 	struct direct_at *at = at_here(d);
 	enum reason why = REASON_NONE;
 	struct net *n = net_open(i, &why);
+	int err;
 
 	at->why = (uint16_t)why;
 	for (unsigned k = 0; n && k < 2; k++) {
@@ -156,10 +178,13 @@ static void listen_on(struct direct *d, unsigned i)
 			continue;
 		if (wire_addr_is_any(&to) && k == 0)
 			to = wire_addr_v4(0);
-		if (net_stack->ztcp_listen(n->z, &to, d->flow.lport, (uint32_t)d->backlog, d,
-					   &at->listener[i][k])) {
+		err = net_stack->ztcp_listen(n->z, &to, d->flow.lport, (uint32_t)d->backlog, d,
+					     &at->listener[i][k]);
+		if (err) {
 			at->listener[i][k] = NULL;
-			at->why = REASON_STACK_FULL;
+			at->why = err == -EACCES   ? REASON_LEASE_REFUSED
+				  : err == -EDQUOT ? REASON_LEASE_LIMIT
+						   : REASON_STACK_FULL;
 		}
 	}
 }
@@ -205,7 +230,7 @@ void direct_arm(struct sock *s)
 	net_leave();
 }
 
-enum reason direct_accept_reason(const struct sock *s)
+static enum reason accept_reason(const struct sock *s)
 {
 	const struct direct *d = SHM_FOLLOW(s->direct);
 
@@ -229,7 +254,8 @@ static bool queue_waits(const struct direct *d)
 
 bool direct_waiting(const struct direct *d)
 {
-	return queue_waits(d) || atomic_load_explicit(&d->strays, memory_order_relaxed);
+	return queue_waits(d) || atomic_load_explicit(&d->strays, memory_order_relaxed) ||
+	       direct_handed(d);
 }
 
 uint32_t direct_gen(const struct direct *d)
@@ -266,6 +292,17 @@ static bool each_listener(bool (*f)(struct direct *d))
 static bool strays_here(struct direct *d)
 {
 	return atomic_load(&d->strays) & 1u << net_no(thread_self.inside);
+}
+
+static bool hand_waiting(struct direct *d)
+{
+	direct_hand_waiting(d);
+	return false;
+}
+
+void direct_left_alone(void)
+{
+	each_listener(hand_waiting);
 }
 
 bool direct_strays(void)
@@ -328,8 +365,7 @@ static void inherit_buffers(int from, int to)
 	}
 }
 
-/* Options that an accepted socket has from its listener. */
-static void inherit(int from, int to)
+void direct_inherit(int from, int to)
 {
 	static const struct {
 		int level, name;
@@ -353,36 +389,53 @@ static void inherit(int from, int to)
 	inherit_buffers(from, to);
 }
 
-/* In the lock; something waits. Return: the new descriptor or -errno. */
-static int take_one(struct direct *d, int listener, struct sockaddr *sa, socklen_t *len, int flags)
+/* Return: -errno. */
+static int take_failed(struct direct *to, int fd)
 {
-	int fd = (int)sys(SYS_socket, d->six ? AF_INET6 : AF_INET, SOCK_STREAM | flags, 0);
-	struct direct *to = fd >= 0 ? direct_alloc() : NULL;
-	struct sockaddr_storage full;
-	struct sock *s = NULL;
-
-	if (fd >= 0)
-		inherit(listener, fd);
-	if (to && accept_one(d, to)) {
-		to->six = d->six;
-		to->stage = DIRECT_CONNECTED;
-		to->told = true;
-		to->flow = *net_stack->inst_conn_flow(to->conn);
-		s = sock_open(fd);
-	}
-	if (s && direct_become(s, to, STATS_ACCEPT)) {
-		direct_name_copy(sa, len, &full,
-				 direct_sockaddr_of(d->six, &to->flow.remote, to->flow.rport,
-						    &full));
-		return fd;
-	}
 	if (to && to->conn)
 		net_stack->inst_abort(to->net->in, to->conn, (ztime_t)thread_now());
 	if (to)
 		direct_free(to);
-	if (fd >= 0)
-		sys(SYS_close, fd);
-	return fd < 0 ? fd : -ENOBUFS;
+	if (fd < 0)
+		return fd;
+	sock_close(fd);
+	sys(SYS_close, fd);
+	return -ENOBUFS;
+}
+
+/* The first of the queue becomes @s. In the lock. */
+static bool take_into(struct direct *d, struct direct *to, struct sock *s,
+		      const struct direct_accepting *a, bool fresh)
+{
+	if (fresh)
+		SHM_WRITE(s->fresh, SOCK_FRESH_OPTIONS);
+	else
+		direct_inherit(a->listener, s->fd);
+	if (!accept_one(d, to))
+		return false;
+	to->six = d->six;
+	to->stage = DIRECT_CONNECTED;
+	to->told = true;
+	to->flow = *net_stack->inst_conn_flow(to->conn);
+	return direct_become(s, to, STATS_ACCEPT, a->flags & SOCK_NONBLOCK);
+}
+
+/* In the lock; something waits. Return: the new descriptor or -errno. */
+static int take_one(struct direct *d, const struct direct_accepting *a)
+{
+	const bool fresh = d->sock && SHM_READ(d->sock->fresh) & SOCK_FRESH_OPTIONS;
+	struct direct *to = direct_alloc();
+	struct sockaddr_storage full;
+	struct sock *s = NULL;
+	int fd = -ENOBUFS;
+
+	if (to)
+		s = direct_spare_accept(d->six, a->flags, fresh, &fd);
+	if (!s || !take_into(d, to, s, a, fresh))
+		return take_failed(to, fd);
+	direct_name_copy(a->sa, a->len, &full,
+			 direct_sockaddr_of(d->six, &to->flow.remote, to->flow.rport, &full));
+	return fd;
 }
 
 static bool readable(int fd)
@@ -401,7 +454,7 @@ static void strays_end(struct direct *d)
 }
 
 /* One that strays, of another instance. Return: the new descriptor, -errno, DIRECT_NOT_OURS: none. */
-static int take_stray(struct sock *s, int fd, struct sockaddr *sa, socklen_t *len, int flags)
+static int take_stray(struct sock *s, const struct direct_accepting *a)
 {
 	struct direct *d = SHM_FOLLOW(s->direct);
 	int got = DIRECT_NOT_OURS;
@@ -410,15 +463,91 @@ static int take_stray(struct sock *s, int fd, struct sockaddr *sa, socklen_t *le
 		if (!(atomic_load(&d->strays) & 1u << k) || !net_enter(&net_insts[k]))
 			continue;
 		if (SHM_FOLLOW(s->direct) == d && queue_waits(d))
-			got = take_one(d, fd, sa, len, flags);
+			got = take_one(d, a);
 		strays_end(d);
 		net_leave();
 	}
 	return got;
 }
 
-int direct_accept(struct sock *s, int fd, struct sockaddr *sa, socklen_t *len, int flags)
+/* One that another process has handed over. Return: its descriptor, -1: none. */
+static int take_handed(struct direct *d, struct direct_accepting *a)
 {
+	int fd = direct_hand_take(d, a->flags);
+
+	if (likely(fd < 0))
+		return -1;
+	direct_inherit(a->listener, fd);
+	sys(SYS_getpeername, fd, a->sa, a->len);
+	a->kernels = true;
+	a->why = REASON_PASSED;
+	return fd;
+}
+
+/*
+ * Of the kernel's queue, for who waits: other processes with the listener that have seen the same connection come do not block
+ * there, deaf to the stack, when it has gone. In the lock. Return: the new descriptor, -errno, DIRECT_NOT_OURS: none.
+ */
+static int take_kernels(const struct direct *d, struct direct_accepting *a)
+{
+	bool taken = direct_hand_lock(d);
+	int fd = DIRECT_NOT_OURS;
+
+	if (readable(a->listener))
+		fd = (int)sys(SYS_accept4, a->listener, a->sa, a->len, a->flags);
+	direct_hand_unlock(d, taken);
+	a->kernels = fd >= 0;
+	return fd;
+}
+
+/* What is there at once. In the lock, which is left on any answer but DIRECT_NOT_OURS. */
+static int accept_now(struct sock *s, struct direct *d, struct direct_accepting *a)
+{
+	int got = DIRECT_NOT_OURS;
+
+	net_drive();
+	if (queue_waits(d)) {
+		got = take_one(d, a);
+		strays_end(d);
+		net_leave();
+		return got;
+	}
+	if (atomic_load(&d->strays)) {
+		net_leave();
+		got = take_stray(s, a);
+		return got == DIRECT_NOT_OURS ? -EAGAIN : got;
+	}
+	got = take_handed(d, a);
+	if (likely(got < 0))
+		return DIRECT_NOT_OURS;
+	net_leave();
+	return got;
+}
+
+/* In the lock, which is left. Return: 0 to look again, or what accept(2) answers. */
+static int accept_wait(const struct direct *d, uint64_t until, struct direct_accepting *a)
+{
+	struct pollfd p[NET_SLEEP_OWN] = { { .fd = a->listener, .events = POLLIN },
+					   { .fd = d->take, .events = POLLIN } };
+	int err = direct_wait(p, NET_SLEEP_OWN, until, &a->sig);
+
+	return err == -EINTR && !until && wait_restarts(&a->sig) ? 0 : err;
+}
+
+static uint64_t accept_until(int fd)
+{
+	struct timeval tv = { 0, 0 };
+	socklen_t len = sizeof(tv);
+
+	sys(SYS_getsockopt, fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len);
+	if (tv.tv_sec <= 0 && tv.tv_usec <= 0)
+		return 0;
+	return thread_now() + (uint64_t)tv.tv_sec * 1000000000 + (uint64_t)tv.tv_usec * 1000;
+}
+
+static int accept_loop(struct sock *s, struct direct_accepting *a)
+{
+	uint64_t until = 0;
 	int mode = -1, err;
 
 	for (;;) {
@@ -427,30 +556,39 @@ int direct_accept(struct sock *s, int fd, struct sockaddr *sa, socklen_t *len, i
 		if (!d)
 			return DIRECT_NOT_OURS;
 		direct_listen_arm(d);
-		net_drive();
-		if (queue_waits(d)) {
-			err = take_one(d, fd, sa, len, flags);
-			strays_end(d);
-			net_leave();
-			return err;
-		}
-		if (atomic_load(&d->strays)) {
-			net_leave();
-			err = take_stray(s, fd, sa, len, flags);
-			if (err != DIRECT_NOT_OURS)
-				return err;
+		err = accept_now(s, d, a);
+		if (err == -EAGAIN)
 			continue;
+		if (err != DIRECT_NOT_OURS)
+			return err;
+		if (mode < 0) {
+			mode = (int)sys(SYS_fcntl, a->listener, F_GETFL);
+			until = mode & O_NONBLOCK ? 0 : accept_until(a->listener);
 		}
-		if (mode < 0)
-			mode = (int)sys(SYS_fcntl, fd, F_GETFL);
-		if (mode & O_NONBLOCK || !net_any() || readable(fd)) {
+		if (mode & O_NONBLOCK || !d->hand) {
 			net_leave();
 			return DIRECT_NOT_OURS;
 		}
-		err = direct_wait(fd, 0);
-		if (err == -EINTR && !wait_restarts(NULL))
+		err = take_kernels(d, a);
+		if (err != DIRECT_NOT_OURS) {
+			net_leave();
+			return err;
+		}
+		err = accept_wait(d, until, a);
+		if (err)
 			return err;
 	}
+}
+
+int direct_accept(struct sock *s, int fd, struct direct_accepting *a)
+{
+	int ret;
+
+	a->listener = fd;
+	a->why = accept_reason(s);
+	ret = accept_loop(s, a);
+	wait_signals_release(&a->sig);
+	return ret;
 }
 
 void direct_listen_close(struct direct *d)
@@ -476,7 +614,10 @@ static void close_everywhere(struct direct *d)
 	for (unsigned k = 0; k < NET_INSTS; k++) {
 		if (!(atomic_load(&net_used) & 1u << k) || !net_enter(&net_insts[k]))
 			continue;
+		if (d->nets) /* else it is shut down, for all */
+			direct_hand_over(d);
 		direct_listen_close(d);
+		direct_arm_all(); /* one of the same port takes its place */
 		net_drive();
 		net_leave();
 	}
@@ -492,6 +633,7 @@ void direct_listen_end(struct direct *d)
 	mask = thread_signals_block();
 	taken = shm_lock(&net_listening, thread_tid());
 	d->sock = NULL;
+	direct_hand_close(d);
 	base_list_remove(&d->all);
 	base_list_push_head(&spare, &d->all);
 	shm_unlock(&net_listening, taken);
@@ -551,6 +693,7 @@ void direct_arm_all(void)
 
 static bool disarm(struct direct *d)
 {
+	direct_hand_over(d);
 	direct_listen_close(d);
 	return false;
 }
@@ -564,4 +707,5 @@ void direct_listen_forked(struct direct *d)
 {
 	memset(d->at, 0, NET_INSTS * sizeof(*d->at));
 	atomic_store(&d->strays, 0);
+	direct_hand_forked(d);
 }

@@ -1,9 +1,10 @@
 /* direct_opt.c - options of connections that the stack of this process makes itself
  *
- * The kernel's unconnected socket checks and keeps what a program sets, so that it reads back what it wrote; what changes
- * the connection is handed on to the stack.
+ * What most programs set on each connection is checked and kept here. The kernel's unconnected socket checks and keeps the
+ * rest, so that a program reads back what it wrote; what changes the connection is handed on to the stack.
  */
 #include "preload/sock/direct_priv.h"
+#include "preload/sock/mem.h"
 #include "preload/sock/thread.h"
 #include "stack/base/base_check.h"
 
@@ -46,6 +47,103 @@ bool direct_opt_allowed(struct sock *s, int level, int name)
 		return false;
 	}
 	return true;
+}
+
+bool direct_opt_matters(int level, int name)
+{
+	for (unsigned i = 0; i < OPTIONS; i++) {
+		if (options[i].level == level && options[i].name == name)
+			return true;
+	}
+	if (level != SOL_SOCKET)
+		return false;
+	switch (name) {
+	case SO_LINGER:
+	case SO_RCVLOWAT:
+	case SO_RCVTIMEO:
+	case SO_SNDTIMEO:
+	case SO_BUF_LOCK:
+	case SO_BINDTODEVICE:
+	case SO_BINDTOIFINDEX: return true;
+	default: return false;
+	}
+}
+
+/* Values that are not @least to @most are refused; of what has no range it matters whether it is 0. As the kernel has it. */
+static const struct {
+	int level, name, opt, least, most;
+} keeps[DIRECT_KEPT] = {
+	{ IPPROTO_TCP, TCP_NODELAY, TCP_OPT_SET_NODELAY, 0, 0 },
+	{ SOL_SOCKET, SO_KEEPALIVE, TCP_OPT_SET_KEEPALIVE, 0, 0 },
+	{ IPPROTO_TCP, TCP_KEEPIDLE, TCP_OPT_SET_KEEPIDLE_S, 1, 32767 },
+	{ IPPROTO_TCP, TCP_KEEPINTVL, TCP_OPT_SET_KEEPINTVL_S, 1, 32767 },
+	{ IPPROTO_TCP, TCP_KEEPCNT, TCP_OPT_SET_KEEPCNT, 1, 127 },
+};
+
+static unsigned keeps_find(int level, int name)
+{
+	unsigned i = 0;
+
+	while (i < DIRECT_KEPT && (keeps[i].level != level || keeps[i].name != name))
+		i++;
+	return i;
+}
+
+int direct_opt_keep(struct sock *s, int level, int name, const void *val, socklen_t len)
+{
+	const unsigned i = keeps_find(level, name);
+	struct direct *d;
+	int v, err;
+
+	if (i == DIRECT_KEPT)
+		return DIRECT_NOT_OURS;
+	if ((int)len < (int)sizeof(v))
+		return -EINVAL;
+	if (!mem_readable(val, sizeof(v)))
+		return -EFAULT;
+	memcpy(&v, val, sizeof(v));
+	if (keeps[i].most && (v < keeps[i].least || v > keeps[i].most))
+		return -EINVAL;
+	d = direct_enter(s, &err);
+	if (!d)
+		return DIRECT_NOT_OURS;
+	d->kept |= (uint8_t)(1u << i);
+	d->kept_val[i] = keeps[i].most ? v : !!v;
+	net_stack->tcp_opt_set(net_stack->inst_conn_tcb(d->conn), (enum tcp_opt)keeps[i].opt,
+			       (uint32_t)d->kept_val[i], (ztime_t)thread_now());
+	net_stack->inst_conn_kick(d->net->in, d->conn);
+	net_push(d->net);
+	net_leave();
+	return 0;
+}
+
+int direct_opt_kept(struct sock *s, int level, int name, void *val, socklen_t *len)
+{
+	const unsigned i = keeps_find(level, name);
+	const struct direct *d = SHM_FOLLOW(s->direct);
+	socklen_t n;
+
+	if (i == DIRECT_KEPT || !d || !(SHM_READ(d->kept) & 1u << i))
+		return DIRECT_NOT_OURS;
+	if (!mem_writable(len, sizeof(*len)))
+		return -EFAULT;
+	if ((int)*len < 0)
+		return -EINVAL;
+	n = *len < sizeof(int) ? *len : (socklen_t)sizeof(int);
+	if (!mem_writable(val, n))
+		return -EFAULT;
+	memcpy(val, &d->kept_val[i], n);
+	*len = n;
+	return 0;
+}
+
+void direct_opt_pour(const struct direct *d, int fd)
+{
+	for (unsigned i = 0; i < DIRECT_KEPT; i++) {
+		if (d->kept & 1u << i)
+			sys(SYS_setsockopt, fd, keeps[i].level, keeps[i].name, &d->kept_val[i],
+			    sizeof(int));
+	}
 }
 
 /* The kernel's value becomes the connection's. In the lock. */

@@ -8,7 +8,10 @@
 
 #include "preload/sock/direct.h"
 #include "preload/sock/net.h"
+#include "preload/sock/wait.h"
 #include "stack/base/base_list.h"
+
+enum { DIRECT_KEPT = 5 }; /* options */
 
 enum direct_stage {
 	DIRECT_LISTENING,
@@ -27,7 +30,9 @@ struct direct_at {
 struct direct {
 	struct base_list all; /* of the instance, or listeners; also the free list */
 	struct sock *sock;
-	struct net_inst *of;    /* a connection's; constant */
+	struct net_inst
+		*of;    /* a connection's; constant. NULL: in the parent's stack (direct_fork.c) */
+	uint32_t forks; /* of this process before it was made */
 	struct direct_at *at;   /* a listener's, NET_INSTS of them; constant. NULL: a connection */
 	struct net *net;        /* a connection's */
 	struct inst_conn *conn; /* a connection's */
@@ -37,12 +42,16 @@ struct direct {
 	int linger_s;           /* -1: SO_LINGER is off */
 	uint32_t lowat;         /* SO_RCVLOWAT, at least 1 */
 	int backlog;
+	uint8_t kept; /* options of which the connection has the value, a bit each */
+	int kept_val[DIRECT_KEPT];
 	uint8_t stage;    /* enum direct_stage */
 	uint8_t nets;     /* a listener's: a bit for each interface */
 	uint8_t families; /* a listener's wildcard: 1 IPv4, 2 IPv6 */
 	_Atomic unsigned
 		strays; /* a listener's: instances whose connections anybody may take, a bit each */
-	bool six;       /* the descriptor is AF_INET6; constant */
+	struct direct_hand *hand; /* a listener's on an interface that the kernel shares, or NULL */
+	int give, take;           /* with it */
+	bool six;                 /* the descriptor is AF_INET6; constant */
 	bool rd_shut, wr_shut, failed, told;
 };
 
@@ -77,14 +86,18 @@ short direct_bits(struct direct *d);
 /* Options of the kernel's socket become the connection's. */
 void direct_opt_all(struct direct *d, int fd);
 
+/* Options that the connection keeps become those of a socket of the kernel. */
+void direct_opt_pour(const struct direct *d, int fd);
+
 /**
  * direct_wait() - in the lock: wait for something to happen in this instance; the lock is left and not taken again
- * @fd:    also wait for this descriptor to be readable, or -1
+ * @p:     @np descriptors to wait for as well, NET_SLEEP_OWN at most
  * @until: thread_now() time, 0: for ever
+ * @sig:   of the whole call; held from here on
  *
  * Return: 0 to look again, -EAGAIN at @until, -EINTR.
  */
-int direct_wait(int fd, uint64_t until);
+int direct_wait(struct pollfd *p, unsigned np, uint64_t until, struct wait_signals *sig);
 
 /* Linux keeps this option for both families: the address need not be the kernel's. */
 void direct_freebind(int fd, bool six, int on);
@@ -108,8 +121,11 @@ void direct_name_copy(struct sockaddr *sa, socklen_t *len, const struct sockaddr
 bool direct_wanted(enum policy_role role, const struct policy_addr *local,
 		   const struct policy_addr *remote, enum reason *why);
 
-/* The sock is a direct connection from now on. In the lock. Return: false: it cannot be followed. */
-bool direct_become(struct sock *s, struct direct *d, enum stats_role role);
+/* Options that an accepted socket has from its listener. */
+void direct_inherit(int from, int to);
+
+/* The sock is a direct connection from now on; @nonblock: O_NONBLOCK. In the lock. Return: false: it cannot be followed. */
+bool direct_become(struct sock *s, struct direct *d, enum stats_role role, bool nonblock);
 
 /* ---- direct_listen.c, for direct.c and ep_direct.c; in the lock ---- */
 
@@ -131,5 +147,68 @@ void direct_listen_event(struct direct *d, bool told);
 void direct_listen_end(struct direct *d);
 /* In the child after fork. */
 void direct_listen_forked(struct direct *d);
+
+/* ---- direct_hand.c, for direct_listen.c ---- */
+
+/* What processes that share a listener need to hand each other connections. */
+void direct_hand_open(struct direct *d);
+void direct_hand_close(struct direct *d);
+void direct_hand_forked(struct direct *d);
+/* One at a time of the processes, between a look into the kernel's queue and accept(2). Return: for direct_hand_unlock(). */
+bool direct_hand_lock(const struct direct *d);
+void direct_hand_unlock(const struct direct *d, bool taken);
+/* Whether one waits that another process has handed over. */
+bool direct_handed(const struct direct *d);
+/* It, a connection of the kernel. @flags: of accept4(2). Return: its descriptor, -1: none. */
+int direct_hand_take(struct direct *d, int flags);
+/* Whether other processes have the listener. */
+bool direct_hand_shared(const struct direct *d);
+/* In the lock, which is kept: what waits in this instance, or is about to, goes to them. The listeners are closed by the caller. */
+void direct_hand_over(struct direct *d);
+/* What waits in this instance goes to them, where it can become the kernel's; the listener goes on. */
+void direct_hand_waiting(struct direct *d);
+
+/* ---- direct_fork.c ---- */
+
+/* Forks of this process so far that concerned connections. */
+uint32_t direct_fork_no(void);
+/* Whether children may have it. Anywhere. */
+bool direct_fork_shared(const struct direct *d, const struct stats_row *row);
+/* To all children that were forked since @born: the row's connection is the kernel's now, @fd, which is kept. */
+void direct_fork_give(uint32_t born, const struct stats_row *row, int fd);
+
+/* ---- direct_spare.c, for direct*.c ---- */
+
+/**
+ * direct_spare_accept() - a socket for a connection that is to be accepted. In the lock
+ * @flags: SOCK_NONBLOCK, SOCK_CLOEXEC
+ * @as_made: nothing is done to it at once: it may be one that was used before, or be used again
+ * @fd:    set to its number, or -errno
+ *
+ * Return: its sock, NULL: none.
+ */
+struct sock *direct_spare_accept(bool six, int flags, bool as_made, int *fd);
+/* The socket is as it was made, and is to be used again after this connection. */
+void direct_hold(struct sock *s, int fd);
+/* The connection is over, the program's last number is about to go. In the lock. */
+void direct_spare_give(const struct direct *d, struct sock *s);
+
+/* ---- direct_lower.c ---- */
+
+/**
+ * direct_lower_conn() - make a connection of the stack one of the kernel. In the lock.
+ *
+ * Return: its descriptor, close-on-exec, blocking; -errno, and @c is as before; -ECONNABORTED: it is gone.
+ */
+int direct_lower_conn(struct net *n, bool six, struct inst_conn *c);
+
+/* Whether connections of this interface can become the kernel's. */
+bool direct_lower_possible(const struct net *n);
+
+/* In the lock: one that this process has no descriptor of any more is lowered for its children. Return: whether it is gone. */
+bool direct_lower_away(struct direct *d, struct sock *s);
+
+/** direct_numbers_move() - all numbers of the sock refer to the socket @fd from now on; each keeps its FD_CLOEXEC. Any thread. */
+void direct_numbers_move(const struct sock *s, int fd);
 
 #endif

@@ -18,6 +18,7 @@
 
 #include "preload/real.h"
 #include "preload/sock/conf.h"
+#include "preload/sock/direct.h"
 #include "preload/sock/ep_item.h"
 #include "preload/sock/lift.h"
 #include "preload/sock/mem.h"
@@ -35,6 +36,7 @@
 enum {
 	EP_KERNEL_QUIET = 4, /* empty answers in a row before the kernel is asked less often */
 	EP_SIDE_BATCH = 32,
+	EP_LOOK_PAUSE = 32, /* members that are looked at in the time of a pause or two */
 	EP_SIDE_EVENTS = EPOLLIN | EPOLLOUT | EPOLLPRI | EPOLLRDHUP | EPOLLET,
 };
 
@@ -416,7 +418,7 @@ static __attribute__((noinline)) int ctl_followed(int epfd, int op, int fd, stru
 		ep_kernel_due(e);
 		return ep_nest_ctl(e, epfd, op, fd, inner, ev);
 	}
-	if (unlikely(SHM_FOLLOW(s->direct)))
+	if (direct_at(s))
 		return ep_direct_ctl(e, epfd, op, s, fd, ev);
 	if (!sock_conn(s))
 		return ctl_plain(e, epfd, op, s, fd, ev);
@@ -571,7 +573,8 @@ static bool ep_unstall(struct ep *e)
 {
 	bool taken = shm_lock(&e->lock, thread_tid()), waiting = false;
 
-	for (uint32_t i = 0; i < e->hots; i++) {
+	/* those that were told that there is none are looked at in full: without odd ones there are none */
+	for (uint32_t i = 0; e->odd && i < e->hots; i++) {
 		struct ep_item *it = e->hot[i].item;
 
 		if (it->events & EPOLLOUT && it->present && !it->disabled &&
@@ -589,7 +592,7 @@ static bool ep_deaf(struct ep *e)
 	bool taken = shm_lock(&e->lock, thread_tid()), deaf = false;
 
 	for (uint32_t i = 0; !deaf && i < e->hots; i++)
-		deaf = wait_deaf(e->hot[i].item->s, &e->waker);
+		deaf = wait_deaf(e->hot[i].sock, &e->waker);
 	shm_unlock(&e->lock, taken);
 	return deaf;
 }
@@ -613,6 +616,7 @@ static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint
 	if (!w.budget || !some)
 		return 0;
 	do {
+		wait_spin_long(&w, SHM_READ(e->hots) / EP_LOOK_PAUSE);
 		if (!ep_changed(e) && !(unlikely(ep_nests(e)) && ep_nest_ready(e)) &&
 		    !(unlikely(e->directs) && ep_direct_ready(e)) &&
 		    thread_cycles() - asked < conf.turn / 2)

@@ -88,4 +88,7 @@ void ep_forked(void);
 /* What a wait sees of the sock has changed otherwise than by bytes: look at it in full. Signals are blocked. */
 void ep_look(struct sock *s);
 
+/* The sock has become one of the kernel's: so do its registrations. Outside of instances, signals blocked. */
+void ep_direct_lowered(struct sock *s);
+
 #endif

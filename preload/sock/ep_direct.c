@@ -107,6 +107,7 @@ void ep_direct_drop(struct ep_item *it)
 {
 	if (!item_enter(it))
 		return;
+	direct_hand_ctl(it->s, it->e->fd, EPOLL_CTL_DEL, NULL);
 	item_part(it);
 	net_leave();
 }
@@ -160,6 +161,7 @@ static int ctl(struct ep *e, int epfd, int op, struct sock *s, int fd, struct ep
 		return ctl_fail(op == EPOLL_CTL_ADD ? EEXIST : ENOENT);
 	if (op != EPOLL_CTL_ADD ? !item_enter(it) : !item_enter_for(it))
 		return ctl_fail(ENOMEM);
+	direct_hand_ctl(s, epfd, op, ev);
 	if (op == EPOLL_CTL_DEL) {
 		it->present = false;
 		item_part(it);
@@ -172,19 +174,14 @@ static int ctl(struct ep *e, int epfd, int op, struct sock *s, int fd, struct ep
 	return 0;
 }
 
-/* A connection that was a member before: no system call, nothing that a signal handler must not meet half done. */
-static bool is_known(struct ep *e, const struct sock *s, int fd)
-{
-	return e->side >= 0 && direct_is_connection(s) && ep_item_find(e, s, fd);
-}
-
 int ep_direct_ctl(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev)
 {
 	uint64_t mask;
 	bool taken;
 	int ret;
 
-	if (likely(is_known(e, s, fd))) {
+	/* a connection: no system call, nothing that a signal handler must not meet half done */
+	if (likely(e->side >= 0 && direct_is_connection(s))) {
 		taken = shm_lock(&e->lock, thread_tid());
 		ret = ctl(e, epfd, op, s, fd, ev);
 		shm_unlock(&e->lock, taken);
@@ -211,6 +208,8 @@ static void item_adopt(struct ep_item *it)
 	if (direct_is_connection(it->s))
 		sys(SYS_epoll_ctl, e->fd, EPOLL_CTL_DEL, it->fd, 0);
 	it->out_seen = UINT32_MAX;
+	direct_hand_ctl(it->s, e->fd, EPOLL_CTL_ADD,
+			&(struct epoll_event){ .events = it->events, .data.u64 = it->data });
 	ep_kernel_due(e);
 	item_join(it);
 	net_leave();
@@ -225,6 +224,33 @@ void ep_direct_adopt(struct sock *s)
 	mask = thread_signals_block();
 	ep_item_each(s, item_adopt);
 	thread_signals_restore(mask);
+}
+
+/* Under e->lock. The socket will not move again, and the kernel may have its registration as the program gave it. */
+static void item_to_kernel(struct ep_item *it)
+{
+	struct epoll_event ev = { .events = it->events, .data.u64 = it->data };
+
+	if (it->disabled)
+		ev.events = 0;
+	if (it->present)
+		sys(SYS_epoll_ctl, it->e->fd, EPOLL_CTL_ADD, it->fd, &ev);
+	it->present = false;
+	ep_kernel_due(it->e);
+}
+
+static void item_lowered(struct ep_item *it)
+{
+	if (!item_enter(it))
+		return;
+	item_part(it);
+	net_leave();
+	item_to_kernel(it);
+}
+
+void ep_direct_lowered(struct sock *s)
+{
+	ep_item_each(s, item_lowered);
 }
 
 /* ---- waiting ---- */
@@ -248,6 +274,7 @@ static void once(struct ep_item *it)
 	it->disabled = true;
 	if (!direct_is_connection(it->s))
 		sys(SYS_epoll_ctl, it->e->fd, EPOLL_CTL_MOD, it->fd, &none);
+	direct_hand_ctl(it->s, it->e->fd, EPOLL_CTL_MOD, &none);
 }
 
 /* In the lock. Return: bits to tell. */
@@ -399,7 +426,24 @@ void ep_direct_forked(struct sock *s)
 	struct ep_item *it;
 
 	for (it = atomic_load(&s->items); it; it = atomic_load(&it->next)) {
+		it->heir = it->direct && direct_is_connection(s);
 		it->direct = 0;
 		it->queued = false;
+	}
+}
+
+void ep_direct_inherit(struct ep *e)
+{
+	for (int n = 0; n <= sock_highest(); n++) {
+		struct sock *s = sock_of(n);
+		struct ep_item *it = s ? atomic_load(&s->items) : NULL;
+
+		for (; it; it = atomic_load(&it->next)) {
+			if (it->e != e || !it->heir || !ep_item_lives(it))
+				continue;
+			direct_claim(s);
+			it->heir = false;
+			item_to_kernel(it);
+		}
 	}
 }

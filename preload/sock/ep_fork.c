@@ -81,6 +81,7 @@ void ep_own(struct ep *e)
 	if (e->inherited) {
 		e->inherited = false;
 		ep_part(e);
+		ep_direct_inherit(e);
 	}
 	shm_unlock(&e->lock, taken);
 }

@@ -244,6 +244,7 @@ struct ep_item *ep_item_add(struct ep *e, struct sock *s, int fd)
 	it->hot = -1;
 	it->direct = 0;
 	it->queued = false;
+	it->heir = false;
 	it->present = false;
 	/* last: who reads it first, as ep_direct_woken() does, sees nothing of a former life */
 	atomic_store(&it->id, atomic_load(&e->id));

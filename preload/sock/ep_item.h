@@ -37,6 +37,7 @@ struct ep_item {
 	bool disabled;          /* oneshot, reported */
 	_Atomic uint8_t direct; /* of the stack (ep_direct.c): 1 + number of its instance */
 	bool queued;            /* on the list of e->woken for that */
+	bool heir; /* of the parent's stack: it is in no set of the kernel's before ep_own() */
 	struct base_list woken;
 	bool edge; /* the kernel has reported something since */
 };
@@ -208,6 +209,9 @@ void ep_direct_wake(struct ep *e);
 
 /* The same for an inner set whose outer one is slept on. */
 bool ep_direct_nest_sleep(struct ep *e, int64_t *ns);
+
+/* After fork, in the child: members of the parent's stack become the kernel's, and join its set. Under e->lock. */
+void ep_direct_inherit(struct ep *e);
 
 /* ---- ep_nest.c ---- */
 

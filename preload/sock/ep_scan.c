@@ -179,7 +179,7 @@ static uint32_t item_bits(struct ep_hot *h)
 	if (it->events & EPOLLOUT && !(bits & EPOLLOUT))
 		wait_want_space(s, true);
 	ep_hot_aim(h, it->events & EPOLLOUT || bits & (EPOLLPRI | EPOLLERR | EPOLLHUP) ||
-			      s->kernel_bits || (bits && SHM_READ(c->rx.path) == SHM_PATH_KERNEL));
+			      SHM_READ(s->kernel_bits) || (bits && SHM_READ(c->rx.path) == SHM_PATH_KERNEL));
 	return bits;
 }
 
@@ -287,20 +287,33 @@ static inline bool bad_array(const struct epoll_event *ev)
 	return (uintptr_t)ev - 4096 >= (UINT64_C(1) << 47) - 4096;
 }
 
+/* Under e->lock, which it gives back. */
+static __attribute__((noinline)) int ep_wait_odd(int epfd, struct epoll_event *ev, int max,
+						 int timeout, struct ep *e)
+{
+	int n = ep_scan(e, ev, max, false);
+
+	shm_unlock(&e->lock, true);
+	return n ? n : ep_wait_as(epfd, ev, max, timeout, e);
+}
+
+/* All that it calls comes last, so that few registers are saved: it is counted by the instruction (bench/micro). */
 int ep_wait_ms(int epfd, struct epoll_event *ev, int max, int timeout, struct ep *e)
 {
-	uint32_t free = 0;
+	uint32_t free = 0, tid = thread_self.tid;
 	int n;
 
-	if (unlikely((uint32_t)max < SHM_READ(e->hots) || bad_array(ev) ||
+	if (unlikely((uint32_t)max < SHM_READ(e->hots) || bad_array(ev) || !tid ||
 		     thread_cycles() >= SHM_READ(e->until)))
 		return ep_wait_as(epfd, ev, max, timeout, e);
 	if (unlikely(!atomic_compare_exchange_strong_explicit(
-		    &e->lock, &free, thread_tid(), memory_order_acquire, memory_order_relaxed)))
+		    &e->lock, &free, tid, memory_order_acquire, memory_order_relaxed)))
 		return ep_wait_as(epfd, ev, max, timeout, e);
-	n = likely(!e->odd) ? quick_scan(e, ev) : 0;
-	if (unlikely(e->odd)) /* perhaps since a moment ago, by a handler */
-		n = ep_scan(e, ev, max, false);
+	if (unlikely(e->odd))
+		return ep_wait_odd(epfd, ev, max, timeout, e);
+	n = quick_scan(e, ev);
+	if (unlikely(e->odd)) /* since a moment ago, by a handler */
+		return ep_wait_odd(epfd, ev, max, timeout, e);
 	shm_unlock(&e->lock, true);
 	return likely(n) ? n : ep_wait_as(epfd, ev, max, timeout, e);
 }

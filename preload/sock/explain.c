@@ -95,7 +95,7 @@ static void explain(const struct sock *s)
 
 void explain_closed(const struct sock *s)
 {
-	if (conf.explain)
+	if (conf.explain && !(atomic_fetch_or(&s->row->flags, STATS_EXPLAINED) & STATS_EXPLAINED))
 		explain(s);
 }
 
@@ -103,7 +103,13 @@ static void explain_one(struct sock *s, void *arg)
 {
 	(void)arg;
 	if (atomic_load(&s->row->refs) == 1)
-		explain(s);
+		explain_closed(s);
+}
+
+void explain_exec(void)
+{
+	if (conf.explain)
+		sock_each(explain_one, NULL);
 }
 
 static void explain_inst(const struct net_inst *in)

@@ -10,6 +10,9 @@ struct sock;
 /* A connection's last descriptor in its last process is about to be closed. */
 void explain_closed(const struct sock *s);
 
+/* The process becomes another program, which goes on with some of them, unseen: those that no other process has. */
+void explain_exec(void);
+
 /* The process ends: those still open. */
 void explain_exit(void);
 

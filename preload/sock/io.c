@@ -87,7 +87,7 @@ ssize_t io_recv_kernel(struct sock *s, const struct io_req *r)
 
 	if (SHM_READ(s->stage) == SOCK_SETTLED && row)
 		return io_count_settled(s, r->fd, io_flags(r), &row->rx_off, io_real(r));
-	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
+	if (direct_has(s))
 		return direct_recv(s, r);
 	row = io_kernel_enter(s, r->fd, &s->rx_busy);
 	if (!row)
@@ -110,13 +110,14 @@ ssize_t io_send_kernel(struct sock *s, const struct io_req *r)
 {
 	struct stats_row *row = sock_row(s);
 	unsigned mark = hold_mark();
-	uint64_t ns = tap_time(), seq;
+	struct tap_mark tap = tap_mark(s);
+	uint64_t seq;
 	const struct shm_conn *c;
 	ssize_t n;
 
 	if (SHM_READ(s->stage) == SOCK_SETTLED && row)
 		return io_count_settled(s, r->fd, io_flags(r), &row->tx_off, io_real(r));
-	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
+	if (direct_has(s))
 		return direct_send(s, r);
 	row = io_kernel_enter(s, r->fd, &s->tx_busy);
 	if (!row)
@@ -132,8 +133,8 @@ ssize_t io_send_kernel(struct sock *s, const struct io_req *r)
 		atomic_fetch_add(&row->tx_off, (uint64_t)n);
 		patience_sent(s);
 	}
-	if (ns && n > 0)
-		tap_kernel(s, ns, seq, r->iov, r->iovs, (size_t)n);
+	if (tap.ns && n > 0)
+		tap_kernel(s, tap, seq, r->iov, r->iovs, (size_t)n);
 	io_kernel_leave(s, mark);
 	return n;
 }

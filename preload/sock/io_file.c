@@ -78,7 +78,7 @@ static ssize_t file_to_ring(struct sock *s, int out, const char *buf, size_t n)
 {
 	struct iovec iov = { (void *)buf, n };
 	struct shm_conn *c = s->conn;
-	uint64_t ns = tap_time();
+	struct tap_mark tap = tap_mark(s);
 	bool taken = shm_seat_take(&c->tx.seat, thread_tid());
 	ssize_t got;
 
@@ -86,8 +86,8 @@ static ssize_t file_to_ring(struct sock *s, int out, const char *buf, size_t n)
 		got = -EBADF;
 	else
 		got = SHM_READ(c->tx.path) == SHM_PATH_RING ? io_ring_send(s, &iov, n, 0) : -ESTALE;
-	if (ns && got > 0)
-		tap_ring(s, ns, (size_t)got);
+	if (tap.ns && got > 0)
+		tap_ring(s, tap, (size_t)got);
 	shm_seat_give(&c->tx.seat, taken);
 	if (got > 0 && shm_peer_asleep(s->peer))
 		shm_peer_ring(s->peer, &s->view.ctl->bells);
@@ -120,7 +120,8 @@ static ssize_t sendfile_kernel(struct sock *s, int out, int in, off64_t *off, si
 {
 	struct stats_row *row = NULL;
 	unsigned mark = hold_mark();
-	uint64_t ns = tap_time(), seq;
+	struct tap_mark tap = tap_mark(s);
+	uint64_t seq;
 	off64_t from;
 	ssize_t got;
 
@@ -133,10 +134,10 @@ static ssize_t sendfile_kernel(struct sock *s, int out, int in, off64_t *off, si
 		return -ESTALE;
 	}
 	seq = atomic_load(&row->tx_off);
-	from = ns ? (off ? *off : sys(SYS_lseek, in, 0, SEEK_CUR)) : 0;
+	from = tap.ns ? (off ? *off : sys(SYS_lseek, in, 0, SEEK_CUR)) : 0;
 	got = real.sendfile64(out, in, off, n);
-	if (ns && got > 0)
-		tap_file(s, ns, seq, in, from, (size_t)got);
+	if (tap.ns && got > 0)
+		tap_file(s, tap, seq, in, from, (size_t)got);
 	return counted(s, got, &row->tx_off, mark);
 }
 
@@ -223,7 +224,7 @@ ssize_t io_sendfile(struct sock *s, int out, int in, off64_t *off, size_t n)
 	unsigned mark = hold_mark();
 	ssize_t got;
 
-	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
+	if (direct_has(s))
 		return direct_sendfile(s, in, off, n);
 	if (!sock_conn(s) || !n || (off && !mem_writable(off, sizeof(*off)))) {
 		got = sendfile_kernel(s, out, in, off, n);
@@ -248,7 +249,7 @@ ssize_t io_splice_out(struct sock *s, int in, off64_t *in_off, int out, off64_t 
 	struct stats_row *row;
 	unsigned mark = hold_mark();
 
-	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
+	if (direct_has(s) && !direct_lower(s, REASON_OPTION_SOCKET))
 		return file_fail(-EINVAL); /* a program without splice() copies by itself */
 	if (!s->row || s->stage == SOCK_SETTLED)
 		return real.splice(in, in_off, out, out_off, n, flags);
@@ -312,30 +313,53 @@ static ssize_t kernel_to_pipe(struct sock *s, int in, off64_t *in_off, int out, 
 	return got < 0 ? -errno : got;
 }
 
+/* One look, on the path where the next byte lies. Return: bytes, 0 at the end, -errno. */
+static ssize_t splice_once(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off,
+			   size_t n, unsigned flags, bool *again)
+{
+	struct shm_conn *c = s->conn;
+	uint64_t mask = thread_signals_block();
+	bool taken = shm_seat_take(&c->rx.seat, thread_tid());
+	uint64_t limit;
+	ssize_t got = span_cross(s, &limit);
+
+	if (!got && SHM_READ(c->rx.path) == SHM_PATH_RING)
+		got = ring_to_pipe(s, out, n, flags);
+	if (!got && (SHM_READ(c->rx.path) == SHM_PATH_KERNEL || SHM_READ(s->kernel_bits)))
+		got = kernel_to_pipe(s, in, in_off, out, out_off, n, flags, again);
+	else if (!got)
+		got = -EAGAIN;
+	shm_seat_give(&c->rx.seat, taken);
+	thread_signals_restore(mask);
+	return got;
+}
+
+/* A look ends where the ring does, at its last byte or a border. */
+static bool splice_goes_on(const struct sock *s)
+{
+	return span_ahead(s) || (SHM_READ(s->conn->rx.path) == SHM_PATH_RING &&
+				 shm_ring_unread(s->conn, s->view.ctl));
+}
+
 static ssize_t splice_attached(struct sock *s, int in, off64_t *in_off, int out, off64_t *out_off,
 			       size_t n, unsigned flags, struct wait_signals *sig)
 {
 	uint64_t deadline = io_deadline(SHM_READ(s->row->rcvtimeo_us));
-	struct shm_conn *c = s->conn;
+	size_t done = 0;
 	int err;
 	bool again = !sock_nonblock(s); /* SPLICE_F_NONBLOCK is about the pipe */
 
 	for (;;) {
-		uint64_t mask = thread_signals_block();
-		bool taken = shm_seat_take(&c->rx.seat, thread_tid());
-		uint64_t limit;
-		ssize_t got = span_cross(s, &limit);
+		ssize_t got = splice_once(s, in, in_off, out, out_off, n - done, flags, &again);
 
-		if (!got && SHM_READ(c->rx.path) == SHM_PATH_RING)
-			got = ring_to_pipe(s, out, n, flags);
-		if (!got && (SHM_READ(c->rx.path) == SHM_PATH_KERNEL || SHM_READ(s->kernel_bits)))
-			got = kernel_to_pipe(s, in, in_off, out, out_off, n, flags, &again);
-		else if (!got)
-			got = -EAGAIN;
-		shm_seat_give(&c->rx.seat, taken);
-		thread_signals_restore(mask);
-		if (got >= 0)
-			return got;
+		if (got > 0)
+			done += (size_t)got;
+		if (got > 0 && done < n && splice_goes_on(s)) { /* but it waits no more */
+			flags |= SPLICE_F_NONBLOCK;
+			continue;
+		}
+		if (got >= 0 || done)
+			return (ssize_t)done;
 		if (got != -EAGAIN || !again)
 			return file_fail(got);
 		err = wait_for(s, POLLIN, deadline, sig);
@@ -352,7 +376,7 @@ ssize_t io_splice_in(struct sock *s, int in, off64_t *in_off, int out, off64_t *
 	struct stats_row *row;
 	ssize_t got;
 
-	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT))
+	if (direct_has(s) && !direct_lower(s, REASON_OPTION_SOCKET))
 		return file_fail(-EINVAL);
 	if (!s->row || s->stage == SOCK_SETTLED || in_off || !is_pipe(out) || !n)
 		return real.splice(in, in_off, out, out_off, n, flags);

@@ -7,6 +7,7 @@
 
 #include "preload/real.h"
 #include "preload/sock/chaos.h"
+#include "preload/sock/direct.h"
 #include "preload/sock/hold.h"
 #include "preload/sock/io_priv.h"
 #include "preload/sock/ready.h"
@@ -223,7 +224,7 @@ static ssize_t ring_or_rest(struct sock *s, const struct io_req *r, size_t total
 	uint64_t deadline = io_deadline(SHM_READ(s->row->sndtimeo_us));
 
 	for (;;) {
-		uint64_t ns = tap_time();
+		struct tap_mark tap = tap_mark(s);
 		bool taken, ring;
 		ssize_t n;
 
@@ -232,8 +233,8 @@ static ssize_t ring_or_rest(struct sock *s, const struct io_req *r, size_t total
 		taken = shm_seat_take(&c->tx.seat, thread_tid());
 		ring = SHM_READ(c->tx.path) == SHM_PATH_RING;
 		n = sock_conn(s) != c ? -EBADF : ring ? io_ring_send(s, r->iov, total, done) : 0;
-		if (unlikely(ns && n > 0))
-			tap_ring(s, ns, (size_t)n);
+		if (unlikely(tap.ns && n > 0))
+			tap_ring(s, tap, (size_t)n);
 
 		shm_seat_give(&c->tx.seat, taken);
 		if (n > 0) {
@@ -341,8 +342,10 @@ ssize_t io_send(struct sock *s, const struct io_req *r)
 	ssize_t n = IO_MOVED_ON;
 	unsigned mark;
 
-	if (!sock_row(s))
+	if (!sock_row(s)) {
+		direct_soil(s); /* MSG_FASTOPEN connects */
 		return io_real(r);
+	}
 	if (!sock_conn(s))
 		n = io_send_kernel(s, r);
 	if (n != IO_MOVED_ON)

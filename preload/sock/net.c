@@ -110,14 +110,24 @@ bool net_enter(struct net_inst *in)
 	return true;
 }
 
-/* A listener of @in has a connection that its own threads may not come for. */
-static void strays_tell(const struct net_inst *in)
+/* In the lock of @in. */
+static void bells_find(struct net_inst *in)
+{
+	for (unsigned i = 0; i < NET_MAX; i++)
+		if (in->net[i].z)
+			in->net[i].bell = net_stack->ztcp_bell(in->net[i].z);
+}
+
+/* A listener of @in has a connection that its own threads may not come for (@strays), or one more instance is on an interface. */
+static void others_tell(const struct net_inst *in, bool strays)
 {
 	for (unsigned k = 0; k < NET_INSTS; k++) {
 		if (!(atomic_load(&net_used) & 1u << k) || in == &net_insts[k] ||
 		    !net_enter(&net_insts[k]))
 			continue;
-		direct_strays_tell();
+		if (strays)
+			direct_strays_tell();
+		bells_find(&net_insts[k]);
 		net_insts[k].happened = true;
 		net_ring();
 		net_leave();
@@ -127,14 +137,14 @@ static void strays_tell(const struct net_inst *in)
 void net_leave(void)
 {
 	struct net_inst *in = thread_self.inside;
-	bool strays = unlikely(in->strays) && direct_strays();
+	bool strays = unlikely(in->strays) && direct_strays(), opened = in->opened;
 
-	in->strays = false;
+	in->strays = in->opened = false;
 	shm_unlock(&in->lock, true);
 	atomic_signal_fence(memory_order_seq_cst);
 	thread_self.inside = NULL;
-	if (unlikely(strays))
-		strays_tell(in);
+	if (unlikely(strays || opened))
+		others_tell(in, strays);
 }
 
 void net_stray(void)
@@ -170,6 +180,9 @@ static const struct ztcp_stack *stack_load(void)
 /* In setup: descriptors of the device that is being opened. */
 static struct net *opening;
 
+/* In setup: of each interface, the instances on it. */
+static struct ztcp_group *group[NET_MAX];
+
 static int fd_keep(int fd)
 {
 	int copy = (int)sys(SYS_fcntl, fd, F_DUPFD_CLOEXEC, 0), high = shm_fd_hide(fd);
@@ -196,6 +209,8 @@ static enum reason reason_of(int err)
 	switch (-err) {
 	case EPERM:
 	case EACCES: return REASON_DEVICE_REFUSED;
+	case EKEYREJECTED: return REASON_LEASE_REFUSED;
+	case EDQUOT: return REASON_LEASE_LIMIT;
 	case EBUSY:
 	case EEXIST: return REASON_DEVICE_BUSY;
 	case EINVAL: return REASON_BAD_INTERFACES;
@@ -240,6 +255,62 @@ static void configure(const struct policy_iface *f, struct ip *ip, ztime_t now)
 	}
 }
 
+static const char *number_after(const char *at, unsigned *n)
+{
+	while (*at == ' ' || *at == '\t')
+		at++;
+	for (*n = 0; *at >= '0' && *at <= '9' && *n <= UINT16_MAX; at++)
+		*n = *n * 10 + (unsigned)(*at - '0');
+	return at;
+}
+
+/* Ports that the program's own namespace gives to outgoing connections. */
+static void ports_read(struct inst_config *cfg)
+{
+	long fd = sys(SYS_openat, AT_FDCWD, "/proc/sys/net/ipv4/ip_local_port_range",
+		      O_RDONLY | O_CLOEXEC);
+	char text[32];
+	unsigned lo, hi;
+	long n;
+
+	if (fd < 0)
+		return;
+	n = sys(SYS_read, fd, text, sizeof(text) - 1);
+	sys(SYS_close, fd);
+	text[n > 0 ? n : 0] = '\0';
+	number_after(number_after(text, &lo), &hi);
+	if (lo < 1 || lo > hi || hi > UINT16_MAX)
+		return;
+	cfg->port_lo = (uint16_t)lo;
+	cfg->port_hi = (uint16_t)hi;
+}
+
+/* Whether a device may have queues for several instances. */
+static bool has_queues(const struct policy_iface *f)
+{
+	return (f->shared || strstr(f->device, "queues=")) && !strstr(f->device, "queue=");
+}
+
+/* Where several instances may be on an interface they pass on what arrives at the wrong one; without memory for it they do not. */
+static void group_join(struct net *n, const struct policy_iface *f)
+{
+	struct ztcp_group **g = &group[f - file.all.iface];
+
+	if (!has_queues(f))
+		return;
+	if (!*g)
+		*g = net_stack->ztcp_group_new();
+	if (*g)
+		net_stack->ztcp_join(n->z, *g, fd_keep);
+}
+
+static void watch(struct net *n, const struct policy_iface *f)
+{
+	sock_stats(); /* the tap comes with it */
+	tap_net_init(&n->tap, net_no(n->of) * NET_MAX + (unsigned)(n - n->of->net), f->name);
+	net_stack->ztcp_watch_set(n->z, &n->tap.watch);
+}
+
 static enum reason stack_start(struct net *n, const struct policy_iface *f,
 			       struct zbuf_mem_pool *pool)
 {
@@ -249,6 +320,7 @@ static enum reason stack_start(struct net *n, const struct policy_iface *f,
 	net_stack->inst_config_defaults(&cfg);
 	if (sys(SYS_getrandom, &cfg.key, sizeof(cfg.key), 0) != sizeof(cfg.key))
 		return REASON_DEVICE_FAILED;
+	ports_read(&cfg);
 	cfg.conns_max = NET_CONNS;
 	cfg.listeners_max = 1024;
 	cfg.pool_bytes = NET_REF_BYTES;
@@ -259,9 +331,11 @@ static enum reason stack_start(struct net *n, const struct policy_iface *f,
 	if (!n->z)
 		return REASON_STACK_FULL;
 	n->in = net_stack->ztcp_inst(n->z);
+	watch(n, f);
 	n->fd = dev_fd(n->dev);
 	n->shared = f->shared;
 	configure(f, net_stack->inst_ip(n->in), now);
+	group_join(n, f);
 	return REASON_NONE;
 }
 
@@ -354,12 +428,6 @@ static int inst_with(unsigned nets, unsigned but)
 	return -1;
 }
 
-/* Whether a device may have queues for several instances. */
-static bool has_queues(const struct policy_iface *f)
-{
-	return f->shared && !strstr(f->device, "queue=");
-}
-
 struct net *net_open(unsigned i, enum reason *why)
 {
 	const struct policy_iface *f = &file.all.iface[i];
@@ -383,6 +451,8 @@ struct net *net_open(unsigned i, enum reason *why)
 	if (n->reason == REASON_NONE) {
 		atomic_fetch_or(&in->open, 1u << i);
 		atomic_fetch_or(&net_opened, 1u << net_no(in));
+		in->opened = others;
+		bells_find(in);
 		tend_start();
 		return n;
 	}
@@ -626,13 +696,13 @@ void net_fork_lock(bool take)
 /* The memory stays as it is: the stacks in it are the parent's. */
 static void inst_forked(struct net_inst *in)
 {
-	struct base_list conns = in->conns,
-			 spare = in->spare; /* direct_forked() goes through them */
+	struct base_list conns = in->conns, spare = in->spare; /* direct_forked() takes them off */
 
 	for (unsigned i = 0; i < NET_MAX; i++) {
 		for (unsigned k = 0; in->net[i].z && k < in->net[i].nfds; k++)
 			shm_fd_close(in->net[i].fds[k]);
 	}
+	direct_spares_forked(in);
 	memset(in, 0, sizeof(*in));
 	in->conns = conns;
 	in->spare = spare;
@@ -642,6 +712,7 @@ void net_forked(void)
 {
 	atomic_store(&setup, 0);
 	atomic_store(&net_listening, 0);
+	memset(group, 0, sizeof(group));
 	thread_self.net = 0;
 	thread_self.inside = NULL;
 	tend_forked();

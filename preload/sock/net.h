@@ -10,6 +10,8 @@
  * call on its connections, and that is counted. No thread is inside two. A signal handler that meets its own thread inside any is
  * told so and does nothing. The locks' place in the order of locks is behind those of epoll sets.
  *
+ * What arrives at the queue of one instance and is another's is passed on (ztcp_join()): no lock of the other is taken for it.
+ *
  * A thread that has to wait says so under the lock (net_waiter_add), sleeps on the devices'
  * descriptors and its own doorbell, and is rung by whichever thread takes in what it waits for. The stack's
  * deadline bounds the sleep, so its timers run while any thread waits.
@@ -19,17 +21,21 @@
 
 #include "daemon/policy/policy_iface.h"
 #include "preload/sock/sock.h"
+#include "preload/sock/tap.h"
 #include "preload/sock/thread.h"
 #include "stack/base/base_list.h"
 #include "stack/include/ztcp_stack.h"
 
 #include <poll.h>
+#include <signal.h>
 
 enum {
 	NET_MAX = POLICY_IFACES_MAX,
-	NET_DEVICE_FDS = 8, /* descriptors that one device has at most */
+	NET_DEVICE_FDS = 12, /* descriptors that one device has at most */
 	NET_INSTS = 8,
-	NET_FDS = NET_INSTS * NET_MAX, /* to sleep on */
+	NET_FDS = 2 * NET_INSTS * NET_MAX, /* to sleep on: devices and doorbells */
+	NET_SLEEP_OWN = 2,
+	NET_SPARES = 64,  /* of a family, in one instance */
 	NET_WAITERS = 64, /* threads that can be rung; more of them look again every NET_DEAF_MS */
 };
 
@@ -41,13 +47,24 @@ struct net {
 	struct inst *in;
 	struct dev *dev;
 	struct zbuf_mem_pool *pool;
+	struct tap_net tap;
 	int fd;          /* of the device; -1: none to sleep on */
+	int bell;        /* of other instances on the interface, likewise */
 	uint16_t reason; /* enum reason for not being open */
 	bool shared;     /* with the kernel, which holds ports and serves what the stack does not */
 	bool listens;    /* for all listeners, waited for or not (direct_listen_open()) */
 	uint8_t nfds;
 	int fds[NET_DEVICE_FDS]; /* all of the device's, for a child to close */
 	uint64_t retry;          /* thread_now() before which it is not tried again */
+};
+
+/* Sockets of the kernel for connections to come: direct_spare.c. */
+struct net_spares {
+	uint16_t n, made; /* that wait here; that there are */
+	struct net_spare {
+		int hidden;
+		bool nonblock;
+	} spare[NET_SPARES];
 };
 
 struct net_waiter {
@@ -77,9 +94,11 @@ struct net_inst {
 	bool publish_dirty;
 	bool happened; /* since the last net_ring() */
 	bool strays;   /* threads of other instances are to hear of it, once the lock is left */
+	bool opened;   /* likewise: one more instance is on an interface of theirs */
 	bool waiters_full;
 	struct net net[NET_MAX];
 	struct base_list conns, spare; /* direct.c's */
+	struct net_spares spares[2];   /* IPv4, IPv6 */
 	struct net_waiter waiters[NET_WAITERS];
 };
 
@@ -178,13 +197,14 @@ void net_waiters_add(unsigned insts, int efd);
 void net_waiters_remove(unsigned insts);
 
 /**
- * net_sleep() - sleep on one descriptor, the devices and the thread's doorbell
- * @p:     one descriptor with its events; fd -1: none
+ * net_sleep() - sleep on some descriptors, the devices and the thread's doorbell
+ * @p:     @np descriptors with their events, NET_SLEEP_OWN at most; revents are set
  * @until: thread_now() time, 0: for ever; the stacks' deadlines come first
+ * @mask:  as ppoll(2)
  *
  * The thread is a waiter already. Return: 0 or -EINTR.
  */
-int net_sleep(struct pollfd *p, uint64_t until, unsigned insts);
+int net_sleep(struct pollfd *p, unsigned np, uint64_t until, unsigned insts, const sigset_t *mask);
 
 /* The thread ends. */
 void net_thread_end(void);

@@ -7,6 +7,7 @@
 #include "stack/base/base_check.h"
 
 #include <errno.h>
+#include <string.h>
 
 enum {
 	NET_DEAF_MS = 1,
@@ -125,22 +126,27 @@ unsigned net_fds(struct pollfd *p, unsigned insts)
 		for (unsigned i = 0; open && i < NET_MAX; i++) {
 			const struct net *at = &net_insts[k].net[i];
 
-			if (open & 1u << i && at->fd >= 0)
+			if (!(open & 1u << i))
+				continue;
+			if (at->fd >= 0)
 				p[n++] = (struct pollfd){ .fd = at->fd, .events = POLLIN };
+			if (at->bell >= 0)
+				p[n++] = (struct pollfd){ .fd = at->bell, .events = POLLIN };
 		}
 	}
 	return n;
 }
 
-int net_sleep(struct pollfd *p, uint64_t until, unsigned insts)
+int net_sleep(struct pollfd *p, unsigned np, uint64_t until, unsigned insts, const sigset_t *mask)
 {
 	struct shm_waker *w = thread_waker();
-	struct pollfd set[NET_FDS + 2] = { *p };
+	struct pollfd set[NET_SLEEP_OWN + NET_FDS + 1];
 	uint64_t at = net_deadline(insts), now = thread_now();
 	struct timespec ts;
-	unsigned n = 1;
+	unsigned n = np;
 	int ret, err;
 
+	memcpy(set, p, np * sizeof(*p));
 	n += net_fds(set + n, insts);
 	if (w)
 		set[n++] = (struct pollfd){ .fd = w->efd, .events = POLLIN };
@@ -148,9 +154,10 @@ int net_sleep(struct pollfd *p, uint64_t until, unsigned insts)
 		at = until;
 	at = at > now ? at - now : 0;
 	ts = (struct timespec){ (time_t)(at / 1000000000), (long)(at % 1000000000) };
-	ret = real.ppoll(set, n, at == UINT64_MAX - now ? NULL : &ts, NULL);
+	ret = real.ppoll(set, n, at == UINT64_MAX - now ? NULL : &ts, mask);
 	err = ret < 0 ? -errno : 0;
-	p->revents = ret > 0 ? set[0].revents : 0;
+	for (unsigned i = 0; i < np; i++)
+		p[i].revents = ret > 0 ? set[i].revents : 0;
 	if (ret > 0 && w && set[n - 1].revents)
 		shm_waker_drain(w);
 	return err == -EINTR ? err : 0;

@@ -78,7 +78,9 @@ static void set_rcvlowat(struct sock *s)
 
 void opt_after_set(struct sock *s, int level, int name, const void *val, socklen_t len)
 {
-	if (unlikely(SHM_FOLLOW(s->direct)))
+	if (!sock_row(s) && s->fresh & SOCK_FRESH_OPTIONS && direct_opt_matters(level, name))
+		SHM_WRITE(s->fresh, s->fresh & ~SOCK_FRESH_OPTIONS);
+	if (direct_at(s))
 		direct_opt_set(s, level, name);
 	if (!sock_row(s))
 		return;
@@ -131,15 +133,12 @@ static int readable(struct sock *s)
 	struct shm_conn *c = s->conn;
 	uint64_t mask = thread_signals_block();
 	bool taken = shm_seat_take(&c->rx.seat, thread_tid());
-	uint64_t limit, ring = 0;
-	int kernel = 0;
+	uint64_t limit;
 
-	if (span_cross(s, &limit) == 0 && SHM_READ(c->rx.path) == SHM_PATH_RING)
-		ring = shm_ring_unread(c, s->view.ctl);
+	span_cross(s, &limit); /* nonsense is found by the next receive */
 	shm_seat_give(&c->rx.seat, taken);
 	thread_signals_restore(mask);
-	sys(SYS_ioctl, s->fd, SIOCINQ, &kernel);
-	return (int)ring + kernel;
+	return (int)ready_bytes(s);
 }
 
 static bool ring_unread(const struct sock *s)
@@ -151,7 +150,7 @@ bool opt_ioctl(struct sock *s, unsigned long req, void *arg, int *ret)
 {
 	int n;
 
-	if (unlikely(SHM_READ(s->stage) == SOCK_DIRECT) && mem_writable(arg, sizeof(int))) {
+	if (direct_has(s) && mem_writable(arg, sizeof(int))) {
 		*ret = 0;
 		return direct_ioctl(s, req, arg);
 	}

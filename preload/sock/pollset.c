@@ -19,14 +19,19 @@
 #include "preload/sock/wait.h"
 
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/mman.h>
 
 enum {
-	POLL_STACK = 128,         /* a handler may have little stack: larger sets lie elsewhere */
-	POLL_EXTRA = 2 + NET_FDS, /* doorbell, channels and devices */
-	SPIN_WORTH_NS = 200000,   /* shorter timeouts go straight to the kernel's exact timer */
+	POLL_STACK = 128,    /* a handler may have little stack: larger sets lie elsewhere */
+	POLL_HANDS = 16,     /* listeners that other processes hand connections to */
+	POLL_HANDS_MS = 100, /* where there are more of them, they are looked at so often */
+	POLL_EXTRA = 2 + NET_FDS + POLL_HANDS, /* doorbell, channels and devices */
+	SPIN_WORTH_NS = 200000,       /* shorter timeouts go straight to the kernel's exact timer */
 	POLL_KERNEL_CYCLES = 1 << 16, /* the kernel's members get a look this often in a spin */
+	POLL_CLOSING_NS = 100000000,  /* a thread that closes a connection of the stack has its number closed by then */
 };
 
 struct pollset {
@@ -36,6 +41,7 @@ struct pollset {
 	struct sock *only;   /* the one attached member, or NULL when there are several */
 	struct wait_signals sig;
 	bool mixed;      /* the kernel has members of its own */
+	bool stacked;    /* a member is, or in this wait was, a connection of the stack */
 	unsigned insts;  /* instances of the stack that have members, a bit each */
 	unsigned sleeps; /* and those on whose devices it sleeps */
 };
@@ -86,7 +92,7 @@ static struct sock *on_stack(int fd)
 {
 	struct sock *s = fd >= 0 ? sock_of(fd) : NULL;
 
-	return s && unlikely(SHM_FOLLOW(s->direct)) ? s : NULL;
+	return s && direct_at(s) ? s : NULL;
 }
 
 static void guard_begin(struct pollset_guard *g)
@@ -102,8 +108,10 @@ static bool guard_try(struct pollset_guard *g, struct sock *s, int fd)
 	struct stats_row *row;
 
 	if (sock_conn(s) || !sock_row(s) || SHM_READ(s->stage) >= SOCK_SETTLED) {
-		g->lifted |= sock_conn(s) != NULL || SHM_FOLLOW(s->direct) != NULL;
-		if (unlikely(SHM_FOLLOW(s->direct)) && !direct_is_connection(s))
+		const bool stack = direct_at(s);
+
+		g->lifted |= sock_conn(s) != NULL || stack;
+		if (stack && !direct_is_connection(s))
 			direct_arm(s);
 		return true;
 	}
@@ -214,14 +222,43 @@ static void copy_set(struct pollset *p)
 			p->only = s;
 		} else if (on_stack(p->fds[i].fd)) {
 			p->insts |= direct_insts(on_stack(p->fds[i].fd));
-			if (direct_is_connection(on_stack(p->fds[i].fd)))
+			if (direct_is_connection(on_stack(p->fds[i].fd))) {
 				p->copy[i].fd = -1; /* to the kernel it has hung up */
-			else
+				p->stacked = true;
+			} else {
 				p->mixed = true;
+			}
 		} else if (p->fds[i].fd >= 0) {
 			p->mixed = true;
 		}
 	}
+}
+
+/* Whether @fd is a TCP socket of the kernel's that never was connected, or is no more, and that we know nothing of. */
+static bool is_bare(int fd)
+{
+	struct tcp_info info;
+	socklen_t len = sizeof(info);
+
+	return !sock_of(fd) && !sys(SYS_getsockopt, fd, IPPROTO_TCP, TCP_INFO, &info, &len) &&
+	       info.tcpi_state == TCP_CLOSE;
+}
+
+/*
+ * The kernel says that @f has hung up. When another thread is closing a connection of the stack, it is no more ours,
+ * and its number not closed yet: wait for that, as the kernel would have said POLLNVAL or nothing. Return: its bits.
+ */
+static short closing_end(struct pollfd f)
+{
+	const uint64_t begun = thread_now();
+	struct timespec zero = { 0, 0 };
+
+	while (f.revents & POLLHUP && is_bare(f.fd) && thread_now() - begun < POLL_CLOSING_NS) {
+		sys(SYS_sched_yield);
+		if (sys(SYS_ppoll, &f, 1, &zero, 0, 8) < 0)
+			return 0;
+	}
+	return sock_of(f.fd) ? 0 : f.revents;
 }
 
 /* What the kernel said of its own members goes to the program's array; of ours, to the socks. */
@@ -245,6 +282,8 @@ static int merge(struct pollset *p)
 			bool ready = revents ? ep_readable(e, p->fds[i].fd) : ep_ready(e);
 
 			p->fds[i].revents = ready ? POLLIN & p->fds[i].events : 0;
+		} else if (unlikely(p->stacked && revents & POLLHUP)) {
+			p->fds[i].revents = closing_end(p->copy[i]);
 		} else {
 			p->fds[i].revents = revents;
 		}
@@ -346,13 +385,32 @@ static unsigned devices_join(struct pollset *p, const struct shm_waker *w, int64
 	return net_fds(p->copy + p->n + 2, p->sleeps);
 }
 
+/* Of listeners, what other processes hand over by joins the set behind the first @n. Return: how many there are then. */
+static nfds_t hands_join(struct pollset *p, nfds_t n, int64_t *ns)
+{
+	unsigned hands = 0;
+
+	for (nfds_t i = 0; p->insts && i < p->n; i++) {
+		struct sock *s = on_stack(p->fds[i].fd);
+		int fd = s && p->fds[i].events & POLLIN ? direct_hand_fd(s) : -1;
+
+		if (fd < 0)
+			continue;
+		if (++hands <= POLL_HANDS)
+			p->copy[n++] = (struct pollfd){ .fd = fd, .events = POLLIN };
+		else if (*ns < 0 || *ns > POLL_HANDS_MS * INT64_C(1000000))
+			*ns = POLL_HANDS_MS * INT64_C(1000000);
+	}
+	return n;
+}
+
 /* Return: as ppoll; 0 with time left means: look again. */
 static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 {
 	struct shm_waker *w = thread_waker();
 	uint64_t begun = thread_now();
 	struct timespec ts;
-	unsigned devices;
+	nfds_t all;
 	int n = 0, saved;
 
 	wait_signals_hold(&p->sig);
@@ -368,11 +426,11 @@ static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 	}
 	nested_sleep(p, begun);
 	want_space(p, true);
-	devices = devices_join(p, w, &ns);
+	all = p->n + 2 + devices_join(p, w, &ns);
+	all = hands_join(p, all, &ns);
 	ts = (struct timespec){ ns / 1000000000, ns % 1000000000 };
 	if (!changed(p))
-		n = real.ppoll(p->copy, p->n + 2 + devices, ns < 0 ? NULL : &ts,
-			       wait_signals_mask(&p->sig, mask));
+		n = real.ppoll(p->copy, all, ns < 0 ? NULL : &ts, wait_signals_mask(&p->sig, mask));
 	saved = errno;
 	if (unlikely(p->sleeps))
 		net_waiters_remove(p->sleeps);

@@ -4,7 +4,9 @@
 #include "preload/sock/span.h"
 #include "preload/sock/thread.h"
 
+#include <linux/sockios.h>
 #include <poll.h>
+#include <sys/ioctl.h>
 
 enum {
 	READY_STICKY = POLLRDHUP | POLLHUP, /* an error goes away when it has been told */
@@ -37,15 +39,32 @@ void ready_look(struct sock *s)
 	sock_stir(s);
 }
 
+uint64_t ready_bytes(const struct sock *s)
+{
+	const struct shm_ctl *peer = s->view.ctl;
+	const bool ring = SHM_READ(s->conn->rx.path) == SHM_PATH_RING;
+	/* head first: another thread may read on between the two */
+	uint64_t from = atomic_load_explicit(ring ? &s->conn->ctl.head : &peer->lift,
+					     memory_order_acquire);
+	uint64_t tail = ring || span_ahead(s)
+				? atomic_load_explicit(&peer->tail, memory_order_acquire)
+				: from;
+	int kernel = 0;
+
+	sys(SYS_ioctl, s->fd, SIOCINQ, &kernel);
+	return (uint64_t)kernel + (tail > from ? tail - from : 0);
+}
+
 /*
- * Whether a wait sees what the ring holds. A border ahead means that there is more on the other path: the kernel may never
- * speak up for its part, so all that is there is told.
+ * Whether a wait sees what the ring holds: all of SO_RCVLOWAT. What lies behind a border counts: the kernel speaks up for
+ * its own part only, so a wait looks again now and then (wait_deaf()).
  */
 static bool ring_tells(const struct sock *s)
 {
 	uint64_t unread = shm_ring_unread(s->conn, s->view.ctl);
 
-	return unread && (unread >= sock_rcvlowat(s) || span_ahead(s));
+	return unread && (unread >= sock_rcvlowat(s) ||
+			  (span_ahead(s) && ready_bytes(s) >= sock_rcvlowat(s)));
 }
 
 void ready_heard(struct sock *s, short revents)
@@ -116,7 +135,8 @@ short ready_now(struct sock *s, short want)
 			bits |= POLLIN | POLLRDNORM;
 	} else {
 		kernel |= POLLIN;
-		if (sock_rcvlowat(s) > 1 && span_ahead(s) && !span_frozen(s))
+		if (sock_rcvlowat(s) > 1 && span_ahead(s) && !span_frozen(s) &&
+		    ready_bytes(s) >= sock_rcvlowat(s))
 			bits |= POLLIN | POLLRDNORM;
 	}
 	if (SHM_READ(c->tx.path) == SHM_PATH_RING) {

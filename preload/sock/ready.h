@@ -19,6 +19,9 @@ void ready_heard(struct sock *s, short revents);
 /* Ask the kernel, without waiting. Return: bits of @want that it answers, and hang-up and error. */
 short ready_ask(struct sock *s, short want);
 
+/* Bytes that a receive would find without waiting, on both sides of a border. One system call. */
+uint64_t ready_bytes(const struct sock *s);
+
 /* A peer was killed with bytes of ours unread: the kernel's TCP would have answered with a reset. */
 bool ready_reset(const struct sock *s);
 

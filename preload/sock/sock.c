@@ -349,6 +349,7 @@ void sock_connected(struct sock *s, enum stats_role role, const struct sockaddr 
 		sock_close(s->fd);
 		return;
 	}
+	SHM_WRITE(s->rank, 0);
 	SHM_WRITE(row->fd, s->fd);
 	SHM_WRITE(row->role, (uint8_t)role);
 	SHM_WRITE(row->reason, s->why ? s->why : REASON_WARMING);
@@ -363,7 +364,12 @@ void sock_connected(struct sock *s, enum stats_role role, const struct sockaddr 
 void sock_dup(struct sock *s, int fd)
 {
 	if ((unsigned)fd >= SOCK_TABLE) {
-		sock_settle(s, REASON_PASSED); /* a number that we cannot follow */
+		/* a number that we cannot follow */
+		direct_hold_end(s);
+		if (s->row)
+			sock_settle(s, REASON_PASSED);
+		else
+			SHM_WRITE(s->fresh, 0);
 		return;
 	}
 	if (sock_of(fd) == s)
@@ -377,8 +383,10 @@ void sock_dup(struct sock *s, int fd)
 void sock_settle(struct sock *s, enum reason reason)
 {
 	SHM_WRITE(s->pinned, true);
-	if (SHM_READ(s->stage) == SOCK_DIRECT)
+	if (SHM_READ(s->stage) == SOCK_DIRECT) {
+		direct_soil(s);
 		return; /* there is no other path for it */
+	}
 	if (s->conn) {
 		SHM_WRITE(s->row->reason, (uint16_t)reason);
 		span_lower(s, reason);
@@ -523,14 +531,15 @@ static bool row_leave(struct stats_row *row)
 }
 
 /*
- * Whether the connection has never left the kernel, nor tried to: then all that its end touches may be
- * interrupted by a handler, and no system call is spent on signals.
+ * Whether the connection has never left the kernel, nor tried to, or was never there: then all that its end touches may
+ * be interrupted by a handler (of the stack's it is done inside its lock), and no system call is spent on signals.
  */
 static inline __attribute__((always_inline)) bool sock_is_plain(const struct sock *s)
 {
 	unsigned stage = SHM_READ(s->stage);
 
-	return !sock_conn(s) && !SHM_READ(s->own) && (stage == SOCK_NEW || stage == SOCK_SETTLED);
+	return !sock_conn(s) && !SHM_READ(s->own) &&
+	       (stage == SOCK_NEW || stage == SOCK_SETTLED || stage == SOCK_DIRECT);
 }
 
 /* Nobody is inside any more: the connection ends as the kernel would end it. @known: it may have a peer. */
@@ -547,6 +556,7 @@ static void sock_finish(struct sock *s, bool known)
 	}
 	if (unlikely(s->direct))
 		direct_end(s);
+	direct_hold_end(s);
 	if (s->found_at)
 		shm_chan_unlisten(s->found_at);
 	sock_free(s);
@@ -680,6 +690,13 @@ bool sock_has_forked(void)
 void sock_share(int sign)
 {
 	atomic_store(&has_forked, true);
+	for (uint32_t i = 0; i < SHM_FOLLOW(pool.used); i++) {
+		struct sock *s = sock_of_index(i);
+
+		if (!s->direct &&
+		    !s->row) /* the other may bind it, or set what this one connects with */
+			SHM_WRITE(s->fresh, 0);
+	}
 	sock_each(share_one, &sign);
 }
 

@@ -41,6 +41,13 @@ enum sock_stage {
 	SOCK_DIRECT,   /* made by the stack of this process (direct.h) */
 };
 
+/* What is known of a descriptor that was made here. What another process does to it after a fork is not seen in a listener. */
+enum {
+	SOCK_FRESH_OPTIONS = 1, /* none of direct_opt_matters() was ever set */
+	SOCK_FRESH_NAME = 2,    /* not bound */
+	SOCK_FRESH_AS_MADE = 4, /* and nothing else was done to it, but for O_NONBLOCK */
+};
+
 /* In sock.users: closed, and ended when the last thread inside leaves. Nobody who seeks a sock gets it any more. */
 enum { SOCK_DEAD = 1 << 30 };
 
@@ -83,8 +90,12 @@ struct sock {
 		struct sock *late; /* given back by a handler inside the registry's lock */
 	};
 	struct shm_end remote;
-	uint16_t numbers;    /* descriptors that name it in this process */
-	int listener;        /* accepted: from this one, which may be another by now */
+	uint16_t numbers; /* descriptors that name it in this process */
+	union {
+		int listener; /* accepted: from this one, which may be another by now */
+		_Atomic int
+			backing; /* < 0: it is held for use after this one (direct_spare.c), by ~backing */
+	};
 	uint16_t send_error; /* the kernel's, for the rest of a send whose beginning had gone */
 	short kernel_bits;   /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
 	_Atomic uint32_t full_gen; /* times a send found no room */
@@ -101,16 +112,21 @@ struct sock {
 	};
 	uint16_t
 		found_at; /* port under which our process can be found because of this sock; 0: none */
-	uint16_t rank, tries; /* of the process asked, and how often none was found */
-	uint16_t turns;       /* since waits_from: times that bytes came after bytes were sent */
-	uint16_t why;         /* enum reason for not being direct; NONE: it was not asked for */
-	bool sent;            /* bytes were sent since bytes came */
-	uint8_t offer;        /* times this sock was offered: answers to older ones are stale */
-	uint8_t unseen;       /* times the kernel's counters disagreed with ours */
-	uint8_t stage;        /* enum sock_stage */
-	uint8_t pinned;       /* never lifted again */
-	uint8_t broken;       /* the peer's memory made no sense */
-	_Atomic bool ended;   /* one of the threads that were inside when it was closed does it */
+	union {
+		uint16_t rank; /* of the process asked */
+		uint16_t
+			fresh; /* until it has a row: SOCK_FRESH_*, for which the kernel need not be asked */
+	};
+	uint16_t tries;     /* how often none was found */
+	uint16_t turns;     /* since waits_from: times that bytes came after bytes were sent */
+	uint16_t why;       /* enum reason for not being direct; NONE: it was not asked for */
+	bool sent;          /* bytes were sent since bytes came */
+	uint8_t offer;      /* times this sock was offered: answers to older ones are stale */
+	uint8_t unseen;     /* times the kernel's counters disagreed with ours */
+	uint8_t stage;      /* enum sock_stage */
+	uint8_t pinned;     /* never lifted again */
+	uint8_t broken;     /* the peer's memory made no sense */
+	_Atomic bool ended; /* one of the threads that were inside when it was closed does it */
 	_Atomic uint8_t asked_to; /* direct: connect() has said that it is under way */
 	bool reset_told;          /* a killed peer's unread bytes: ECONNRESET was returned once */
 	bool hashed;

@@ -6,6 +6,8 @@
 #include "shm/shm_fd.h"
 #include "shm/shm_lock.h"
 #include "shm/tap.h"
+#include "stack/base/base_check.h"
+#include "stack/base/base_list.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,11 +15,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum {
-	TAP_BEGIN_NS = 500000000,
-	TAP_ASKED_NS =
-		2000000000, /* nobody asks for longer than this at once: the clock was set back */
-};
+#define TAP_BEGIN_NS UINT64_C(5000000000) /* until the listener knows of this process */
+#define TAP_ASKED_NS \
+	UINT64_C(10000000000) /* nobody asks for longer at once: the clock was set back */
 
 static struct {
 	struct tap_head *head;
@@ -84,21 +84,46 @@ fail:
 	shm_fd_close(fd);
 }
 
+/* Whether somebody asks at @ns. Who did and was killed no longer does, and the next look is a cheap one. */
+static bool asked(uint64_t ns)
+{
+	uint64_t until = atomic_load_explicit(&tap.head->until_ns, memory_order_relaxed);
+
+	if (until - ns - 1 < TAP_ASKED_NS)
+		return true;
+	if (until)
+		atomic_compare_exchange_strong(&tap.head->until_ns, &until, 0);
+	return false;
+}
+
 void tap_look(void)
 {
-	uint64_t until = tap.head ? atomic_load_explicit(&tap.head->until_ns, memory_order_relaxed)
-				  : 0;
-
-	if (until && until - real_ns() - 1 < TAP_ASKED_NS)
+	if (tap.head && atomic_load_explicit(&tap.head->until_ns, memory_order_relaxed) &&
+	    asked(real_ns()))
 		conf.cold |= CONF_COLD_TAP;
 	else if (tap_on())
 		conf.cold &= ~(unsigned)CONF_COLD_TAP;
 }
 
-uint64_t tap_time(void)
+/* Bytes of the other direction that were read. */
+static uint64_t ack_of(struct sock *s)
 {
+	const struct shm_conn *c = sock_conn(s);
+	struct stats_row *row = sock_row(s);
+
+	if (!row)
+		return 0;
+	return c && row->rx_path ? atomic_load(&c->ctl.head) : atomic_load(&row->rx_off);
+}
+
+struct tap_mark tap_mark(struct sock *s)
+{
+	struct tap_mark m = { 0, 0 };
+
 	tap_look();
-	return tap_on() ? real_ns() : 0;
+	if (tap_on())
+		m = (struct tap_mark){ real_ns(), ack_of(s) };
+	return m;
 }
 
 /* ---- the ring; under tap.lock ---- */
@@ -138,15 +163,14 @@ static void ring_publish(size_t len)
 
 /* ---- records ---- */
 
-static struct tap_record record_of(struct sock *s, uint64_t ns, uint64_t seq)
+static struct tap_record record_of(struct sock *s, struct tap_mark m, uint64_t seq)
 {
 	struct tap_record r = {
 		.kind = TAP_BYTES,
-		.ns = ns,
+		.ns = m.ns,
 		.peer = s->peer_cookie,
 		.seq = seq,
-		.ack = s->conn && s->row->rx_path ? atomic_load(&s->conn->ctl.head)
-						  : atomic_load(&s->row->rx_off),
+		.ack = m.ack,
 		.flags = s->row->role == STATS_ACCEPT ? TAP_ACCEPTED : 0,
 	};
 
@@ -197,13 +221,13 @@ static void put(struct tap_record *r, const char *data, size_t n)
 	tap_leave(&g);
 }
 
-void tap_ring(struct sock *s, uint64_t ns, size_t n)
+void tap_ring(struct sock *s, struct tap_mark m, size_t n)
 {
 	struct shm_conn *c = s->conn;
 	const struct shm_view own = { &c->ctl, (const char *)sock_arena(s)->head,
 				      sock_arena(s)->bytes };
 	uint64_t tail = atomic_load(&c->ctl.tail);
-	struct tap_record r = record_of(s, ns, tail - n);
+	struct tap_record r = record_of(s, m, tail - n);
 
 	r.flags |= TAP_SHM;
 	while (r.seq != tail) {
@@ -215,10 +239,10 @@ void tap_ring(struct sock *s, uint64_t ns, size_t n)
 	}
 }
 
-void tap_kernel(struct sock *s, uint64_t ns, uint64_t seq, const struct iovec *iov, int iovs,
+void tap_kernel(struct sock *s, struct tap_mark m, uint64_t seq, const struct iovec *iov, int iovs,
 		size_t n)
 {
-	struct tap_record r = record_of(s, ns, seq);
+	struct tap_record r = record_of(s, m, seq);
 
 	for (int i = 0; i < iovs && n; i++) {
 		size_t len = iov[i].iov_len < n ? iov[i].iov_len : n;
@@ -228,9 +252,9 @@ void tap_kernel(struct sock *s, uint64_t ns, uint64_t seq, const struct iovec *i
 	}
 }
 
-void tap_file(struct sock *s, uint64_t ns, uint64_t seq, int in, off64_t off, size_t n)
+void tap_file(struct sock *s, struct tap_mark m, uint64_t seq, int in, off64_t off, size_t n)
 {
-	struct tap_record r = record_of(s, ns, seq);
+	struct tap_record r = record_of(s, m, seq);
 	char buf[4096];
 
 	while (n) {
@@ -251,9 +275,9 @@ void tap_fin(struct sock *s)
 	struct tap_record r;
 	struct tap_guard g;
 
-	if (!tap_on() || !s->row)
+	if (!tap_on() || !s->row || s->row->tx_path == STATS_PATH_STACK)
 		return;
-	r = record_of(s, real_ns(),
+	r = record_of(s, (struct tap_mark){ real_ns(), ack_of(s) },
 		      s->conn && s->row->tx_path ? atomic_load(&s->conn->ctl.tail)
 						 : atomic_load(&s->row->tx_off));
 	r.kind = TAP_FIN;
@@ -263,6 +287,94 @@ void tap_fin(struct sock *s)
 		ring_publish(0);
 	}
 	tap_leave(&g);
+}
+
+/* ---- frames ---- */
+
+/* One of @whole bytes that lie in @iov, as much of it as somebody wants. In the lock. */
+static void frame_put(struct tap_net *t, struct tap_record *r, const struct iovec *iov,
+		      uint32_t whole)
+{
+	uint32_t snap = atomic_load_explicit(&tap.head->snap, memory_order_relaxed);
+	uint64_t at = tap.tail + sizeof(*r);
+
+	r->len = BASE_MIN(whole, snap && snap < TAP_FRAME_MAX ? snap : (uint32_t)TAP_FRAME_MAX);
+	r->frame.no = t->no_next++;
+	r->frame.before = t->bytes;
+	r->frame.whole = whole;
+	t->bytes += whole;
+	if (!ring_room(r->len))
+		return;
+	ring_put(tap.tail, r, sizeof(*r));
+	for (uint32_t left = r->len; left; iov++) {
+		uint32_t n = BASE_MIN(left, (uint32_t)iov->iov_len);
+
+		ring_put(at, iov->iov_base, n);
+		at += n;
+		left -= n;
+	}
+	ring_publish(r->len);
+}
+
+static struct tap_record frame_record(const struct tap_net *t, uint64_t ns)
+{
+	struct tap_record r = { .kind = TAP_FRAME, .ns = ns, .frame.net = t->no };
+
+	strncpy(r.frame.name, t->name, sizeof(r.frame.name) - 1);
+	return r;
+}
+
+static void frames_came(struct ztcp_watch *w, const struct wire_frame_in *f, unsigned n)
+{
+	struct tap_net *t = base_container_of(w, struct tap_net, watch);
+	struct tap_record r = frame_record(t, real_ns());
+	struct tap_guard g;
+
+	if (!asked(r.ns))
+		return;
+	g = tap_enter();
+	for (; n; n--, f++) {
+		const struct iovec iov = { (void *)f->data, f->len };
+
+		frame_put(t, &r, &iov, f->len);
+	}
+	tap_leave(&g);
+}
+
+static void frames_went(struct ztcp_watch *w, uint64_t ns, const struct wire_frame_out *f,
+			unsigned n)
+{
+	struct tap_net *t = base_container_of(w, struct tap_net, watch);
+	struct tap_record r = frame_record(t, ns);
+	struct iovec iov[1 + WIRE_TCP_IOV_MAX];
+	struct tap_guard g;
+
+	if (!asked(ns))
+		return;
+	g = tap_enter();
+	for (; n; n--, f++) {
+		iov[0] = (struct iovec){ (void *)f->hdr, f->hdr_len };
+		for (unsigned i = 0; i < f->niov; i++)
+			iov[1 + i] = (struct iovec){ (void *)f->iov[i].data, f->iov[i].len };
+		r.flags = TAP_OUT | (f->flags & WIRE_FRAME_TCP_CSUM ? TAP_OPEN : 0u);
+		r.frame.gso = f->gso_size;
+		frame_put(t, &r, iov, f->hdr_len + f->len);
+	}
+	tap_leave(&g);
+}
+
+void tap_net_init(struct tap_net *t, unsigned no, const char *name)
+{
+	static const _Atomic uint64_t nobody;
+
+	*t = (struct tap_net){
+		.watch = { .on = tap.head ? &tap.head->until_ns : &nobody,
+			   .clock = real_ns,
+			   .came = frames_came,
+			   .went = frames_went },
+		.no = (uint16_t)no,
+		.name = name,
+	};
 }
 
 void tap_forked(void)

@@ -1,6 +1,7 @@
 /* tend.c - a thread that tends the stacks while the program's own threads do not */
 #include "preload/sock/tend.h"
 
+#include "preload/sock/direct.h"
 #include "preload/sock/net.h"
 #include "preload/sock/thread.h"
 #include "shm/shm_fd.h"
@@ -40,14 +41,30 @@ static unsigned awake(void)
 	return insts;
 }
 
+/* The bell, and children that ask for their parent's connections. */
+enum { TEND_CALLS = 2 };
+
+static void calls(struct pollfd p[TEND_CALLS])
+{
+	p[0] = (struct pollfd){ .fd = bell, .events = POLLIN };
+	p[1] = (struct pollfd){ .fd = direct_fork_asked(), .events = POLLIN };
+}
+
 /* As long as somebody else sleeps on the devices. */
 static void park(void)
 {
-	struct pollfd p = { .fd = bell, .events = POLLIN };
+	struct pollfd p[TEND_CALLS];
 
+	calls(p);
 	atomic_store(&tend_asleep, ~0u);
-	while (net_any() && !awake() && sys(SYS_ppoll, &p, 1, 0, 0, 8) <= 0)
-		;
+	while (net_any() && !awake()) {
+		long n = sys(SYS_ppoll, p, TEND_CALLS, 0, 0, 8);
+
+		if (n > 0 && p[1].revents)
+			direct_fork_serve();
+		if (n > 0 && p[0].revents)
+			break;
+	}
 	bell_drain();
 }
 
@@ -71,12 +88,16 @@ static unsigned left_alone(unsigned insts, const uint64_t seen[NET_INSTS])
 static unsigned look(void)
 {
 	const struct timespec pause = { 0, TEND_LOOK_MS * 1000000 };
+	struct pollfd asked = { .fd = direct_fork_asked(), .events = POLLIN };
 	uint64_t seen[NET_INSTS];
 	unsigned alone;
 
 	do {
+		struct timespec ts = pause;
+
 		driven_read(seen);
-		sys(SYS_nanosleep, &pause, 0);
+		while (sys(SYS_ppoll, &asked, 1, &ts, 0, 8) > 0) /* which leaves the rest */
+			direct_fork_serve();
 		alone = left_alone(atomic_load(&net_opened), seen);
 	} while (net_any() && !alone && awake());
 	return alone;
@@ -89,18 +110,21 @@ static void serve(unsigned insts)
 
 	driven_read(mine);
 	while (insts && left_alone(insts, mine) == insts) {
-		struct pollfd p = { .fd = bell, .events = POLLIN };
+		struct pollfd p[TEND_CALLS];
 
+		calls(p);
 		for (unsigned k = 0; k < NET_INSTS; k++) {
 			if (!(insts & 1u << k) || !net_enter(&net_insts[k]))
 				continue;
 			net_drive();
+			direct_left_alone();
 			mine[k] = atomic_load_explicit(&net_insts[k].driven, memory_order_relaxed);
 			net_leave();
 		}
 		atomic_store(&tend_asleep, insts);
 		if (left_alone(insts, mine) == insts)
-			net_sleep(&p, 0, insts);
+			net_sleep(p, TEND_CALLS, 0, insts, NULL);
+		direct_fork_serve();
 		bell_drain();
 	}
 }

@@ -137,10 +137,11 @@ bool wait_spin_turn(struct wait_spin *w)
 
 	if (w->yields) {
 		sys(SYS_sched_yield);
-	} else if (++w->turns % SPIN_PAUSES) {
+	} else if (++w->turns < SPIN_PAUSES) {
 		thread_pause();
 		return true;
 	}
+	w->turns = 0;
 	now = thread_now();
 	gap = now - w->last;
 	w->last = now;

@@ -49,8 +49,8 @@ struct wait_spin {
 	uint64_t looked;      /* ns; for signals that are held back */
 	uint64_t budget;
 	struct wait_signals *sig;
-	unsigned turns;
-	bool yields; /* the peer runs on our CPU */
+	unsigned turns; /* since the last look at the clock */
+	bool yields;    /* the peer runs on our CPU */
 };
 
 /*
@@ -58,6 +58,12 @@ struct wait_spin {
  * in and end nothing.
  */
 void wait_spin_begin(struct wait_spin *w, const struct shm_peer *peer, struct wait_signals *sig);
+
+/* The look that goes with this turn took as long as @pauses do: the clock is to be looked at sooner. */
+static inline void wait_spin_long(struct wait_spin *w, unsigned pauses)
+{
+	w->turns += pauses;
+}
 
 /* One turn: pause or yield. Return: false when the budget is used up or the CPU is wanted by others. */
 bool wait_spin_turn(struct wait_spin *w);
