@@ -6,7 +6,8 @@
 #   measure  runs the clients with client() and hands each figure to put()
 # bench_main() then runs every configuration once in each round, the order turned round in every
 # second round, so that whatever else the machine does falls on all of them alike; stops each
-# server by its own pid; writes every figure to build/bench/<workload>.tsv; and prints the medians,
+# server by its own pid, after each round or, with BESIDE, after so many: then those of all configurations
+# run side by side, and what is compared is measured within seconds; writes every figure to build/bench/<workload>.tsv; and prints the medians,
 # their spread, and the ratios. app/cases.tsv says what is shown, which way is better and which
 # ratio is asked for.
 #
@@ -33,6 +34,7 @@ CFGS=()
 declare -A CFG_KIND=() CFG_S=() CFG_C=() CFG_ZS=() CFG_ZC=() CFG_AGAINST=() CFG_EXTRA=()
 declare -A LIFTED=() RATE=()
 SERVERS=()
+declare -A SERVED=() PORTS=()  # a configuration's own
 CFG='' EXTRA='' PORT=0 ROUND=0 OUT='' TMP='' TSV='' LAST=''
 BEFORE=0                   # rounds of runs before that count
 CLIENT_CPU=0 SERVER_CPU=0
@@ -41,6 +43,8 @@ EXPLAIN_ALWAYS=1           # empty: count lifted connections in the warming roun
                            # line that is written for each costs as much as a short connection
 EXPLAIN=()
 LIFTED_LINE='path=shm'
+BESIDE=0                   # rounds for which the servers of all configurations go on
+WARMING=1                  # empty: a round counts from the first
 SERVE_IN=() CLIENT_IN=()   # what goes before a server, and a client: another namespace or user
 
 die() { echo "$(basename -- "$0"): $*" >&2; exit 1; }
@@ -192,6 +196,7 @@ serve_on() {
 	[ -z "${CFG_ZS[$CFG]}" ] || wrap=(env "${EXPLAIN[@]/%/server}" "$ZTCP_RUN" --)
 	"${SERVE_IN[@]}" taskset -c "$core" "${wrap[@]}" "$@" </dev/null >>"$TMP/server.log" 2>&1 &
 	SERVERS+=($!)
+	SERVED[$CFG]+=" $!"
 }
 
 # By pid and in reverse order; a server that ignores SIGTERM for 5 s is killed.
@@ -207,7 +212,7 @@ stop_servers() {
 		kill -KILL "$pid" 2>/dev/null
 		wait "$pid" 2>/dev/null
 	done
-	SERVERS=()
+	SERVERS=() SERVED=() PORTS=()
 }
 
 descendants() {
@@ -216,10 +221,10 @@ descendants() {
 	for c in $(cat "/proc/$1/task/"*/children 2>/dev/null); do descendants "$c"; done
 }
 
-# CPU time the servers have used, in ns (user and system).
+# CPU time the servers of this configuration have used, in ns (user and system).
 server_cpu_ns() {
 	local p d
-	for p in "${SERVERS[@]}"; do
+	for p in ${SERVED[$CFG]-}; do
 		for d in $(descendants "$p"); do cat "/proc/$d/task/"*/schedstat; done
 	done 2>/dev/null | awk '{ s += $1 } END { printf "%.0f\n", s }'
 }
@@ -325,13 +330,15 @@ machine_facts() {
 	fact seconds "$SECS"
 }
 
-# Lines of lifted connections that both ends of CFG wrote at their exit.
+# Lines of lifted connections that both ends of each configuration wrote at their exit.
 count_lifted() {
-	local side n
-	for side in server client; do
-		n=$(grep -cs "$LIFTED_LINE" "$TMP/explain.$side")
-		LIFTED[$CFG,$side]=$((${LIFTED[$CFG,$side]:-0} + ${n:-0}))
-		rm -f -- "$TMP/explain.$side"
+	local c side n
+	for c in "${CFGS[@]}"; do
+		for side in server client; do
+			n=$(grep -cs "$LIFTED_LINE" "$TMP/explain.$c.$side")
+			LIFTED[$c,$side]=$((${LIFTED[$c,$side]:-0} + ${n:-0}))
+			rm -f -- "$TMP/explain.$c.$side"
+		done
 	done
 }
 
@@ -346,14 +353,22 @@ one_round() {
 	for CFG in "${order[@]}"; do
 		EXTRA=${CFG_EXTRA[$CFG]}
 		EXPLAIN=()
-		[ "$ROUND" -gt 0 ] && [ -z "$EXPLAIN_ALWAYS" ] || EXPLAIN=("ZTCP_EXPLAIN=$TMP/explain.")
-		PORT=$(free_port)
-		: >"$TMP/server.log"
-		start
+		[ "$ROUND" -gt 0 ] && [ -z "$EXPLAIN_ALWAYS" ] || EXPLAIN=("ZTCP_EXPLAIN=$TMP/explain.$CFG.")
+		if [ -z "${PORTS[$CFG]-}" ]; then
+			PORT=$(free_port) PORTS[$CFG]=$PORT
+			: >"$TMP/server.log"
+			start
+		fi
+		PORT=${PORTS[$CFG]}
 		measure
-		stop_servers
-		count_lifted
+		[ "$BESIDE" -gt 0 ] || end_servers
 	done
+	[ "$BESIDE" -eq 0 ] || ((ROUND % BESIDE != 0 && ROUND != BEFORE + PAIRS)) || end_servers
+}
+
+end_servers() {
+	stop_servers
+	count_lifted
 }
 
 bench_main() {
@@ -372,7 +387,7 @@ bench_main() {
 	wait_quiet
 	before=$(psi)
 	ROUND=0
-	one_round
+	[ -z "$WARMING" ] || one_round
 	for ((ROUND = BEFORE + 1; ROUND <= BEFORE + PAIRS; ROUND++)); do
 		line_trip
 		one_round
