@@ -81,7 +81,7 @@ async def client_stream(port, seed):
 def client_thread(port, seed, errors):
     rng = random.Random(seed)
     try:
-        with socket.create_connection(('127.0.0.1', port), timeout=40) as sock:
+        with socket.create_connection(('127.0.0.1', port), timeout=100) as sock:
             file = sock.makefile('rwb')
             for _ in range(60):
                 data = rng.randbytes(rng.choice(SIZES))
@@ -110,4 +110,4 @@ async def client(port):
 if sys.argv[1] == 'server':
     server(sys.argv[2], int(sys.argv[3]))
 else:
-    asyncio.run(asyncio.wait_for(client(int(sys.argv[2])), 50))
+    asyncio.run(asyncio.wait_for(client(int(sys.argv[2])), 110))

@@ -26,8 +26,31 @@ backend() { # backend NAME PORT
 	wait_port "$2" $PID
 }
 
-front() {
-	cat > "$D/haproxy.cfg" <<-CONF
+# reload: the master runs itself again and makes a new worker; the old one ends what it has
+reload() {
+	local before
+
+	before=" $(workers) "
+	kill -USR2 $proxy
+	until_true 60 new_worker "$before" || fail "no new worker"
+	sleep 0.5 # of load on it
+}
+
+workers() {
+	cat /proc/"$proxy"/task/*/children 2> /dev/null | xargs
+}
+
+new_worker() { # new_worker BEFORE
+	local worker
+
+	for worker in $(workers); do
+		case $1 in *" $worker "*) ;; *) return 0 ;; esac
+	done
+	return 1
+}
+
+front() { # front THREADS: whole at once, whenever it is read
+	cat > "$D/haproxy.new" <<-CONF
 	global
 		nbthread ${1}
 		stats socket $D/stats expose-fd listeners level admin
@@ -53,6 +76,7 @@ front() {
 		option splice-auto
 		server one 127.0.0.1:$one
 	CONF
+	mv "$D/haproxy.new" "$D/haproxy.cfg"
 }
 
 haproxy_run() {
@@ -90,11 +114,9 @@ haproxy_run() {
 	n=$PID
 	spawn close "${C[@]}" "$PYTHON" "$APPS/apps_http.py" $port "$D/www" close 2 "$D/enough"
 	until_true 60 test -e "$D/enough.keep" -a -e "$D/enough.close" || fail "no answer under load"
-	kill -USR2 $proxy
-	sleep 1.2
+	reload
 	front 1
-	kill -USR2 $proxy
-	sleep 1.2
+	reload
 	# a back end that ends gracefully: what it was asked is answered, the rest goes to the other one
 	kill -QUIT $second
 	sleep 1

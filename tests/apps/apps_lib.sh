@@ -44,7 +44,7 @@ fi
 
 T=$(mktemp -d "${TMPDIR:-/tmp}/ztcp-$NAME.XXXXXX") || exit 2
 chmod 755 "$T"
-PIDS=() LOGS=()
+PIDS=() LOGS=() GIVEN=()
 FAILED=0
 SIDE=setup
 S=() C=()
@@ -136,7 +136,7 @@ check() {
 	local what=$1 rc
 
 	shift
-	timeout -k 5 "${LIMIT:-60}" "$@" > "$D/check.log" 2>&1 < /dev/null
+	timeout -k 5 "${LIMIT:-120}" "$@" > "$D/check.log" 2>&1 < /dev/null
 	rc=$?
 	[ $rc = 0 ] && return 0
 	fail "$what: exit $rc of: $*"
@@ -146,7 +146,7 @@ check() {
 
 # output COMMAND...: runs it with a time limit; its standard output is the result
 output() {
-	timeout -k 5 "${LIMIT:-60}" "$@" 2>> "$D/stderr.log" < /dev/null
+	timeout -k 5 "${LIMIT:-120}" "$@" 2>> "$D/stderr.log" < /dev/null
 }
 
 listening() {
@@ -154,13 +154,15 @@ listening() {
 		/proc/net/tcp /proc/net/tcp6 2> /dev/null
 }
 
-# free_port: one that nobody listens on, in $PORT
+# free_port: one that nobody listens on, in $PORT, and the three behind it; each is handed out once
 free_port() {
 	while :; do
-		PORT=$((20000 + RANDOM % 10000))
-		awk -v p="$(printf ':%04X$' $PORT)" '$2 ~ p { found = 1 } END { exit found }' \
-			/proc/net/tcp /proc/net/tcp6 2> /dev/null && return
+		PORT=$((20000 + RANDOM % 2500 * 4))
+		[ -z "${GIVEN[PORT]-}" ] || continue
+		awk -v p="$(printf ':(%04X|%04X|%04X|%04X)$' $PORT $((PORT + 1)) $((PORT + 2)) $((PORT + 3)))" \
+			'$2 ~ p { found = 1 } END { exit found }' /proc/net/tcp /proc/net/tcp6 2> /dev/null && break
 	done
+	GIVEN[PORT]=1
 }
 
 # spawn LOG COMMAND...: start it in the background, its pid in $PID

@@ -71,14 +71,14 @@ netcat_run() {
 	spawn killed "${S[@]}" nc -l 127.0.0.1 $PORT
 	killed=$PID
 	wait_port $PORT $killed || return
-	(yes | timeout 60 "${C[@]}" nc -N 127.0.0.1 $PORT > /dev/null 2>&1) &
+	(yes | timeout 200 "${C[@]}" nc -N 127.0.0.1 $PORT > /dev/null 2>&1) &
 	i=$!
 	PIDS+=("$i")
-	until_true 20 test -s "$D/killed.log" || fail "nothing comes at the listener that is to be killed"
+	until_true 60 test -s "$D/killed.log" || fail "nothing comes at the listener that is to be killed"
 	kill -9 $killed
 	wait $killed 2> /dev/null
 	rm -f "$D/killed.log"
-	until_true 20 ended $i || fail "the client does not notice that the listener was killed"
+	until_true 60 ended $i || fail "the client does not notice that the listener was killed"
 	wait $i 2> /dev/null
 	grep -q . "$D"/*.err && fail "netcat complains: $(cat "$D"/*.err | head -n 1)"
 	return 0

@@ -107,13 +107,12 @@ async function client() {
 if (role === 'client') {
 	client().catch((e) => { console.error(e); process.exit(1); });
 } else if (role === 'cluster' && cluster.isPrimary) {
-	cluster.fork();
-	cluster.fork();
-	process.on('SIGTERM', () => {
-		for (const worker of Object.values(cluster.workers))
-			worker.kill();
-		cluster.disconnect(() => process.exit(0));
-	});
+	const workers = [cluster.fork(), cluster.fork()];
+	let left = workers.length;
+
+	cluster.on('exit', () => --left || process.exit(0));
+	// killed, and nothing more said to them: a message to a worker that has gone already is an error here
+	process.on('SIGTERM', () => workers.forEach((worker) => worker.kill()));
 } else {
 	serve();
 }

@@ -21,6 +21,8 @@ version() {
 	inetd) package=socat ;;
 	netcat) package=netcat-openbsd ;;
 	nbd) package=nbdkit ;;
+	iscsi) package=tgt ;;
+	erlang) package=erlang-base ;;
 	*) return ;;
 	esac
 	dpkg-query -W -f '${Package} ${Version}' "$package" 2> /dev/null

@@ -25,23 +25,12 @@ devices() {
 		mount -t bpf bpf /sys/fs/bpf && ip netns add far && ip link set lo up && far ip link set lo up &&
 		ip link add v0 numtxqueues 1 numrxqueues 1 type veth peer name v1 numtxqueues 1 numrxqueues 1 netns far &&
 		ip addr add 10.9.0.2/24 dev v0 && ip link set v0 up && far ip addr add 10.9.0.1/24 dev v1 &&
-		far ip link set v1 up && "$build/bin/ztcp" nic attach v0
+		far ip link set v1 up && ip route add 10.10.0.0/16 via 10.9.0.1 && "$build/bin/ztcp" nic attach v0
 }
 devices > "$work/devices" 2>&1 || { cat "$work/devices"; exit 77; }
 echo "interface v0 device=xdp:v0" > "$work/interfaces"
 
-fail() {
-	echo "$*"
-	exit 1
-}
-
-await() { # COMMAND...: until it succeeds, 60 s at most
-	for _ in {1..600}; do
-		"$@" > /dev/null 2>&1 && return 0
-		sleep 0.1
-	done
-	fail "waited in vain for: $*"
-}
+. "$(dirname "$(readlink -f "$0")")/direct_wait.bash"
 
 ZTCP_INTERFACES=$work/interfaces "$build/bin/ztcp_run" --path stack "--explain=$work/explain" redis-server --bind 0.0.0.0 \
 	--protected-mode no --save "" --port 7117 --dir "$work" > "$work/redis" 2>&1 &

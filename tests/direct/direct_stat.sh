@@ -18,18 +18,7 @@ mount -t tmpfs tmpfs /dev/shm
 ip link set lo up && ip tuntap add zt0 mode tap && ip link set zt0 up && ip address add 10.9.0.1/24 dev zt0 || exit 77
 echo "interface zt0 device=tap:zt0 address=10.9.0.2/24" > "$work/interfaces"
 
-fail() {
-	echo "$*"
-	exit 1
-}
-
-await() { # COMMAND...: until it succeeds, 30 s at most
-	for _ in {1..600}; do
-		"$@" > /dev/null 2>&1 && return 0
-		sleep 0.05
-	done
-	fail "waited in vain for: $*"
-}
+. "$(dirname "$(readlink -f "$0")")/direct_wait.bash"
 
 ZTCP_INTERFACES=$work/interfaces "$build/bin/ztcp_run" --path stack redis-server --bind 0.0.0.0 --protected-mode no \
 	--save "" --port 7116 --dir "$work" > "$work/redis" &

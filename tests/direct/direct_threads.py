@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 
 THREADS, ROUNDS, TURNS = 3, 60, 5
 
@@ -76,7 +77,8 @@ def serve(mode, address, port, ready):
         pass
     while mode == "given":
         given.put(listener.accept()[0])
-    threading.Event().wait()
+    while True:  # a signal may be given to another thread than this one, which must see it all the same
+        time.sleep(0.5)
 
 
 def ask(address, port):

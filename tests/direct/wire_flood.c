@@ -10,13 +10,14 @@
  *     rst ack  segments of connections from HERE that may exist, with random numbers
  *     frag     fragments that overlap, miss pieces or never end
  *     arp      claims to have THERE, and addresses at random
- * Prints how many frames were sent. The same SEED sends the same.
+ * Prints how many frames were sent, at the end or at SIGTERM. The same SEED sends the same.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_packet.h>
 #include <net/ethernet.h>
 #include <net/if.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -35,6 +36,14 @@ struct flood {
 	uint16_t port;
 	uint64_t random;
 };
+
+static volatile sig_atomic_t enough;
+
+static void stop(int sig)
+{
+	(void)sig;
+	enough = 1;
+}
 
 static uint32_t draw(struct flood *f)
 {
@@ -206,7 +215,7 @@ static uint64_t flood(int fd, struct flood *f, const char *kind, uint64_t ms, ui
 	static uint8_t bytes[BATCH][FRAME_MAX + 60];
 	uint64_t end = now_ms() + ms, sent = 0;
 
-	while (sent < count && now_ms() < end) {
+	while (!enough && sent < count && now_ms() < end) {
 		struct mmsghdr m[BATCH] = { 0 };
 		struct iovec v[BATCH];
 		int n;
@@ -244,6 +253,7 @@ int main(int argc, char **argv)
 	}
 	f.port = (uint16_t)atoi(argv[6]);
 	f.random = strtoull(argv[9], NULL, 10) * 0x9e3779b97f4a7c15u | 1;
+	signal(SIGTERM, stop);
 	to.sll_ifindex = (int)if_nametoindex(argv[1]);
 	fd = socket(AF_PACKET, SOCK_RAW, 0);
 	if (fd < 0 || !to.sll_ifindex || bind(fd, (struct sockaddr *)&to, sizeof(to))) {

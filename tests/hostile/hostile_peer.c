@@ -28,7 +28,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ATTACH_MS = 5000, END_MS = 5000, WARM_MS = 100 };
+enum { ATTACH_MS = 30000, END_MS = 30000, WARM_MS = 100 };
 
 static int tcp_listener = -1, chan_listener = -1;
 static uint16_t port;
@@ -89,7 +89,8 @@ bool foe_send(struct foe *f, const struct shm_msg *m, const int *fd, unsigned n,
 		u.h = (struct cmsghdr){ CMSG_LEN(n * sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
 		memcpy(CMSG_DATA(&u.h), fd, n * sizeof(int));
 	}
-	return sendmsg(f->chan, &mh, MSG_NOSIGNAL | flags) == sizeof(*m);
+	return sendmsg(__atomic_load_n(&f->chan, __ATOMIC_ACQUIRE), &mh, MSG_NOSIGNAL | flags) ==
+	       sizeof(*m);
 }
 
 /* ---- the good part of the protocol ---- */
@@ -176,8 +177,8 @@ static void on_message(struct foe *f, enum foe_manner manner)
 	int fd = -1;
 
 	if (n <= 0) {
-		close(f->chan); /* the victim has closed it */
-		f->chan = -1;
+		/* the victim has closed it */
+		close(__atomic_exchange_n(&f->chan, -1, __ATOMIC_ACQ_REL));
 		return;
 	}
 	if (c)
@@ -189,7 +190,7 @@ static void on_message(struct foe *f, enum foe_manner manner)
 		if (f->theirs == MAP_FAILED)
 			die("hostile_peer: the victim's arena");
 	} else if (m.type == SHM_MSG_BELL && fd >= 0) {
-		f->bell[m.bell % SHM_BELLS] = fd;
+		__atomic_store_n(&f->bell[m.bell % SHM_BELLS], fd, __ATOMIC_RELEASE);
 	} else if (m.type == SHM_MSG_OFFER) {
 		on_offer(f, &m, manner);
 	}
@@ -201,7 +202,8 @@ static void channel_accept(struct foe *f)
 				 .version = SHM_VERSION,
 				 .bytes = FOE_ARENA };
 
-	f->chan = accept4(chan_listener, NULL, NULL, SOCK_CLOEXEC);
+	__atomic_store_n(&f->chan, accept4(chan_listener, NULL, NULL, SOCK_CLOEXEC),
+			 __ATOMIC_RELEASE);
 	foe_send(f, &hello, &f->arena_fd, 1, 0);
 }
 
@@ -338,7 +340,7 @@ static bool case_run(const struct foe_case *c, uint64_t seed, char **argv)
 	if (!wrong) {
 		bool goes_on = false;
 
-		for (int i = 0; i < 100 && !goes_on && !victim_ended(&f); i++) {
+		for (int i = 0; i < 300 && !goes_on && !victim_ended(&f); i++) {
 			foe_serve(&f, 100);
 			goes_on = foe_progress(&f);
 		}

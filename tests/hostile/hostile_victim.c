@@ -20,7 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { WARM = 40, MESSAGE = 32, LATER = 20, ANSWER_MS = 50 };
+enum { WARM = 40, MESSAGE = 32, LATER = 20, ANSWER_MS = 500 };
 
 static int foe;
 static _Atomic int foe_ended;

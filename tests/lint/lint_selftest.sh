@@ -10,7 +10,7 @@ failed=0
 # A clean tree that every lint accepts.
 tree() {
 	rm -rf "${work:?}/t"
-	mkdir -p "$work/t/stack/base" "$work/t/stack/tcp" "$work/t/shm" "$work/t/preload" "$work/t/build"
+	mkdir -p "$work/t/stack/base" "$work/t/stack/tcp" "$work/t/shm" "$work/t/preload" "$work/t/docs" "$work/t/build"
 	cd "$work/t" || exit 1
 	cp "$here/../../.clang-format" "$here/../../.clang-tidy" .
 	printf '/* base_a.h - a number */\n#pragma once\n#include <stdint.h>\n\nuint32_t base_a(uint32_t n);\n' >stack/base/base_a.h
@@ -19,12 +19,12 @@ tree() {
 	printf '/* tcp_a.h - another number */\n#pragma once\n#include "stack/base/base_a.h"\n' >stack/tcp/tcp_a.h
 	printf '/* calls.def - calls */\nCALL(int, one, (int a), (a))\nCALL_AS(char *, two,\n\t(int a), (a))\n' >preload/calls.def
 	printf 'int one(int a)\n{\n\treturn a;\n}\nchar *two(int a)\n{\n\treturn a ? "" : "a";\n}\n' >lib.txt
-	printf '# A page\n\n[run](run.sh)\n' >a.md
-	printf '#!/bin/bash\n# run.sh - says\necho "$1"\n' >run.sh
+	printf '# A page\n\n[run](run.sh)\n' >docs/a.md
+	printf '#!/bin/bash\n# run.sh - says\necho "$1"\n' >docs/run.sh
 	printf 'may base\nmay stack base\nmay shm base\nt 0 base stack/base/base_a.c\nu 2 stack stack/tcp/tcp_a.h\nv 1 shm shm/s.c\n' >build/layers.txt
 	printf '[{"directory": "%s", "command": "gcc -I%s -c stack/base/base_a.c", "file": "%s/stack/base/base_a.c"}]\n' \
 		"$work/t" "$work/t" "$work/t" >build/compile_commands.json
-	mkdir -p docs tests/unit/stack/tcp tests/packetdrill/scripts/ack tests/interop tests/fuzz/corpus/tcp
+	mkdir -p tests/unit/stack/tcp tests/packetdrill/scripts/ack tests/interop tests/fuzz/corpus/tcp
 	printf '/* tcp_ack_test.c - one test */\nTest(tcp_ack, one__two)\n{\n}\n' >tests/unit/stack/tcp/tcp_ack_test.c
 	touch tests/packetdrill/scripts/ack/a.pkt tests/fuzz/corpus/tcp/a
 	printf 'case_get() { true; }\n' >tests/interop/interop.sh
@@ -72,17 +72,18 @@ echo 'static uint8_t x(void) { return undeclared; }' >>stack/tcp/tcp_a.h && bad 
 echo 'int  x ;' >>stack/base/base_a.c && bad base_a.c format
 yes 'int x;' | head -801 >>stack/base/base_a.c && bad 'more than 800' shape
 { echo 'int x(void)'; echo '{'; yes '	a();' | head -120; echo '}'; } >>stack/base/base_a.c && bad 'more than 120' shape
-echo "path=/hom""e/me/x" >>run.sh && bad 'one machine' text
-echo "# TO""DO" >>run.sh && bad 'unfinished' text
-echo 'a ' >>run.sh && bad 'blank' text
+echo "path=/hom""e/me/x" >>docs/run.sh && bad 'one machine' text
+echo "# TO""DO" >>docs/run.sh && bad 'unfinished' text
+echo 'a ' >>docs/run.sh && bad 'blank' text
+touch stray && git add stray && bad 'stray' text
 sed -i 1d stack/base/base_a.c && bad 'base_a.c' text
-echo '[a](b.md)' >>a.md && bad 'no such file: b.md' links
+echo '[a](b.md)' >>docs/a.md && bad 'no such file: b.md' links
 echo 'tcp_ack_test: one__*, two__*' >>docs/compliance.md && bad 'no such test in tcp_ack_test: two__' compliance
 echo 'tcp_no_test' >>docs/compliance.md && bad 'no such program: tcp_no_test' compliance
 echo 'ack/b.pkt' >>docs/compliance.md && bad 'no such script: ack/b' compliance
 echo '| loss | get, lost |' >>docs/compliance.md && bad 'no such case of interop.sh: lost' compliance
 echo 'ip_fuzz' >>docs/compliance.md && bad 'no such fuzzer: ip' compliance
-echo 'cd $1; rm $a' >>run.sh && bad SC2164 shell
+echo 'cd $1; rm $a' >>docs/run.sh && bad SC2164 shell
 echo '#include "stack/tcp/tcp_a.h"' >>stack/base/base_a.c && bad 'base may not include stack' includes build/layers.txt
 printf '/* s.c - s */\n#include "stack/tcp/tcp_a.h"\n' >shm/s.c && bad 'shm may not include stack' includes build/layers.txt
 echo '#include "base_a.h"' >>stack/base/base_a.c && bad 'from the top' includes build/layers.txt

@@ -13,6 +13,8 @@ if [ "${DPDK_INSIDE:-}" != 1 ]; then
 fi
 shift
 bench=$(readlink -f "$build")/tests/bin/bench_dev
+pair=$(readlink -f "$build")/tests/bin/bench_pair
+show=$(readlink -f "$build")/tests/bin/dpdk_show
 LD_LIBRARY_PATH=$(readlink -f "$build")/lib # where the plug-in is
 export LD_LIBRARY_PATH
 work=$(mktemp -d)
@@ -37,7 +39,7 @@ pair() {
 	: > "$work/rx.err"
 	timeout 60 "$bench" rx "dpdk:$small $1" 1 "${3:-64}" > "$work/rx" 2> "$work/rx.err" &
 	local receiver=$!
-	for _ in $(seq 400); do
+	for _ in $(seq 1200); do
 		grep -q ready "$work/rx.err" && break
 		sleep 0.05
 	done
@@ -91,6 +93,80 @@ case_af_xdp() {
 	pair "--vdev net_af_xdp0,iface=v0" "--vdev net_af_packet0,iface=v1"
 }
 
+# both MODE THREADS: two ports of memif in one process, which are each other's peers, with a queue for each thread
+both() {
+	local memif="id=0,socket=$work/both,socket-abstract=no"
+	local eal="--no-huge -m 256 --vdev net_memif0,role=server,$memif --vdev net_memif1,role=client,$memif"
+	timeout 100 "$pair" "$1" "$2" 1 "dpdk:queues=$2 port=0 $eal" "dpdk:queues=$2 port=1 $eal" > "$work/out" 2> "$work/err" ||
+		fail "$1 $2: $(tail -n 1 "$work/err")"
+}
+
+# Buffers that are sent by reference come out as they went in, and no device has copied a byte.
+case_copies() {
+	both bulk 1 || return
+	awk '$3 > 0 && $4 == 0 { n++ } END { exit n != 1 }' "$work/out" || fail "copied: $(cat "$work/out")"
+}
+
+# Two threads with two instances each, a queue for each pair: nothing of one comes to the other.
+case_queues() {
+	both rr 2 || return
+	awk '$3 > 0 && $5 == 0 { n++ } END { exit n != 1 }' "$work/out" || fail "crossed: $(cat "$work/out")" || return
+	both bulk 2 || return
+	awk '$3 > 0 && $5 == 0 { n++ } END { exit n != 1 }' "$work/out" || fail "crossed: $(cat "$work/out")"
+}
+
+# shows SPEC...: in $work/out, a line for each
+shows() {
+	timeout 60 "$show" "$@" > "$work/out" 2> "$work/err" || fail "$*: $(tail -n 1 "$work/err")"
+}
+
+# A port that hashes says by which key and table; without a number a device has the first queue that is free.
+case_rss() {
+	local null="$small mbufs=512 queues=4 --vdev net_null0" q
+	shows "dpdk:$null" "dpdk:queue=2 $null" "dpdk:$null" "dpdk:$null" || return
+	q=$(sed 's/.*rss=128 ours=32 queue=\([0-9]\) key=6d5a/\1/' "$work/out" | tr -d '\n')
+	[ "$q" = 0213 ] || fail "queues: $(cat "$work/out")" || return
+	timeout 60 "$show" "dpdk:$null" "dpdk:$null" "dpdk:$null" "dpdk:$null" "dpdk:$null" > "$work/out" 2> "$work/err"
+	grep -q "all queues have a device" "$work/err" || fail "a fifth of four: $(cat "$work/err")"
+}
+
+# The other end of a memif dies under load, over and over: its rings go while they are read, and the reader lives on.
+case_killed() {
+	local socket="id=0,socket=$work/killed,socket-abstract=no" server client n tries
+	: > "$work/rx.err" # what an earlier case has left there is not this server's
+	"$bench" rx "dpdk:$small --vdev net_memif0,role=server,$socket" 200 64 > "$work/rx" 2> "$work/rx.err" &
+	server=$!
+	await grep -q ready "$work/rx.err"
+	for ((n = tries = 0; n < 50 && tries < 80; tries++)); do # a server that has not yet seen the last one's end refuses the next
+		"$bench" tx "dpdk:$small --vdev net_memif0,role=client,$socket" 60 1514 2> /dev/null &
+		client=$!
+		until connected "$work/killed" || ! kill -0 "$client" 2> /dev/null; do
+			sleep 0.02
+		done
+		sleep 0.05
+		kill -9 "$client" 2> /dev/null && n=$((n + 1))
+		wait "$client" 2> /dev/null
+		kill -0 "$server" || fail "the server has died with client $n: $(cat "$work/rx.err")" || return
+	done
+	[ $n = 50 ] || fail "only $n of $tries clients were connected" || return
+	moves tx "--vdev net_memif0,role=client,$socket" || return
+	kill "$server"
+	wait "$server" 2> /dev/null
+	[ $? = 143 ] || fail "the server ended by itself"
+}
+
+# Two ends of one, besides who listens.
+connected() { [ "$(grep -c " $1\$" /proc/net/unix)" -ge 2 ]; }
+
+await() {
+	local i
+	for ((i = 0; i < 1200; i++)); do
+		"$@" && return
+		sleep 0.05
+	done
+	fail "waited in vain for: $*"
+}
+
 case_refused() {
 	refused "$small --vdev net_nothing0" "EAL does not start with.*net_nothing0" &&
 		refused "$small port=3 --vdev net_null0" "EAL found no port 3 (of 1)" &&
@@ -109,17 +185,8 @@ case_absent() {
 	grep -q "libztcp_dpdk.so.*is DPDK installed" "$work/err" || fail "$(cat "$work/err")"
 }
 
-failed=0
-[ $# -gt 0 ] || set -- ring null af_packet pcap tap memif vhost af_xdp refused absent
-for name; do
-	"case_$name"
-	case $? in
-	0) echo "ok	$name" ;;
-	77) echo "skipped	$name" ;;
-	*)
-		echo "FAILED	$name"
-		failed=1
-		;;
-	esac
-done
-exit $failed
+run_case() { "case_$1"; }
+
+. "$(dirname "$(readlink -f "$0")")/nic_cases.bash"
+[ $# -gt 0 ] || set -- ring null af_packet pcap tap memif vhost af_xdp copies queues rss killed refused absent
+run_cases "$@"

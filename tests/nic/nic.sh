@@ -37,7 +37,7 @@ peer_exec() { exec nsenter --net=/run/netns/peer "$@"; } # in the background: $!
 
 # Wait until COMMAND succeeds.
 until_ok() {
-	for _ in $(seq 400); do
+	for _ in $(seq 1200); do
 		"$@" >/dev/null 2>&1 && return 0
 		sleep 0.05
 	done
@@ -241,12 +241,19 @@ dpdk_here() { # the plug-in lies beside the product's libraries, not beside the 
 
 memif() { echo "dpdk:--vdev net_memif0,role=$1,id=0,socket=$work/memif,socket-abstract=no"; }
 
-case_dpdk_memif() { # two processes, no kernel between them
-	dpdk_here && serve --dev "$(memif server)" || return 1
+dpdk_both() { # SERVER'S CLIENT'S device: what comes is what was sent
+	dpdk_here && serve --dev "$1" || return 1
 	# The link is up when both have found each other; a station that does not answer in three seconds is given up.
-	until_ok client "$work/got" --host 1 --dev "$(memif client)" get 10.9.0.2 80 /1000 &&
-		client "$work/got" --host 1 --dev "$(memif client)" get 10.9.0.2 80 "/$bulk" &&
-		cmp "$work/got" <("$host" pattern "$bulk") && served
+	until_ok client "$work/got" --host 1 --dev "$2" get 10.9.0.2 80 /1000 &&
+		client "$work/got" --host 1 --dev "$2" get 10.9.0.2 80 "/$bulk" && cmp "$work/got" <("$host" pattern "$bulk") && served
+}
+case_dpdk_memif() { dpdk_both "$(memif server)" "$(memif client)"; } # two processes, no kernel between them
+case_dpdk_jumbo() { # packets of 9000 bytes; memif's driver takes none
+	dpdk_here && refused 'set up its queues' --dev "$(memif server | sed 's/^dpdk:/&mtu=9000 /')" &&
+		dpdk_both "dpdk:mtu=9000 mbufs=1024 --vdev net_vhost0,iface=$work/vhost" "dpdk:mtu=9000 mbufs=1024 --vdev net_virtio_user0,path=$work/vhost"
+}
+case_dpdk_vhost() { # the client's end leaves checksums to the server's
+	dpdk_both "dpdk:--vdev net_vhost0,iface=$work/vhost" "dpdk:--vdev net_virtio_user0,path=$work/vhost"
 }
 case_dpdk_tap() { # its peer is the kernel
 	local asker=()

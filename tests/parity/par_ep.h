@@ -63,7 +63,7 @@ static inline void arrive(struct conn *c, long n)
 	int had = 0;
 
 	end_put1(&c->b, n);
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 5000; i++) {
 		had = recv(c->a.fd, ep_buf, sizeof(ep_buf), MSG_PEEK | MSG_DONTWAIT);
 		if (had >= n)
 			return;

@@ -225,11 +225,14 @@ CASE(dup_epoll, F_BOTH, "a dup of the epoll fd is the same set")
 	ep_say(d, 5000);
 }
 
+static int woken;
+
 static void *wait_once(void *arg)
 {
 	struct epoll_event e;
 	int n = epoll_wait(*(int *)arg, &e, 1, 5000);
 
+	__atomic_fetch_add(&woken, 1, __ATOMIC_RELEASE);
 	return (void *)(intptr_t)(n == 1 ? (int)e.data.u32 : -n - 1);
 }
 
@@ -319,7 +322,11 @@ CASE(threads_edge_wakes_one, F_BOTH, "two threads in epoll_wait, edge: one arriv
 
 	sleep_ms(20);
 	arrive(c, 3);
-	sleep_ms(50);
+	/* arrivals that nobody has been told of are one event */
+	for (int i = 0; i < 5000 && !__atomic_load_n(&woken, __ATOMIC_ACQUIRE); i++)
+		sleep_ms(1);
+	sleep_ms(20);
+	say("woken: %d", __atomic_load_n(&woken, __ATOMIC_ACQUIRE));
 	arrive(c, 4);
 	pthread_join(t, &r);
 	pthread_join(u, &s);

@@ -113,7 +113,8 @@ CASE(rcvlowat_read, F_BOTH, "SO_RCVLOWAT: a read waits for the mark, a non-block
 	end_join(&c->b, NULL, NULL);
 	SHOW(n);
 	SHOW(end_put1(&c->b, 7));
-	sleep_ms(5);
+	for (int i = 0, unread = 0; i < 5000 && !ioctl(c->a.fd, FIONREAD, &unread) && !unread; i++)
+		sleep_ms(1);
 	SHOW(recv(c->a.fd, buf, 500, MSG_DONTWAIT));
 	SHOW(end_shutdown(&c->b, SHUT_WR));
 	say("end: %s", poll_name(await(c->a.fd, POLLIN)));
@@ -409,7 +410,7 @@ static int outq_reaches_zero(int fd, unsigned long which)
 {
 	int n = -1;
 
-	for (int i = 0; i < 2000; i++) {
+	for (int i = 0; i < 5000; i++) {
 		if (ioctl(fd, which, &n))
 			return -1;
 		if (!n)

@@ -523,3 +523,24 @@ CASE(uring_after, F_ANY, "io_uring opened when the connection is busy, with unre
 		SHOW(end_get(&c->b, 100));
 	}
 }
+
+CASE(uring_later, F_ANY, "connections that are made after an io_uring was opened beside busy ones")
+{
+	struct conn further[4];
+	struct uring u;
+
+	uring_open(&u);
+	for (int i = 0; i < 4; i++) {
+		struct conn *f = &further[i];
+
+		conn_open(c, f);
+		conn_warm(f, 200);
+		end_fill(&f->a, buf, 100);
+		SHOW(uring_do(&u, IORING_OP_SEND, f->a.fd, buf, 100));
+		SHOW(end_get(&f->b, 100));
+		SHOW(end_put1(&f->b, 100));
+		SHOW(uring_do(&u, IORING_OP_RECV, f->a.fd, buf, 100));
+		end_check(&f->a, buf, 100);
+	}
+	conn_same(c, 1000);
+}

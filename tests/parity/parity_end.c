@@ -6,14 +6,15 @@
  * and the buffer. The pipes have numbers from FAR_FD on, out of the way of what cases do to fds.
  *
  * Connections go over the loopback, or, with PARITY_WIRE in the environment, between two addresses that run_parity.sh
- * has made: HERE is this process's, FAR the servant's. On the stack HERE is that of a TAP, and FAR the kernel's side of it.
- * There a listener is polled once, since one that nobody waits for is not on the stack.
+ * has made: HERE is this process's, FAR the servant's. On the stack HERE is that of a TAP, and FAR the kernel's side of it; or the two
+ * are a veth's ends, and the servant is in the namespace PARITY_FAR_NET. A listener is polled once: one that nobody waits for is not on the stack.
  */
 #include "tests/parity/parity_priv.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <sys/uio.h>
@@ -118,10 +119,13 @@ static int pipe_high(int p[2])
 
 static void far_exec(int in, int out, bool plain)
 {
+	const char *net = getenv("PARITY_FAR_NET");
 	char a[12], b[12];
 
 	if (plain)
 		unsetenv("LD_PRELOAD");
+	if (net)
+		MUST(setns(open(net, O_RDONLY | O_CLOEXEC), CLONE_NEWNET));
 	fcntl(in, F_SETFD, 0);
 	fcntl(out, F_SETFD, 0);
 	snprintf(a, sizeof(a), "%d", in);

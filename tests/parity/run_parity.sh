@@ -2,11 +2,12 @@
 # run_parity.sh - run the parity programs natively and under ztcp_run and compare what they print
 #
 # usage: run_parity.sh [options] [PROGRAM...]        (default: every par_* program of the build)
-#   --mode M      default, lift0, chaos, kernel or stack; may be given several times (default: all but stack)
+#   --mode M      default, lift0, chaos, kernel, stack or shared; may be given several times (default: the first four;
+#                 --table: all but shared)
 #   --case REGEX  only cases whose NAME.FLAVOUR matches
 #   --seed N      seed of the chaos mode (default 1)
 #   --jobs N      cases run at once (default: one a processor)
-#   --limit N     seconds a case may take before it is called a hang (default 20)
+#   --limit N     seconds a case may take before it is called a hang (default 60)
 #   --build DIR   the build folder (default: $ZTCP_BUILD, or build/release of this tree)
 #   --out DIR     keep what was printed there (default: a temporary folder, removed)
 #   --native N    no comparison with ztcp_run: run natively N times and compare these
@@ -17,7 +18,8 @@
 # a mode if its output, its standard error and its exit status are the same, and if it does not take
 # seconds longer: waits in the cases give up after 5 s, which would hide that a wake-up was lost. In mode stack both
 # runs have a network namespace of their own with an address for each side of a case: 10.9.0.2 for the program, and
-# for its servant 10.9.0.1, the kernel's side of the TAP that carries the stack's frames. What is
+# for its servant 10.9.0.1, the kernel's side of the TAP that carries the stack's frames. In mode shared these are the two
+# ends of a veth, whose near one the stack shares with the kernel, and the servant is in the far one's namespace. What is
 # listed in known_differences.txt, each with its reason, does not fail; if it passes it is named. The folder kept by
 # --out has PROGRAM/CASE.MODE with the output and PROGRAM/CASE.MODE.explain with the paths.
 set -u
@@ -27,7 +29,8 @@ build=${ZTCP_BUILD:-$tree/build/release}
 slow_ms=3500    # longer than the native run by this is too long
 lifted_least=90 # percent of the warm cases of a program that must have used the shm path
 
-modes=() programs=() regex=. seed=1 jobs=$(nproc) limit=20 out='' native=0 table='' unlifted=''
+apart=(unshare -n -m "$0" --on-wire) # MODE native|ztcp COMMAND...: in namespaces of the mode's
+modes=() programs=() regex=. seed=1 jobs=$(nproc) limit=60 out='' native=0 table='' unlifted=''
 
 die() {
 	echo "run_parity: $*" >&2
@@ -40,7 +43,7 @@ mode_env() {
 	lift0) echo ZTCP_LIFT=0 ;;
 	chaos) echo ZTCP_CHAOS="$seed" ;;
 	kernel) echo ZTCP_PATH=kernel ;;
-	stack) echo "ZTCP_PATH=stack ZTCP_INTERFACES=$out/interfaces" ;;
+	stack | shared) echo "ZTCP_PATH=stack ZTCP_INTERFACES=$out/interfaces.$1" ;;
 	*) die "no mode $1" ;;
 	esac
 }
@@ -62,25 +65,49 @@ run_case() { # FILE COMMAND...; leaves in $took the milliseconds
 }
 
 # In a namespace of its own: the addresses of both sides, the program's one left to the stack or not.
-on_wire() { # stack|native COMMAND...
-	export PARITY_WIRE=1
+wire_stack() { # native|ztcp
 	ip link set lo up && ip tuntap add zt0 mode tap && ip link set zt0 up && ip address add 10.9.0.1/24 dev zt0 &&
 		ip address add fd09::1/64 dev zt0 nodad || exit 97
 	if [ "$1" = native ]; then
 		ip address add 10.9.0.2/24 dev zt0 && ip address add fd09::2/128 dev lo nodad || exit 97
-		for _ in {1..500}; do # its route comes when the kernel gets to it
-			ip -6 route get fd09::2 from fd09::1 >/dev/null 2>&1 && break
-			sleep 0.01
-		done
+		wire_route fd09::2 from fd09::1
 	fi
-	shift
+}
+
+wire_shared() { # native|ztcp
+	export PARITY_FAR_NET=/run/netns/far
+	mkdir -p /run/netns && mount -t tmpfs netns /run/netns && mount -t bpf bpf /sys/fs/bpf && ip netns add far &&
+		ip link set lo up && ip -n far link set lo up &&
+		ip link add v0 numtxqueues 1 numrxqueues 1 type veth peer name v1 numtxqueues 1 numrxqueues 1 netns far &&
+		ip address add 10.9.0.2/24 dev v0 && ip address add fd09::2/64 dev v0 nodad && ip link set v0 up &&
+		ip -n far address add 10.9.0.1/24 dev v1 && ip -n far address add fd09::1/64 dev v1 nodad &&
+		ip -n far link set v1 up || exit 97
+	wire_route fd09::1
+	[ "$1" = native ] || "$build/bin/ztcp" nic attach v0 >/dev/null || exit 97
+}
+
+wire_route() { # ADDRESS...: a route comes when the kernel gets to it
+	for _ in {1..5000}; do
+		ip -6 route get "$@" >/dev/null 2>&1 && return
+		sleep 0.01
+	done
+}
+
+on_wire() { # stack|shared native|ztcp COMMAND...
+	export PARITY_WIRE=1
+	"wire_$1" "$2"
+	shift 2
 	exec "$@"
+}
+
+is_wire() { # MODE
+	[ "$1" = stack ] || [ "$1" = shared ]
 }
 
 # What the kernel says: natively, and for the mode stack over the same addresses as there. Leaves in $took the milliseconds.
 run_native() { # MODE PROGRAM CASE
-	if [ "$1" = stack ]; then
-		run_case "$out/$2/$3.native_wire" unshare -n "$0" --on-wire native "$build/tests/bin/$2" "$3"
+	if is_wire "$1"; then
+		run_case "$out/$2/$3.native_$1" "${apart[@]}" "$1" native "$build/tests/bin/$2" "$3"
 	else
 		run_case "$out/$2/$3.native" "$build/tests/bin/$2" "$3"
 	fi
@@ -88,13 +115,13 @@ run_native() { # MODE PROGRAM CASE
 
 run_mode() { # MODE PROGRAM CASE
 	local prefix=()
-	[ "$1" != stack ] || prefix=(unshare -n "$0" --on-wire stack)
+	! is_wire "$1" || prefix=("${apart[@]}" "$1" ztcp)
 	run_case "$out/$2/$3.$1" "${prefix[@]}" env ZTCP_EXPLAIN="$out/$2/$3.$1.explain" $(mode_env "$1") \
 		"$build/bin/ztcp_run" "$build/tests/bin/$2" "$3"
 }
 
 native_of() { # PROGRAM CASE MODE
-	if [ "$3" = stack ]; then echo "$out/$1/$2.native_wire"; else echo "$out/$1/$2.native"; fi
+	if is_wire "$3"; then echo "$out/$1/$2.native_$3"; else echo "$out/$1/$2.native"; fi
 }
 
 verdict() { # NATIVE OTHER
@@ -109,9 +136,9 @@ verdict() { # NATIVE OTHER
 
 # Whether a connection used the path that the mode is about.
 used_path() { # EXPLAIN MODE
-	local path=shm
-	[ "$2" != stack ] || path=stack
-	[ -s "$1" ] && grep -q "path=$path" "$1"
+	local path=shm also=path=shm
+	! is_wire "$2" || path=stack also="lowers=1 "
+	[ -s "$1" ] && grep -qE "path=$path|$also" "$1"
 }
 
 # Whether known_differences.txt says that the case has nothing to say in the mode.
@@ -197,9 +224,13 @@ while [ $# -gt 0 ]; do
 	esac
 done
 
-[ ${#modes[@]} -gt 0 ] || modes=(default lift0 chaos kernel)
+if [ ${#modes[@]} -eq 0 ]; then
+	modes=(default lift0 chaos kernel)
+	[ -z "$table" ] || modes+=(stack)
+fi
 for m in "${modes[@]}"; do mode_env "$m" >/dev/null || exit 2; done
 build=$(cd "$build" 2>/dev/null && pwd) || die "no build folder $build"
+export ZTCP_BUILD=$build
 if [ ${#programs[@]} -eq 0 ]; then
 	for p in "$build"/tests/bin/par_*; do [ -x "$p" ] && programs+=("${p##*/}"); done
 fi
@@ -214,11 +245,14 @@ if [ -z "$out" ]; then
 fi
 mkdir -p "$out"
 out=$(cd "$out" && pwd)
-echo "interface zt0 device=tap:zt0 address=10.9.0.2/24,fd09::2/64" >"$out/interfaces"
-if [[ " ${modes[*]} " = *" stack "* ]] && ! unshare -n "$0" --on-wire native true; then
-	echo "run_parity: no namespace or no TAP can be had here, so no mode stack" >&2
-	exit 77
-fi
+echo "interface zt0 device=tap:zt0 address=10.9.0.2/24,fd09::2/64" >"$out/interfaces.stack"
+echo "interface v0 device=xdp:v0" >"$out/interfaces.shared"
+for m in "${modes[@]}"; do
+	if is_wire "$m" && ! "${apart[@]}" "$m" ztcp true; then
+		echo "run_parity: no namespace, no TAP or no bpffs can be had here, so no mode $m" >&2
+		exit 77
+	fi
+done
 : >"$out/cases"
 for p in "${programs[@]}"; do
 	mkdir -p "$out/$p"
@@ -233,7 +267,8 @@ xargs -P "$jobs" -L 1 "$0" --one "$build" "$out" "$seed" "$native" "$limit" "${m
 # Report ------------------------------------------------------------------------------------------
 show_difference() { # PROGRAM CASE MODE
 	echo "--- $1 $2 ($3): - native, + ztcp_run"
-	diff "$(native_of "$1" "$2" "$3")" "$out/$1/$2.$3" | grep '^[<>]' | sed 's/^</-/;s/^>/+/' | head -12
+	diff "$(native_of "$1" "$2" "$3")" "$out/$1/$2.$3" | grep -a '^[<>]' | sed 's/^</-/;s/^>/+/' |
+		awk '++lines[substr($0, 1, 1)] <= 8'
 }
 
 # A sixth field becomes a seventh for what is known: the line of known_differences.txt.
@@ -281,11 +316,11 @@ echo "the same: $(grep -c ' same ' "$out/results") of $(grep -vc ' native ' "$ou
 lift_report() {
 	awk -v least=$lifted_least -v list="$unlifted" '
 		$4 == "native" || $5 == "skipped" || ($7 && $5 != "same") { next }
-		$4 == "kernel" || ($3 == "half" && $4 != "stack") {
+		$4 == "kernel" || ($3 == "half" && $4 != "stack" && $4 != "shared") {
 			if ($6 == "yes" && $4 == "kernel") { print $1, $2 ": lifted in mode " $4; bad = 1 }
 			next
 		}
-		$3 == "warm" || ($3 != "plain" && $4 == "stack") {
+		$3 == "warm" || ($3 != "plain" && ($4 == "stack" || $4 == "shared")) {
 			warm[$1 " " $4]++
 			if ($6 == "yes") lifted[$1 " " $4]++
 			else if (list) print $1, $2 ": not lifted in mode " $4

@@ -518,10 +518,10 @@ static pid_t start(const char *role, uint16_t port, enum way way, uint64_t key)
 	_exit(127);
 }
 
-/* Wait until @ok, for at most 10 s. */
+/* Wait until @ok, for at most a minute. */
 static bool until(bool (*ok)(uint64_t), uint64_t arg)
 {
-	for (int i = 0; i < 10000; i++) {
+	for (int i = 0; i < 60000; i++) {
 		if (ok(arg))
 			return true;
 		usleep(1000);

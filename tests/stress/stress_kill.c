@@ -37,7 +37,7 @@ struct note {
 static struct note *note;
 static uint64_t seed = 1;
 static int64_t worst_us, sum_us;
-static long max_ms = 10000;
+static long max_ms = 30000;
 static unsigned round_no;
 static enum way way;
 

@@ -1,0 +1,132 @@
+#!/usr/bin/python3
+"""direct_pass.py - a server whose connections change the process, and its clients
+
+usage: direct_pass.py serve MODE ADDRESS PORT READY_FILE | direct_pass.py ask ADDRESS PORT | direct_pass.py on FD
+MODE: fork    the parent accepts, a child serves: nothing was read yet
+      orphan  the same, and the parent ends
+      rights  a connection that was used, with bytes unread and bytes unsent, goes to a worker by SCM_RIGHTS
+      exec    the same goes to another program in this process
+      inetd   a program that is started has it as its standard input and output
+A client sends a first line, a block, and lines; it gets all back. Exit: 0, or the Python exception's 1.
+"""
+import hashlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+BLOCK = hashlib.shake_128(b"ztcp").digest(300000)
+LINES = 20
+
+
+def echo(c):
+    """All that comes goes back, until the client ends."""
+    while True:
+        got = c.recv(65536)
+        if not got:
+            return
+        c.sendall(got)
+
+
+def on(number):
+    echo(socket.socket(fileno=number))
+
+
+def first(c):
+    """The first line comes and goes in the process that has accepted; what follows may come already."""
+    got = c.recv(6, socket.MSG_WAITALL)
+    assert got == b"first\n", got
+    c.sendall(got)
+    time.sleep(0.2)
+
+
+def serve_fork(listener, orphan):
+    while True:
+        c, _ = listener.accept()
+        time.sleep(0.1)
+        if not os.fork():
+            listener.close()
+            if orphan and os.fork():
+                os._exit(0)
+            time.sleep(0.1)
+            echo(c)
+            os._exit(0)
+        c.close()
+
+
+def serve_rights(listener):
+    ours, theirs = socket.socketpair()
+    if not os.fork():
+        ours.close()
+        while True:
+            _, fds, _, _ = socket.recv_fds(theirs, 1, 1)
+            if not fds:
+                os._exit(0)
+            if not os.fork():
+                on(fds[0])
+                os._exit(0)
+            os.close(fds[0])
+    while True:
+        c, _ = listener.accept()
+        first(c)
+        socket.send_fds(ours, [b"x"], [c.fileno()])
+        c.close()
+
+
+def serve_exec(listener):
+    while os.fork():  # one after the other accepts, uses its connection, and becomes another program
+        os.wait()
+    c, _ = listener.accept()
+    first(c)
+    os.set_inheritable(c.fileno(), True)
+    os.execv(sys.executable, [sys.executable, __file__, "on", str(c.fileno())])
+
+
+def serve_inetd(listener):
+    while True:
+        c, _ = listener.accept()
+        subprocess.Popen(["/bin/cat"], stdin=c, stdout=c)
+        c.close()
+
+
+def serve(mode, address, port, ready):
+    if mode != "exec":
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    listener = socket.create_server((address, int(port)), backlog=64)
+    open(ready, "w").close()
+    {"fork": lambda: serve_fork(listener, False), "orphan": lambda: serve_fork(listener, True),
+     "rights": lambda: serve_rights(listener), "exec": lambda: serve_exec(listener),
+     "inetd": lambda: serve_inetd(listener)}[mode]()
+
+
+def take(c, n):
+    """MSG_WAITALL does not wait on a socket with a time-out."""
+    got = b""
+    while len(got) < n:
+        more = c.recv(n - len(got))
+        assert more, "ended after %d of %d bytes" % (len(got), n)
+        got += more
+    return got
+
+
+def ask(address, port):
+    for _ in range(3):
+        with socket.create_connection((address, int(port)), timeout=30) as c:
+            c.sendall(b"first\n")
+            assert take(c, 6) == b"first\n"
+            c.sendall(BLOCK[:100000])
+            time.sleep(0.3)
+            c.sendall(BLOCK[100000:200000])
+            assert take(c, 200000) == BLOCK[:200000]
+            for n in range(LINES):
+                line = b"line %d\n" % n
+                c.sendall(line)
+                got = take(c, len(line))
+                assert got == line, (got, line)
+            c.shutdown(socket.SHUT_WR)
+            assert c.recv(1) == b""
+
+
+{"serve": serve, "ask": ask, "on": lambda fd: on(int(fd))}[sys.argv[1]](*sys.argv[2:])
