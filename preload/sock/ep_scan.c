@@ -179,7 +179,8 @@ static uint32_t item_bits(struct ep_hot *h)
 	if (it->events & EPOLLOUT && !(bits & EPOLLOUT))
 		wait_want_space(s, true);
 	ep_hot_aim(h, it->events & EPOLLOUT || bits & (EPOLLPRI | EPOLLERR | EPOLLHUP) ||
-			      SHM_READ(s->kernel_bits) || (bits && SHM_READ(c->rx.path) == SHM_PATH_KERNEL));
+			      SHM_READ(s->kernel_bits) ||
+			      (bits && SHM_READ(c->rx.path) == SHM_PATH_KERNEL));
 	return bits;
 }
 

@@ -31,7 +31,8 @@ enum {
 	POLL_EXTRA = 2 + NET_FDS + POLL_HANDS, /* doorbell, channels and devices */
 	SPIN_WORTH_NS = 200000,       /* shorter timeouts go straight to the kernel's exact timer */
 	POLL_KERNEL_CYCLES = 1 << 16, /* the kernel's members get a look this often in a spin */
-	POLL_CLOSING_NS = 100000000,  /* a thread that closes a connection of the stack has its number closed by then */
+	POLL_CLOSING_NS =
+		100000000, /* a thread that closes a connection of the stack has its number closed by then */
 };
 
 struct pollset {
