@@ -3,6 +3,7 @@
 #include "preload/sock/direct.h"
 #include "preload/sock/ep.h"
 #include "preload/sock/opt.h"
+#include "preload/sock/pollset.h"
 #include "preload/sock/span.h"
 #include "preload/sock/thread.h"
 #include "shm/shm_fd.h"
@@ -30,6 +31,16 @@ static void forget(int fd)
 		ep_close(fd);
 }
 
+/* Before that, for pollset_closed() when the kernel has done its part. Negative: none of them needs it. */
+static int closing(int fd)
+{
+	struct sock *s = sock_of(fd);
+
+	return likely(!s || SHM_READ(s->stage) != SOCK_DIRECT) || call_is_foreign()
+		       ? -1
+		       : pollset_closing((unsigned)fd, (unsigned)fd);
+}
+
 static void remember_copy(int fd, int copy)
 {
 	if (copy < 0)
@@ -48,12 +59,19 @@ static void remember_copy(int fd, int copy)
 
 EXPORT int close(int fd)
 {
+	int place, ret;
+
 	if (unlikely(shm_fd_hidden(fd))) {
 		errno = EBADF;
 		return -1;
 	}
+	place = closing(fd);
 	forget(fd);
-	return real.close(fd);
+	if (likely(place < 0))
+		return real.close(fd);
+	ret = real.close(fd);
+	pollset_closed(place);
+	return ret;
 }
 
 /* Calls @f on each run of numbers between ours. */
@@ -80,11 +98,18 @@ static void forget_range(unsigned first, unsigned last)
 
 EXPORT int close_range(unsigned first, unsigned last, int flags)
 {
+	int place = -1, ret;
+
 	if (first > last || flags & ~(CLOSE_RANGE_CLOEXEC | CLOSE_RANGE_UNSHARE))
 		return real.close_range(first, last, flags);
-	if (!(flags & CLOSE_RANGE_CLOEXEC))
-		forget_range(first, last);
-	return between_hidden(first, last, flags);
+	if (flags & CLOSE_RANGE_CLOEXEC)
+		return between_hidden(first, last, flags);
+	if (!call_is_foreign())
+		place = pollset_closing(first, last);
+	forget_range(first, last);
+	ret = between_hidden(first, last, flags);
+	pollset_closed(place);
+	return ret;
 }
 
 EXPORT void closefrom(int from)
@@ -105,9 +130,9 @@ EXPORT int dup(int fd)
 /* libc's streams use these numbers from inside, where nobody can be overridden. */
 static void stdio_release(struct sock *s)
 {
-	if (s->row)
+	if (sock_row(s))
 		span_release(s, REASON_STDIO, RELEASE_MS);
-	s->pinned = true;
+	SHM_WRITE(s->pinned, true);
 }
 
 static void stdio_copy(int copy)
@@ -118,34 +143,38 @@ static void stdio_copy(int copy)
 
 EXPORT int dup2(int fd, int to)
 {
-	int copy;
+	int copy, place;
 
 	if (unlikely(shm_fd_hidden(to) || shm_fd_hidden(fd))) {
 		errno = EBADF;
 		return -1;
 	}
+	place = closing(to);
 	if (fd != to && sys(SYS_fcntl, fd, F_GETFD) >= 0)
 		forget(to);
 	copy = real.dup2(fd, to);
 	if (unlikely(fd != to && (sock_of(fd) || ep_of(fd))))
 		remember_copy(fd, copy);
+	pollset_closed(place);
 	stdio_copy(copy);
 	return copy;
 }
 
 EXPORT int dup3(int fd, int to, int flags)
 {
-	int copy;
+	int copy, place;
 
 	if (unlikely(shm_fd_hidden(to) || shm_fd_hidden(fd))) {
 		errno = EBADF;
 		return -1;
 	}
+	place = closing(to);
 	if (fd != to && !(flags & ~O_CLOEXEC) && sys(SYS_fcntl, fd, F_GETFD) >= 0)
 		forget(to);
 	copy = real.dup3(fd, to, flags);
 	if (unlikely(fd != to && (sock_of(fd) || ep_of(fd))))
 		remember_copy(fd, copy);
+	pollset_closed(place);
 	stdio_copy(copy);
 	return copy;
 }

@@ -19,8 +19,6 @@
 #include "preload/sock/wait.h"
 
 #include <errno.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -31,9 +29,12 @@ enum {
 	POLL_EXTRA = 2 + NET_FDS + POLL_HANDS, /* doorbell, channels and devices */
 	SPIN_WORTH_NS = 200000,       /* shorter timeouts go straight to the kernel's exact timer */
 	POLL_KERNEL_CYCLES = 1 << 16, /* the kernel's members get a look this often in a spin */
-	POLL_CLOSING_NS =
-		100000000, /* a thread that closes a connection of the stack has its number closed by then */
+	POLL_CLOSERS = 64,            /* threads whose closes are waited for, at a time */
+	POLL_CLOSER_GONE = 1024, /* looks after which it is asked whether the closer still lives */
 };
+
+/* For a close that was left by a jump out of a handler: it never ends. */
+#define POLL_CLOSING_NS UINT64_C(10000000000)
 
 struct pollset {
 	struct pollfd *fds;
@@ -42,6 +43,7 @@ struct pollset {
 	struct sock *only;   /* the one attached member, or NULL when there are several */
 	struct wait_signals sig;
 	bool mixed;      /* the kernel has members of its own */
+	bool waited;     /* the answer is not the one of the first look */
 	bool stacked;    /* a member is, or in this wait was, a connection of the stack */
 	unsigned insts;  /* instances of the stack that have members, a bit each */
 	unsigned sleeps; /* and those on whose devices it sleeps */
@@ -235,26 +237,59 @@ static void copy_set(struct pollset *p)
 	}
 }
 
-/* Whether @fd is a TCP socket of the kernel's that never was connected, or is no more, and that we know nothing of. */
-static bool is_bare(int fd)
-{
-	struct tcp_info info;
-	socklen_t len = sizeof(info);
+/* What threads are closing at the moment: the thread, the first and the last number; 0: a free place. */
+static _Atomic uint64_t closing[POLL_CLOSERS];
 
-	return !sock_of(fd) && !sys(SYS_getsockopt, fd, IPPROTO_TCP, TCP_INFO, &info, &len) &&
-	       info.tcpi_state == TCP_CLOSE;
+_Static_assert(SOCK_TABLE == 1 << 20, "a number fits where it is packed");
+
+int pollset_closing(unsigned first, unsigned last)
+{
+	uint64_t mine = (uint64_t)thread_tid() << 40 | (uint64_t)first << 20 |
+			(last < SOCK_TABLE ? last : SOCK_TABLE - 1);
+
+	for (int i = 0; first < SOCK_TABLE && i < POLL_CLOSERS; i++) {
+		uint64_t free = 0;
+
+		if (atomic_compare_exchange_strong(&closing[i], &free, mine))
+			return i;
+	}
+	return -1;
+}
+
+void pollset_closed(int place)
+{
+	if (place >= 0)
+		atomic_store(&closing[place], 0);
+}
+
+/* Whether another thread is closing @fd. One that was cancelled has not ended it: @look whether it lives. */
+static bool is_closing(unsigned fd, bool look)
+{
+	for (int i = 0; i < POLL_CLOSERS; i++) {
+		uint64_t word = atomic_load(&closing[i]);
+		uint32_t tid = (uint32_t)(word >> 40);
+
+		if (!word || fd < (word >> 20 & (SOCK_TABLE - 1)) || fd > (word & (SOCK_TABLE - 1)))
+			continue;
+		if (tid != thread_tid() && !(look && sys(SYS_tkill, tid, 0) == -ESRCH))
+			return true;
+	}
+	return false;
 }
 
 /*
- * The kernel says that @f has hung up. When another thread is closing a connection of the stack, it is no more ours,
- * and its number not closed yet: wait for that, as the kernel would have said POLLNVAL or nothing. Return: its bits.
+ * The kernel says that @f, which we know nothing of, has hung up. When another thread is closing a connection of the
+ * stack, it is no more ours, and its number not closed yet: wait for that, as the kernel would have said POLLNVAL or
+ * nothing. Return: its bits.
  */
 static short closing_end(struct pollfd f)
 {
 	const uint64_t begun = thread_now();
 	struct timespec zero = { 0, 0 };
+	unsigned looks = 0;
 
-	while (f.revents & POLLHUP && is_bare(f.fd) && thread_now() - begun < POLL_CLOSING_NS) {
+	while (f.revents & POLLHUP && is_closing((unsigned)f.fd, !(++looks % POLL_CLOSER_GONE)) &&
+	       thread_now() - begun < POLL_CLOSING_NS) {
 		sys(SYS_sched_yield);
 		if (sys(SYS_ppoll, &f, 1, &zero, 0, 8) < 0)
 			return 0;
@@ -506,6 +541,7 @@ static int pollset_loop(struct pollset *p, int64_t timeout_ns, const sigset_t *m
 				return 0;
 			ns = (int64_t)(deadline - now);
 		}
+		p->waited = true;
 		if (ns < 0 || ns > SPIN_WORTH_NS)
 			n = spin(p);
 		if (n)
@@ -518,27 +554,26 @@ static int pollset_loop(struct pollset *p, int64_t timeout_ns, const sigset_t *m
 	}
 }
 
-/* @copy: room for @n + POLL_EXTRA */
-static int wait_in(struct pollfd *copy, struct pollfd *fds, nfds_t n, int64_t timeout_ns,
-		   const sigset_t *mask)
+/* p->copy: room for p->n + POLL_EXTRA */
+static int wait_in(struct pollset *p, int64_t timeout_ns, const sigset_t *mask)
 {
-	struct pollset p = { .fds = fds, .n = n, .copy = copy };
-	int ret = pollset_loop(&p, timeout_ns, mask);
+	int ret = pollset_loop(p, timeout_ns, mask);
 
-	wait_signals_release(&p.sig);
+	wait_signals_release(&p->sig);
 	return ret;
 }
 
 int pollset_wait(struct pollfd *fds, nfds_t n, int64_t timeout_ns, const sigset_t *mask)
 {
 	struct pollfd stack[POLL_STACK], *copy = array_take(stack, n + POLL_EXTRA);
+	struct pollset p = { .fds = fds, .n = n, .copy = copy };
 	int ret;
 
 	if (!copy) {
 		errno = ENOMEM;
 		return -1;
 	}
-	ret = wait_in(copy, fds, n, timeout_ns, mask);
+	ret = wait_in(&p, timeout_ns, mask);
 	array_give(copy, n + POLL_EXTRA);
 	return ret;
 }
@@ -604,12 +639,16 @@ static nfds_t to_poll(struct pollfd *fds, int n, const fd_set *rd, const fd_set 
 	return used;
 }
 
-/* select(2) counts bits, and says EBADF where poll says POLLNVAL. */
-static int from_poll(const struct pollfd *fds, nfds_t used, fd_set *rd, fd_set *wr, fd_set *ex)
+/*
+ * select(2) counts bits. Where poll says POLLNVAL it says EBADF; of a number that was closed @late, while it waited, all
+ * that it was asked.
+ */
+static int from_poll(const struct pollfd *fds, nfds_t used, bool late, fd_set *rd, fd_set *wr,
+		     fd_set *ex)
 {
 	int count = 0;
 
-	for (nfds_t i = 0; i < used; i++) {
+	for (nfds_t i = 0; i < used && !late; i++) {
 		if (fds[i].revents & POLLNVAL) {
 			errno = EBADF;
 			return -1;
@@ -618,9 +657,10 @@ static int from_poll(const struct pollfd *fds, nfds_t used, fd_set *rd, fd_set *
 	for (nfds_t i = 0; i < used; i++) {
 		const struct pollfd *f = &fds[i];
 		bool in = f->events & POLLIN &&
-			  f->revents & (POLLIN | POLLRDNORM | POLLHUP | POLLERR);
-		bool out = f->events & POLLOUT && f->revents & (POLLOUT | POLLWRNORM | POLLERR);
-		bool pri = f->events & POLLPRI && f->revents & POLLPRI;
+			  f->revents & (POLLIN | POLLRDNORM | POLLHUP | POLLERR | POLLNVAL);
+		bool out = f->events & POLLOUT &&
+			   f->revents & (POLLOUT | POLLWRNORM | POLLERR | POLLNVAL);
+		bool pri = f->events & POLLPRI && f->revents & (POLLPRI | POLLNVAL);
 
 		if (f->events & POLLIN)
 			bit_put(rd, f->fd, in);
@@ -639,6 +679,7 @@ int pollset_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, int64_t timeout_ns
 	nfds_t used = to_poll(NULL, n, rd, wr, ex), room = 2 * used + POLL_EXTRA;
 	struct pollfd stack[POLL_STACK], *fds = array_take(stack, room);
 	uint64_t begun = thread_now();
+	struct pollset p = { .fds = fds, .n = used, .copy = fds + used };
 	int ret;
 
 	if (!fds) {
@@ -646,9 +687,9 @@ int pollset_select(int n, fd_set *rd, fd_set *wr, fd_set *ex, int64_t timeout_ns
 		return -1;
 	}
 	to_poll(fds, n, rd, wr, ex);
-	ret = wait_in(fds + used, fds, used, timeout_ns, mask);
+	ret = wait_in(&p, timeout_ns, mask);
 	if (ret >= 0)
-		ret = from_poll(fds, used, rd, wr, ex);
+		ret = from_poll(fds, used, p.waited, rd, wr, ex);
 	array_give(fds, room);
 	*left_ns = timeout_ns - (int64_t)(thread_now() - begun);
 	if (*left_ns < 0)

@@ -29,6 +29,17 @@ void pollset_select_enter(struct pollset_guard *g, int n, const fd_set *rd, cons
 void pollset_leave(struct pollset_guard *g);
 
 /**
+ * pollset_closing() - the thread is about to close numbers, or to give them another meaning
+ *
+ * For connections of the stack, before the table forgets them: a poll that sleeps on one sees, until the kernel's
+ * number is gone too, a socket there that never was connected. It waits instead, until pollset_closed().
+ *
+ * Return: for pollset_closed(); negative: too many threads do so, no poll waits.
+ */
+int pollset_closing(unsigned first, unsigned last);
+void pollset_closed(int place);
+
+/**
  * pollset_wait() - ppoll(2)
  * @timeout_ns: negative: for ever
  * @mask:       NULL: leave the signal mask alone

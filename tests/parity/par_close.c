@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/select.h>
 #include <sys/uio.h>
 
 static char buf[1 << 16];
@@ -414,6 +415,49 @@ CASE(close_blocked_poll, F_BOTH, "close while a thread polls: it still sees the 
 	SHOW(end_put1(&c->b, 5));
 	pthread_join(t, NULL);
 	say("poll %d %s", w.r, poll_name(w.got));
+}
+
+CASE(dup2_blocked_poll, F_BOTH,
+     "dup2 over the number while a thread polls: it still sees the bytes")
+{
+	struct watch w = { c->a.fd, 5000, 0, 0 };
+	pthread_t t = hold(poller, &w);
+	int pipes[2];
+
+	SHOW(pipe(pipes));
+	sleep_ms(200);
+	say("dup2 %d", dup2(pipes[0], c->a.fd) == c->a.fd);
+	SHOW(end_put1(&c->b, 5));
+	SHOW(write(pipes[1], "x", 1));
+	pthread_join(t, NULL);
+	say("poll %d %s", w.r, poll_name(w.got));
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+static void *selecter(void *arg)
+{
+	struct watch *w = arg;
+	struct timeval tv = { w->ms / 1000, w->ms % 1000 * 1000 };
+	fd_set rd;
+
+	FD_ZERO(&rd);
+	FD_SET(w->fd, &rd);
+	w->r = select(w->fd + 1, &rd, NULL, NULL, &tv);
+	w->got = w->r > 0 ? FD_ISSET(w->fd, &rd) : w->r < 0 ? errno : 0;
+	return NULL;
+}
+
+CASE(close_blocked_select, F_BOTH, "close while a thread selects: it still sees the bytes")
+{
+	struct watch w = { c->a.fd, 5000, 0, 0 };
+	pthread_t t = hold(selecter, &w);
+
+	sleep_ms(200);
+	SHOW(close(c->a.fd));
+	SHOW(end_put1(&c->b, 5));
+	pthread_join(t, NULL);
+	say("select %d %d", w.r, w.got);
 }
 
 static void *epoller(void *arg)
