@@ -68,7 +68,12 @@ uint64_t foe_random(struct foe *f);
 /* Pass @ms, read the channel and the connection meanwhile. */
 void foe_serve(struct foe *f, unsigned ms);
 
-/* CPU time of the victim so far, ms. */
-unsigned foe_victim_cpu_ms(const struct foe *f);
+/* What the victim has used so far: CPU time, and how often a thread of it has gone to sleep. */
+struct foe_use {
+	uint64_t cpu_ns;
+	uint64_t sleeps;
+};
+
+struct foe_use foe_victim_use(const struct foe *f);
 
 #endif

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 /* TURNS of 10 ms are the patience with a busy machine: what is waited for comes at once on an idle one. */
-enum { EVIL_MS = 400, QUIET_CPU_MS = 20, QUIET_EXCHANGES = 400, TURNS = 3000 };
+enum { EVIL_MS = 400, QUIET_NS = 50000, QUIET_EXCHANGES = 400, TURNS = 3000 };
 
 static void announce(struct foe *f)
 {
@@ -108,31 +108,34 @@ static const char *border_behind_tail(struct foe *f)
 	return given_up(f) ? NULL : "the end of a ring behind its last byte was believed";
 }
 
-/* What the victim takes for the same work, however long a busy machine lets it wait meanwhile */
-static bool cpu_ms_of_exchanges(struct foe *f, unsigned *ms)
+/*
+ * What a thread of the victim takes from one sleep to the next. It looks for the border again and again, so that a busy
+ * machine, which makes the exchanges longer, makes it take more: but not more at a time, as one that spins does.
+ */
+static bool ns_between_sleeps(struct foe *f, uint64_t *ns)
 {
-	unsigned start = foe_victim_cpu_ms(f);
+	struct foe_use start = foe_victim_use(f), end;
 	bool went_on = exchanges(f, QUIET_EXCHANGES);
 
-	*ms = foe_victim_cpu_ms(f) - start;
+	end = foe_victim_use(f);
+	*ns = (end.cpu_ns - start.cpu_ns) / (end.sleeps - start.sleeps + 1);
 	return went_on;
 }
 
 static const char *border_ahead(struct foe *f)
 {
-	unsigned before, after;
+	uint64_t before, after;
 	bool went_on;
 
 	foe_progress(f);
-	went_on = cpu_ms_of_exchanges(f, &before);
+	went_on = ns_between_sleeps(f, &before);
 	atomic_store(&f->ctl->lift, f->sent + 100000);
 	atomic_store(&f->ctl->span, 1);
 	ring_all(f);
-	if (!cpu_ms_of_exchanges(f, &after) || !went_on)
+	if (!ns_between_sleeps(f, &after) || !went_on)
 		return "the healthy connection is held up";
-	return after < 3 * before + QUIET_CPU_MS
-		       ? NULL
-		       : "a border that never comes keeps the victim busy";
+	return after < 3 * before + QUIET_NS ? NULL
+					     : "a border that never comes keeps the victim busy";
 }
 
 static const char *border_back(struct foe *f)

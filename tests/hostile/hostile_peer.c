@@ -11,6 +11,7 @@
 #include "tests/hostile/hostile.h"
 
 #include <arpa/inet.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
@@ -63,14 +64,42 @@ unsigned foe_progress(struct foe *f)
 	return n > 0 ? (unsigned)n : 0;
 }
 
-unsigned foe_victim_cpu_ms(const struct foe *f)
+static uint64_t sleeps_of(const char *status)
 {
-	clockid_t clock;
-	struct timespec ts = { 0, 0 };
+	FILE *file = fopen(status, "r");
+	char line[256];
+	unsigned long long n = 0;
 
+	while (file && fgets(line, sizeof(line), file)) {
+		if (sscanf(line, "voluntary_ctxt_switches: %llu", &n) == 1)
+			break;
+	}
+	if (file)
+		fclose(file);
+	return n;
+}
+
+struct foe_use foe_victim_use(const struct foe *f)
+{
+	struct foe_use use = { 0, 0 };
+	struct timespec ts = { 0, 0 };
+	const struct dirent *entry;
+	char path[300];
+	clockid_t clock;
+	DIR *threads;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", f->victim);
+	threads = opendir(path);
+	while (threads && (entry = readdir(threads))) {
+		snprintf(path, sizeof(path), "/proc/%d/task/%s/status", f->victim, entry->d_name);
+		use.sleeps += sleeps_of(path);
+	}
+	if (threads)
+		closedir(threads);
 	if (clock_getcpuclockid(f->victim, &clock) == 0)
 		clock_gettime(clock, &ts);
-	return (unsigned)(ts.tv_sec * 1000 + ts.tv_nsec / 1000000);
+	use.cpu_ns = (uint64_t)ts.tv_sec * 1000000000 + (uint64_t)ts.tv_nsec;
+	return use;
 }
 
 bool foe_send(struct foe *f, const struct shm_msg *m, const int *fd, unsigned n, int flags)
