@@ -232,7 +232,7 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags, struct t
 	uint64_t until = 0, now;
 	int got;
 
-	if (likely(!s) || !s->row || bad_messages(vec, n) || bad_time(timeout))
+	if (likely(!s) || !sock_row(s) || bad_messages(vec, n) || bad_time(timeout))
 		return real.recvmmsg(fd, vec, n, flags, timeout);
 	if (timeout) {
 		if (timeout->tv_sec < 0 || timeout->tv_nsec < 0 || timeout->tv_nsec >= 1000000000) {
@@ -421,7 +421,7 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags)
 				call_passing(&vec[i].msg_hdr);
 		}
 	}
-	if (likely(!s) || !s->row || bad_messages(vec, n))
+	if (likely(!s) || !sock_row(s) || bad_messages(vec, n))
 		return real.sendmmsg(fd, vec, n, flags);
 	for (i = 0; i < n; i++) {
 		ssize_t sent = sendmsg(fd, &vec[i].msg_hdr, flags);

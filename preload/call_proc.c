@@ -59,10 +59,10 @@ static void pass(int fd)
 	/* a child of vfork has descriptors of its own */
 	if (s && direct_has(s) && !call_is_foreign() && direct_lower(s, REASON_PASSED))
 		return;
-	if (s && s->row)
+	if (s && sock_row(s))
 		span_release(s, REASON_PASSED, EXEC_RELEASE_MS);
 	else if (s)
-		s->pinned = true;
+		SHM_WRITE(s->pinned, true);
 }
 
 void call_passing(const struct msghdr *msg)

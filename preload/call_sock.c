@@ -56,12 +56,12 @@ EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len)
 		return real.connect(fd, addr, len);
 	if (direct_has(s))
 		return answer(direct_connect_more(s, addr, len));
-	if (unlikely(conf.direct) && !s->row && !call_is_foreign()) {
+	if (unlikely(conf.direct) && !sock_row(s) && !call_is_foreign()) {
 		ret = direct_connect(s, fd, addr, len);
 		if (ret != DIRECT_NOT_OURS)
 			return answer(ret);
 	}
-	if (s->row) { /* connect(AF_UNSPEC), or asking how a first one went */
+	if (sock_row(s)) { /* connect(AF_UNSPEC), or asking how a first one went */
 		if (len >= sizeof(addr->sa_family) && mem_readable(addr, sizeof(addr->sa_family)) &&
 		    addr->sa_family == AF_UNSPEC)
 			sock_settle(s, REASON_CLOSED_EARLY);
@@ -90,7 +90,7 @@ EXPORT int bind(int fd, const struct sockaddr *addr, socklen_t len)
 	direct_soil(s);
 	if (unlikely(s && conf.direct))
 		ours = direct_bind(s, fd, addr, len);
-	if (s && !s->row)
+	if (s && !sock_row(s))
 		SHM_WRITE(s->fresh, s->fresh & ~SOCK_FRESH_NAME);
 	ret = real.bind(fd, addr, len);
 	if (unlikely(ours && ret < 0)) {
@@ -215,7 +215,7 @@ EXPORT int shutdown(int fd, int how)
 	if (likely(!s || !sock_conn(s) || (how != SHUT_WR && how != SHUT_RDWR)))
 		return real.shutdown(fd, how);
 	sock_get(s);
-	s->pinned = true;
+	SHM_WRITE(s->pinned, true);
 	/* the tail before the FIN: the reader takes the kernel's word that nothing follows it */
 	atomic_fetch_or(&s->conn->ctl.flags_tx, SHM_TX_FIN);
 	span_shutdown(s);

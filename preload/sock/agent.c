@@ -68,7 +68,7 @@ enum reason agent_older(const struct sock *s)
 
 static bool verdict_of(const struct sock *s, struct verdict_answer *v)
 {
-	return agent_verdict(s->fd, s->row->role == STATS_ACCEPT, v);
+	return agent_verdict(sock_fd(s), s->row->role == STATS_ACCEPT, v);
 }
 
 int agent_threshold_min(void)
@@ -105,7 +105,7 @@ int agent_claim(struct sock *s)
 	err = shm_agent_open(v.agent);
 	if (err)
 		return err;
-	err = (int)sys(SYS_setsockopt, s->fd, VERDICT_LEVEL, VERDICT_CLAIM, &secret,
+	err = (int)sys(SYS_setsockopt, sock_fd(s), VERDICT_LEVEL, VERDICT_CLAIM, &secret,
 		       sizeof(secret));
 	if (err)
 		return err;

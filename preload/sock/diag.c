@@ -156,9 +156,9 @@ static bool counters_agree(const struct sock *s)
 		uint64_t rx;
 
 		memset(&ti, 0, sizeof(ti));
-		if (sys(SYS_ioctl, s->fd, SIOCINQ, &before) < 0 ||
-		    sys(SYS_getsockopt, s->fd, IPPROTO_TCP, TCP_INFO, &ti, &len) < 0 ||
-		    sys(SYS_ioctl, s->fd, SIOCINQ, &after) < 0)
+		if (sys(SYS_ioctl, sock_fd(s), SIOCINQ, &before) < 0 ||
+		    sys(SYS_getsockopt, sock_fd(s), IPPROTO_TCP, TCP_INFO, &ti, &len) < 0 ||
+		    sys(SYS_ioctl, sock_fd(s), SIOCINQ, &after) < 0)
 			return false;
 		if (ti.tcpi_state != DIAG_ESTABLISHED)
 			return false;
@@ -175,7 +175,7 @@ static bool counters_agree(const struct sock *s)
 
 static enum reason options_agree(const struct sock *s)
 {
-	long flags = sys(SYS_fcntl, s->fd, F_GETFL);
+	long flags = sys(SYS_fcntl, sock_fd(s), F_GETFL);
 	struct timeval tv;
 	char ulp[16];
 	socklen_t len = 0;
@@ -188,23 +188,25 @@ static enum reason options_agree(const struct sock *s)
 		atomic_fetch_or(&s->row->flags, STATS_NONBLOCK);
 	else
 		atomic_fetch_and(&s->row->flags, ~(uint32_t)STATS_NONBLOCK);
-	if (diag_int(s->fd, SOL_SOCKET, SO_ZEROCOPY) || diag_int(s->fd, SOL_SOCKET, SO_TIMESTAMP) ||
-	    diag_int(s->fd, SOL_SOCKET, SO_TIMESTAMPING) ||
-	    diag_int(s->fd, SOL_SOCKET, SO_PEEK_OFF) > 0 || diag_int(s->fd, IPPROTO_TCP, TCP_INQ) ||
-	    diag_int(s->fd, IPPROTO_TCP, TCP_REPAIR))
+	if (diag_int(sock_fd(s), SOL_SOCKET, SO_ZEROCOPY) ||
+	    diag_int(sock_fd(s), SOL_SOCKET, SO_TIMESTAMP) ||
+	    diag_int(sock_fd(s), SOL_SOCKET, SO_TIMESTAMPING) ||
+	    diag_int(sock_fd(s), SOL_SOCKET, SO_PEEK_OFF) > 0 ||
+	    diag_int(sock_fd(s), IPPROTO_TCP, TCP_INQ) ||
+	    diag_int(sock_fd(s), IPPROTO_TCP, TCP_REPAIR))
 		return REASON_OPTION_SOCKET;
-	if (sys(SYS_getsockopt, s->fd, SOL_SOCKET, SO_GET_FILTER, 0, &len) == 0 && len > 0)
+	if (sys(SYS_getsockopt, sock_fd(s), SOL_SOCKET, SO_GET_FILTER, 0, &len) == 0 && len > 0)
 		return REASON_OPTION_SOCKET;
 	memset(ulp, 0, sizeof(ulp));
 	len = sizeof(ulp);
-	if (sys(SYS_getsockopt, s->fd, IPPROTO_TCP, TCP_ULP, ulp, &len) == 0 && ulp[0])
+	if (sys(SYS_getsockopt, sock_fd(s), IPPROTO_TCP, TCP_ULP, ulp, &len) == 0 && ulp[0])
 		return REASON_OPTION_SOCKET;
-	SHM_WRITE(s->row->rcvlowat, (uint32_t)diag_int(s->fd, SOL_SOCKET, SO_RCVLOWAT));
+	SHM_WRITE(s->row->rcvlowat, (uint32_t)diag_int(sock_fd(s), SOL_SOCKET, SO_RCVLOWAT));
 	len = sizeof(tv);
-	if (sys(SYS_getsockopt, s->fd, SOL_SOCKET, SO_RCVTIMEO, &tv, &len) == 0)
+	if (sys(SYS_getsockopt, sock_fd(s), SOL_SOCKET, SO_RCVTIMEO, &tv, &len) == 0)
 		s->row->rcvtimeo_us = (uint32_t)(tv.tv_sec * 1000000 + tv.tv_usec);
 	len = sizeof(tv);
-	if (sys(SYS_getsockopt, s->fd, SOL_SOCKET, SO_SNDTIMEO, &tv, &len) == 0)
+	if (sys(SYS_getsockopt, sock_fd(s), SOL_SOCKET, SO_SNDTIMEO, &tv, &len) == 0)
 		s->row->sndtimeo_us = (uint32_t)(tv.tv_sec * 1000000 + tv.tv_usec);
 	return REASON_NONE;
 }

@@ -103,7 +103,7 @@ void ep_close(int fd)
 
 bool ep_lifted(const struct ep *e)
 {
-	return SHM_READ(e->hots) != 0 || SHM_READ(e->directs) != 0 ||
+	return SHM_READ(e->hots) != 0 || ep_directs(e) != 0 ||
 	       (unlikely(ep_nests(e)) && ep_nest_lifted(e));
 }
 
@@ -407,7 +407,7 @@ static __attribute__((noinline)) int ctl_followed(int epfd, int op, int fd, stru
 	bool taken;
 	int ret;
 
-	if (unlikely(e->inherited))
+	if (unlikely(SHM_READ(e->inherited)))
 		ep_own(e);
 	if ((!s && !inner) || op < EPOLL_CTL_ADD || op > EPOLL_CTL_MOD ||
 	    (op != EPOLL_CTL_DEL && !mem_readable(ev, sizeof(*ev)))) {
@@ -435,7 +435,7 @@ int ep_ctl(int epfd, int op, int fd, struct epoll_event *ev, struct ep *e)
 {
 	const struct sock *s = sock_of(fd);
 
-	if (!s || !sock_is_settled(s) || unlikely(e->inherited))
+	if (!s || !sock_is_settled(s) || unlikely(SHM_READ(e->inherited)))
 		return ctl_followed(epfd, op, fd, ev, e);
 	ep_kernel_due(e);
 	return real.epoll_ctl(epfd, op, fd, ev);
@@ -512,9 +512,9 @@ static int ep_gather(struct ep *e, int epfd, struct epoll_event *ev, int max)
 
 	if (unlikely(ep_nests(e)))
 		n = ep_nest_collect(e, ev, n, max);
-	if (unlikely(e->directs) && !e->kernel_last) {
+	if (unlikely(ep_directs(e)) && !SHM_READ(e->kernel_last)) {
 		n = ep_direct_collect(e, ev, n, max);
-		e->kernel_last = n == max; /* they take turns */
+		SHM_WRITE(e->kernel_last, n == max); /* they take turns */
 	}
 	if (n == max)
 		return n;
@@ -539,12 +539,12 @@ bool ep_ready(struct ep *e)
 {
 	bool ready, taken;
 
-	if (unlikely(e->inherited))
+	if (unlikely(SHM_READ(e->inherited)))
 		ep_own(e);
 	taken = shm_lock(&e->lock, thread_tid());
 	ready = ep_scan_ready(e);
 	shm_unlock(&e->lock, taken);
-	return ready || (unlikely(e->directs) && ep_direct_ready(e)) ||
+	return ready || (unlikely(ep_directs(e)) && ep_direct_ready(e)) ||
 	       (unlikely(ep_nests(e)) && ep_nest_ready(e));
 }
 
@@ -611,14 +611,14 @@ static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint
 	int n;
 
 	wait_spin_begin(&w, e->hots ? e->hot[0].sock->peer : NULL, sig);
-	some = e->hots || e->directs;
+	some = e->hots || ep_directs(e);
 	shm_unlock(&e->lock, taken);
 	if (!w.budget || !some)
 		return 0;
 	do {
 		wait_spin_long(&w, SHM_READ(e->hots) / EP_LOOK_PAUSE);
 		if (!ep_changed(e) && !(unlikely(ep_nests(e)) && ep_nest_ready(e)) &&
-		    !(unlikely(e->directs) && ep_direct_ready(e)) &&
+		    !(unlikely(ep_directs(e)) && ep_direct_ready(e)) &&
 		    thread_cycles() - asked < conf.turn / 2)
 			continue;
 		n = ep_gather(e, epfd, ev, max);
@@ -652,7 +652,7 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 		shm_waker_sleep(&e->waker, thread_tid(), begun);
 	sleeps = ep_nest_sleep(e, thread_tid(), begun, &ns);
 	sleeps &= (!ep_changed(e) || !ep_ready(e)) && !ep_nest_ready(e);
-	direct = e->directs != 0;
+	direct = ep_directs(e) != 0;
 	if (direct)
 		sleeps &= ep_direct_sleep(e, &ns);
 	if (sleeps)
@@ -710,10 +710,10 @@ int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t tim
 	uint64_t deadline = 0;
 	int n;
 
-	if (unlikely(e->inherited))
+	if (unlikely(SHM_READ(e->inherited)))
 		ep_own(e);
 	if (max <= 0 || (uintptr_t)ev < 4096 || (uintptr_t)ev >> 47) {
-		if (max <= 0 || !e->directs || !ep_direct_ready(e))
+		if (max <= 0 || !ep_directs(e) || !ep_direct_ready(e))
 			return kernel_wait(epfd, ev, max, timeout_ns, mask);
 		errno = EFAULT;
 		return -1;

@@ -88,8 +88,11 @@ static void item_join(struct ep_item *it)
 	struct ep *e = it->e;
 	unsigned no = net_no(thread_self.inside);
 
-	if (!it->direct && !e->directs++)
-		ring(e); /* who sleeps has not counted itself: there was nothing of ours to wait for */
+	if (!it->direct) {
+		SHM_WRITE(e->directs, e->directs + 1);
+		if (e->directs == 1)
+			ring(e); /* who sleeps has not counted itself: there was nothing of ours to wait for */
+	}
 	atomic_store_explicit(&it->direct, (uint8_t)(no + 1), memory_order_relaxed);
 	atomic_fetch_or(&e->insts, (uint8_t)(1u << no));
 	wake(it);
@@ -98,7 +101,7 @@ static void item_join(struct ep_item *it)
 static void item_part(struct ep_item *it)
 {
 	if (it->direct)
-		it->e->directs--;
+		SHM_WRITE(it->e->directs, it->e->directs - 1);
 	atomic_store_explicit(&it->direct, 0, memory_order_relaxed);
 	unqueue(it);
 }
@@ -124,7 +127,7 @@ void ep_direct_end(struct ep *e)
 		net_leave();
 	}
 	e->insts = 0;
-	e->directs = 0;
+	SHM_WRITE(e->directs, 0);
 }
 
 static int ctl_fail(int err)
@@ -412,7 +415,7 @@ bool ep_direct_sleep(struct ep *e, int64_t *ns)
 bool ep_direct_nest_sleep(struct ep *e, int64_t *ns)
 {
 	SHM_WRITE(e->nested, true);
-	return !e->directs || sleep_on(e, 0, ns);
+	return !ep_directs(e) || sleep_on(e, 0, ns);
 }
 
 void ep_direct_wake(struct ep *e)

@@ -79,7 +79,7 @@ void ep_own(struct ep *e)
 	bool taken = shm_lock(&e->lock, thread_tid());
 
 	if (e->inherited) {
-		e->inherited = false;
+		SHM_WRITE(e->inherited, false);
 		ep_part(e);
 		ep_direct_inherit(e);
 	}

@@ -191,6 +191,12 @@ void ep_item_set(struct ep_item *it, const struct epoll_event *ev);
 
 /* ---- ep_direct.c ---- */
 
+/* Members of the stack; without the lock a guess. */
+static inline uint32_t ep_directs(const struct ep *e)
+{
+	return SHM_READ(e->directs);
+}
+
 int ep_direct_ctl(struct ep *e, int epfd, int op, struct sock *s, int fd, struct epoll_event *ev);
 
 /* The item's socket ends, or the set. Under e->lock. */

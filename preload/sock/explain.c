@@ -74,7 +74,7 @@ static void explain(const struct sock *s)
 		stats_ends(r, &local, &remote);
 		end_print(l, sizeof(l), &local);
 		end_print(p, sizeof(p), &remote);
-	} else if (diag_ends(s->fd, &local, &remote) == 0) {
+	} else if (diag_ends(sock_fd(s), &local, &remote) == 0) {
 		end_print(l, sizeof(l), &local);
 		end_print(p, sizeof(p), &remote);
 	}
@@ -82,7 +82,7 @@ static void explain(const struct sock *s)
 		line, sizeof(line),
 		"ztcp: %ld:%d path=%s reason=%s(%u) tx=%llu rx=%llu shm_tx=%llu shm_rx=%llu lifts=%u "
 		"lowers=%u local=%s remote=%s\n",
-		sys(SYS_getpid), s->fd,
+		sys(SYS_getpid), sock_fd(s),
 		stack                                    ? "stack"
 		: tx_shm || rx_shm || tx_path || rx_path ? "shm"
 							 : "kernel",

@@ -125,7 +125,7 @@ static ssize_t sendfile_kernel(struct sock *s, int out, int in, off64_t *off, si
 	off64_t from;
 	ssize_t got;
 
-	if (s->stage != SOCK_SETTLED && s->row)
+	if (SHM_READ(s->stage) != SOCK_SETTLED && sock_row(s))
 		row = io_kernel_enter(s, out, &s->tx_busy);
 	if (!row)
 		return real.sendfile64(out, in, off, n);
@@ -251,7 +251,7 @@ ssize_t io_splice_out(struct sock *s, int in, off64_t *in_off, int out, off64_t 
 
 	if (direct_has(s) && !direct_lower(s, REASON_OPTION_SOCKET))
 		return file_fail(-EINVAL); /* a program without splice() copies by itself */
-	if (!s->row || s->stage == SOCK_SETTLED)
+	if (!sock_row(s) || SHM_READ(s->stage) == SOCK_SETTLED)
 		return real.splice(in, in_off, out, out_off, n, flags);
 	for (;;) {
 		if (sock_conn(s)) {
@@ -378,7 +378,7 @@ ssize_t io_splice_in(struct sock *s, int in, off64_t *in_off, int out, off64_t *
 
 	if (direct_has(s) && !direct_lower(s, REASON_OPTION_SOCKET))
 		return file_fail(-EINVAL);
-	if (!s->row || s->stage == SOCK_SETTLED || in_off || !is_pipe(out) || !n)
+	if (!sock_row(s) || SHM_READ(s->stage) == SOCK_SETTLED || in_off || !is_pipe(out) || !n)
 		return real.splice(in, in_off, out, out_off, n, flags);
 	while (!sock_conn(s)) {
 		row = io_kernel_enter(s, in, &s->rx_busy);

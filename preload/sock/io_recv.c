@@ -108,7 +108,8 @@ static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, in
 ssize_t io_kernel_safe(struct sock *s)
 {
 	uint64_t limit;
-	ssize_t n = sys(SYS_recvfrom, s->fd, 0, INT_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT, 0, 0);
+	ssize_t n = sys(SYS_recvfrom, sock_fd(s), 0, INT_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT,
+			0, 0);
 
 	if (n <= 0)
 		return n;
@@ -135,7 +136,7 @@ static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, 
 		limit = (uint64_t)n;
 	}
 	io_piece(&at, limit < SSIZE_MAX ? (size_t)limit : SSIZE_MAX, &piece);
-	n = sys(SYS_recvfrom, s->fd, piece.iov_base, piece.iov_len, flags, 0, 0);
+	n = sys(SYS_recvfrom, sock_fd(s), piece.iov_base, piece.iov_len, flags, 0, 0);
 	if (n > 0 && !(flags & MSG_PEEK))
 		atomic_fetch_add(&s->row->rx_off, (uint64_t)n);
 	return n;
@@ -146,7 +147,7 @@ static ssize_t end_of_stream(struct sock *s, ssize_t n)
 {
 	if (n || s->reset_told || !ready_reset(s))
 		return n;
-	s->reset_told = true;
+	SHM_WRITE(s->reset_told, true);
 	return -ECONNRESET;
 }
 
@@ -313,7 +314,7 @@ static bool more_behind(struct sock *s, const struct io_req *r, bool ring)
 	else if (SHM_READ(c->rx.path) == SHM_PATH_RING)
 		more = shm_ring_unread(c, s->view.ctl);
 	else
-		more = sys(SYS_ioctl, s->fd, SIOCINQ, &kernel) == 0 && kernel;
+		more = sys(SYS_ioctl, sock_fd(s), SIOCINQ, &kernel) == 0 && kernel;
 	shm_seat_give(&c->rx.seat, taken);
 	return more;
 }

@@ -68,10 +68,10 @@ static ssize_t send_rest(struct sock *s, const struct io_req *r, size_t done, in
 	while (i < r->iovs && skip >= r->iov[i].iov_len)
 		skip -= r->iov[i++].iov_len;
 	while (i < r->iovs) {
-		n = real.send(s->fd, (const char *)r->iov[i].iov_base + skip,
+		n = real.send(sock_fd(s), (const char *)r->iov[i].iov_base + skip,
 			      r->iov[i].iov_len - skip, flags);
 		if (n < 0 && done && errno != EAGAIN && errno != EINTR)
-			s->send_error = (uint16_t)errno; /* told once: by the next send */
+			SHM_WRITE(s->send_error, (uint16_t)errno); /* told once: by the next send */
 		if (n < 0)
 			return done ? (ssize_t)done : -1;
 		atomic_fetch_add(&s->row->tx_off, (uint64_t)n);
@@ -127,12 +127,13 @@ static bool send_burst(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
 	bool taken = shm_seat_take(&c->tx.seat, thread_tid());
+	bool burst = SHM_READ(c->tx.path) == SHM_PATH_RING && shm_ring_stuck(c);
 
-	s->burst = SHM_READ(c->tx.path) == SHM_PATH_RING && shm_ring_stuck(c);
+	s->burst = burst;
 	shm_seat_give(&c->tx.seat, taken);
-	if (s->burst)
+	if (burst)
 		span_lower(s, REASON_STALLED);
-	return s->burst;
+	return burst;
 }
 
 /* Nothing fits. Return: 0 to go on, else what the call answers. */
@@ -158,7 +159,7 @@ static ssize_t send_wait(struct sock *s, int flags, size_t done, uint64_t deadli
 /* Bytes that were recalled go first. Return: 0 when none are left, else what the call answers. */
 static ssize_t send_recalled(struct sock *s, int flags, size_t done)
 {
-	struct pollfd p = { .fd = s->fd, .events = POLLOUT };
+	struct pollfd p = { .fd = sock_fd(s), .events = POLLOUT };
 
 	while (!span_flush(s)) {
 		if (flags & MSG_DONTWAIT || sock_nonblock(s))
@@ -297,11 +298,11 @@ static ssize_t send_somehow(struct sock *s, const struct io_req *r, int flags)
 		return there && !io_too_long(r->iov, r->iovs) ? send_ring(s, r, there, flags)
 							      : io_real(r);
 	}
-	if (unlikely(s->send_error)) {
-		int err = s->send_error;
+	if (unlikely(SHM_READ(s->send_error))) {
+		int err = __atomic_exchange_n(&s->send_error, 0, __ATOMIC_RELAXED);
 
-		s->send_error = 0;
-		return io_fail(-err);
+		if (err) /* not told to another thread just now */
+			return io_fail(-err);
 	}
 	n = SHM_READ(s->conn->tx.recalled) ? send_recalled(s, flags, 0) : 0;
 	return n ? n : io_send_kernel(s, r);

@@ -166,7 +166,7 @@ static struct shm_conn *conn_make(struct sock *s, const struct shm_peer *peer)
 
 	if (!c)
 		return NULL;
-	c->ctl.cookie = s->row->cookie = diag_cookie(SHM_READ(s->fd));
+	c->ctl.cookie = s->row->cookie = diag_cookie(sock_fd(s));
 	atomic_store(&c->ctl.state, SHM_CONN_OFFERED);
 	return c;
 }
@@ -255,7 +255,7 @@ static void offer(struct sock *s, struct shm_peer *peer)
 	}
 	if (s->attested) {
 		msg.to = s->to;
-	} else if (diag_ends(s->fd, &msg.local, &msg.remote) < 0) {
+	} else if (diag_ends(sock_fd(s), &msg.local, &msg.remote) < 0) {
 		sock_settle(s, REASON_CLOSED_EARLY);
 		return;
 	}
@@ -276,13 +276,22 @@ static void offer(struct sock *s, struct shm_peer *peer)
 	again_after(s, 1);
 }
 
+/* Another time that the peer was not found, or turned away what was offered. */
+static bool tried_too_often(struct sock *s)
+{
+	SHM_WRITE(s->tries, s->tries + 1);
+	return s->tries > PATIENCE_TRIES;
+}
+
 static void find(struct sock *s)
 {
 	struct shm_end local, remote;
+	enum reason reason;
 	struct shm_peer *peer;
+	bool often;
 	int err;
 
-	if (diag_ends(s->fd, &local, &remote) < 0) {
+	if (diag_ends(sock_fd(s), &local, &remote) < 0) {
 		sock_settle(s, REASON_CLOSED_EARLY);
 		return;
 	}
@@ -292,7 +301,7 @@ static void find(struct sock *s)
 		return;
 	}
 	if (err == -EPERM && s->rank < LIFT_RANKS) { /* another user's: ours may sit behind */
-		s->rank++;
+		SHM_WRITE(s->rank, s->rank + 1);
 		s->foreign = true;
 		again_after(s, 1);
 		return;
@@ -301,13 +310,14 @@ static void find(struct sock *s)
 		SHM_WRITE(s->remote.port, remote.port);
 		patience_port(remote.port);
 	}
-	s->rank = 0;
-	s->row->reason = s->foreign       ? REASON_PEER_USER
-			 : err == -ENOENT ? REASON_PEER_PLAIN
-					  : REASON_NO_CHANNEL;
-	SHM_WRITE(s->tries, s->tries + 1);
-	if (err == -ENOENT ? patience_is_over(s) : s->tries > PATIENCE_TRIES)
-		sock_settle(s, s->row->reason);
+	SHM_WRITE(s->rank, 0);
+	reason = s->foreign       ? REASON_PEER_USER
+		 : err == -ENOENT ? REASON_PEER_PLAIN
+				  : REASON_NO_CHANNEL;
+	SHM_WRITE(s->row->reason, reason);
+	often = tried_too_often(s);
+	if (err == -ENOENT ? patience_is_over(s) : often)
+		sock_settle(s, reason);
 	else
 		again_doubled(s);
 }
@@ -344,7 +354,7 @@ static void on_introduced(struct sock *s, enum reason reason)
 			find_introduced(s);
 		else
 			again_after(s, 1);
-	} else if (reason == REASON_PEER_PLAIN || ++s->tries > PATIENCE_TRIES) {
+	} else if (reason == REASON_PEER_PLAIN || tried_too_often(s)) {
 		sock_settle(s, reason);
 	} else {
 		SHM_WRITE(s->row->reason, (uint16_t)reason);
@@ -376,9 +386,9 @@ static enum reason prepare(struct sock *s, struct shm_end *local, struct shm_end
 
 	if (conf.path == OPTIONS_PATH_STACK)
 		return s->why ? (enum reason)s->why : REASON_PEER_REMOTE;
-	if (diag_ends(s->fd, local, remote) < 0)
+	if (diag_ends(sock_fd(s), local, remote) < 0)
 		return REASON_CLOSED_EARLY;
-	asked = agent_verdict(s->fd, s->row->role == STATS_ACCEPT, &v);
+	asked = agent_verdict(sock_fd(s), s->row->role == STATS_ACCEPT, &v);
 	if (asked && v.flags & VERDICT_PENDING) {
 		SHM_WRITE(s->row->reason, REASON_UNJUDGED);
 		again_doubled(s);
@@ -656,7 +666,7 @@ static void on_accept(const struct shm_msg *m, struct shm_peer *from)
 		return;
 	if (s->attested)
 		reason = introduced(s, from, m->cookie) ? REASON_NONE : REASON_UNVERIFIED;
-	else if (diag_ends(SHM_READ(s->fd), &local, &remote) == 0)
+	else if (diag_ends(sock_fd(s), &local, &remote) == 0)
 		reason = verify(&remote, &local, m->cookie);
 	if (reason != REASON_NONE) {
 		sock_settle(s, reason);
@@ -678,9 +688,9 @@ static void on_refuse(const struct shm_msg *m, struct shm_peer *from)
 	s->peer = NULL;
 	SHM_WRITE(s->stage, SOCK_FINDING);
 	if (m->reason == REASON_PEER_REFUSED && !s->attested) {
-		s->rank++; /* another process that serves the port, perhaps */
+		SHM_WRITE(s->rank, s->rank + 1); /* another process that serves the port, perhaps */
 		again_after(s, 1);
-	} else if (++s->tries > PATIENCE_TRIES) {
+	} else if (tried_too_often(s)) {
 		sock_settle(s, m->reason < REASON_COUNT ? (enum reason)m->reason
 							: REASON_PEER_REFUSED);
 	} else {

@@ -66,7 +66,7 @@ static void set_rcvlowat(struct sock *s)
 	socklen_t len = sizeof(value);
 	uint64_t mask;
 
-	sys(SYS_getsockopt, s->fd, SOL_SOCKET, SO_RCVLOWAT, &value, &len);
+	sys(SYS_getsockopt, sock_fd(s), SOL_SOCKET, SO_RCVLOWAT, &value, &len);
 	SHM_WRITE(s->row->rcvlowat, (uint32_t)value);
 	if (!sock_conn(s))
 		return;
@@ -78,8 +78,9 @@ static void set_rcvlowat(struct sock *s)
 
 void opt_after_set(struct sock *s, int level, int name, const void *val, socklen_t len)
 {
-	if (!sock_row(s) && s->fresh & SOCK_FRESH_OPTIONS && direct_opt_matters(level, name))
-		SHM_WRITE(s->fresh, s->fresh & ~SOCK_FRESH_OPTIONS);
+	if (!sock_row(s) && SHM_READ(s->fresh) & SOCK_FRESH_OPTIONS &&
+	    direct_opt_matters(level, name))
+		SHM_WRITE(s->fresh, SHM_READ(s->fresh) & ~SOCK_FRESH_OPTIONS);
 	if (direct_at(s))
 		direct_opt_set(s, level, name);
 	if (!sock_row(s))

@@ -51,7 +51,7 @@ uint64_t ready_bytes(const struct sock *s)
 				: from;
 	int kernel = 0;
 
-	sys(SYS_ioctl, s->fd, SIOCINQ, &kernel);
+	sys(SYS_ioctl, sock_fd(s), SIOCINQ, &kernel);
 	return (uint64_t)kernel + (tail > from ? tail - from : 0);
 }
 
@@ -82,7 +82,7 @@ void ready_heard(struct sock *s, short revents)
 
 short ready_ask(struct sock *s, short want)
 {
-	struct pollfd p = { .fd = s->fd, .events = (short)(want | POLLRDHUP) };
+	struct pollfd p = { .fd = sock_fd(s), .events = (short)(want | POLLRDHUP) };
 	struct timespec zero = { 0, 0 };
 
 	if (sys(SYS_ppoll, &p, 1, &zero, 0, 8) <= 0)
@@ -117,7 +117,7 @@ short ready_now(struct sock *s, short want)
 	if (bits) {
 		bits |= POLLIN | POLLRDNORM;
 		if (ready_reset(s))
-			bits |= s->reset_told ? POLLHUP : POLLHUP | POLLERR;
+			bits |= SHM_READ(s->reset_told) ? POLLHUP : POLLHUP | POLLERR;
 		kernel |= POLLIN; /* and an error, which only the kernel knows */
 	} else if (atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) &
 		   SHM_TX_FIN) {

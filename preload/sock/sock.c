@@ -236,7 +236,7 @@ struct sock *sock_open(int fd)
 	s = sock_alloc();
 	if (!s)
 		return NULL;
-	s->fd = fd;
+	SHM_WRITE(s->fd, fd);
 	SHM_PUBLISH(s->numbers, 1);
 	table_set(fd, s);
 	return s;
@@ -300,8 +300,8 @@ struct sock *sock_find(const struct shm_end *remote, uint16_t port)
 	struct sock *s = pool.hash[end_hash(remote)];
 
 	/* got after its descriptor was looked at: so that was its own */
-	while (s &&
-	       !(end_equal(&s->remote, remote) && local_port(s->fd) == port && sock_try_get(s)))
+	while (s && !(end_equal(&s->remote, remote) && local_port(sock_fd(s)) == port &&
+		      sock_try_get(s)))
 		s = s->next;
 	pool_leave(taken);
 	return s;
@@ -641,12 +641,14 @@ void sock_close(int fd)
 		sock_end_here(s);
 		if (!plain)
 			thread_signals_restore(mask);
-	} else if (s->fd == fd) {
+	} else if (sock_fd(s) == fd) {
 		for (int other = 0; other <= sock_highest(); other++) {
 			if (sock_of(other) == s) {
+				struct stats_row *row = sock_row(s);
+
 				SHM_WRITE(s->fd, other);
-				if (s->row)
-					SHM_WRITE(s->row->fd, other);
+				if (row)
+					SHM_WRITE(row->fd, other);
 				break;
 			}
 		}

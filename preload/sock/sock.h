@@ -174,6 +174,12 @@ static inline void sock_stir(struct sock *s)
 	atomic_store(&s->quiet_pair, UINT64_MAX);
 }
 
+/* One of its numbers; a close of that one, of several, changes it. */
+static inline int sock_fd(const struct sock *s)
+{
+	return SHM_READ(s->fd);
+}
+
 /* Stays in the kernel for good, and has always been there: nothing of it is ever looked at. */
 static inline bool sock_is_settled(const struct sock *s)
 {

@@ -322,7 +322,8 @@ bool span_flush(struct sock *s)
 			SHM_WRITE(c->tx.recalled, false);
 			break;
 		}
-		n = sys(SYS_sendto, s->fd, run.ptr, run.len, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+		n = sys(SYS_sendto, sock_fd(s), run.ptr, run.len, MSG_DONTWAIT | MSG_NOSIGNAL, 0,
+			0);
 		if (n <= 0) {
 			if (n != -EAGAIN && n != -EINTR)
 				/* the connection is gone: so are the bytes */
@@ -348,7 +349,7 @@ static void send_unread(struct sock *s)
 	if (head < atomic_load(&c->ctl.lift))
 		head = atomic_load(&c->ctl.lift);
 	if (head < atomic_load(&c->ctl.tail) && shm_ring_peek(&own, head, &run) == 1)
-		sys(SYS_sendto, s->fd, run.ptr, run.len, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
+		sys(SYS_sendto, sock_fd(s), run.ptr, run.len, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
 }
 
 /*
@@ -360,7 +361,7 @@ static void send_unread(struct sock *s)
 static void leave_closed(struct sock *s)
 {
 	struct timespec most = { 0, 10000000 };
-	struct pollfd p = { .fd = s->fd, .events = POLLRDHUP };
+	struct pollfd p = { .fd = sock_fd(s), .events = POLLRDHUP };
 	struct span_guard g;
 
 	if (SHM_READ(s->conn->tx.path) != SHM_PATH_RING)
@@ -482,7 +483,7 @@ void span_close(struct sock *s)
 	if (SHM_READ(s->broken) || left_unread(s)) {
 		struct linger reset = { 1, 0 };
 
-		sys(SYS_setsockopt, s->fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+		sys(SYS_setsockopt, sock_fd(s), SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
 	}
 	atomic_fetch_or(&c->ctl.flags_tx, SHM_TX_FIN);
 	atomic_store_explicit(&c->ctl.state, SHM_CONN_CLOSED, memory_order_release);
@@ -513,5 +514,5 @@ void span_break(struct sock *s)
 	if (!first)
 		return;
 	SHM_WRITE(s->row->reason, REASON_PEER_NONSENSE);
-	sys(SYS_connect, s->fd, &none, sizeof(none)); /* RST: the kernel tells the other end */
+	sys(SYS_connect, sock_fd(s), &none, sizeof(none)); /* RST: the kernel tells the other end */
 }

@@ -37,7 +37,7 @@ bool span_thaw(struct sock *s);
 /* The ring is not to be read: a recall waits for its answer. Looks whether one can still come. */
 static inline bool span_frozen(struct sock *s)
 {
-	return unlikely(s->conn->rx.frozen) && !span_thaw(s);
+	return unlikely(SHM_READ(s->conn->rx.frozen)) && !span_thaw(s);
 }
 
 /* Look at what the peer has announced since last time: closed, recalled. Any time. */

@@ -175,9 +175,9 @@ static struct tap_record record_of(struct sock *s, struct tap_mark m, uint64_t s
 	};
 
 	if (!s->row->cookie)
-		s->row->cookie = diag_cookie(s->fd);
+		s->row->cookie = diag_cookie(sock_fd(s));
 	r.cookie = s->row->cookie;
-	diag_ends(s->fd, &r.local, &r.remote);
+	diag_ends(sock_fd(s), &r.local, &r.remote);
 	return r;
 }
 

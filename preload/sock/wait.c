@@ -224,21 +224,22 @@ void wait_want_space(struct sock *s, bool want)
 bool wait_unstall(struct sock *s)
 {
 	uint64_t head = atomic_load_explicit(&s->view.ctl->head, memory_order_relaxed);
-	uint64_t now;
+	uint64_t since, now;
 
 	if (SHM_READ(s->conn->tx.path) != SHM_PATH_RING || ready_room(s)) {
-		s->full_since = 0;
+		SHM_WRITE(s->full_since, 0);
 		return false;
 	}
 	now = thread_now();
-	if (!s->full_since || head != s->full_head) {
-		s->full_since = now;
-		s->full_head = head;
+	since = SHM_READ(s->full_since); /* once: another thread that waits may begin anew */
+	if (!since || head != SHM_READ(s->full_head)) {
+		SHM_WRITE(s->full_head, head);
+		SHM_WRITE(s->full_since, now);
 		return false;
 	}
-	if (now - s->full_since < STALL_NS)
+	if (now < since + STALL_NS)
 		return false;
-	s->full_since = 0;
+	SHM_WRITE(s->full_since, 0);
 	span_lower(s, REASON_STALLED);
 	return true;
 }
@@ -277,7 +278,7 @@ static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t u
 		     const struct wait_signals *sig)
 {
 	struct pollfd p[3] = {
-		{ .fd = s->fd, .events = kernel_events(s, want) },
+		{ .fd = sock_fd(s), .events = kernel_events(s, want) },
 		{ .fd = w->efd, .events = POLLIN },
 		{ .fd = shm_chan_fd(), .events = POLLIN },
 	};
