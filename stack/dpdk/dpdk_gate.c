@@ -6,12 +6,15 @@
  * it opens a window: from then on nobody enters, the thread waits until those inside have left, does what has come up, and meets our
  * descriptor, which it has made readable before: it parks.
  *
- * Who enters says so and then looks at the state, who opens says so and then looks who is inside: the fences make that one of the two sees
- * the other. Both sides write lines of their own alone while packets flow.
+ * Who enters says so and then looks at the state, who opens says so and then looks who is inside: one of the two must see the other. Whoever opens
+ * pays for that, by a membarrier, as it happens seldom: a fence in each entry would wait until the other process had let go of the ring's lines that
+ * were just written, before an answer is put into it. Where the kernel has no membarrier both have fences. Both sides write lines of their own alone
+ * while packets flow.
  */
 #include <dirent.h>
 #include <errno.h>
 #include <linux/futex.h>
+#include <linux/membarrier.h>
 #include <poll.h>
 #include <rte_interrupts.h>
 #include <stdbool.h>
@@ -36,6 +39,7 @@ static struct {
 	_Atomic int set;                   /* that EAL's thread waits in; -1: it was not found */
 	int fd;
 	bool started;
+	bool fences; /* there is no membarrier */
 } gate;
 
 static void nap(void)
@@ -43,6 +47,15 @@ static void nap(void)
 	const struct timespec ts = { .tv_nsec = LOOK_NS };
 
 	sys(SYS_nanosleep, &ts, NULL);
+}
+
+/* The state has changed: who enters from now on sees it, who has entered is seen. */
+static void let_see(void)
+{
+	if (gate.fences)
+		atomic_thread_fence(memory_order_seq_cst);
+	else
+		sys(SYS_membarrier, MEMBARRIER_CMD_PRIVATE_EXPEDITED, 0, 0);
 }
 
 static bool anybody(void)
@@ -103,6 +116,7 @@ static void park(void *arg)
 		sys(SYS_futex, &gate.state, FUTEX_WAIT_PRIVATE, state, NULL, NULL, 0);
 	one = 1;
 	sys(SYS_write, gate.fd, &one, sizeof(one));
+	let_see();
 	while (anybody())
 		nap();
 }
@@ -118,6 +132,7 @@ int dpdk_gate_start(void)
 	if (fd < 0)
 		return -errno;
 	gate.fd = fd;
+	gate.fences = sys(SYS_membarrier, MEMBARRIER_CMD_REGISTER_PRIVATE_EXPEDITED, 0, 0) != 0;
 	atomic_store(&gate.set, -1);
 	handle = rte_intr_instance_alloc(RTE_INTR_INSTANCE_F_PRIVATE);
 	rc = handle ? rte_intr_fd_set(handle, fd) : -ENOMEM;
@@ -137,7 +152,9 @@ int dpdk_gate_start(void)
 bool dpdk_gate_enter(struct dpdk_inside *me)
 {
 	atomic_store_explicit(&me->inside, true, memory_order_relaxed);
-	atomic_thread_fence(memory_order_seq_cst);
+	if (BASE_UNLIKELY(gate.fences))
+		atomic_thread_fence(memory_order_seq_cst);
+	atomic_signal_fence(memory_order_seq_cst);
 	if (BASE_LIKELY(atomic_load_explicit(&gate.state, memory_order_acquire) == PARKED))
 		return true;
 	atomic_store_explicit(&me->inside, false, memory_order_release);
@@ -168,6 +185,7 @@ static bool hold(void)
 
 	if (!atomic_compare_exchange_strong(&gate.state, &parked, HELD))
 		return false;
+	let_see();
 	while (anybody())
 		nap();
 	return true;

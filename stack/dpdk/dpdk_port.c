@@ -187,8 +187,8 @@ static int configure(const struct dpdk_args *a, struct rte_eth_conf *conf)
 	return rte_eth_dev_configure(port, queues, queues, conf);
 }
 
-/* A memif that has asked for its peer once, and will not again by itself. */
-static bool is_client(const struct dpdk_args *a)
+/* Whether the port is a memif whose arguments have @what. */
+static bool is_memif_with(const struct dpdk_args *a, const char *what)
 {
 	char name[RTE_ETH_NAME_MAX_LEN];
 
@@ -198,9 +198,21 @@ static bool is_client(const struct dpdk_args *a)
 		const char *word = strstr(a->argv[i], name);
 
 		if (word && word[strlen(name)] == ',')
-			return strstr(word, "role=client") || strstr(word, "role=slave");
+			return strstr(word, what);
 	}
 	return false;
+}
+
+/* It has asked for its peer once, and will not again by itself. */
+static bool is_client(const struct dpdk_args *a)
+{
+	return is_memif_with(a, "role=client") || is_memif_with(a, "role=slave");
+}
+
+/* Its peer reads what is sent where it lies, and sees DPDK's memory only. A server's driver copies all the same. */
+static bool is_read_in_place(const struct dpdk_args *a)
+{
+	return is_client(a) && is_memif_with(a, "zero-copy=yes");
 }
 
 /*
@@ -242,6 +254,8 @@ static int port_start(const struct dpdk_args *a, struct dev_error *err)
 	if (rc)
 		return fail(a, "set up its queues", rc, err);
 	offloads_note(port, &info, &conf);
+	if (is_read_in_place(a))
+		ports[port].chains = ports[port].tso = false;
 	if (ports[port].gated)
 		rc = dpdk_gate_start();
 	if (rc)

@@ -93,10 +93,10 @@ case_af_xdp() {
 	pair "--vdev net_af_xdp0,iface=v0" "--vdev net_af_packet0,iface=v1"
 }
 
-# both MODE THREADS: two ports of memif in one process, which are each other's peers, with a queue for each thread
+# both MODE THREADS [EAL [CLIENT]]: two ports of memif in one process, which are each other's peers, with a queue for each thread
 both() {
 	local memif="id=0,socket=$work/both,socket-abstract=no"
-	local eal="--no-huge -m 256 --vdev net_memif0,role=server,$memif --vdev net_memif1,role=client,$memif"
+	local eal="--no-huge -m 256 ${3-} --vdev net_memif0,role=server,$memif --vdev net_memif1,role=client,$memif${4-}"
 	timeout 100 "$pair" "$1" "$2" 1 "dpdk:queues=$2 port=0 $eal" "dpdk:queues=$2 port=1 $eal" > "$work/out" 2> "$work/err" ||
 		fail "$1 $2: $(tail -n 1 "$work/err")"
 }
@@ -105,6 +105,12 @@ both() {
 case_copies() {
 	both bulk 1 || return
 	awk '$3 > 0 && $4 == 0 { n++ } END { exit n != 1 }' "$work/out" || fail "copied: $(cat "$work/out")"
+}
+
+# A client whose memory the server reads sends from DPDK's memory alone; what comes out is what went in.
+case_in_place() {
+	both bulk 1 --single-file-segments ,zero-copy=yes || return
+	awk '$3 > 0 && $4 > 0 { n++ } END { exit n != 1 }' "$work/out" || fail "not copied: $(cat "$work/out")"
 }
 
 # Two threads with two instances each, a queue for each pair: nothing of one comes to the other.
@@ -188,5 +194,5 @@ case_absent() {
 run_case() { "case_$1"; }
 
 . "$(dirname "$(readlink -f "$0")")/nic_cases.bash"
-[ $# -gt 0 ] || set -- ring null af_packet pcap tap memif vhost af_xdp copies queues rss killed refused absent
+[ $# -gt 0 ] || set -- ring null af_packet pcap tap memif vhost af_xdp copies in_place queues rss killed refused absent
 run_cases "$@"
