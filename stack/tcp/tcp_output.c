@@ -100,7 +100,8 @@ static uint32_t burst_max(const struct tcb *t, uint32_t mss)
 	uint32_t gso = BASE_MIN(cfg->gso_max_bytes, t->cc.cwnd / 2), srtt_us = tcp_srtt_us(t);
 	uint64_t ms_worth;
 
-	if (gso < 2 * mss)
+	/* The pieces of a cut segment would all have the pointer of the first. */
+	if (gso < 2 * mss || BASE_UNLIKELY(tcp_is(t, TCP_F_URG_SND)))
 		return mss;
 	/* It sends a window in a round trip at least: nearly always enough, and nothing is divided to know it. */
 	if (BASE_UNLIKELY((uint64_t)t->cc.cwnd * 1000 < (uint64_t)gso * srtt_us)) {
@@ -259,11 +260,11 @@ static unsigned out_fresh(struct tcb *t, struct wire_tcp *out, unsigned max, zti
 static unsigned out_again(struct tcb *t, struct tcp_sent *s, struct wire_tcp *out, ztime_t now)
 {
 	uint32_t fin = !!(s->flags & TCP_SENT_FIN), len = s->end - s->seq - fin;
-	uint32_t got, mss = segment_room(t);
+	uint32_t got, mss = segment_room(t), most = tcp_is(t, TCP_F_URG_SND) ? mss : len;
 
 	tcp_out_header(t, out, now);
 	out->seq = s->seq;
-	got = len ? tcp_gather(t, s->chunk, s->seq, len, out) : 0;
+	got = len ? tcp_gather(t, s->chunk, s->seq, BASE_MIN(len, most), out) : 0;
 	if (got < len) {
 		if (!tcp_sent_split(t, s, s->seq + got)) {
 			t->todo |= TCP_DO_ACK; /* the header above paid it, and is not sent */

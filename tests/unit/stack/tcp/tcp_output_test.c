@@ -181,6 +181,22 @@ Test(tcp_output, urgent__points_past_the_last_byte)
 	fix_end(f);
 }
 
+/* The pointer counts from its own segment: a device that cuts would copy that of the first into all. */
+Test(tcp_output, urgent__no_segment_is_to_be_cut)
+{
+	struct fix *f = fix_established(.gso = 60000, .cwnd = 20 * FIX_MSS);
+
+	fix_app_sends_flags(f, 5 * FIX_MSS, TCP_SEND_URGENT);
+	for (uint32_t i = 0; i < 5; i++) {
+		struct wire_tcp *w = next_tx(f);
+
+		cr_assert(w->len == FIX_MSS && !w->gso_size);
+		cr_assert(w->flags & TCP_URG);
+		cr_assert_eq(w->urg, (5 - i) * FIX_MSS);
+	}
+	fix_end(f);
+}
+
 Test(tcp_output, idle__restarts_with_the_initial_window)
 {
 	struct fix *f = fix_established(.cwnd = 60 * FIX_MSS);
