@@ -75,6 +75,7 @@ struct ip_heard {
 	union wire_addr addr;
 	struct wire_mac mac;
 	bool solicited; /* in answer to a question */
+	bool named;     /* it has said where it is; else the frame's sender is taken for it */
 };
 
 /* An ICMP error, or a neighbour that does not answer. */
@@ -158,7 +159,7 @@ int ip_route_elsewhere(struct ip *ip, const union wire_addr *net, unsigned int b
 int ip_route_remove(struct ip *ip, const union wire_addr *net, unsigned int bits);
 
 /**
- * ip_source() - choose the source address for @dst (RFC 6724 5, rules 1, 2 and 8)
+ * ip_source() - choose the source address for @dst (RFC 6724 5, rules 1, 2, 6 and 8)
  * @src: set on success only
  *
  * Return: 0, or -ENETUNREACH.

@@ -1,6 +1,8 @@
 /* ip_ask.c - who has this address: ARP (RFC 826, 5227) and neighbour discovery (RFC 4861) */
 #include "stack/ip/ip_state.h"
 
+#define ARP_DEFEND_EVERY (10 * ZTIME_SEC) /* RFC 5227 1.1: DEFEND_INTERVAL */
+
 static const struct wire_mac mac_everybody = { { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff } };
 
 static void arp_send(struct ip *ip, const struct wire_arp *arp, const struct wire_mac *to)
@@ -118,30 +120,47 @@ static void heard_input(struct ip *ip, struct ip_rx *rx, const struct ip_heard *
 	rx->kind = IP_RX_HEARD;
 }
 
-enum counter ip_arp_input(struct ip *ip, const uint8_t *bytes, size_t len, struct ip_rx *rx,
-			  ztime_t now)
+/* Another station speaks as @addr: say once more whose it is, but not again and again (RFC 5227 2.4 c). */
+static enum counter arp_defend(struct ip *ip, const union wire_addr *addr, ztime_t now)
+{
+	struct ip_addr_entry *e = ip_addr_find(ip, addr);
+
+	if (!e->defended_at || now - e->defended_at >= ARP_DEFEND_EVERY) {
+		e->defended_at = now;
+		ip_announce(ip, addr);
+	}
+	return CNT_ip_arp_conflict;
+}
+
+/* Take in what the sender says of itself. A probe has no sender address and says nothing about one (RFC 5227). */
+static void arp_learn(struct ip *ip, const struct wire_arp *arp, bool group, struct ip_rx *rx,
+		      ztime_t now)
+{
+	/* A reply to all, or about another's question, proves nothing of us being heard. */
+	bool asked = !group && ip_addr_local(ip, &arp->target);
+	const struct ip_heard heard = { arp->sender, arp->sender_mac, asked, true };
+
+	if (wire_addr_is_any(&arp->sender))
+		return;
+	if (arp->op == WIRE_ARP_REPLY)
+		heard_input(ip, rx, &heard, now);
+	else
+		ip_neigh_heard(ip, &arp->sender, &arp->sender_mac, false, now);
+}
+
+enum counter ip_arp_input(struct ip *ip, const uint8_t *bytes, size_t len, bool group,
+			  struct ip_rx *rx, ztime_t now)
 {
 	struct wire_arp arp;
 	enum counter why = wire_arp_parse(bytes, len, &arp);
 
 	if (why != CNT_none)
 		return why;
-	if (ip_addr_local(ip, &arp.sender)) {
-		/* Defend the address, but never in answer to another's defence (RFC 5227 2.4 b). */
-		if (arp.op == WIRE_ARP_REQUEST && wire_mac_equal(&arp.sender_mac, &ip->cfg.mac))
-			return CNT_ip_arp_not_us;
-		if (arp.op == WIRE_ARP_REQUEST && wire_addr_equal(&arp.sender, &arp.target))
-			ip_announce(ip, &arp.sender);
-		return CNT_ip_arp_conflict;
-	}
-	/* RFC 5227: a probe has no sender address and says nothing about one. */
-	if (arp.op == WIRE_ARP_REPLY && !wire_addr_is_any(&arp.sender)) {
-		const struct ip_heard heard = { arp.sender, arp.sender_mac, true };
-
-		heard_input(ip, rx, &heard, now);
-	} else if (!wire_addr_is_any(&arp.sender)) {
-		ip_neigh_heard(ip, &arp.sender, &arp.sender_mac, false, now);
-	}
+	if (wire_mac_equal(&arp.sender_mac, &ip->cfg.mac))
+		return CNT_ip_arp_not_us; /* our own words, come back */
+	if (ip_addr_local(ip, &arp.sender))
+		return arp_defend(ip, &arp.sender, now);
+	arp_learn(ip, &arp, group, rx, now);
 	if (!ip_addr_local(ip, &arp.target))
 		return CNT_ip_arp_not_us;
 	if (arp.op == WIRE_ARP_REQUEST)
@@ -169,22 +188,30 @@ static void nd_answer(struct ip *ip, const struct ip_packet *p, const struct wir
 	nd_send(ip, &nd, WIRE_ICMP6_NA, &ask->target, &p->src, ask->has_mac ? &ask->mac : &p->mac);
 }
 
+static enum counter advert_input(struct ip *ip, const struct ip_packet *p, const struct wire_nd *nd,
+				 struct ip_rx *rx, ztime_t now)
+{
+	/* A reply to a unicast question may leave out the address (RFC 4861 4.4). */
+	const struct ip_heard heard = { nd->target, nd->has_mac ? nd->mac : p->mac,
+					nd->flags & WIRE_ND_SOLICITED, nd->has_mac };
+
+	if (ip_addr_local(ip, &nd->target))
+		return CNT_ip_nd_conflict; /* RFC 4862 5.4.4: somebody else's, and nothing to be done */
+	heard_input(ip, rx, &heard, now);
+	return CNT_none;
+}
+
 enum counter ip_nd_input(struct ip *ip, const struct ip_packet *p, const struct wire_icmp *m,
 			 struct ip_rx *rx, ztime_t now)
 {
 	struct wire_nd nd;
 	enum counter why = wire_nd_parse(m, p->hops, &p->src, &p->dst, &nd);
 
-	if (why != CNT_none)
-		return why;
-	if (m->type == WIRE_ICMP6_NA) {
-		/* A reply to a unicast question may leave out the address (RFC 4861 4.4). */
-		const struct ip_heard heard = { nd.target, nd.has_mac ? nd.mac : p->mac,
-						nd.flags & WIRE_ND_SOLICITED };
-
-		heard_input(ip, rx, &heard, now);
-		return CNT_none;
-	}
+	/* None of these messages needs fragments; who sends them so hides from those who guard the link (RFC 6980 5). */
+	if (p->fragment || why != CNT_none)
+		return CNT_wire_nd_bad;
+	if (m->type == WIRE_ICMP6_NA)
+		return advert_input(ip, p, &nd, rx, now);
 	if (!ip_addr_local(ip, &nd.target))
 		return CNT_ip_nd_not_us;
 	if (nd.has_mac)

@@ -87,23 +87,24 @@ void ip_fini(struct ip *ip)
 	ip_self_fini(ip);
 }
 
-static struct ip_addr_entry *addr_find(const struct ip *ip, const union wire_addr *addr)
+struct ip_addr_entry *ip_addr_find(struct ip *ip, const union wire_addr *addr)
 {
 	for (uint32_t i = 0; i < ip->naddrs; i++)
 		if (wire_addr_equal(&ip->addrs[i].addr, addr))
-			return (struct ip_addr_entry *)&ip->addrs[i];
+			return &ip->addrs[i];
 	return NULL;
 }
 
 bool ip_addr_local(const struct ip *ip, const union wire_addr *addr)
 {
-	return addr_find(ip, addr) != NULL;
+	return ip_addr_find((struct ip *)ip, addr) != NULL;
 }
 
 static bool addr_usable(const union wire_addr *addr)
 {
-	return !wire_addr_is_any(addr) && !wire_addr_is_multicast(addr) &&
-	       !wire_addr_is_broadcast(addr) && !wire_addr_is_loopback(addr);
+	return !wire_addr_is_any(addr) && !wire_addr_is_this_net(addr) &&
+	       !wire_addr_is_multicast(addr) && !wire_addr_is_broadcast(addr) &&
+	       !wire_addr_is_loopback(addr);
 }
 
 int ip_addr_add(struct ip *ip, const union wire_addr *addr, unsigned int bits, ztime_t now)
@@ -115,7 +116,7 @@ int ip_addr_add(struct ip *ip, const union wire_addr *addr, unsigned int bits, z
 	(void)now;
 	if (mapped < 0 || !addr_usable(addr))
 		return -EINVAL;
-	if (addr_find(ip, addr))
+	if (ip_addr_find(ip, addr))
 		return -EEXIST;
 	if (ip->naddrs == IP_ADDRS_MAX)
 		return -ENOSPC;
@@ -130,7 +131,7 @@ int ip_addr_add(struct ip *ip, const union wire_addr *addr, unsigned int bits, z
 
 int ip_addr_remove(struct ip *ip, const union wire_addr *addr)
 {
-	struct ip_addr_entry *e = addr_find(ip, addr);
+	struct ip_addr_entry *e = ip_addr_find(ip, addr);
 
 	if (!e)
 		return -ENOENT;

@@ -10,8 +10,10 @@
 
 #define ECHO_PER_S      1000
 #define ERROR_PER_S     100
-#define ERROR_QUOTE_MAX 548 /* an error is at most 576 bytes of IPv4 (RFC 1812 4.3.2.3) */
-#define QUOTE_TCP_LEN   8   /* ports and sequence number */
+#define ERROR4_MAX      576         /* bytes of an error, all headers included (RFC 1812 4.3.2.3) */
+#define ERROR6_MAX      IP6_MTU_MIN /* RFC 4443 2.4 c */
+#define QUOTE_TCP_LEN   8           /* ports and sequence number */
+#define QUOTE4_OFF_MASK 0x1fff
 
 bool ip_bucket_take(struct ip_bucket *b, uint32_t per_s, ztime_t now)
 {
@@ -54,11 +56,15 @@ static enum counter icmp_echo(struct ip *ip, const struct ip_packet *p, const st
 			      uint8_t reply, ztime_t now)
 {
 	struct wire_icmp m = *ask;
-	unsigned int hdr = wire_addr_is_v4(&p->dst) ? WIRE_IP4_LEN : WIRE_IP6_LEN;
+	bool v4 = wire_addr_is_v4(&p->dst);
+	uint32_t room = ip->cfg.mtu - (v4 ? WIRE_IP4_LEN : WIRE_IP6_LEN) - WIRE_ICMP_LEN;
 
-	/* A reassembled echo would have to be sent in fragments, which are never made here. */
-	if (p->group || hdr + WIRE_ICMP_LEN + ask->body_len > ip->cfg.mtu)
+	/* What came in fragments would have to go in fragments, which are never made here: then IPv4 wants it cut (RFC 1122
+	 * 3.2.2.6), IPv6 all or nothing (RFC 4443 4.2).
+	 */
+	if (p->group || (!v4 && ask->body_len > room))
 		return CNT_ip_icmp_ignored;
+	m.body_len = BASE_MIN(m.body_len, room);
 	if (!ip_bucket_take(&ip->echo_bucket, ECHO_PER_S, now))
 		return CNT_ip_icmp_limited;
 	m.type = reply;
@@ -87,8 +93,7 @@ static bool error4_read(const struct wire_icmp *m, struct ip_error *e)
 		return true;
 	}
 	if (m->type == WIRE_ICMP_PARAM) {
-		e->err = EPROTO;
-		e->hard = true;
+		e->err = EPROTO; /* soft (RFC 1122 4.2.3.9) */
 		return true;
 	}
 	if (m->type != WIRE_ICMP_UNREACH)
@@ -125,11 +130,11 @@ static bool error6_read(const struct wire_icmp *m, struct ip_error *e)
 	case WIRE_ICMP6_TOO_BIG:
 		e->err = EMSGSIZE;
 		e->mtu = m->word;
-		return true;
+		return e->mtu >= IP6_MTU_MIN; /* else it must be discarded (RFC 8201 4) */
 	case WIRE_ICMP6_TIME: e->err = EHOSTUNREACH; return true;
 	case WIRE_ICMP6_PARAM:
 		e->err = EPROTO;
-		e->hard = true;
+		e->hard = m->code == WIRE_PARAM6_NEXT; /* nobody there takes TCP */
 		return true;
 	default: return false;
 	}
@@ -157,6 +162,8 @@ static unsigned int quote_read(const struct wire_icmp *m, bool v4, struct ip_err
 	if (hdr < WIRE_IP4_LEN || m->body_len < hdr + QUOTE_TCP_LEN ||
 	    q[v4 ? 9 : 6] != WIRE_PROTO_TCP)
 		return 0;
+	if (v4 && base_be16_get(q + 6) & QUOTE4_OFF_MASK)
+		return 0; /* a later fragment's bytes are no header */
 	return hdr;
 }
 
@@ -220,31 +227,47 @@ enum counter ip_icmp_input(struct ip *ip, const struct ip_packet *p, struct ip_r
 }
 
 /*
- * RFC 1122 3.2.2.1 (protocol unreachable), RFC 4443 2.4 (never about a group, an unspecified
- * source).
+ * Tell the sender of @p, whose packet is quoted. Never about a group, a source that is nobody (RFC 1122 3.2.2, 4443 2.4 e);
+ * nor about what came in parts, of which only the last one is still there to be quoted.
  */
-void ip_icmp_unreach(struct ip *ip, const struct ip_packet *p, ztime_t now)
+static void icmp_tell(struct ip *ip, const struct ip_packet *p, struct wire_icmp *m, ztime_t now)
 {
-	bool v4 = wire_addr_is_v4(&p->dst), udp = p->proto == 17;
-	struct wire_icmp m = {
-		.type = v4    ? WIRE_ICMP_UNREACH
-			: udp ? WIRE_ICMP6_UNREACH
-			      : WIRE_ICMP6_PARAM,
-		.code = v4    ? (udp ? WIRE_UNREACH_PORT : WIRE_UNREACH_PROTO)
-			: udp ? WIRE_UNREACH6_PORT
-			      : 1,
-		.body = p->packet,
-		.body_len = BASE_MIN(p->packet_len, (uint32_t)ERROR_QUOTE_MAX),
-	};
+	bool v4 = wire_addr_is_v4(&p->dst);
+	uint32_t most = v4 ? ERROR4_MAX - WIRE_IP4_LEN : ERROR6_MAX - WIRE_IP6_LEN;
 
-	if (p->group || wire_addr_is_any(&p->src))
+	if (p->group || p->joined || wire_addr_is_any(&p->src))
 		return;
-	if (!v4 && !udp)
-		m.word = 6; /* offset of the next-header field */
 	if (!ip_bucket_take(&ip->error_bucket, ERROR_PER_S, now)) {
 		base_count(ip->counters, CNT_ip_icmp_limited);
 		return;
 	}
+	m->body = p->packet;
+	m->body_len = BASE_MIN(p->packet_len, most - WIRE_ICMP_LEN);
 	base_count(ip->counters, CNT_ip_icmp_errors);
-	icmp_answer(ip, p, &m);
+	icmp_answer(ip, p, m);
+}
+
+void ip_icmp_unreach(struct ip *ip, const struct ip_packet *p, ztime_t now)
+{
+	bool udp = p->proto == WIRE_PROTO_UDP;
+	struct wire_icmp m = { .type = WIRE_ICMP_UNREACH };
+
+	if (wire_addr_is_v4(&p->dst)) {
+		m.code = udp ? WIRE_UNREACH_PORT : WIRE_UNREACH_PROTO;
+	} else if (udp) {
+		m.type = WIRE_ICMP6_UNREACH;
+		m.code = WIRE_UNREACH6_PORT;
+	} else {
+		ip_icmp_problem(ip, p, WIRE_PARAM6_NEXT, p->proto_at, now);
+		return;
+	}
+	icmp_tell(ip, p, &m, now);
+}
+
+void ip_icmp_problem(struct ip *ip, const struct ip_packet *p, uint8_t code, uint16_t at,
+		     ztime_t now)
+{
+	struct wire_icmp m = { .type = WIRE_ICMP6_PARAM, .code = code, .word = at };
+
+	icmp_tell(ip, p, &m, now);
 }

@@ -3,7 +3,7 @@
 
 bool ip_source_martian(const struct ip *ip, const union wire_addr *src)
 {
-	return wire_addr_is_any(src) || wire_addr_is_multicast(src) ||
+	return wire_addr_is_any(src) || wire_addr_is_this_net(src) || wire_addr_is_multicast(src) ||
 	       wire_addr_is_broadcast(src) || wire_addr_is_loopback(src) ||
 	       ip_addr_local(ip, src) || ip_is_net_broadcast(ip, src);
 }
@@ -35,8 +35,9 @@ static enum counter addresses_judge(struct ip *ip, struct ip_packet *p,
 
 	if (!dad && !(frame->flags & WIRE_FRAME_SELF) && ip_source_martian(ip, &p->src))
 		return CNT_ip_martian_src;
+	/* A packet to one address in a frame to many is somebody's trick or mistake (RFC 1122 3.3.6). */
 	if (ip_addr_local(ip, &p->dst))
-		return CNT_none;
+		return p->group ? CNT_ip_link_group : CNT_none;
 	if (!group_ours(ip, &p->dst))
 		return CNT_ip_martian_dst;
 	p->group = true;
@@ -46,7 +47,7 @@ static enum counter addresses_judge(struct ip *ip, struct ip_packet *p,
 static enum counter tcp_found(const struct ip_packet *p, const struct wire_frame_in *frame,
 			      struct ip_rx *rx)
 {
-	/* RFC 1122 4.2.3.10: never a connection with a group, on either layer. */
+	/* RFC 1122 4.2.3.10: never a connection with a group. */
 	if (p->group)
 		return CNT_ip_link_group;
 	rx->kind = IP_RX_TCP;
@@ -101,14 +102,48 @@ static enum counter ip4_input(struct ip *ip, struct ip_packet *p, const struct w
 	return why == CNT_none ? protocol_input(ip, p, frame, rx, now) : why;
 }
 
+/* All headers are in the first fragment, TCP's too: what lacks them hides from firewalls (RFC 8200 4.5, 7112 5). */
+static bool ip6_chain_ok(const struct ip_packet *p)
+{
+	uint8_t proto = p->proto;
+	uint32_t at, need;
+
+	if (wire_ip6_upper(p->body, p->body_len, &proto, &at) != CNT_none)
+		return false;
+	need = proto == WIRE_PROTO_TCP ? WIRE_TCP_HDR_LEN : WIRE_ICMP_LEN;
+	return p->body_len - at >= need;
+}
+
+static enum counter ip6_fragment(struct ip *ip, struct ip_packet *p, const struct wire_ip6 *h,
+				 ztime_t now)
+{
+	struct ip_frag f = { .id = h->frag_id, .off = h->frag_off, .more = h->mf };
+	enum counter why;
+	uint32_t at;
+
+	if (!f.off && !ip6_chain_ok(p))
+		return CNT_wire_ip6_ext;
+	why = ip_reass_input(ip, p, &f, now);
+	if (why != CNT_none)
+		return why;
+	why = wire_ip6_upper(p->body, p->body_len, &p->proto, &at);
+	if (why != CNT_none)
+		return why;
+	p->body += at;
+	p->body_len -= at;
+	return CNT_none;
+}
+
 static enum counter ip6_input(struct ip *ip, struct ip_packet *p, const struct wire_frame_in *frame,
 			      struct ip_rx *rx, ztime_t now)
 {
 	struct wire_ip6 h;
-	enum counter why = wire_ip6_parse(p->packet, p->packet_len, &h);
+	enum counter why, bad;
 
-	if (why != CNT_none)
-		return why;
+	h.problem_at = 0;
+	bad = wire_ip6_parse(p->packet, p->packet_len, &h);
+	if (bad != CNT_none && !h.problem_at)
+		return bad;
 	p->src = h.src;
 	p->dst = h.dst;
 	p->packet_len = WIRE_IP6_LEN + h.payload_len;
@@ -116,14 +151,17 @@ static enum counter ip6_input(struct ip *ip, struct ip_packet *p, const struct w
 	p->body_len = p->packet_len - h.body_at;
 	p->proto = h.proto;
 	p->ecn = h.tclass & 3;
+	p->proto_at = h.proto_at;
 	p->hops = h.hops;
+	p->fragment = h.fragment;
 	why = addresses_judge(ip, p, frame);
-	/* A fragment that is the whole datagram is no fragment (RFC 6946). */
-	if (why == CNT_none && BASE_UNLIKELY(h.mf || h.frag_off)) {
-		struct ip_frag f = { .id = h.frag_id, .off = h.frag_off, .more = h.mf };
-
-		why = ip_reass_input(ip, p, &f, now);
+	if (why == CNT_none && BASE_UNLIKELY(bad != CNT_none)) {
+		ip_icmp_problem(ip, p, h.problem, h.problem_at, now);
+		return bad;
 	}
+	/* A fragment that is the whole datagram is no fragment (RFC 6946). */
+	if (why == CNT_none && BASE_UNLIKELY(h.mf || h.frag_off))
+		why = ip6_fragment(ip, p, &h, now);
 	return why == CNT_none ? protocol_input(ip, p, frame, rx, now) : why;
 }
 
@@ -154,10 +192,11 @@ static enum counter frame_input(struct ip *ip, const struct wire_frame_in *frame
 	p.packet_len = frame->len - eth.hdr_len;
 	p.mac = eth.src;
 	p.group = wire_mac_is_group(&eth.dst);
+	p.joined = p.fragment = false;
 	switch (eth.type) {
 	case WIRE_ETH_IP4: return ip4_input(ip, &p, frame, rx, now);
 	case WIRE_ETH_IP6: return ip6_input(ip, &p, frame, rx, now);
-	case WIRE_ETH_ARP: return ip_arp_input(ip, p.packet, p.packet_len, rx, now);
+	case WIRE_ETH_ARP: return ip_arp_input(ip, p.packet, p.packet_len, p.group, rx, now);
 	default: return CNT_wire_eth_type;
 	}
 }

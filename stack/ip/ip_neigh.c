@@ -88,13 +88,14 @@ static void neigh_forget(struct ip *ip, uint16_t i)
 	while (*link != i)
 		link = &ip->neigh[*link].next_hash;
 	*link = ip->neigh[i].next_hash;
+	ip->nincomplete -= ip->neigh[i].state == NEIGH_INCOMPLETE;
 	ip->neigh[i].state = NEIGH_FREE;
 	ip->neigh[i].next_hash = ip->neigh_free;
 	ip->neigh_free = i;
 	ip->plain.gen++;
 }
 
-/* A hand goes round; what has been used since its last visit is spared once. */
+/* A hand goes round; what has been used since its last visit is spared once. One that was never asked for goes too. */
 static void neigh_evict(struct ip *ip)
 {
 	for (int looks = 0; looks < NEIGH_EVICT_LOOKS; looks++) {
@@ -102,7 +103,7 @@ static void neigh_evict(struct ip *ip)
 		struct ip_neigh *n = &ip->neigh[i];
 
 		ip->evict_at = (uint16_t)((i + 1u) % ip->cfg.neigh_max);
-		if (n->state == NEIGH_REACHABLE && !ip->plain.links[i].used) {
+		if ((n->state == NEIGH_REACHABLE || !n->asked) && !ip->plain.links[i].used) {
 			neigh_forget(ip, i);
 			base_count(ip->counters, CNT_ip_neigh_evicted);
 			return;
@@ -127,6 +128,62 @@ static void link_set(const struct ip *ip, uint16_t i, ztime_t good_until)
 	link->good_until = good_until;
 }
 
+static struct ip_pending *pending_first(struct ip *ip, uint16_t i)
+{
+	struct ip_pending *first = NULL;
+
+	for (int k = 0; k < IP_PENDING_MAX; k++) {
+		struct ip_pending *p = &ip->pending[k];
+
+		if (p->neigh == i && (!first || (int32_t)(p->order - first->order) < 0))
+			first = p;
+	}
+	return first;
+}
+
+static void pending_free(struct ip *ip, struct ip_pending *p)
+{
+	ip->neigh[p->neigh].npending--;
+	p->neigh = IP_NONE;
+}
+
+static void pending_drop(struct ip *ip, struct ip_pending *p)
+{
+	if (p->frame.niov)
+		ip->cfg.buf.put(ip->cfg.buf.ctx, p->frame.iov[0].owner);
+	pending_free(ip, p);
+}
+
+/* Of those that are looked for, the next to be asked again gives way, and what waits for it. */
+static void neigh_give_up(struct ip *ip)
+{
+	uint16_t i = ip->asking_head;
+
+	for (int looks = 0; i != IP_NONE && looks < NEIGH_EVICT_LOOKS; looks++) {
+		if (ip->neigh[i].state == NEIGH_INCOMPLETE) {
+			while (ip->neigh[i].npending) {
+				pending_drop(ip, pending_first(ip, i));
+				base_count(ip->counters, CNT_ip_pending_failed);
+			}
+			asking_remove(ip, i);
+			neigh_forget(ip, i);
+			base_count(ip->counters, CNT_ip_neigh_evicted);
+			return;
+		}
+		i = ip->neigh[i].next_asking;
+	}
+}
+
+/* Room for one more. Return: false when there is none. */
+static bool neigh_room(struct ip *ip)
+{
+	if (ip->neigh_free == IP_NONE && ip->nincomplete * 2u >= ip->cfg.neigh_max)
+		neigh_give_up(ip);
+	if (ip->neigh_free == IP_NONE)
+		neigh_evict(ip);
+	return ip->neigh_free != IP_NONE;
+}
+
 uint16_t ip_neigh_get(struct ip *ip, const union wire_addr *addr)
 {
 	uint16_t i = ip_neigh_find(ip, addr);
@@ -135,11 +192,9 @@ uint16_t ip_neigh_get(struct ip *ip, const union wire_addr *addr)
 
 	if (i != IP_NONE)
 		return i;
-	if (ip->neigh_free == IP_NONE)
-		neigh_evict(ip);
+	if (!neigh_room(ip))
+		return IP_NONE;
 	i = ip->neigh_free;
-	if (i == IP_NONE)
-		return i;
 	n = &ip->neigh[i];
 	ip->neigh_free = n->next_hash;
 	place = neigh_place(ip, addr);
@@ -150,6 +205,7 @@ uint16_t ip_neigh_get(struct ip *ip, const union wire_addr *addr)
 		.prev_asking = IP_NONE,
 		.next_asking = IP_NONE,
 	};
+	ip->nincomplete++;
 	link_set(ip, i, ZTIME_PAST);
 	ip->plain.links[i].used = true;
 	ip->neigh_head[place] = i;
@@ -223,32 +279,6 @@ int ip_neigh_wait(struct ip *ip, uint16_t i, const struct wire_frame_out *f)
 	return 0;
 }
 
-static struct ip_pending *pending_first(struct ip *ip, uint16_t i)
-{
-	struct ip_pending *first = NULL;
-
-	for (int k = 0; k < IP_PENDING_MAX; k++) {
-		struct ip_pending *p = &ip->pending[k];
-
-		if (p->neigh == i && (!first || (int32_t)(p->order - first->order) < 0))
-			first = p;
-	}
-	return first;
-}
-
-static void pending_free(struct ip *ip, struct ip_pending *p)
-{
-	ip->neigh[p->neigh].npending--;
-	p->neigh = IP_NONE;
-}
-
-static void pending_drop(struct ip *ip, struct ip_pending *p)
-{
-	if (p->frame.niov)
-		ip->cfg.buf.put(ip->cfg.buf.ctx, p->frame.iov[0].owner);
-	pending_free(ip, p);
-}
-
 static void pending_send(struct ip *ip, uint16_t i)
 {
 	while (ip->neigh[i].npending) {
@@ -275,6 +305,7 @@ static void neigh_set(struct ip *ip, uint16_t i, const struct wire_mac *mac, zti
 		asking_remove(ip, i);
 	n->asked = 0;
 	n->mac = *mac;
+	ip->nincomplete -= n->state == NEIGH_INCOMPLETE;
 	n->state = NEIGH_REACHABLE;
 	n->at = confirmed_at;
 	link_set(ip, i, n->at + IP_NEIGH_FRESH);
@@ -314,6 +345,11 @@ void ip_neigh_heard(struct ip *ip, const union wire_addr *addr, const struct wir
 
 void ip_heard(struct ip *ip, const struct ip_heard *heard, ztime_t now)
 {
+	uint16_t i = ip_neigh_find(ip, &heard->addr);
+
+	/* Who was asked by all has to say where he is (RFC 4861 7.2.5). */
+	if (!heard->named && i != IP_NONE && ip->neigh[i].state == NEIGH_INCOMPLETE)
+		return;
 	ip_neigh_heard(ip, &heard->addr, &heard->mac, heard->solicited, now);
 }
 
@@ -389,6 +425,7 @@ unsigned int ip_tick(struct ip *ip, struct ip_error *err, unsigned int max, ztim
 		asking_remove(ip, i);
 		if (n->asked >= NEIGH_ASK_MAX) {
 			n->state = NEIGH_INCOMPLETE;
+			ip->nincomplete++;
 			n->asked = 0;
 		}
 		neigh_ask(ip, i, now);

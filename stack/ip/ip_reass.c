@@ -72,7 +72,8 @@ static bool shape_ok(const struct ip_reass *r, const struct ip_packet *p, const 
 		return false;
 	if (r->total && (end > r->total || (!f->more && end != r->total)))
 		return false;
-	return f->more || r->have <= end;
+	/* Nothing lies beyond the end. Bytes that never came would be taken for such that did. */
+	return f->more || r->top <= end;
 }
 
 static enum counter slot_add(struct ip_reass *r, const struct ip_packet *p, const struct ip_frag *f)
@@ -90,6 +91,7 @@ static enum counter slot_add(struct ip_reass *r, const struct ip_packet *p, cons
 		return CNT_ip_reass_overlap;
 	memcpy(r->buf + f->off, p->body, p->body_len);
 	r->have += p->body_len;
+	r->top = BASE_MAX(r->top, f->off + p->body_len);
 	if (!f->more)
 		r->total = f->off + p->body_len;
 	if (f->off == 0)
@@ -120,6 +122,7 @@ enum counter ip_reass_input(struct ip *ip, struct ip_packet *p, const struct ip_
 	p->body_len = r->total;
 	p->proto = r->proto;
 	p->ecn = r->ecn;
+	p->joined = true;
 	r->until = 0;
 	base_count(ip->counters, CNT_ip_reass_done);
 	return CNT_none;

@@ -133,6 +133,39 @@ static unsigned int common_bits(const union wire_addr *a, const union wire_addr 
 	return 128;
 }
 
+/* The label of RFC 6724 2.1: addresses of one kind belong together. */
+static unsigned int label(const union wire_addr *a)
+{
+	static const struct {
+		uint8_t net[4];
+		uint8_t bits, label;
+	} table[] = {
+		{ { 0x20, 0x02 }, 16, 2 },  { { 0x20, 0x01 }, 32, 5 },  { { 0xfc }, 7, 13 },
+		{ { 0xfe, 0xc0 }, 10, 11 }, { { 0x3f, 0xfe }, 16, 12 },
+	};
+
+	for (unsigned int i = 0; i < BASE_ARRAY_SIZE(table); i++) {
+		union wire_addr net = { .b = { 0 } };
+
+		memcpy(net.b, table[i].net, sizeof(table[i].net));
+		if (wire_addr_in_prefix(a, &net, table[i].bits))
+			return table[i].label;
+	}
+	return 1; /* all of IPv4 is one kind, and so is the rest */
+}
+
+/* How well @e serves as source for @dst: rules 2 (scope), 6 (label) and 8 (longest prefix), the earlier weighing more. */
+static unsigned int source_score(const struct ip_addr_entry *e, const union wire_addr *dst)
+{
+	unsigned int score = 1 + BASE_MIN(common_bits(&e->addr, dst), (unsigned int)e->bits);
+
+	if (label(&e->addr) == label(dst))
+		score += 256;
+	if (wire_addr_is_link_local(&e->addr) == wire_addr_is_link_local(dst))
+		score += 512;
+	return score;
+}
+
 int ip_source(const struct ip *ip, const union wire_addr *dst, union wire_addr *src)
 {
 	const struct ip_addr_entry *best = NULL;
@@ -148,10 +181,7 @@ int ip_source(const struct ip *ip, const union wire_addr *dst, union wire_addr *
 			best = e;
 			break; /* rule 1: the same address */
 		}
-		/* Rule 2, the same scope, weighs more than any prefix (rule 8). */
-		score = 1 + common_bits(&e->addr, dst);
-		if (wire_addr_is_link_local(&e->addr) == wire_addr_is_link_local(dst))
-			score += 256;
+		score = source_score(e, dst);
 		if (score > best_score) {
 			best = e;
 			best_score = score;

@@ -23,7 +23,8 @@
 
 struct ip_addr_entry {
 	union wire_addr addr;
-	uint8_t bits; /* of the mapped form */
+	ztime_t defended_at; /* 0: never */
+	uint8_t bits;        /* of the mapped form */
 };
 
 struct ip_route {
@@ -41,6 +42,8 @@ struct ip_route {
  *   REACHABLE   has answered less than 30 s ago, or more and nothing was sent since
  *   PROBE       asked by unicast every second; its address stays in use
  * Three questions without an answer: INCOMPLETE drops what waits and is FREE, PROBE is INCOMPLETE.
+ * When the table is full and half of it is INCOMPLETE, the next of these to be asked again gives way: whoever makes us look
+ * for stations that are not there takes no room from those that are (RFC 6583 5).
  */
 enum ip_neigh_state { NEIGH_FREE, NEIGH_INCOMPLETE, NEIGH_REACHABLE, NEIGH_PROBE };
 
@@ -82,6 +85,7 @@ struct ip_reass {
 	uint32_t id;
 	uint32_t have;  /* bytes */
 	uint32_t total; /* 0 until the last fragment has come */
+	uint32_t top;   /* no byte at or beyond it has come */
 	uint16_t frags;
 	uint8_t proto;
 	uint8_t ecn;
@@ -100,6 +104,7 @@ struct ip {
 	struct ip_neigh *neigh;
 	uint16_t *neigh_head; /* neigh_max heads */
 	uint16_t asking_head, asking_tail, neigh_free, evict_at;
+	uint16_t nincomplete; /* neighbours in that state */
 	uint32_t pending_order;
 	struct ip_pending pending[IP_PENDING_MAX];
 
@@ -122,8 +127,16 @@ struct ip_packet {
 	uint32_t body_len;
 	struct wire_mac mac; /* of the sender's station */
 	uint8_t proto, ecn, hops;
-	bool group; /* sent to a group address on the link or in IP */
+	bool group;        /* sent to a group address on the link or in IP */
+	bool fragment;     /* an IPv6 fragment header was there */
+	bool joined;       /* from several fragments: packet is the last one's, body all of it */
+	uint16_t proto_at; /* the byte of packet that says what body is */
 };
+
+/* ip_core.c */
+
+/** ip_addr_find() - Return: the entry of our address @addr, or NULL. */
+struct ip_addr_entry *ip_addr_find(struct ip *ip, const union wire_addr *addr);
 
 /* ip_output.c */
 
@@ -215,9 +228,9 @@ void ip_ask(struct ip *ip, const struct ip_neigh *n);
 /** ip_announce() - tell the link that @addr is at our MAC. */
 void ip_announce(struct ip *ip, const union wire_addr *addr);
 
-/** ip_arp_input() - an ARP message. */
-enum counter ip_arp_input(struct ip *ip, const uint8_t *bytes, size_t len, struct ip_rx *rx,
-			  ztime_t now);
+/** ip_arp_input() - an ARP message. @group: the frame was sent to a group. */
+enum counter ip_arp_input(struct ip *ip, const uint8_t *bytes, size_t len, bool group,
+			  struct ip_rx *rx, ztime_t now);
 
 /** ip_nd_input() - a neighbour solicitation or advertisement. */
 enum counter ip_nd_input(struct ip *ip, const struct ip_packet *p, const struct wire_icmp *m,
@@ -235,11 +248,16 @@ bool ip_bucket_take(struct ip_bucket *b, uint32_t per_s, ztime_t now);
 /** ip_icmp_input() - an ICMP or ICMPv6 message; sets @rx for an error that quotes TCP. */
 enum counter ip_icmp_input(struct ip *ip, const struct ip_packet *p, struct ip_rx *rx, ztime_t now);
 
-/**
- * ip_icmp_unreach() - tell the sender of @p that nobody here takes its protocol (v4) or port (v4,
- * v6).
- */
+/** ip_icmp_unreach() - tell the sender of @p that nobody here takes its protocol, or its port where it is UDP. */
 void ip_icmp_unreach(struct ip *ip, const struct ip_packet *p, ztime_t now);
+
+/**
+ * ip_icmp_problem() - tell the sender of the IPv6 packet @p what is wrong with it (RFC 4443 3.4)
+ * @code: enum wire_icmp6_param
+ * @at:   byte of the packet that is wrong
+ */
+void ip_icmp_problem(struct ip *ip, const struct ip_packet *p, uint8_t code, uint16_t at,
+		     ztime_t now);
 
 /* ip_pmtu.c */
 

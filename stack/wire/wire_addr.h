@@ -79,6 +79,12 @@ static inline bool wire_addr_is_any(const union wire_addr *a)
 	return a->q[0] == 0 && (a->q[1] == 0 || (a->w[2] == WIRE_ADDR_V4_MARK && a->w[3] == 0));
 }
 
+/** wire_addr_is_this_net() - Return: true for 0.0.0.0/8, which names a host on "this" network (RFC 1122 3.2.1.3 b). */
+static inline bool wire_addr_is_this_net(const union wire_addr *a)
+{
+	return wire_addr_is_v4(a) && a->b[12] == 0;
+}
+
 /** wire_addr_is_multicast() - Return: true for 224.0.0.0/4 and ff00::/8. */
 static inline bool wire_addr_is_multicast(const union wire_addr *a)
 {

@@ -14,6 +14,7 @@
 #include "stack/wire/wire_addr.h"
 
 #define WIRE_PROTO_ICMP  1
+#define WIRE_PROTO_UDP   17
 #define WIRE_PROTO_ICMP6 58
 #define WIRE_ICMP_LEN    8
 
@@ -57,6 +58,8 @@ enum wire_icmp6_unreach {
 	WIRE_UNREACH6_ADDR = 3,
 	WIRE_UNREACH6_PORT = 4,
 };
+
+enum wire_icmp6_param { WIRE_PARAM6_HEADER = 0, WIRE_PARAM6_NEXT = 1, WIRE_PARAM6_OPTION = 2 };
 
 struct wire_icmp {
 	uint8_t type, code;

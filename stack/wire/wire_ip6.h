@@ -34,9 +34,13 @@ struct wire_ip6 {
 	uint16_t frag_off; /* bytes, a multiple of 8 */
 	uint8_t tclass;    /* DSCP and ECN */
 	uint8_t hops;
-	uint8_t proto; /* of what stands at body_at; of the whole datagram for a fragment */
-	bool fragment; /* a fragment header was there */
+	uint8_t proto;     /* of what stands at body_at; of the fragmentable part for a fragment */
+	uint16_t proto_at; /* the byte that says so */
+	bool fragment;     /* a fragment header was there */
 	bool mf;
+	uint8_t problem; /* enum wire_icmp6_param */
+	uint16_t
+		problem_at; /* byte of the packet that the sender is to be told of (RFC 4443 3.4); else 0 */
 };
 
 /**
@@ -45,11 +49,25 @@ struct wire_ip6 {
  * @ip:    set on success only; body_at <= 40 + payload_len <= @len
  *
  * Refused: a routing header with segments left (RFC 5095), hop-by-hop not in first place, unknown
- * options that ask for it by their two high bits (RFC 8200 4.2).
+ * options that ask for it by their two high bits (RFC 8200 4.2). With CNT_wire_ip6_ext @ip is set too when its
+ * problem_at is: then the sender is to be told.
+ *
+ * What follows a fragment header is read only when the fragment is the whole datagram (RFC 6946); else it is a part's,
+ * and wire_ip6_upper() reads it once all is there.
  *
  * Return: CNT_none, or the reason to drop the packet.
  */
 enum counter wire_ip6_parse(const uint8_t *bytes, size_t len, struct wire_ip6 *ip);
+
+/**
+ * wire_ip6_upper() - from the start of a datagram's fragmentable part to its upper layer
+ * @bytes: that part, or its first fragment
+ * @proto: of the first header there; set to the upper layer's
+ * @at:    set to where that begins, at most @len
+ *
+ * Return: CNT_none, or CNT_wire_ip6_ext as wire_ip6_parse(), also when the headers do not end within @len.
+ */
+enum counter wire_ip6_upper(const uint8_t *bytes, uint32_t len, uint8_t *proto, uint32_t *at);
 
 /** wire_ip6_emit() - write a header without extension headers. Return: WIRE_IP6_LEN. */
 unsigned int wire_ip6_emit(const struct wire_ip6 *ip, uint8_t *out);

@@ -135,3 +135,115 @@ Test(ip_gso, ip_gro_join__only_what_follows_and_looks_the_same)
 	s = data_seg(2501, 500, TCP_ACK);
 	cr_expect(!ip_gro_join(&held, &s), "a short one ended the train");
 }
+
+/* What differs in one field. Return: true when it is merged into 1000 bytes before it. */
+static bool joins(void (*change)(struct wire_tcp *))
+{
+	struct wire_tcp held = data_seg(1, 1000, TCP_ACK), s = data_seg(1001, 1000, TCP_ACK);
+	bool joined;
+
+	held.opts = s.opts = TCP_OPT_TS;
+	held.ecn = s.ecn = 2;
+	held.tsval = s.tsval = 7;
+	held.tsecr = s.tsecr = 8;
+	if (change)
+		change(&s);
+	joined = ip_gro_join(&held, &s);
+	if (!joined)
+		cr_expect(held.len == 1000 && held.niov == 1 && held.flags == TCP_ACK);
+	return joined;
+}
+
+static void later_tsval(struct wire_tcp *s)
+{
+	s->tsval++;
+}
+
+static void later_tsecr(struct wire_tcp *s)
+{
+	s->tsecr++;
+}
+
+static void wider_window(struct wire_tcp *s)
+{
+	s->wnd++;
+}
+
+static void marked(struct wire_tcp *s)
+{
+	s->ecn = 3;
+}
+
+static void unmarked(struct wire_tcp *s)
+{
+	s->ecn = 0;
+}
+
+static void urgent(struct wire_tcp *s)
+{
+	s->flags |= TCP_URG;
+	s->urg = 5;
+}
+
+static void reduced(struct wire_tcp *s)
+{
+	s->flags |= TCP_CWR;
+}
+
+static void echoes(struct wire_tcp *s)
+{
+	s->flags |= TCP_ECE;
+}
+
+static void reset(struct wire_tcp *s)
+{
+	s->flags |= TCP_RST;
+}
+
+static void a_hole(struct wire_tcp *s)
+{
+	s->seq++;
+}
+
+static void empty(struct wire_tcp *s)
+{
+	s->len = s->niov = 0;
+}
+
+static void blocks(struct wire_tcp *s)
+{
+	s->opts |= TCP_OPT_SACK;
+	s->nsack = 1;
+}
+
+Test(ip_gso, ip_gro_join__nothing_that_means_something_is_lost)
+{
+	static void (*const changes[])(struct wire_tcp *) = {
+		later_tsval, later_tsecr, wider_window, marked, unmarked, urgent,
+		reduced,     echoes,      reset,        a_hole, empty,    blocks
+	};
+
+	cr_expect(joins(NULL));
+	for (size_t i = 0; i < sizeof(changes) / sizeof(changes[0]); i++)
+		cr_expect(!joins(changes[i]), "change %zu", i);
+}
+
+Test(ip_gso, ip_gro_join__marked_ones_stay_marked)
+{
+	struct wire_tcp held = data_seg(1, 1000, TCP_ACK), s = data_seg(1001, 1000, TCP_ACK);
+
+	held.ecn = s.ecn = 3;
+	cr_expect(ip_gro_join(&held, &s) && held.ecn == 3 && held.gso_size == 1000);
+	s = data_seg(2001, 1000, TCP_ACK);
+	s.ecn = 2;
+	cr_expect(!ip_gro_join(&held, &s), "what follows is not marked by it");
+}
+
+Test(ip_gso, ip_gro_join__never_beyond_what_a_length_field_holds)
+{
+	struct wire_tcp held = data_seg(1, 9000, TCP_ACK), s;
+
+	while (s = data_seg(held.seq + held.len, 9000, TCP_ACK), ip_gro_join(&held, &s))
+		;
+	cr_expect(held.len == 63000 || held.niov == WIRE_TCP_IOV_MAX, "%u bytes", held.len);
+}

@@ -213,7 +213,7 @@ Test(wire_ip6, extension_headers)
 		{ 60, "\x06\x00\x01\x05\x00\x00\x00\x00", 8, CNT_wire_ip6_ext, 0 },
 		{ 60, "\x06\x09\x01\x04\x00\x00\x00\x00", 8, CNT_wire_ip6_ext, 0 },
 		{ 44, "\x06\x00\x00\x01\x12\x34\x56\x78", 8, CNT_none, 48 },
-		{ 44, "\x2c\x00\x00\x01\x12\x34\x56\x78\x06\x00\x00\x01\x12\x34\x56\x78", 16,
+		{ 44, "\x2c\x00\x00\x00\x12\x34\x56\x78\x06\x00\x00\x01\x12\x34\x56\x78", 16,
 		  CNT_wire_ip6_ext, 0 },
 	};
 	struct wire_ip6 r;
@@ -229,6 +229,36 @@ Test(wire_ip6, extension_headers)
 	}
 	cr_expect(ip6_with(b, 44, cases[9].ext, 8) && wire_ip6_parse(b, 52, &r) == CNT_none);
 	cr_expect(r.fragment && r.mf && r.frag_id == 0x12345678);
+}
+
+Test(wire_ip6, chains__as_long_as_eight_and_no_jumbograms)
+{
+	struct wire_ip6 r;
+	uint8_t ext[80], b[140];
+	uint32_t at;
+	uint8_t proto;
+
+	for (unsigned int n = 1; n <= 10; n++) {
+		enum counter want = n <= WIRE_IP6_EXT_MAX ? CNT_none : CNT_wire_ip6_ext;
+
+		memset(ext, 0, sizeof(ext));
+		for (unsigned int i = 0; i < n; i++)
+			ext[i * 8] = i + 1 < n ? WIRE_IP6_DEST : 6;
+		cr_expect_eq(wire_ip6_parse(b, ip6_with(b, WIRE_IP6_DEST, (char *)ext, n * 8), &r),
+			     want, "%u headers", n);
+		proto = WIRE_IP6_DEST;
+		cr_expect_eq(wire_ip6_upper(ext, n * 8, &proto, &at), want);
+		if (want == CNT_none)
+			cr_expect(proto == 6 && at == n * 8);
+		for (uint32_t len = 0; len < n * 8; len++) {
+			proto = WIRE_IP6_DEST;
+			cr_expect_eq(wire_ip6_upper(ext, len, &proto, &at), CNT_wire_ip6_ext);
+		}
+	}
+	/* RFC 2675: length 0 and the option 0xc2. Its length is not believed. */
+	ip6_with(b, WIRE_IP6_HOP_BY_HOP, "\x06\x00\xc2\x04\x00\x01\x00\x00", 8);
+	b[4] = b[5] = 0;
+	cr_expect_eq(wire_ip6_parse(b, 52, &r), CNT_wire_ip6_ext);
 }
 
 Test(wire_ip6, refusals)
