@@ -152,8 +152,8 @@ case_get_from_kernel() {
 case_refused() {
 	! client "$work/out" get 10.9.0.1 7999 / >"$work/log" && grep -q 'Connection refused' "$work/log"
 }
-echo_ask() { # ADDR BYTES SECONDS: one ICMP echo; true when the same bytes come back in that time
-	python3 - "$1" "$2" "$3" <<-'EOF'
+echo_ask() { # ADDR BYTES SECONDS [BACK]: one ICMP echo; true when the same bytes, or BACK of them, come back in that time
+	python3 - "$1" "$2" "$3" "${4:-$2}" <<-'EOF'
 	import os, socket, struct, sys
 	v6 = ':' in sys.argv[1]
 	s = socket.socket(socket.AF_INET6 if v6 else socket.AF_INET, socket.SOCK_RAW, 58 if v6 else 1)
@@ -170,16 +170,120 @@ echo_ask() { # ADDR BYTES SECONDS: one ICMP echo; true when the same bytes come 
 	    while True:
 	        r = s.recv(65536)
 	        r = r if v6 else r[20:]
-	        if r[0] == (129 if v6 else 0): sys.exit(r[8:] != body)
+	        if r[0] == (129 if v6 else 0): sys.exit(r[8:] != body[:int(sys.argv[4])])
 	except socket.timeout:
 	    sys.exit(1)
 	EOF
 }
 case_echo() {
-	serve && for n in 0 1 56 1400; do echo_ask 10.9.0.2 $n 30 && echo_ask fd09::2 $n 30 || return 1; done && served
+	serve && for n in 0 1 3 57 1400 1471; do echo_ask 10.9.0.2 $n 30 && { [ $n -gt 1452 ] || echo_ask fd09::2 $n 30; } || return 1; done && served
 }
-case_echo_fragments() { # a reassembled one gets no answer and does no harm
-	serve && ! echo_ask 10.9.0.2 4000 1 && fetch 10.9.0.2 1000 && served
+case_echo_fragments() { # what would have to be sent in fragments comes back cut over IPv4, not at all over IPv6
+	serve && echo_ask 10.9.0.2 1472 30 && echo_ask fd09::2 1452 30 && echo_ask 10.9.0.2 1473 30 1472 &&
+		echo_ask 10.9.0.2 4000 30 1472 && echo_ask 10.9.0.2 65507 30 1472 && ! echo_ask fd09::2 4000 1 &&
+		fetch 10.9.0.2 1000 && served
+}
+fragmented_syn() { # ADDR: a SYN with 3000 bytes, which the kernel cuts; true when it is answered with SYN and ACK
+	python3 - "$1" <<-'EOF'
+	import os, socket, struct, sys
+	v6 = ':' in sys.argv[1]
+	fam = socket.AF_INET6 if v6 else socket.AF_INET
+	src = socket.inet_pton(fam, 'fd09::1' if v6 else '10.9.0.1')
+	dst = socket.inet_pton(fam, sys.argv[1])
+	s = socket.socket(fam, socket.SOCK_RAW, 6)
+	s.settimeout(30)
+	s.bind(('fd09::1' if v6 else '10.9.0.1', 0))
+	port = 20000 + os.getpid() % 10000
+	m = struct.pack('!HHIIBBHHH', port, 80, 1000, 0, 0x50, 2, 1000, 0, 0) + os.urandom(3000)
+	p = src + dst + (struct.pack('!II', len(m), 6) if v6 else struct.pack('!HH', 6, len(m))) + m
+	c = sum(struct.unpack('!%dH' % (len(p) // 2), p))
+	while c >> 16: c = (c & 0xffff) + (c >> 16)
+	m = m[:16] + struct.pack('!H', ~c & 0xffff) + m[18:]
+	s.sendto(m, (sys.argv[1], 0))
+	try:
+	    while True:
+	        r = s.recv(65536)
+	        r = r if v6 else r[(r[0] & 15) * 4:]
+	        sport, dport, seq, ack, off, flags = struct.unpack('!HHIIBB', r[:14])
+	        if (sport, dport) == (80, port): sys.exit(flags & 0x12 != 0x12 or ack != 1001)
+	except socket.timeout:
+	    sys.exit(1)
+	EOF
+}
+case_fragments() {
+	serve && fragmented_syn 10.9.0.2 && fragmented_syn fd09::2 && fetch 10.9.0.2 1000 && served
+}
+neigh_is() { # ADDR STATE: wait until the kernel says so of the neighbour
+	for _ in $(seq 600); do
+		ip neigh show "$1" dev zt0 | grep -q "$2" && return 0
+		sleep 0.05
+	done
+	ip neigh show dev zt0
+	return 1
+}
+# The kernel's view of us: asked by all, and by unicast where it has its doubts.
+case_neighbour_states() {
+	serve || return 1
+	local a
+	for a in 10.9.0.2 fd09::2; do
+		ip neigh flush dev zt0
+		echo_ask $a 10 30 && neigh_is $a REACHABLE || return 1
+		ip neigh change $a dev zt0 nud probe && neigh_is $a REACHABLE || return 1
+		ip neigh change $a dev zt0 nud stale && echo_ask $a 10 30 && neigh_is $a REACHABLE || return 1
+	done
+	served
+}
+# The kernel takes another station's address in the middle of a connection, and says nothing of it: we ask, and follow.
+case_neighbour_moves() {
+	serve || return 1
+	local to
+	for to in 10.9.0.2 '[fd09::2]'; do
+		fetch "$to" 3000000 -g --limit-rate 500K & helper_pid=$!
+		sleep 2
+		ip link set zt0 address 02:00:00:00:99:"$((RANDOM % 90 + 10))" || return 1
+		ip neigh flush dev zt0
+		wait $helper_pid || return 1
+		helper_pid=
+	done
+	served
+}
+case_duplicate_address() { # the kernel asks whether fd09::2 is free: we say that it is not
+	serve || return 1
+	sysctl -qw net.ipv6.conf.zt0.accept_dad=1 net.ipv6.conf.zt0.dad_transmits=1
+	ip addr add fd09::2/64 dev zt0
+	for _ in $(seq 600); do
+		ip -6 addr show dev zt0 | grep -q 'fd09::2/64.*dadfailed' && break
+		sleep 0.05
+	done
+	ip -6 addr show dev zt0 | grep -q 'fd09::2/64.*dadfailed' || return 1
+	ip addr del fd09::2/64 dev zt0
+	fetch '[fd09::2]' 1000 -g && served
+}
+too_long4() { # packets that the kernel did not forward because they were too long
+	awk '$1 == "Ip:" { for (i = 1; i <= NF; i++) if (at) { if (i == at) print $i } else if ($i == "FragFails") found = i; at = found }' \
+		/proc/net/snmp
+}
+# A router between: the kernel forwards to another namespace over a link of 1300 bytes, and tells us.
+case_path_mtu() {
+	serve || return 1
+	unshare -n sleep 600 & helper_pid=$!
+	for _ in $(seq 600); do
+		[ "$(readlink /proc/$helper_pid/ns/net)" != "$(readlink /proc/$$/ns/net)" ] && break
+		sleep 0.05
+	done
+	ip link add far0 type veth peer name far1 netns "$helper_pid" && ip link set far0 mtu 1300 up &&
+		ip addr add 10.10.0.1/24 dev far0 && ip addr add fd10::1/64 dev far0 nodad &&
+		sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1 || return 1
+	asker=(nsenter -t "$helper_pid" -n)
+	"${asker[@]}" sh -c 'ip link set far1 up && ip addr add 10.10.0.2/24 dev far1 && ip addr add fd10::2/64 dev far1 nodad &&
+		ip route add default via 10.10.0.1 && ip -6 route add default via fd10::1' &&
+		fetch 10.9.0.2 3000000 && fetch '[fd09::2]' 3000000 -g
+	local rc=$?
+	asker=()
+	[ "$(awk '$1 == "Icmp6OutPktTooBigs" { print $2 }' /proc/net/snmp6)" -gt 0 ] && [ "$(too_long4)" -gt 0 ] || rc=1
+	ip link del far0
+	sysctl -qw net.ipv4.ip_forward=0 net.ipv6.conf.all.forwarding=0
+	[ $rc -eq 0 ] && served
 }
 case_syn_flood() {
 	serve || return 1
