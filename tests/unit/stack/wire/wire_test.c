@@ -88,6 +88,30 @@ Test(wire_csum, wire_csum_join__parts_of_odd_length)
 	}
 }
 
+/* Zero has two forms in one's complement (RFC 1071, 1624): a sum that comes out as zero may be sent as either. */
+Test(wire_csum, both_forms_of_zero_are_right_and_nothing_is_not)
+{
+	struct wire_ip4 h = { .total_len = 20, .ttl = 64, .proto = 6 }, r;
+	uint8_t b[20], nothing[40] = { 0 };
+	struct wire_icmp m;
+	uint16_t sum;
+
+	h.src = a4();
+	h.dst = wire_addr_v4(0x0a000002);
+	wire_ip4_emit(&h, b);
+	memcpy(&sum, b + 10, 2);
+	memset(b + 10, 0, 2);
+	/* The identification takes what the sum was: what remains for it is zero. */
+	memcpy(b + 4, &sum, 2);
+	cr_expect_eq(wire_ip4_parse(b, 20, false, &r), CNT_none, "0x0000");
+	memset(b + 10, 0xff, 2);
+	cr_expect_eq(wire_ip4_parse(b, 20, false, &r), CNT_none, "0xffff");
+	b[11] = 0xfe;
+	cr_expect_eq(wire_ip4_parse(b, 20, false, &r), CNT_wire_ip4_csum);
+	cr_expect_eq(wire_icmp_parse(nothing, sizeof(nothing), &m), CNT_wire_icmp_csum,
+		     "all zeros are no message");
+}
+
 /* ---- Ethernet, ARP */
 
 Test(wire_eth, round_trip_with_and_without_tag)
