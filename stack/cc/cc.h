@@ -52,8 +52,8 @@ struct cc {
 	const struct cc_ops *ops;
 	uint32_t cwnd;     /* bytes, >= 1 segment */
 	uint32_t ssthresh; /* bytes; UINT32_MAX: no loss seen yet */
-	uint32_t
-		epoch_ms; /* when the present curve of growth began; 0: it begins with the next ACK */
+	/* When the present curve of growth began; 0: it begins with the next ACK */
+	uint32_t epoch_ms;
 	union {
 		struct cc_cubic cubic;
 		struct cc_reno reno;

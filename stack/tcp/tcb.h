@@ -45,11 +45,10 @@ enum tcp_sent_flag {
 
 /* One run [seq, end) that was handed to the network in one go. */
 struct tcp_sent {
-	struct base_list by_seq; /* ring t->sent, ascending */
-	struct base_list
-		by_time; /* ring t->flight, ascending sent_at; or loss->lost; or none (SACKed) */
-	ztime_t sent_at; /* of the last transmission */
-	struct tcp_chunk *chunk; /* holds the byte seq; NULL for a bare FIN */
+	struct base_list by_seq;  /* ring t->sent, ascending */
+	struct base_list by_time; /* ring t->flight, by sent_at; or loss->lost; or none (SACKed) */
+	ztime_t sent_at;          /* of the last transmission */
+	struct tcp_chunk *chunk;  /* holds the byte seq; NULL for a bare FIN */
 	uint32_t seq, end;
 	uint32_t gap_ns;  /* paced flows: nothing for so long after sent_at */
 	uint16_t flags;   /* TCP_SENT_* */
@@ -94,19 +93,18 @@ struct tcp_loss {
 	/* RFC 6937 */
 	uint32_t prr_delivered, prr_out, prr_pipe;
 	/* Undo of a false alarm */
-	uint32_t undo_una; /* snd_una when cwnd was reduced */
-	uint32_t
-		undo_retrans; /* retransmitted runs in the episode not yet reported as duplicates */
-	struct cc undo_cc;    /* as it was before the reduction */
-	uint32_t undo_tsval;  /* timestamp of the first retransmission (RFC 3522) */
-	uint32_t
-		dsack_round; /* reo_mult grows once a round trip: not before this is acknowledged */
+	uint32_t undo_una;     /* snd_una when cwnd was reduced */
+	uint32_t undo_retrans; /* runs sent again in the episode, not yet reported as duplicates */
+	struct cc undo_cc;     /* as it was before the reduction */
+	uint32_t undo_tsval;   /* timestamp of the first retransmission (RFC 3522) */
+	/* reo_mult grows once a round trip: not before this is acknowledged */
+	uint32_t dsack_round;
 	uint16_t reordering; /* segments by which one was overtaken, at most */
 	bool undo_ok, undo_ts_ok;
 	uint8_t frto; /* enum tcp_frto */
 	uint8_t sack_n;
-	struct wire_tcp_sack
-		sack_seen[WIRE_TCP_SACK_MAX]; /* blocks of the last ACK, not walked twice */
+	/* Blocks of the last ACK, not walked twice */
+	struct wire_tcp_sack sack_seen[WIRE_TCP_SACK_MAX];
 };
 
 struct tcp_tfo {
@@ -162,8 +160,8 @@ enum tcp_todo {
 	TCP_DO_TLP = 16,   /* loss probe */
 	TCP_DO_SEND = 32,  /* look at the queues: something may be sendable */
 	TCP_DO_FORCE = 64, /* send what is there, short as it may be */
-	TCP_DO_RST_ACK =
-		128, /* handshake: a RST for an ACK of something never sent, kept in snd_wl1 */
+	/* Handshake: a RST for an ACK of something never sent, kept in snd_wl1 */
+	TCP_DO_RST_ACK = 128,
 };
 
 enum tcp_xmit_mode {
@@ -185,9 +183,10 @@ enum tcp_xmit_mode {
  * QUIET: that was acknowledged, and nothing was queued since, or one run. There is no clock; xmit_at says nothing. It
  *       lasts until the next segment goes out, or tcp_output() finds none.
  *
- * In both a struct tcp_sent is kept back in the pool, two segments fit in the congestion window, the state is ESTABLISHED with SACK and a round trip measured, nothing is missing on either side, and no option
- * or flag asks for more than plain segments, so that nothing of this has to be looked at. Every function that might
- * make any of it untrue, or looks at the flight or its clock, calls tcp_fast_end() before it does anything else.
+ * In both a struct tcp_sent is kept back in the pool, two segments fit in the congestion window, the state is
+ * ESTABLISHED with SACK and a round trip measured, nothing is missing on either side, and no option or flag asks for
+ * more than plain segments, so that nothing of this has to be looked at. Every function that might make any of it
+ * untrue, or looks at the flight or its clock, calls tcp_fast_end() before it does anything else.
  */
 
 struct tcb {
@@ -203,8 +202,8 @@ struct tcb {
 	uint32_t snd_end;   /* sequence number after the last queued byte */
 	uint32_t ts_recent; /* TS.Recent */
 	uint32_t ts_offset; /* added to our millisecond clock: strangers cannot read our uptime */
-	uint32_t
-		flags; /* TCP_F_*; with the next four a word that is looked at in one go: tcp_word() */
+	/* The next five are a word that is looked at in one go: tcp_word(). */
+	uint32_t flags;   /* TCP_F_* */
 	uint8_t state;    /* enum tcp_state */
 	uint8_t todo;     /* TCP_DO_* */
 	uint8_t ca_state; /* enum tcp_ca */
@@ -251,8 +250,8 @@ struct tcb {
 	struct wire_tcp_sack dsack;
 	uint32_t tlp_end;
 	uint32_t slow_tick; /* keep-alive, FIN-WAIT-2, TIME-WAIT, by state: see tcp_slow_at() */
-	uint32_t
-		tune_seq; /* auto-tuning: everything before had been read at tune_ms; in the handshake: when the SYN was sent, us */
+	/* Auto-tuning: everything before had been read at tune_ms; in the handshake: when the SYN was sent, us */
+	uint32_t tune_seq;
 	uint32_t stall_ms; /* when the first timeout or probe without an answer happened */
 	uint32_t seen_ms;  /* last segment from the peer, or last new data from us */
 	uint32_t user_timeout_ms;

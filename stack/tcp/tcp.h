@@ -83,8 +83,8 @@ extern const uint16_t tcp_mem_size[TCP_MEM_COUNT];
 struct tcp_pool {
 	void *free[TCP_MEM_COUNT];
 	uint32_t made[TCP_MEM_COUNT]; /* blocks there are */
-	uint32_t used
-		[TCP_MEM_COUNT]; /* of them: out now, or kept back for who may need one (TCP_XMIT_LONE) */
+	/* Of them: out now, or kept back for who may need one (TCP_XMIT_LONE) */
+	uint32_t used[TCP_MEM_COUNT];
 	/* One more block of tcp_mem_size[@kind] bytes, 8-byte aligned, or NULL: there is no more. */
 	void *(*more)(void *ctx, enum tcp_mem kind);
 	void *ctx;
@@ -110,8 +110,8 @@ struct tcp_config {
 	uint8_t challenge_per_s; /* challenge ACKs a second and connection (RFC 5961 7) */
 	uint16_t mss_floor;      /* black-hole detection stops here */
 	uint16_t mss_min;        /* a smaller MSS option counts as this */
-	uint16_t
-		mtu_raise_s; /* try a larger size again after so long (RFC 4821), at most 32767; 0: never */
+	/* Try a larger size again after so long (RFC 4821), at most 32767; 0: never */
+	uint16_t mtu_raise_s;
 	bool sack, timestamps, window_scale, ecn, pacing, autotune, tfo_server;
 	bool idle_restart; /* the window shrinks to the initial one after silence (RFC 5681 4.1) */
 	const struct cc_ops *cc;

@@ -98,9 +98,10 @@ BASE_INLINE struct tcp_chunk *tcp_fast_lone_over(struct tcb *t, uint32_t ack, ui
 
 /* What a segment did that went the short way. */
 struct tcp_fast_done {
-	unsigned int
-		told; /* TCP_EV_* to tell, which are not in the connection's own; TCP_FAST_NOT: nothing was touched */
-	void *gone; /* the owner of a run that has been acknowledged: to be given back by the caller; or NULL */
+	/* TCP_EV_* to tell, which are not in the connection's own; TCP_FAST_NOT: nothing was touched */
+	unsigned int told;
+	/* The owner of a run that has been acknowledged: to be given back by the caller; or NULL */
+	void *gone;
 };
 
 #define TCP_FAST_NOT 0x8000u

@@ -75,8 +75,7 @@ static void syn_sent_fast_open(struct tcb *t, const struct wire_tcp *seg)
 	}
 	if (s && seq_gt(seg->ack, s->seq))
 		tcp_count(t, CNT_tcp_tfo_out);
-	else if (s &&
-		 tcp_loss_get(t)) /* the listener took the SYN alone: the data goes again, now */
+	else if (s && tcp_loss_get(t)) /* the SYN alone was taken: the data goes again, now */
 		tcp_sent_mark_lost(t, s);
 }
 
@@ -249,9 +248,8 @@ static enum counter second_rst(struct tcb *t, const struct wire_tcp *seg, ztime_
 			tcp_fail(t, ECONNREFUSED);
 		else if (tcp_is(t, TCP_F_TFO_CHILD)) /* the application has it already */
 			tcp_fail(t, ECONNRESET);
-		else
-			tcp_finish(
-				t); /* back to LISTEN, where the listener has been all the time */
+		else /* back to LISTEN, where the listener has been all the time */
+			tcp_finish(t);
 		break;
 	case TCP_ST_CLOSE_WAIT: tcp_fail(t, EPIPE); break;
 	case TCP_ST_ESTABLISHED:
@@ -368,8 +366,8 @@ static enum counter seventh_text(struct tcb *t, struct wire_tcp *seg, ztime_t no
 		return CNT_tcp_state_data;
 	if (BASE_UNLIKELY(tcp_is(t, TCP_F_ORPHAN)) && seq_gt(seg->seq + seg->len, t->rcv_nxt)) {
 		tcp_finish(t);
-		bad_ack(t,
-			seg); /* a RST from where the peer is: ours may be ahead of it (RFC 5961 3) */
+		/* A RST from where the peer is: ours may be ahead of it (RFC 5961 3). */
+		bad_ack(t, seg);
 		return CNT_tcp_after_close;
 	}
 	return tcp_text(t, seg, now);
@@ -405,8 +403,8 @@ enum counter tcp_input(struct tcb *t, struct wire_tcp *seg, ztime_t now)
 	tcp_seen(t, now);
 	if ((why = fifth_ack(t, seg, now)) != CNT_none)
 		return why;
-	ts_remember(t,
-		    seg); /* not before: who cannot know our numbers must not set it (RFC 5961 5) */
+	/* Not before: who cannot know our numbers must not set it (RFC 5961 5). */
+	ts_remember(t, seg);
 	if (BASE_UNLIKELY(t->state == TCP_ST_CLOSED))
 		return CNT_none; /* LAST-ACK is over */
 	sixth_urg(t, seg);
