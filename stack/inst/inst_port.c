@@ -30,11 +30,16 @@ static uint64_t flow_sip(const struct inst *in, const struct wire_flow *flow)
 	return base_hash_sip24_words(&in->env.key, words, BASE_ARRAY_SIZE(words));
 }
 
-/* Whether nothing is known by this flow; a connection whose time of waiting may end ends. */
+/*
+ * Whether nothing is known by this flow; a connection whose time of waiting may end ends. A port that somebody listens on is
+ * no connection's: one to that listener would be its own other end (RFC 9293 3.5, simultaneous open), and accepted by nobody.
+ */
 static bool port_free(struct inst *in, const struct wire_flow *flow, ztime_t now)
 {
 	struct inst_conn *c = inst_conn_find(in, flow);
 
+	if (inst_listening(in, flow))
+		return false;
 	if (!c)
 		return true;
 	if (!(c->flags & INST_C_ORPHAN) || !tcp_time_wait_may_end(&c->tcb, now))

@@ -59,6 +59,32 @@ Test(inst_port, all_in_use)
 	cr_expect_eq(inst_pair_fini(&p), 0);
 }
 
+Test(inst_port, a_listeners_is_not_chosen)
+{
+	struct wire_flow flow = { .rport = 40003 };
+	struct inst_pair_config cfg;
+	struct inst_pair p;
+	struct inst_listener *l;
+	struct inst_conn *c;
+
+	inst_pair_defaults(&cfg);
+	cfg.inst.port_lo = 40000;
+	cfg.inst.port_hi = 40009;
+	inst_pair_init(&p, &cfg);
+	flow.local = wire_addr_v4(0);
+	flow.remote = p.addr4[0];
+	cr_assert_eq(inst_listen(p.in[0], &p.addr4[0], 40003, 16, NULL, &l), 0);
+	for (int i = 0; i < 9; i++) {
+		c = inst_conn_new(p.in[0], NULL);
+		cr_assert_eq(inst_connect(p.in[0], c, &flow, p.now), 0);
+		cr_expect_neq(inst_conn_flow(c)->lport, 40003, "connected with itself");
+	}
+	c = inst_conn_new(p.in[0], NULL);
+	cr_expect_eq(inst_connect(p.in[0], c, &flow, p.now), -EADDRNOTAVAIL);
+	inst_listener_close(p.in[0], l, p.now);
+	cr_expect_eq(inst_pair_fini(&p), 0);
+}
+
 /* The far side accepts, and closes when we do. */
 static void far_event(struct inst_pair *p, unsigned int side, const struct inst_event *ev)
 {
