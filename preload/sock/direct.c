@@ -657,7 +657,9 @@ int direct_wait(struct pollfd *p, unsigned np, uint64_t until, struct wait_signa
 {
 	unsigned insts = 1u << net_no(thread_self.inside);
 	struct shm_waker *w = thread_waker();
+	const sigset_t *mask;
 	uint64_t begun;
+	bool left;
 	int err;
 
 	if (!np && spin(sig))
@@ -668,7 +670,8 @@ int direct_wait(struct pollfd *p, unsigned np, uint64_t until, struct wait_signa
 	tend_sleep(insts);
 	net_leave();
 	wait_signals_hold(sig);
-	err = net_sleep(p, np, until, insts, wait_signals_mask(sig, NULL));
+	mask = wait_signals_mask(sig, NULL, &left);
+	err = net_sleep(p, np, wait_left_until(until, left), insts, mask);
 	wait_spin_end(false, thread_now() - begun);
 	net_waiters_remove(insts);
 	if (!err && until && thread_now() >= until)

@@ -640,7 +640,7 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 	uint64_t begun = thread_now();
 	int64_t ns = deadline ? ns_left(deadline) : -1;
 	int n = 0, saved;
-	bool sleeps, direct, bell;
+	bool sleeps, direct, bell, left;
 
 	wait_signals_hold(sig);
 	if (ep_unstall(e))
@@ -655,8 +655,10 @@ static int ep_sleep(struct ep *e, int epfd, struct epoll_event *ev, int max, uin
 	direct = ep_directs(e) != 0;
 	if (direct)
 		sleeps &= ep_direct_sleep(e, &ns);
-	if (sleeps)
-		n = kernel_wait(epfd, ev, max, ns, wait_signals_mask(sig, mask));
+	if (sleeps) {
+		mask = wait_signals_mask(sig, mask, &left);
+		n = kernel_wait(epfd, ev, max, wait_left_ns(ns, left), mask);
+	}
 	saved = errno;
 	if (direct)
 		ep_direct_wake(e);

@@ -445,9 +445,11 @@ static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 {
 	struct shm_waker *w = thread_waker();
 	uint64_t begun = thread_now();
+	const sigset_t *lets;
 	struct timespec ts;
 	nfds_t all;
 	int n = 0, saved;
+	bool left;
 
 	wait_signals_hold(&p->sig);
 	copy_set(p);
@@ -464,9 +466,11 @@ static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 	want_space(p, true);
 	all = p->n + 2 + devices_join(p, w, &ns);
 	all = hands_join(p, all, &ns);
+	lets = wait_signals_mask(&p->sig, mask, &left);
+	ns = wait_left_ns(ns, left);
 	ts = (struct timespec){ ns / 1000000000, ns % 1000000000 };
 	if (!changed(p))
-		n = real.ppoll(p->copy, all, ns < 0 ? NULL : &ts, wait_signals_mask(&p->sig, mask));
+		n = real.ppoll(p->copy, all, ns < 0 ? NULL : &ts, lets);
 	saved = errno;
 	if (unlikely(p->sleeps))
 		net_waiters_remove(p->sleeps);

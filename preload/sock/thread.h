@@ -137,10 +137,8 @@ static inline uint64_t thread_signals_block(void)
 	return old;
 }
 
-static inline void thread_signals_restore(uint64_t old)
-{
-	sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof(old));
-}
+/* What has come meanwhile and is the main thread's, is left to it (wait.h). */
+void thread_signals_restore(uint64_t old);
 
 /* CPU the thread runs on, from the restartable-sequence area; -1 when libc has none. */
 int thread_cpu(void);

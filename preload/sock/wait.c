@@ -9,6 +9,7 @@
 #include "preload/sock/thread.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 enum {
@@ -28,6 +29,8 @@ enum {
 	STALL_NS = WAIT_STALL_MS * 1000000,
 	LIBC_CANCEL = 32, /* libc's own signals: what they do is no matter of the program's calls */
 	LIBC_SETXID = 33,
+	STATUS_MAX = 2048, /* of /proc/self/status; what is asked for lies in its first half */
+	LEFT_NAP_NS = 100000,
 };
 
 /* ---- signals ---- */
@@ -49,29 +52,130 @@ void wait_signals_hold(struct wait_signals *sig)
 	sig->held = true;
 }
 
-void wait_signals_release(struct wait_signals *sig)
-{
-	if (unlikely(sig->held))
-		sys(SYS_rt_sigprocmask, SIG_SETMASK, &sig->mask, 0, sizeof(uint64_t));
-	sig->held = false;
-}
-
-bool wait_signals_came(const struct wait_signals *sig, const sigset_t *mask)
-{
-	struct timespec zero = { 0, 0 };
-
-	mask = wait_signals_mask(sig, mask);
-	return mask && sys(SYS_ppoll, 0, 0, &zero, mask, sizeof(uint64_t)) == -EINTR;
-}
-
-/* Whether one waits that the thread's own mask lets in. */
-static bool signals_wait(const struct wait_signals *sig)
+/* Those that wait, while they are held, and that @mask lets in. */
+static uint64_t signals_wait(const sigset_t *mask)
 {
 	uint64_t waiting = 0, own;
 
-	memcpy(&own, &sig->mask, sizeof(own));
+	memcpy(&own, mask, sizeof(own));
 	sys(SYS_rt_sigpending, &waiting, sizeof(waiting));
 	return waiting & ~own;
+}
+
+/* The hexadecimal number behind @key in @text; 0: there is none. */
+static uint64_t status_set(const char *text, const char *key)
+{
+	const char *at = strstr(text, key);
+	uint64_t set = 0;
+
+	for (at = at ? at + strlen(key) : ""; *at == '\t'; at++)
+		;
+	for (; (*at >= '0' && *at <= '9') || (*at >= 'a' && *at <= 'f'); at++)
+		set = set << 4 | (uint64_t)(*at <= '9' ? *at - '0' : *at - 'a' + 10);
+	return set;
+}
+
+/* Those that wait for the whole process and that a living main thread lets in; 0 without /proc. */
+static uint64_t signals_of_main(void)
+{
+	char text[STATUS_MAX]; /* the process's, which is its main thread's */
+	long fd = sys(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC, 0), n;
+
+	if (fd < 0)
+		return 0;
+	n = sys(SYS_read, fd, text, sizeof(text) - 1);
+	sys(SYS_close, fd);
+	text[n > 0 ? n : 0] = 0;
+	if (!strstr(text, "\nSigBlk:") || strstr(text, "\nState:\tZ"))
+		return 0;
+	return status_set(text, "\nShdPnd:") & ~status_set(text, "\nSigBlk:");
+}
+
+/* In a child after fork it is the parent's, until a signal waits: then it is looked at again. */
+static _Atomic uint32_t main_tid;
+
+/* Of @waiting: what the kernel has woken the main thread for. One that waits for this thread as well is left once more. */
+static __attribute__((noinline)) uint64_t signals_left(struct wait_signals *sig, uint64_t waiting)
+{
+	uint64_t now, left;
+
+	atomic_store(&main_tid, (uint32_t)sys(SYS_getpid));
+	left = atomic_load(&main_tid) == thread_tid() ? 0 : waiting & signals_of_main();
+	if (!left)
+		return 0;
+	now = thread_now();
+	if (!sig->left_since)
+		sig->left_since = now;
+	return now - sig->left_since < WAIT_MAIN_MS * UINT64_C(1000000) ? left : 0;
+}
+
+/* While they are held. Return: @mask, or one that keeps out what is left to the main thread. */
+static const sigset_t *signals_lets(struct wait_signals *sig, const sigset_t *mask)
+{
+	uint64_t waiting, lets;
+
+	if (unlikely(!atomic_load_explicit(&main_tid, memory_order_relaxed)))
+		atomic_store(&main_tid, (uint32_t)sys(SYS_getpid));
+	if (atomic_load_explicit(&main_tid, memory_order_relaxed) == thread_tid())
+		return mask;
+	waiting = signals_wait(mask);
+	waiting = unlikely(waiting) ? signals_left(sig, waiting) : 0;
+	if (likely(!waiting)) {
+		sig->left_since = 0;
+		return mask;
+	}
+	memcpy(&lets, mask, sizeof(lets));
+	lets |= waiting;
+	memcpy(&sig->lets, &lets, sizeof(lets));
+	return &sig->lets;
+}
+
+const sigset_t *wait_signals_mask(struct wait_signals *sig, const sigset_t *mask, bool *left)
+{
+	const sigset_t *lets;
+
+	*left = false;
+	if (!sig->held)
+		return mask;
+	lets = signals_lets(sig, mask ? mask : &sig->mask);
+	*left = lets == &sig->lets;
+	return lets;
+}
+
+void wait_signals_release(struct wait_signals *sig)
+{
+	struct timespec nap = { 0, LEFT_NAP_NS };
+	const sigset_t *lets;
+
+	while (unlikely(sig->held)) {
+		lets = signals_lets(sig, &sig->mask);
+		sys(SYS_rt_sigprocmask, SIG_SETMASK, lets, 0, sizeof(uint64_t));
+		sig->held = lets == &sig->lets;
+		if (sig->held)
+			sys(SYS_ppoll, 0, 0, &nap, 0, sizeof(uint64_t));
+		nap.tv_nsec = LEFT_NAP_NS; /* the kernel writes what was left */
+	}
+}
+
+void thread_signals_restore(uint64_t old)
+{
+	struct wait_signals sig;
+
+	sig.held = true;
+	sig.left_since = 0;
+	memcpy(&sig.mask, &old, sizeof(old));
+	wait_signals_release(&sig);
+}
+
+bool wait_signals_came(struct wait_signals *sig, const sigset_t *mask)
+{
+	struct timespec zero = { 0, 0 };
+	bool left;
+
+	if (sig->held && !signals_wait(mask ? mask : &sig->mask))
+		return false;
+	mask = wait_signals_mask(sig, mask, &left);
+	return mask && sys(SYS_ppoll, 0, 0, &zero, mask, sizeof(uint64_t)) == -EINTR;
 }
 
 /* ---- the spin ---- */
@@ -128,7 +232,7 @@ static bool spin_signals(struct wait_spin *w, uint64_t now)
 	if (!w->sig->held || now - w->looked < SPIN_LOOK_NS)
 		return true;
 	w->looked = now;
-	return !signals_wait(w->sig);
+	return !signals_wait(&w->sig->mask);
 }
 
 bool wait_spin_turn(struct wait_spin *w)
@@ -244,6 +348,16 @@ bool wait_unstall(struct sock *s)
 	return true;
 }
 
+uint64_t wait_left_until(uint64_t until, bool left)
+{
+	uint64_t soon;
+
+	if (likely(!left))
+		return until;
+	soon = thread_now() + WAIT_LEFT_MS * UINT64_C(1000000);
+	return until && until < soon ? until : soon;
+}
+
 static int spin_for(struct sock *s, short want, struct wait_signals *sig)
 {
 	struct wait_spin w;
@@ -275,7 +389,7 @@ static short kernel_events(const struct sock *s, short want)
 }
 
 static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t until,
-		     const struct wait_signals *sig)
+		     struct wait_signals *sig)
 {
 	struct pollfd p[3] = {
 		{ .fd = sock_fd(s), .events = kernel_events(s, want) },
@@ -283,8 +397,15 @@ static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t u
 		{ .fd = shm_chan_fd(), .events = POLLIN },
 	};
 	struct timespec ts, *tp = NULL;
+	const sigset_t *mask;
+	uint64_t soon;
+	bool left;
 	long n;
 
+	mask = wait_signals_mask(sig, NULL, &left);
+	soon = wait_left_until(until, left);
+	left = soon != until;
+	until = soon;
 	if (until) {
 		uint64_t now = thread_now();
 		uint64_t left = until > now ? until - now : 0;
@@ -292,7 +413,7 @@ static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t u
 		ts = (struct timespec){ (time_t)(left / 1000000000), (long)(left % 1000000000) };
 		tp = &ts;
 	}
-	n = real.ppoll(p, 3, tp, wait_signals_mask(sig, NULL));
+	n = real.ppoll(p, 3, tp, mask);
 	n = n < 0 ? -errno : n;
 	if (n > 0) {
 		if (p[1].revents)
@@ -302,7 +423,7 @@ static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t u
 		if (p[0].revents)
 			ready_heard(s, p[0].revents);
 	}
-	return n;
+	return n || !left ? n : 1; /* there is time left: look again */
 }
 
 static int sleep_for(struct sock *s, short want, uint64_t deadline, struct wait_signals *sig)

@@ -14,33 +14,57 @@
 #include <poll.h>
 #include <signal.h>
 
+enum {
+	WAIT_STALL_MS = 20,
+	WAIT_DEAF_MS = 1,
+	WAIT_LEFT_MS = 1,
+	WAIT_MAIN_MS = 1000,
+};
+
 /*
  * A call that waits in the kernel is ended by a handler that runs. One that spins would not know of it, so what spins for
  * longer than a system call takes to begin, or goes to sleep, holds signals back; the sleep lets them in, by the mask that
  * ppoll() and its like take, and the kernel says EINTR. Held until the call returns: a signal that came ends it even where
  * the first thing that it waited for was not the last. Signals that a fault raises, and libc's own, are let in at all times.
+ *
+ * A thread whose mask changes is given what waits for the whole process, even where the kernel has woken the main thread for
+ * it. So other threads first look whether something waits that the main thread does not block, and go on holding that back,
+ * for WAIT_MAIN_MS at most.
  */
 struct wait_signals {
 	bool held;
 	sigset_t mask; /* the thread's own, while they are held; libc's tail is unset */
+	sigset_t
+		lets; /* what a sleep is given instead while some are left to the main thread; the same */
+	uint64_t left_since; /* thread_now(), 0: none are */
 };
 
 void wait_signals_hold(struct wait_signals *sig);
 
-/* To be called before a call of the kernel's own that may wait, and at the end. What has come, runs now. */
+/* To be called before a call of the kernel's own that may wait, and at the end. What has come, runs now, or in the main thread. */
 void wait_signals_release(struct wait_signals *sig);
 
 /*
  * Let those in that have come, by the caller's @mask or, where they are held, the thread's own.
  * Return: whether a handler ran.
  */
-bool wait_signals_came(const struct wait_signals *sig, const sigset_t *mask);
+bool wait_signals_came(struct wait_signals *sig, const sigset_t *mask);
 
-/* What a sleep in the kernel is given: the caller's @mask, the thread's own, or NULL. */
-static inline const sigset_t *wait_signals_mask(const struct wait_signals *sig,
-						const sigset_t *mask)
+/*
+ * What a sleep in the kernel is given: the caller's @mask, the thread's own, or NULL; and more where signals are left to the
+ * main thread. @left: set to whether some are: it is to look again after WAIT_LEFT_MS.
+ */
+const sigset_t *wait_signals_mask(struct wait_signals *sig, const sigset_t *mask, bool *left);
+
+/* @until (thread_now(), 0: none), or, with signals @left to the main thread, when these are to be looked at again. */
+uint64_t wait_left_until(uint64_t until, bool left);
+
+/* The same of a time to sleep; @ns < 0: without end. */
+static inline int64_t wait_left_ns(int64_t ns, bool left)
 {
-	return !mask && sig->held ? &sig->mask : mask;
+	return left && (ns < 0 || ns > WAIT_LEFT_MS * INT64_C(1000000))
+		       ? WAIT_LEFT_MS * INT64_C(1000000)
+		       : ns;
 }
 
 /* A bounded spin. */
@@ -120,10 +144,5 @@ static inline bool wait_deaf(const struct sock *s, const struct shm_waker *w)
 		return sock_has_forked();
 	return SHM_READ(p->untold) || SHM_READ(p->gone) || atomic_load(&p->head->forked);
 }
-
-enum {
-	WAIT_STALL_MS = 20,
-	WAIT_DEAF_MS = 1,
-};
 
 #endif

@@ -2,6 +2,8 @@
 #include "tests/parity/parity.h"
 
 #include <netinet/in.h>
+#include <sched.h>
+#include <semaphore.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -9,6 +11,7 @@
 #include <sys/select.h>
 #include <sys/time.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 
 static char buf[1 << 16];
 static volatile sig_atomic_t seen;
@@ -558,6 +561,124 @@ CASE(signal_thread, F_ANY, "pthread_kill ends the read of that thread only")
 	d.a.rx++;
 	conn_same(c, 500);
 	conn_same(&d, 500);
+}
+
+/* ---- whose a signal to the process is ---- */
+
+enum { WHOSE_ROUNDS = 20 };
+
+static volatile sig_atomic_t whose_other, whose_stop;
+static int whose_pipe[2];
+static sem_t whose_begun, whose_end;
+
+static void on_whose(int sig)
+{
+	const int saved = errno;
+
+	whose_other += gettid() != getpid();
+	if (sig == SIGUSR2)
+		sem_post(&whose_end);
+	MUST(write(whose_pipe[1], "", 1));
+	errno = saved;
+}
+
+/* At the far end: a byte each millisecond until something comes. */
+static long drip(int fd, void *arg, size_t *len)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+
+	(void)arg, (void)len;
+	while (poll(&p, 1, 1) == 0)
+		MUST(write(fd, "", 1));
+	return 0;
+}
+
+/* A thread that wakes for each byte, by every kind of wait. */
+static void *whose_wakes(void *arg)
+{
+	struct epoll_event ev = { .events = EPOLLIN };
+	struct pollfd p = { .fd = *(int *)arg, .events = POLLIN };
+	int ep = epoll_create1(0);
+	char byte;
+
+	MUST(epoll_ctl(ep, EPOLL_CTL_ADD, p.fd, &ev));
+	sem_post(&whose_begun);
+	for (unsigned i = 0; !whose_stop; i++) {
+		if (i % 3 == 0)
+			poll(&p, 1, -1);
+		else if (i % 3 == 1)
+			epoll_wait(ep, &ev, 1, -1);
+		(void)!read(p.fd, &byte, 1);
+	}
+	close(ep);
+	return NULL;
+}
+
+/* Wants the CPU of the main thread, so that this comes late to what it is woken for. */
+static void *whose_hog(void *arg)
+{
+	sem_post(&whose_begun);
+	while (!whose_stop)
+		;
+	return arg;
+}
+
+/* One signal after the other: the next when the last has been handled. */
+static void whose_send(pid_t to)
+{
+	const struct timespec gap = { 0, 5000000 };
+	char byte;
+
+	for (int i = 0; i <= WHOSE_ROUNDS; i++) {
+		clock_nanosleep(CLOCK_MONOTONIC, 0, &gap, NULL);
+		if (kill(to, i < WHOSE_ROUNDS ? SIGUSR1 : SIGUSR2) ||
+		    read(whose_pipe[0], &byte, 1) != 1)
+			_exit(1);
+	}
+	_exit(0);
+}
+
+/* As a server whose main thread waits without end, and handles signals there only. */
+CASE(main_takes, F_PAIR | F_DIAL,
+     "a signal to the process is the main thread's, which waits, whatever another thread does")
+{
+	pthread_t wakes, hog;
+	cpu_set_t all, one;
+	pid_t child;
+	int status;
+
+	MUST(pipe(whose_pipe));
+	MUST(sem_init(&whose_begun, 0, 0));
+	MUST(sem_init(&whose_end, 0, 0));
+	handle(SIGUSR1, on_whose, SA_RESTART);
+	handle(SIGUSR2, on_whose, SA_RESTART);
+	end_start(&c->b, drip, NULL, 0);
+	MUST(sched_getaffinity(0, sizeof(all), &all));
+	MUST(-pthread_create(&wakes, NULL, whose_wakes, &c->a.fd));
+	CPU_ZERO(&one);
+	CPU_SET(sched_getcpu(), &one);
+	MUST(sched_setaffinity(0, sizeof(one), &one));
+	MUST(-pthread_create(&hog, NULL, whose_hog, NULL));
+	sem_wait(&whose_begun); /* a thread that begins changes its mask, natively too */
+	sem_wait(&whose_begun);
+	child = fork();
+	MUST(child);
+	if (child == 0) {
+		sched_setaffinity(0, sizeof(all), &all);
+		whose_send(getppid());
+	}
+	MUST(setpriority(PRIO_PROCESS, 0, 10));
+	while (sem_wait(&whose_end) < 0)
+		;
+	whose_stop = 1;
+	pthread_join(hog, NULL);
+	sched_setaffinity(0, sizeof(all), &all);
+	pthread_join(wakes, NULL);
+	MUST(waitpid(child, &status, 0));
+	say("%d signals sent, status %d, %d in another thread", WHOSE_ROUNDS + 1, status,
+	    whose_other);
+	MUST(write(c->a.fd, "", 1));
+	end_join(&c->b, NULL, NULL);
 }
 
 static void on_fork(int sig)
