@@ -137,8 +137,21 @@ static inline uint64_t thread_signals_block(void)
 	return old;
 }
 
+/* The main thread; 0: not known yet. In a child after fork the parent's, until a signal waits: then it is looked at again. */
+extern _Atomic uint32_t thread_main;
+
+/* In other threads. */
+void thread_signals_leave(uint64_t old);
+
 /* What has come meanwhile and is the main thread's, is left to it (wait.h). */
-void thread_signals_restore(uint64_t old);
+static inline void thread_signals_restore(uint64_t old)
+{
+	if (__builtin_expect(
+		    atomic_load_explicit(&thread_main, memory_order_relaxed) != thread_self.tid, 0))
+		thread_signals_leave(old);
+	else
+		sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof(old));
+}
 
 /* CPU the thread runs on, from the restartable-sequence area; -1 when libc has none. */
 int thread_cpu(void);

@@ -91,16 +91,15 @@ static uint64_t signals_of_main(void)
 	return status_set(text, "\nShdPnd:") & ~status_set(text, "\nSigBlk:");
 }
 
-/* In a child after fork it is the parent's, until a signal waits: then it is looked at again. */
-static _Atomic uint32_t main_tid;
+_Atomic uint32_t thread_main;
 
 /* Of @waiting: what the kernel has woken the main thread for. One that waits for this thread as well is left once more. */
 static __attribute__((noinline)) uint64_t signals_left(struct wait_signals *sig, uint64_t waiting)
 {
 	uint64_t now, left;
 
-	atomic_store(&main_tid, (uint32_t)sys(SYS_getpid));
-	left = atomic_load(&main_tid) == thread_tid() ? 0 : waiting & signals_of_main();
+	atomic_store(&thread_main, (uint32_t)sys(SYS_getpid));
+	left = atomic_load(&thread_main) == thread_tid() ? 0 : waiting & signals_of_main();
 	if (!left)
 		return 0;
 	now = thread_now();
@@ -114,9 +113,9 @@ static const sigset_t *signals_lets(struct wait_signals *sig, const sigset_t *ma
 {
 	uint64_t waiting, lets;
 
-	if (unlikely(!atomic_load_explicit(&main_tid, memory_order_relaxed)))
-		atomic_store(&main_tid, (uint32_t)sys(SYS_getpid));
-	if (atomic_load_explicit(&main_tid, memory_order_relaxed) == thread_tid())
+	if (unlikely(!atomic_load_explicit(&thread_main, memory_order_relaxed)))
+		atomic_store(&thread_main, (uint32_t)sys(SYS_getpid));
+	if (atomic_load_explicit(&thread_main, memory_order_relaxed) == thread_tid())
 		return mask;
 	waiting = signals_wait(mask);
 	waiting = unlikely(waiting) ? signals_left(sig, waiting) : 0;
@@ -157,7 +156,7 @@ void wait_signals_release(struct wait_signals *sig)
 	}
 }
 
-void thread_signals_restore(uint64_t old)
+void thread_signals_leave(uint64_t old)
 {
 	struct wait_signals sig;
 

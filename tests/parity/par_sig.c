@@ -565,9 +565,10 @@ CASE(signal_thread, F_ANY, "pthread_kill ends the read of that thread only")
 
 /* ---- whose a signal to the process is ---- */
 
-enum { WHOSE_ROUNDS = 20 };
+/* What comes between a thread's look and its sleep may go astray, architecture.md: once in a thousand; unmended it is 4 of 20 and more. */
+enum { WHOSE_ROUNDS = 20, WHOSE_STRAY = 2 };
 
-static volatile sig_atomic_t whose_other, whose_stop;
+static volatile sig_atomic_t whose_other, whose_stop, whose_last;
 static int whose_pipe[2];
 static sem_t whose_begun, whose_end;
 
@@ -576,9 +577,8 @@ static void on_whose(int sig)
 	const int saved = errno;
 
 	whose_other += gettid() != getpid();
-	if (sig == SIGUSR2)
-		sem_post(&whose_end);
-	MUST(write(whose_pipe[1], "", 1));
+	whose_last = sig == SIGUSR2;
+	sem_post(&whose_end);
 	errno = saved;
 }
 
@@ -668,15 +668,18 @@ CASE(main_takes, F_PAIR | F_DIAL,
 		whose_send(getppid());
 	}
 	MUST(setpriority(PRIO_PROCESS, 0, 10));
-	while (sem_wait(&whose_end) < 0)
-		;
+	while (!whose_last) { /* told when the handler has ended: while it runs the signal is another thread's */
+		while (sem_wait(&whose_end) < 0)
+			;
+		MUST(write(whose_pipe[1], "", 1));
+	}
 	whose_stop = 1;
 	pthread_join(hog, NULL);
 	sched_setaffinity(0, sizeof(all), &all);
 	pthread_join(wakes, NULL);
 	MUST(waitpid(child, &status, 0));
-	say("%d signals sent, status %d, %d in another thread", WHOSE_ROUNDS + 1, status,
-	    whose_other);
+	say("%d signals sent, status %d, in another thread: %s", WHOSE_ROUNDS + 1, status,
+	    whose_other <= WHOSE_STRAY ? "hardly any" : "many");
 	MUST(write(c->a.fd, "", 1));
 	end_join(&c->b, NULL, NULL);
 }
