@@ -76,10 +76,14 @@ static uint8_t end_take(uint8_t out[16], const uint8_t ip[16])
 	return four ? AF_INET : AF_INET6;
 }
 
-/* A connection of a stack, as its process tells it: to the kernel its socket is not connected. */
-static void stack_add(struct tool_view *v, const struct tool_proc *p, uint64_t inode,
-		      const struct tool_row *row)
+/*
+ * A connection of a stack, as its process tells it: to the kernel its socket is not connected. Of one that is, the kernel's word
+ * holds. @known: so many of the sockets are the kernel's, sorted.
+ */
+static void stack_add(struct tool_view *v, unsigned known, const struct tool_proc *p,
+		      uint64_t inode, const struct tool_row *row)
 {
+	const struct tool_diag *of_kernel;
 	struct tool_diag d = { .cookie = NO_COOKIE,
 			       .netns_ino = p->netns_ino,
 			       .inode = (uint32_t)inode,
@@ -97,18 +101,37 @@ static void stack_add(struct tool_view *v, const struct tool_proc *p, uint64_t i
 	}
 	d.family = end_take(d.src, row->local);
 	end_take(d.dst, row->remote);
-	for (unsigned i = 0; i < v->diags_count; i++) {
-		if (v->diags[i].netns_ino == d.netns_ino && v->diags[i].inode == d.inode) {
-			v->diags[i] = d;
-			return;
-		}
+	of_kernel = tool_diag_find(v->diags, known, d.netns_ino, d.inode);
+	if (of_kernel) {
+		if (!of_kernel->dport)
+			v->diags[of_kernel - v->diags] = d;
+		return;
 	}
 	v->diags = tool_grow(v->diags, v->diags_count, sizeof(d));
 	v->diags[v->diags_count++] = d;
 }
 
+/* Sockets that several processes, or several descriptors, told of are kept once. */
+static void diags_unite(struct tool_view *v)
+{
+	unsigned kept = 0;
+
+	tool_diag_sort(v->diags, v->diags_count);
+	for (unsigned i = 0; i < v->diags_count; i++) {
+		const struct tool_diag *d = &v->diags[i];
+
+		if (kept && d->inode && d->inode == v->diags[kept - 1].inode &&
+		    d->netns_ino == v->diags[kept - 1].netns_ino)
+			continue;
+		v->diags[kept++] = *d;
+	}
+	v->diags_count = kept;
+}
+
 static void stacks_read(struct tool_view *v)
 {
+	unsigned known = v->diags_count;
+
 	for (int k = 0; k < v->procs_count; k++) {
 		const struct tool_proc *p = &v->procs[k];
 		struct tool_rows rows;
@@ -119,11 +142,11 @@ static void stacks_read(struct tool_view *v)
 								    p->socks[i].fd);
 
 			if (row && row->stack && !row->foreign)
-				stack_add(v, p, p->socks[i].inode, row);
+				stack_add(v, known, p, p->socks[i].inode, row);
 		}
 		tool_rows_free(&rows);
 	}
-	tool_diag_sort(v->diags, v->diags_count);
+	diags_unite(v);
 }
 
 static struct tool_conn *conn_of(struct tool_view *v, struct tool_conn *of_diag,

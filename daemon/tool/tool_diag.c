@@ -110,18 +110,23 @@ static void message_take(struct tool_diag *d, const struct nlmsghdr *h, uint64_t
 	attributes_take(d, m, (unsigned)(h->nlmsg_len - NLMSG_LENGTH(sizeof(*m))));
 }
 
+/* Whoever is root in the namespace can send messages too: where the kernel is not alone to answer, nothing is believed. */
 static int dump_take(int fd, struct tool_diag **table, unsigned *count, uint64_t netns_ino)
 {
 	static char buf[BUFFER_BYTES] __attribute__((aligned(8)));
 
 	for (;;) {
-		ssize_t n = recv(fd, buf, sizeof(buf), 0);
+		struct sockaddr_nl from = { .nl_pid = UINT32_MAX };
+		socklen_t len = sizeof(from);
+		ssize_t n = recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&from, &len);
 		struct nlmsghdr *h = (struct nlmsghdr *)buf;
 
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n <= 0)
 			return n ? -errno : -EPROTO;
+		if (from.nl_pid)
+			return -EPERM;
 		for (; NLMSG_OK(h, n); h = NLMSG_NEXT(h, n)) {
 			if (h->nlmsg_type == NLMSG_DONE)
 				return 0;

@@ -18,6 +18,8 @@
 #include "shm/stats.h"
 
 #define TRIES     3
+#define ROWS_MAX  (1u << 19) /* of a process: eight whole tables */
+#define READS_MAX (1u << 22) /* of arenas: a process can name a thousand in each of its rows */
 #define BYTES_MAX (UINT64_C(1) << 60) /* more than a connection ever carried */
 
 /* The arenas of a process, open. */
@@ -31,6 +33,7 @@ struct reader {
 	struct tool_rows *rows;
 	struct arena *arenas;
 	unsigned arenas_count;
+	unsigned reads; /* of arenas, so far */
 };
 
 static bool read_at(int fd, uint64_t off, void *out, size_t size)
@@ -64,10 +67,10 @@ static void arenas_close(struct reader *r)
 }
 
 /* The block that belongs to a row, told by the socket's cookie in it. */
-static bool block_read(const struct reader *r, const struct stats_row *row, struct shm_ctl *ctl)
+static bool block_read(struct reader *r, const struct stats_row *row, struct shm_ctl *ctl)
 {
 	for (unsigned i = 0; i < r->arenas_count; i++)
-		if (r->arenas[i].pid == row->pid &&
+		if (r->arenas[i].pid == row->pid && r->reads++ < READS_MAX &&
 		    read_at(r->arenas[i].fd, (uint64_t)row->conn * SHM_CONN_UNIT, ctl,
 			    sizeof(*ctl)) &&
 		    ctl->cookie == row->cookie)
@@ -92,7 +95,7 @@ static bool same_spans(const struct stats_row *a, const struct stats_row *b)
 	       a->rx_shm == b->rx_shm && a->conn == b->conn;
 }
 
-static void bytes_count(const struct reader *r, int fd, uint64_t at, struct stats_row *row,
+static void bytes_count(struct reader *r, int fd, uint64_t at, struct stats_row *row,
 			struct tool_row *out)
 {
 	struct stats_row again;
@@ -226,7 +229,7 @@ void tool_rows_read(struct tool_rows *rows, const struct tool_proc *p)
 
 	*rows = (struct tool_rows){ 0 };
 	arenas_open(&r);
-	for (unsigned i = 0; i < p->tables_count; i++) {
+	for (unsigned i = 0; i < p->tables_count && rows->count < ROWS_MAX; i++) {
 		int fd = tool_proc_memfd_open(p->pid, &p->tables[i], false);
 
 		if (fd < 0)
@@ -235,6 +238,8 @@ void tool_rows_read(struct tool_rows *rows, const struct tool_proc *p)
 		close(fd);
 	}
 	arenas_close(&r);
+	if (rows->count >= ROWS_MAX || r.reads > READS_MAX)
+		tool_say("process %d publishes more than is read", p->pid);
 	if (rows->count)
 		qsort(rows->row, rows->count, sizeof(*rows->row), compare);
 }

@@ -227,15 +227,17 @@ static bool tap_read(struct tool_taps *all, unsigned source, uint64_t now)
 		return false;
 	p->source = source;
 	p->read_ns = now;
+	if (p->rec.ns > now + WINDOW_NS)
+		p->rec.ns = now; /* of tomorrow: it would wait until then, and take memory */
 	wait_insert(all, p);
 	return true;
 }
 
 static void taps_read(struct tool_taps *all)
 {
-	uint64_t now = now_ns();
-
 	for (unsigned i = 0; i < all->count; i++) {
+		uint64_t now = now_ns();
+
 		for (unsigned k = 0; k < 65536 && tap_read(all, i, now); k++)
 			;
 	}

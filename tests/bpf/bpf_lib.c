@@ -193,3 +193,14 @@ uint64_t bpf_lib_cookie(int fd)
 	getsockopt(fd, SOL_SOCKET, SO_COOKIE, &cookie, &len);
 	return cookie;
 }
+
+bool bpf_lib_pids_seen(void)
+{
+	char name[32] = "";
+
+	if (readlink("/proc/self/ns/pid", name, sizeof(name) - 1) > 0 &&
+	    !strcmp(name, "pid:[4026531836]"))
+		return true;
+	puts("skip: eBPF tells processes by their ids in the initial PID namespace");
+	return false;
+}

@@ -54,4 +54,7 @@ void bpf_lib_pair(const char *ip, int fd[2]);
 /** bpf_lib_cookie() - SO_COOKIE. */
 uint64_t bpf_lib_cookie(int fd);
 
+/** bpf_lib_pids_seen() - Return: whether processes have the ids here that eBPF tells them by; says so if not. */
+bool bpf_lib_pids_seen(void);
+
 #endif

@@ -534,6 +534,8 @@ int main(int argc, char **argv)
 		puts("skip: needs root, and namespaces");
 		return 77;
 	}
+	if (!bpf_lib_pids_seen())
+		return 77;
 	places_make();
 	load_match(argv[1]);
 	put(file, "");

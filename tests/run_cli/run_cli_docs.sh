@@ -114,6 +114,12 @@ offers _ztcp "check" ztcp policy c
 offers _ztcp "redis" ztcp policy check red
 offers _ztcp "-j -a" ztcp ss -
 offers _ztcp "remote=" ztcp policy explain redis rem
+# An interface may have come back from a container with any name.
+(
+	ls() { echo '$(>ran) eth0 $PWD *'; }
+	cd "$work" && offers _ztcp '\$\(\>ran\) eth0 \$PWD \*' ztcp nic attach ""
+	[ ! -e ran ] && [ "$failures" = 0 ]
+) || fail "completion runs names"
 
 # each WORD...: those that begin with a dash, one a line
 options_in() {

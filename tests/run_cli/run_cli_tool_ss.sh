@@ -107,6 +107,31 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 	[ "$sent" -le 1000000000 ] 2>/dev/null || fail "torn: shm_sent is $sent"
 done
 
+how=elsewhere
+begin elsewhere
+text=$("$tool" ss "$pid")
+grep -q "ESTAB .*127.0.0.1:" <<<"$text" && ! grep -q 666 <<<"$text" || fail "elsewhere: the kernel's word does not hold: $text"
+
+how=hoard
+begin hoard
+list "$pid" 2>"$work/err"
+grep -qx "ztcp: process $pid publishes more than is read" "$work/err" || fail "hoard: not said: $(head -c 200 "$work/err")"
+
+how=tomorrow
+begin tomorrow
+text=$(timeout 60 "$tool" tcpdump -c 4 -p "$pid" 2>/dev/null) || fail "tomorrow: not shown today"
+grep -q "Flags \[P.\], .* length 8, shm" <<<"$text" || fail "tomorrow: not shown: $text"
+
+if [ "$(id -u)" -eq 0 ]; then
+	how=forged
+	begin forged
+	for _ in {1..100}; do
+		timeout 60 "$tool" ss "$pid" 2>/dev/null
+	done >"$work/forged"
+	grep 666 "$work/forged" && fail "forged: believed"
+	kill -KILL "$pid"
+fi
+
 # Only one's own.
 if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
 	how=stranger

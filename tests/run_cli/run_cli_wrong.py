@@ -267,7 +267,7 @@ STRANGER = [
     (['stat', '1'], 1, r'process 1: it is not yours'),
     (['why', '-j', '1:1'], 1, r'process 1: it is not yours'),
     (['tcpdump', '-p', '1'], 1, r'process 1: it is not yours'),
-    (['nic', 'attach', 'lo'], 1, r'lo: (make /sys/fs/bpf/ztcp-nic: )?(Permission denied|Operation not permitted)'),
+    (['nic', 'attach', 'lo'], 1, r'lo: (make /sys/fs/bpf/ztcp-nic: |load the program: )?(Permission denied|Operation not permitted)'),
 ]
 STRANGER_DAEMON = [([], 1, r'cannot start: /run/ztcp/ztcpd.lock: (Permission denied|No such file or directory|Read-only file system)')]
 

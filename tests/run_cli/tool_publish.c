@@ -5,20 +5,28 @@
  */
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <linux/inet_diag.h>
 #include <linux/memfd.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
+#include <net/if.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "shm/contract.h"
 #include "shm/stats.h"
+#include "shm/tap.h"
 
 #define TABLE_BYTES (sizeof(struct stats_head) + STATS_ROWS * sizeof(struct stats_row))
 #define ARENA_BYTES 65536
@@ -250,11 +258,122 @@ static void publish_growing(void)
 	}
 }
 
+/* A connected socket's row that says it is a stack's, between other addresses. */
+static void publish_elsewhere(void)
+{
+	struct stats_row *r = row_add(table_make(), client, 2);
+
+	r->cookie = 0;
+	r->tx_path = r->rx_path = STATS_PATH_STACK;
+	memset(r->local, 1, sizeof(r->local));
+	memset(r->remote, 2, sizeof(r->remote));
+	r->ports = 666 << 16 | 666;
+}
+
+/* Tables full of lifted rows, each of which may lie in any of a thousand arenas. */
+static void publish_hoard(void)
+{
+	struct stats_head *t = table_make();
+
+	for (unsigned i = 0; i < STATS_ROWS; i++) {
+		t->row[i].refs = 1;
+		t->row[i].tx_path = 1;
+		t->row[i].cookie = i + 1;
+		t->row[i].pid = (uint32_t)getpid();
+	}
+	t->used = STATS_ROWS;
+	for (unsigned i = 0; i < 500; i++)
+		arena_make();
+}
+
+/* Once somebody listens, a piece that is sent tomorrow. */
+static void publish_tomorrow(void)
+{
+	int fd = memfd_create("ztcp-tap", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct tap_record *rec;
+	struct tap_head *h;
+	struct timespec ts;
+
+	table_make();
+	must(fd >= 0 && !ftruncate(fd, TAP_DATA + TAP_RING) &&
+		     !fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW),
+	     "memfd");
+	h = mmap(NULL, TAP_DATA + TAP_RING, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	must(h != MAP_FAILED, "mmap");
+	h->magic = TAP_MAGIC;
+	h->version = TAP_VERSION;
+	h->bytes = TAP_RING;
+	if (fork())
+		return;
+	must(!prctl(PR_SET_PDEATHSIG, SIGKILL), "prctl");
+	while (!atomic_load(&h->until_ns))
+		usleep(1000);
+	clock_gettime(CLOCK_REALTIME, &ts);
+	rec = (struct tap_record *)((char *)h + TAP_DATA);
+	rec->kind = TAP_BYTES;
+	rec->len = 8;
+	rec->ns = (uint64_t)(ts.tv_sec + 86400) * 1000000000u;
+	rec->flags = TAP_SHM;
+	rec->cookie = 1;
+	atomic_store(&h->tail, sizeof(*rec) + 8);
+	pause();
+}
+
+/* In a network namespace of its own, where it answers in the kernel's place: the connection leads to port 666. */
+static void publish_forged(void)
+{
+	struct {
+		struct nlmsghdr head;
+		struct inet_diag_msg diag;
+	} msg = { .head = { .nlmsg_len = sizeof(msg),
+			    .nlmsg_type = SOCK_DIAG_BY_FAMILY,
+			    .nlmsg_flags = NLM_F_MULTI } };
+	struct sockaddr_nl to = { .nl_family = AF_NETLINK };
+	unsigned last = 0;
+	struct stat st;
+	int fd;
+
+	must(!fstat(client, &st), "fstat");
+	msg.diag.idiag_family = AF_INET;
+	msg.diag.idiag_state = 1;
+	msg.diag.idiag_inode = (uint32_t)st.st_ino;
+	msg.diag.id.idiag_sport = msg.diag.id.idiag_dport = htons(666);
+	publish_good();
+	if (fork())
+		return;
+	must(!prctl(PR_SET_PDEATHSIG, SIGKILL), "prctl");
+	fd = socket(AF_NETLINK, SOCK_DGRAM, NETLINK_SOCK_DIAG);
+	for (unsigned turn = 0;; turn++) {
+		FILE *f = turn % 64 ? NULL : fopen("/proc/loadavg", "re");
+
+		/* the port is the process id of who asks: one of the newest */
+		must(!f || fscanf(f, "%*s %*s %*s %*s %u", &last) == 1, "/proc/loadavg");
+		if (f)
+			fclose(f);
+		to.nl_pid = last + turn % 3;
+		sendto(fd, &msg, sizeof(msg), MSG_DONTWAIT, (struct sockaddr *)&to, sizeof(to));
+	}
+}
+
+/* A network namespace of its own, with a loopback device. */
+static void net_make(void)
+{
+	struct ifreq lo = { .ifr_name = "lo", .ifr_flags = IFF_UP };
+	int fd;
+
+	must(!unshare(CLONE_NEWNET), "unshare");
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	must(fd >= 0 && !ioctl(fd, SIOCSIFFLAGS, &lo), "lo");
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	const char *how = argc > 1 ? argv[1] : "good";
 	char c;
 
+	if (!strcmp(how, "forged"))
+		net_make();
 	connection_make();
 	if (!strcmp(how, "good") || !strcmp(how, "stopped"))
 		publish_good();
@@ -268,6 +387,14 @@ int main(int argc, char **argv)
 		publish_stolen(argv[2]);
 	else if (!strcmp(how, "growing"))
 		publish_growing();
+	else if (!strcmp(how, "elsewhere"))
+		publish_elsewhere();
+	else if (!strcmp(how, "hoard"))
+		publish_hoard();
+	else if (!strcmp(how, "tomorrow"))
+		publish_tomorrow();
+	else if (!strcmp(how, "forged"))
+		publish_forged();
 	else if (!strcmp(how, "torn"))
 		publish_torn();
 	else if (!strcmp(how, "other"))
