@@ -167,9 +167,11 @@ int main(int argc, char **argv)
 		policy_unload(p);
 	}
 	free(text);
-	verdict_cost("without a rule", "");
-	verdict_cost("by one rule", "lift path=shm port=1-65535\n");
-	verdict_cost("by program and user", "lift path=shm program=bpf_* user=0\nkernel\n");
+	if (bpf_lib_pids_seen()) {
+		verdict_cost("without a rule", "");
+		verdict_cost("by one rule", "lift path=shm port=1-65535\n");
+		verdict_cost("by program and user", "lift path=shm program=bpf_* user=0\nkernel\n");
+	}
 	bpf_judge_end();
 	bpf_lib_end();
 	return 0;
