@@ -43,7 +43,7 @@ static void child_unseen(void)
 __attribute__((used, visibility("hidden"))) void *call_vforks(void)
 {
 	if (!call_is_foreign())
-		direct_before_fork();
+		direct_before_fork(false);
 	child_unseen();
 	if (!call_pid) /* before our constructor: a stub would be returned from twice */
 		real_init();
@@ -57,7 +57,9 @@ static void pass(int fd)
 	if (!call_is_foreign())
 		direct_soil(s);
 	/* a child of vfork has descriptors of its own */
-	if (s && direct_has(s) && !call_is_foreign() && direct_lower(s, REASON_PASSED))
+	if (s && direct_has(s) && !call_is_foreign() && direct_share(s))
+		return;
+	if (s && direct_relayed(s)) /* to everybody a connection of the kernel */
 		return;
 	if (s && sock_row(s))
 		span_release(s, REASON_PASSED, EXEC_RELEASE_MS);

@@ -118,7 +118,8 @@ EXPORT int listen(int fd, int backlog)
 EXPORT int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 {
 	struct sock *s = sock_of(fd);
-	int ret = s && direct_at(s) ? direct_name(s, false, addr, len) : DIRECT_NOT_OURS;
+	int ret = s && (direct_at(s) || direct_relayed(s)) ? direct_name(s, false, addr, len)
+							   : DIRECT_NOT_OURS;
 
 	return likely(ret == DIRECT_NOT_OURS) ? real.getsockname(fd, addr, len) : answer(ret);
 }
@@ -126,7 +127,8 @@ EXPORT int getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 EXPORT int getpeername(int fd, struct sockaddr *addr, socklen_t *len)
 {
 	struct sock *s = sock_of(fd);
-	int ret = s && direct_at(s) ? direct_name(s, true, addr, len) : DIRECT_NOT_OURS;
+	int ret = s && (direct_at(s) || direct_relayed(s)) ? direct_name(s, true, addr, len)
+							   : DIRECT_NOT_OURS;
 
 	return likely(ret == DIRECT_NOT_OURS) ? real.getpeername(fd, addr, len) : answer(ret);
 }

@@ -25,7 +25,7 @@ void call_before_fork(void)
 {
 	/* while the parent still holds everything: a child may close before it is counted otherwise */
 	if (!call_is_foreign()) {
-		direct_before_fork();
+		direct_before_fork(true);
 		direct_soil_all();
 		sock_share(1);
 	}

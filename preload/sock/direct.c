@@ -686,6 +686,10 @@ void direct_event(void *user, unsigned events)
 
 	(void)events;
 	d->gen += !d->at;
+	if (unlikely(d->relayed)) {
+		direct_relay_due(d);
+		return;
+	}
 	told = d->sock && ep_direct_woken(d->sock);
 	if (unlikely(d->at))
 		direct_listen_event(d, told);
@@ -705,11 +709,11 @@ static void let_go(struct direct *d)
 }
 
 /* In the lock: nobody here has it any more. Children that do get it. */
-static void end_one(struct direct *d, struct sock *s)
+static void end_one(struct direct *d, struct sock *s, bool ends)
 {
 	if (!s || !direct_fork_shared(d, s->row)) {
 		let_go(d);
-	} else if (!direct_lower_away(d, s)) {
+	} else if (!direct_lower_away(d, s, ends)) {
 		let_go(d);
 		direct_fork_give(d->forks, s->row, -1);
 	}
@@ -731,9 +735,11 @@ void direct_end(struct sock *s)
 		direct_listen_end(d);
 		return;
 	}
-	end_one(d, s);
-	direct_spare_give(d, s);
-	direct_free(d);
+	end_one(d, s, false);
+	if (likely(!d->relayed)) {
+		direct_spare_give(d, s);
+		direct_free(d);
+	}
 	net_drive();
 	net_leave();
 }
@@ -746,7 +752,7 @@ static void conns_close(void)
 
 		if (d->sock)
 			SHM_PUBLISH(d->sock->direct, NULL);
-		end_one(d, d->sock);
+		end_one(d, d->sock, true);
 		direct_free(d);
 	}
 }
@@ -755,6 +761,7 @@ void direct_close_all(void)
 {
 	direct_disarm();
 	conns_close();
+	direct_relays_close();
 }
 
 void direct_forked(struct sock *s)

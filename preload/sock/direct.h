@@ -105,8 +105,17 @@ bool direct_ioctl(struct sock *s, unsigned long req, int *arg);
  */
 bool direct_lower(struct sock *s, enum reason why);
 
-/* Connections that this process has not used yet are lowered: they may be the child's to serve. Its parent's it takes. */
-void direct_before_fork(void);
+/* The same where another process is to have it: what cannot be lowered is relayed from now on (direct_relay.c). */
+bool direct_share(struct sock *s);
+
+/* Whether it is; its names are direct_name()'s to tell. */
+bool direct_relayed(const struct sock *s);
+
+/*
+ * Connections that this process has not used yet are lowered: they may be the child's to serve. Its parent's it takes. @asks: the child can
+ * ask for what it uses, so that what cannot be lowered stays as it is.
+ */
+void direct_before_fork(bool asks);
 
 /* ---- direct_spare.c ---- */
 
@@ -127,6 +136,8 @@ void direct_hold_end(struct sock *s);
 void direct_hold_forked(struct sock *s);
 struct net_inst;
 void direct_spares_forked(struct net_inst *in);
+void direct_relays_forked(struct net_inst *in);
+void direct_relay_forked(void);
 
 /* Before exec: what children have goes on in the kernel. */
 void direct_before_exec(void);
@@ -158,9 +169,10 @@ static inline bool direct_at(struct sock *s)
 void direct_fork_lock(bool lock);
 void direct_fork_child(void);
 
-/* For the thread that tends: what becomes readable when a child asks, -1: nothing; and an answer to those that have asked. */
+/* For the thread that tends: what becomes readable when a child or a relay asks, -1: nothing; and an answer to those that have asked. */
 int direct_fork_asked(void);
-void direct_fork_serve(void);
+/* And what relays have to do. Return: whether an instance was driven for it. */
+bool direct_fork_serve(void);
 
 /* The sock ends. */
 void direct_end(struct sock *s);

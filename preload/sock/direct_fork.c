@@ -10,8 +10,8 @@
  * lowered as well while a child has it, and goes to all of them unasked: it lies in the sockets of those that never look, which
  * keeps it open as a descriptor of theirs would. A child that forks takes all that is its parent's first.
  *
- * Where it cannot be lowered (a device that the kernel does not share, no privilege), or the parent is gone without a word, the
- * child keeps an unconnected socket.
+ * Where it cannot be lowered (a device that the kernel does not share, no privilege) it is relayed (direct_relay.c). Where the parent
+ * is gone without a word, the child keeps an unconnected socket.
  */
 #include "preload/sock/direct_priv.h"
 #include "preload/sock/ep.h"
@@ -185,7 +185,7 @@ static void lower_one(struct sock *s, void *arg)
 		return;
 	a->found = true;
 	if (direct_is_connection(s))
-		direct_lower(s, REASON_PASSED); /* which sends it to all of them */
+		direct_share(s); /* which sends it to all of them */
 }
 
 /* Whether a thread is about to end it: then it goes to all children that have it. */
@@ -225,24 +225,29 @@ static bool answer(const struct kid *k)
 	return got == 0;
 }
 
-void direct_fork_serve(void)
+bool direct_fork_serve(void)
 {
 	struct epoll_event ev[KIDS_AT_ONCE] = { 0 };
 	long n;
 	bool taken;
 
-	if (!atomic_load(&kids_count))
-		return;
+	if (asked < 0)
+		return false;
 	n = sys(SYS_epoll_pwait, asked, ev, KIDS_AT_ONCE, 0, 0, 8);
 	for (long i = 0; i < n; i++) { /* this thread alone takes them off the list */
 		struct kid *k = ev[i].data.ptr;
 
+		if (ev[i].data.u64 & DIRECT_RELAY_TAG) {
+			direct_relay_due((struct direct *)(ev[i].data.u64 - DIRECT_RELAY_TAG));
+			continue;
+		}
 		if (!k || answer(k))
 			continue;
 		taken = shm_lock(&kids_lock, thread_tid());
 		kid_free(k);
 		shm_unlock(&kids_lock, taken);
 	}
+	return direct_relay_serve();
 }
 
 /* ---- the child ---- */
@@ -254,6 +259,7 @@ void direct_fork_child(void)
 	atomic_store(&claim_lock, 0);
 	shm_fd_close(asked);
 	asked = -1;
+	direct_relay_forked();
 	base_list_for_each_safe(node, &kids) kid_free(base_container_of(node, struct kid, all));
 	shm_fd_close(parent);
 	parent = next_parent;

@@ -400,23 +400,62 @@ bool direct_lower_possible(const struct net *n)
 	return fd >= 0;
 }
 
-bool direct_lower(struct sock *s, enum reason why)
+/* In the lock. Return: a socket of the kernel that goes on with it, or that is relayed, -errno. */
+static int successor(struct direct *d, int fd, bool relay, bool *relayed)
+{
+	int to = -ENOTCONN;
+
+	*relayed = false;
+	net_drive();
+	if (!can_move(d))
+		return to;
+	to = direct_lower_conn(d->net, d->six, d->conn);
+	if (to >= 0 || to == -ECONNABORTED || !relay)
+		return to;
+	to = direct_relay_open(d, fd);
+	*relayed = to >= 0;
+	return to;
+}
+
+/* In the lock. Where it stands, and what its addresses are, remains. */
+static void row_relayed(const struct sock *s, int fd)
+{
+	struct stats_row *row = s->row;
+	socklen_t len = sizeof(row->cookie);
+
+	row->reason = REASON_RELAYED;
+	atomic_fetch_or(&row->flags, STATS_SETTLED);
+	sys(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, &row->cookie, &len);
+}
+
+/* In the lock. Nobody follows it any more but the relay. */
+static void leave_relayed(struct sock *s, struct direct *d)
+{
+	row_relayed(s, s->fd);
+	SHM_PUBLISH(s->direct, NULL);
+	SHM_PUBLISH(s->stage, SOCK_SETTLED);
+	direct_hold_end(s);
+	direct_relay_begin(d);
+}
+
+static bool lower(struct sock *s, enum reason why, bool relay)
 {
 	int fd = -ENOTCONN, err;
 	uint64_t mask = thread_signals_block();
 	struct direct *d = direct_enter(s, &err);
+	bool relayed;
 
 	if (d) {
-		net_drive();
-		if (can_move(d))
-			fd = direct_lower_conn(d->net, d->six, d->conn);
+		fd = successor(d, s->fd, relay, &relayed);
 		if (fd >= 0) {
 			like(s, d, fd);
 			direct_numbers_move(s, fd);
 			direct_fork_give(d->forks, s->row, fd);
 			sys(SYS_close, fd);
 		}
-		if (fd >= 0 || fd == -ECONNABORTED)
+		if (relayed)
+			leave_relayed(s, d);
+		else if (fd >= 0 || fd == -ECONNABORTED)
 			leave_stack(s, d, why);
 		thread_self.inside->happened = true; /* who waits for it has to look elsewhere */
 		net_ring();
@@ -428,20 +467,33 @@ bool direct_lower(struct sock *s, enum reason why)
 	return fd >= 0;
 }
 
-bool direct_lower_away(struct direct *d, struct sock *s)
+bool direct_lower(struct sock *s, enum reason why)
 {
-	int fd = -ENOTCONN;
+	return lower(s, why, false);
+}
 
-	net_drive();
-	if (can_move(d))
-		fd = direct_lower_conn(d->net, d->six, d->conn);
+bool direct_share(struct sock *s)
+{
+	return lower(s, REASON_PASSED, true);
+}
+
+bool direct_lower_away(struct direct *d, struct sock *s, bool ends)
+{
+	bool relayed;
+	int fd = successor(d, s->fd, !ends, &relayed);
+
 	if (fd < 0)
 		return false;
 	like(s, d, fd);
-	row_lowered(s, fd, REASON_PASSED);
+	if (relayed)
+		row_relayed(s, fd);
+	else
+		row_lowered(s, fd, REASON_PASSED);
 	direct_hold_end(s);
 	direct_fork_give(d->forks, s->row, fd);
 	sys(SYS_close, fd);
+	if (relayed)
+		direct_relay_begin(d);
 	return true;
 }
 
@@ -460,7 +512,7 @@ void direct_before_exec(void)
 		sock_each(lower_shared, NULL);
 }
 
-void direct_before_fork(void)
+void direct_before_fork(bool asks)
 {
 	direct_claim_all();
 	for (int n = 0; net_any() && n <= sock_highest(); n++) {
@@ -469,6 +521,6 @@ void direct_before_fork(void)
 		if (s && SHM_READ(s->stage) == SOCK_DIRECT &&
 		    !atomic_load_explicit(&s->row->rx_off, memory_order_relaxed) &&
 		    !atomic_load_explicit(&s->row->tx_off, memory_order_relaxed))
-			direct_lower(s, REASON_PASSED);
+			lower(s, REASON_PASSED, !asks);
 	}
 }

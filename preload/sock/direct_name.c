@@ -49,6 +49,25 @@ void direct_name_copy(struct sockaddr *sa, socklen_t *len, const struct sockaddr
 	*len = bytes;
 }
 
+/* The kernel's answer, with the names that the connection had before it was relayed. */
+static int relay_name(struct sock *s, bool peer, struct sockaddr *sa, socklen_t *len)
+{
+	struct sockaddr_storage full = { 0 };
+	socklen_t bytes = sizeof(full), room;
+	int err;
+
+	if (!mem_writable(len, sizeof(*len)))
+		return -EFAULT;
+	room = *len;
+	err = (int)sys(peer ? SYS_getpeername : SYS_getsockname, s->fd, sa, len);
+	if (err == 0 && sys(SYS_getsockname, s->fd, &full, &bytes) == 0) {
+		bytes = direct_relay_name(s, peer, &full);
+		direct_name_copy(sa, &room, &full, bytes);
+		*len = room;
+	}
+	return err;
+}
+
 int direct_name(struct sock *s, bool peer, struct sockaddr *sa, socklen_t *len)
 {
 	struct sockaddr_storage full;
@@ -56,6 +75,8 @@ int direct_name(struct sock *s, bool peer, struct sockaddr *sa, socklen_t *len)
 	socklen_t bytes;
 	int err;
 
+	if (direct_relayed(s))
+		return relay_name(s, peer, sa, len);
 	d = direct_enter(s, &err);
 	if (!d)
 		return err;

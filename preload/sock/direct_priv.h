@@ -53,6 +53,10 @@ struct direct {
 	int give, take;           /* with it */
 	bool six;                 /* the descriptor is AF_INET6; constant */
 	bool rd_shut, wr_shut, failed, told;
+	bool relayed,
+		relay_eof; /* direct_relay.c: it has no sock any more; the peer's end was passed on */
+	int relay, held;   /* then: our end, and what holds the port */
+	_Atomic bool due; /* likewise: something is to be done */
 };
 
 /*
@@ -177,6 +181,23 @@ bool direct_fork_shared(const struct direct *d, const struct stats_row *row);
 /* To all children that were forked since @born: the row's connection is the kernel's now, @fd, which is kept. */
 void direct_fork_give(uint32_t born, const struct stats_row *row, int fd);
 
+/* ---- direct_relay.c ---- */
+
+enum { DIRECT_RELAY_TAG = 1 }; /* in the word of a relay in the set of direct_fork_asked() */
+
+/* In the lock. @fd: a number of it. Return: what the program and others are to have in its place, -errno: there is no such thing. */
+int direct_relay_open(struct direct *d, int fd);
+/* Then, when they have it: the relay begins, and @d belongs to it. */
+void direct_relay_begin(struct direct *d);
+/* Something has happened to it. In the lock, or anywhere when @d may be over. */
+void direct_relay_due(struct direct *d);
+/* By the thread that tends. Return: whether it has driven an instance. */
+bool direct_relay_serve(void);
+/* In the lock, at the end of the process: those of this instance. */
+void direct_relays_close(void);
+/* Of a sock whose bytes go through a relay, here or in its parent. */
+socklen_t direct_relay_name(const struct sock *s, bool peer, struct sockaddr_storage *full);
+
 /* ---- direct_spare.c, for direct*.c ---- */
 
 /**
@@ -205,8 +226,11 @@ int direct_lower_conn(struct net *n, bool six, struct inst_conn *c);
 /* Whether connections of this interface can become the kernel's. */
 bool direct_lower_possible(const struct net *n);
 
-/* In the lock: one that this process has no descriptor of any more is lowered for its children. Return: whether it is gone. */
-bool direct_lower_away(struct direct *d, struct sock *s);
+/*
+ * In the lock: one that this process has no descriptor of any more is lowered, or relayed, for its children. @ends: the process does, which
+ * relays nothing then. Return: whether they have it; d->relayed says how.
+ */
+bool direct_lower_away(struct direct *d, struct sock *s, bool ends);
 
 /** direct_numbers_move() - all numbers of the sock refer to the socket @fd from now on; each keeps its FD_CLOEXEC. Any thread. */
 void direct_numbers_move(const struct sock *s, int fd);

@@ -52,7 +52,7 @@ static void explain(const struct sock *s)
 {
 	const struct stats_row *r = s->row;
 	const struct shm_conn *c = sock_conn(s);
-	const bool stack = SHM_READ(s->stage) == SOCK_DIRECT;
+	const bool stack = SHM_READ(r->tx_path) == STATS_PATH_STACK;
 	const bool tx_path = SHM_READ(r->tx_path), rx_path = SHM_READ(r->rx_path);
 	const uint16_t reason = SHM_READ(r->reason);
 	uint64_t tx = r->tx_off, rx = r->rx_off;

@@ -696,8 +696,11 @@ void net_fork_lock(bool take)
 /* The memory stays as it is: the stacks in it are the parent's. */
 static void inst_forked(struct net_inst *in)
 {
-	struct base_list conns = in->conns, spare = in->spare; /* direct_forked() takes them off */
+	struct base_list conns, spare;
 
+	direct_relays_forked(in);
+	conns = in->conns; /* direct_forked() takes them off */
+	spare = in->spare;
 	for (unsigned i = 0; i < NET_MAX; i++) {
 		for (unsigned k = 0; in->net[i].z && k < in->net[i].nfds; k++)
 			shm_fd_close(in->net[i].fds[k]);

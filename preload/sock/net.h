@@ -98,6 +98,7 @@ struct net_inst {
 	bool waiters_full;
 	struct net net[NET_MAX];
 	struct base_list conns, spare; /* direct.c's */
+	struct base_list relays;       /* direct_relay.c's */
 	struct net_spares spares[2];   /* IPv4, IPv6 */
 	struct net_waiter waiters[NET_WAITERS];
 };

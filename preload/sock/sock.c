@@ -383,6 +383,8 @@ void sock_dup(struct sock *s, int fd)
 void sock_settle(struct sock *s, enum reason reason)
 {
 	SHM_WRITE(s->pinned, true);
+	if (direct_relayed(s))
+		return;
 	if (SHM_READ(s->stage) == SOCK_DIRECT) {
 		direct_soil(s);
 		return; /* there is no other path for it */

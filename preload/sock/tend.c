@@ -96,8 +96,10 @@ static unsigned look(void)
 		struct timespec ts = pause;
 
 		driven_read(seen);
-		while (sys(SYS_ppoll, &asked, 1, &ts, 0, 8) > 0) /* which leaves the rest */
-			direct_fork_serve();
+		while (sys(SYS_ppoll, &asked, 1, &ts, 0, 8) > 0) { /* which leaves the rest */
+			if (direct_fork_serve())
+				driven_read(seen); /* that was this thread */
+		}
 		alone = left_alone(atomic_load(&net_opened), seen);
 	} while (net_any() && !alone && awake());
 	return alone;
@@ -124,7 +126,8 @@ static void serve(unsigned insts)
 		atomic_store(&tend_asleep, insts);
 		if (left_alone(insts, mine) == insts)
 			net_sleep(p, TEND_CALLS, 0, insts, NULL);
-		direct_fork_serve();
+		if (direct_fork_serve())
+			driven_read(mine); /* that was this thread */
 		bell_drain();
 	}
 }
@@ -164,6 +167,11 @@ void tend_start(void)
 	if (bell < 0)
 		bell = shm_fd_hide((int)sys(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
 	started = bell >= 0 && thread_start();
+}
+
+bool tend_runs(void)
+{
+	return started;
 }
 
 void tend_forked(void)

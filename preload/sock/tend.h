@@ -19,6 +19,9 @@
 /* In the lock of net.h, after a device was opened. Without a thread the program drives alone. */
 void tend_start(void);
 
+/* Whether there is one. */
+bool tend_runs(void);
+
 /* In the child after fork: there is no such thread. */
 void tend_forked(void);
 

@@ -115,12 +115,9 @@ path() {
 		fail "no connection with $1 $2: $(tail -n 3 "$work/explain" | cut -c1-120)"
 }
 
-alone=alone # a device that the kernel does not share: a forked child has none of its parent's connections
-[ "$device" != xdp ] || alone=
-
 case_server() {
 	rm -f "$work/ready"
-	"${on0[@]}" "$python" "$here/direct_serve.py" 0.0.0.0 7100 "$work/ready" $alone > "$work/served" &
+	"${on0[@]}" "$python" "$here/direct_serve.py" 0.0.0.0 7100 "$work/ready" > "$work/served" &
 	pids+=($!)
 	local server=$!
 	await 60 test -e "$work/ready" || return
@@ -142,7 +139,7 @@ case_client() {
 
 case_both() {
 	rm -f "$work/ready"
-	"${on0[@]}" "$python" "$here/direct_serve.py" 10.9.0.2 7102 "$work/ready" $alone > "$work/served" &
+	"${on0[@]}" "$python" "$here/direct_serve.py" 10.9.0.2 7102 "$work/ready" > "$work/served" &
 	pids+=($!)
 	local server=$!
 	await 60 test -e "$work/ready" || return
@@ -342,17 +339,26 @@ case_threads() {
 # A connection that another process is to serve goes on in the kernel, with all that was under way.
 case_passed() {
 	local n=0 mode server
-	for mode in fork orphan rights exec inetd; do
+	local modes=(fork orphan rights inetd used both reset) lowered='path kernel PASSED' asks
+
+	if [ "$device" = xdp ]; then
+		modes+=(exec)
+	else
+		lowered='path stack RELAYED' # the parent carries the bytes
+	fi
+	for mode in "${modes[@]}"; do
+		asks=ask
+		[ "$mode" != reset ] || asks=hear
 		rm -f "$work/ready" "$work/explain"
 		"${on0[@]}" "$python" "$here/direct_pass.py" serve "$mode" 0.0.0.0 $((7130 + n)) "$work/ready" 2> "$work/say" &
 		pids+=($!)
 		server=$!
 		await 60 test -e "$work/ready" || return
-		far timeout 100 "$python" "$here/direct_pass.py" ask 10.9.0.2 $((7130 + n++)) || fail "$mode: $(tail -n 3 "$work/say")" || return
+		far timeout 100 "$python" "$here/direct_pass.py" $asks 10.9.0.2 $((7130 + n++)) || fail "$mode: $(tail -n 3 "$work/say")" || return
 		# shellcheck disable=SC2046 # one that waits for its turn has the queue
 		kill "$server" $(pgrep -P "$server")
 		wait "$server" 2> /dev/null
-		[ "$mode" = exec ] || path kernel PASSED || fail "$mode" || return # what ends by exec() is not explained
+		[ "$mode" = exec ] || $lowered || fail "$mode" || return # what ends by exec() is not explained
 	done
 }
 
@@ -646,7 +652,7 @@ case_server_killed() {
 
 failed=0
 [ $# -gt 0 ] || case $device in
-tap) set -- server client both spare redis redis_both nginx absent stopped fallback ;;
+tap) set -- server client both spare redis redis_both nginx absent stopped passed fallback ;;
 xdp) set -- server client both spare redis redis_both nginx absent stopped fallback shared churn killed workers threads memcached passed ;;
 memif) set -- both spare redis_both nginx_both idle client_killed server_killed ;;
 esac

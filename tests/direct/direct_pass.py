@@ -1,18 +1,24 @@
 #!/usr/bin/python3
 """direct_pass.py - a server whose connections change the process, and its clients
 
-usage: direct_pass.py serve MODE ADDRESS PORT READY_FILE | direct_pass.py ask ADDRESS PORT | direct_pass.py on FD
+usage: direct_pass.py serve MODE ADDRESS PORT READY_FILE | direct_pass.py ask|hear ADDRESS PORT |
+       direct_pass.py on FD
 MODE: fork    the parent accepts, a child serves: nothing was read yet
       orphan  the same, and the parent ends
       rights  a connection that was used, with bytes unread and bytes unsent, goes to a worker by SCM_RIGHTS
       exec    the same goes to another program in this process
       inetd   a program that is started has it as its standard input and output
+      used    a child serves what its parent has used, with bytes unread and bytes unsent; both know its names
+      both    parent and child answer the lines in turn
+      reset   a child resets it
 A client sends a first line, a block, and lines; it gets all back. Exit: 0, or the Python exception's 1.
 """
 import hashlib
 import os
+import select
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import time
@@ -75,6 +81,66 @@ def serve_rights(listener):
         c.close()
 
 
+def names(c):
+    return c.getsockname(), c.getpeername()
+
+
+def serve_used(listener):
+    while True:
+        c, _ = listener.accept()
+        first(c)
+        known = names(c)
+        child = os.fork()
+        if not child:
+            c.setblocking(True)
+            c.send(b"")
+            poller = select.poll()
+            poller.register(c, select.POLLIN)
+            poller.poll(30000)
+            assert names(c) == known, names(c)
+            echo(c)
+            os._exit(0)
+        os.waitpid(child, 0)
+        assert names(c) == known, names(c)
+        c.close()
+
+
+def serve_both(listener):
+    while True:
+        c, _ = listener.accept()
+        first(c)
+        turn, back = os.pipe(), os.pipe()
+        if not os.fork():
+            os.close(turn[1])  # the end of it ends this process
+            while os.read(turn[0], 1):
+                got = c.recv(65536)
+                c.sendall(got)
+                os.write(back[1], b"x" if got else b".")
+            os._exit(0)
+        got = b"x"
+        while got:
+            got = c.recv(65536)
+            c.sendall(got)
+            os.write(turn[1], b"x")
+            if os.read(back[0], 1) == b".":
+                break
+        c.close()
+        for end in turn + back:
+            os.close(end)
+
+
+def serve_reset(listener):
+    c, _ = listener.accept()
+    first(c)
+    if not os.fork():
+        c.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        c.recv(1)
+        c.close()
+        os._exit(0)
+    c.close()
+    time.sleep(100)
+
+
 def serve_exec(listener):
     while os.fork():  # one after the other accepts, uses its connection, and becomes another program
         os.wait()
@@ -92,13 +158,14 @@ def serve_inetd(listener):
 
 
 def serve(mode, address, port, ready):
-    if mode != "exec":
+    if mode not in ("exec", "used"):
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     listener = socket.create_server((address, int(port)), backlog=64)
     open(ready, "w").close()
     {"fork": lambda: serve_fork(listener, False), "orphan": lambda: serve_fork(listener, True),
      "rights": lambda: serve_rights(listener), "exec": lambda: serve_exec(listener),
-     "inetd": lambda: serve_inetd(listener)}[mode]()
+     "inetd": lambda: serve_inetd(listener), "used": lambda: serve_used(listener),
+     "both": lambda: serve_both(listener), "reset": lambda: serve_reset(listener)}[mode]()
 
 
 def take(c, n):
@@ -129,4 +196,17 @@ def ask(address, port):
             assert c.recv(1) == b""
 
 
-{"serve": serve, "ask": ask, "on": lambda fd: on(int(fd))}[sys.argv[1]](*sys.argv[2:])
+def hear(address, port):
+    """Of a connection that is reset."""
+    with socket.create_connection((address, int(port)), timeout=30) as c:
+        c.sendall(b"first\n")
+        assert take(c, 6) == b"first\n"
+        c.sendall(BLOCK[:100000])
+        try:
+            assert c.recv(1) == b"", "bytes"
+        except ConnectionResetError:
+            return
+        raise AssertionError("no reset")
+
+
+{"serve": serve, "ask": ask, "hear": hear, "on": lambda fd: on(int(fd))}[sys.argv[1]](*sys.argv[2:])
