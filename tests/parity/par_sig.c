@@ -251,7 +251,8 @@ CASE(eintr_soon, F_PAIR | F_DIAL, "a signal soon after a call has begun to wait 
 
 		for (int i = 0; i < ROUNDS; i++)
 			soon += ended_soon(c, kind, ep);
-		say("%s: %d", name[kind], soon >= 0);
+		/* on a busy machine nearly all may tell nothing: then a single late one is chance */
+		say("%s: %d", name[kind], soon > -ROUNDS / 4);
 	}
 	SHOW(write(c->a.fd, "q", 1));
 	SHOW(end_join(&c->b, NULL, NULL));
