@@ -156,10 +156,12 @@ enum counter ip_arp_input(struct ip *ip, const uint8_t *bytes, size_t len, bool 
 
 	if (why != CNT_none)
 		return why;
-	if (wire_mac_equal(&arp.sender_mac, &ip->cfg.mac))
-		return CNT_ip_arp_not_us; /* our own words, come back */
-	if (ip_addr_local(ip, &arp.sender))
+	if (ip_addr_local(ip, &arp.sender)) {
+		/* Our own words may come back. By the MAC alone they are not known: a TAP's two ends share one. */
+		if (wire_mac_equal(&arp.sender_mac, &ip->cfg.mac))
+			return CNT_ip_arp_not_us;
 		return arp_defend(ip, &arp.sender, now);
+	}
 	arp_learn(ip, &arp, group, rx, now);
 	if (!ip_addr_local(ip, &arp.target))
 		return CNT_ip_arp_not_us;

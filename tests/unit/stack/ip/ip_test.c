@@ -18,6 +18,9 @@ Test(ip_ask, arp__request_for_us_is_answered)
 	cr_expect(wire_mac_equal(&eth.dst, &them) && wire_mac_equal(&arp.sender_mac, &us));
 	cr_expect_eq(rx_arp(&f, &them, WIRE_ARP_REQUEST, &f.them4, &f.them4), CNT_ip_arp_not_us);
 	cr_expect(!answer(&f, &out, &eth));
+	/* the kernel's end of DPDK's TAP has the port's own MAC */
+	cr_expect_eq(rx_arp(&f, &us, WIRE_ARP_REQUEST, &f.them4, &f.us4), CNT_none);
+	cr_expect(answer(&f, &out, &eth) && wire_mac_equal(&eth.dst, &us));
 	fix_end(&f);
 }
 
