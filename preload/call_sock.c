@@ -54,8 +54,9 @@ EXPORT int connect(int fd, const struct sockaddr *addr, socklen_t len)
 
 	if (likely(!s))
 		return real.connect(fd, addr, len);
-	if (direct_has(s))
-		return answer(direct_connect_more(s, addr, len));
+	ret = direct_has(s) ? direct_connect_more(s, addr, len) : DIRECT_NOT_OURS;
+	if (ret != DIRECT_NOT_OURS)
+		return answer(ret);
 	if (unlikely(conf.direct) && !sock_row(s) && !call_is_foreign()) {
 		ret = direct_connect(s, fd, addr, len);
 		if (ret != DIRECT_NOT_OURS)
@@ -208,9 +209,10 @@ EXPORT int accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 EXPORT int shutdown(int fd, int how)
 {
 	struct sock *s = sock_of(fd);
+	int ret = s && direct_has(s) ? direct_shutdown(s, how) : DIRECT_NOT_OURS;
 
-	if (s && direct_has(s))
-		return answer(direct_shutdown(s, how));
+	if (ret != DIRECT_NOT_OURS)
+		return answer(ret);
 	if (unlikely(s && SHM_FOLLOW(s->direct)) && (how == SHUT_RD || how == SHUT_RDWR))
 		direct_listen_stop(s);
 	direct_soil(s);

@@ -528,11 +528,13 @@ int direct_connect_more(struct sock *s, const struct sockaddr *to, socklen_t len
 	int err;
 
 	if (len < sizeof(to->sa_family) || !mem_readable(to, sizeof(to->sa_family)) ||
-	    to->sa_family != AF_UNSPEC)
-		return connect_wait(s);
+	    to->sa_family != AF_UNSPEC) {
+		err = connect_wait(s);
+		return err == -EBADF ? DIRECT_NOT_OURS : err;
+	}
 	d = direct_enter(s, &err);
 	if (!d)
-		return err;
+		return err == -EBADF ? DIRECT_NOT_OURS : err;
 	err = disconnect(d);
 	net_leave();
 	return err;

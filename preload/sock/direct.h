@@ -15,7 +15,8 @@
 
 #include <sys/epoll.h>
 
-enum { DIRECT_NOT_OURS = -4098 }; /* nothing was done: the kernel serves the call */
+/* Nothing was done: the kernel serves the call. Also when another thread has closed or lowered the connection just now. */
+enum { DIRECT_NOT_OURS = -4098 };
 
 /**
  * direct_connect() - connect(2) where an interface leads to the address and a rule or --path asks for it
@@ -24,7 +25,7 @@ enum { DIRECT_NOT_OURS = -4098 }; /* nothing was done: the kernel serves the cal
  */
 int direct_connect(struct sock *s, int fd, const struct sockaddr *to, socklen_t len);
 
-/* connect(2) on a socket that is a direct connection; AF_UNSPEC resets it. Return: 0 or -errno. */
+/* connect(2) on a socket that is a direct connection; AF_UNSPEC resets it. Return: 0, -errno or DIRECT_NOT_OURS. */
 int direct_connect_more(struct sock *s, const struct sockaddr *to, socklen_t len);
 
 /* Before bind(2): an address of an interface is none of the kernel's, which is told to take it all the same. */
@@ -66,6 +67,7 @@ ssize_t direct_recv(struct sock *s, const struct io_req *r);
 ssize_t direct_send(struct sock *s, const struct io_req *r);
 ssize_t direct_sendfile(struct sock *s, int in, off64_t *off, size_t n);
 
+/* shutdown(2). Return: 0, -errno or DIRECT_NOT_OURS. */
 int direct_shutdown(struct sock *s, int how);
 
 /* getsockname(2), getpeername(2). Return: 0, -errno or DIRECT_NOT_OURS. */

@@ -520,7 +520,7 @@ int direct_shutdown(struct sock *s, int how)
 	ztime_t now = (ztime_t)thread_now();
 
 	if (!d)
-		return err;
+		return err == -EBADF ? DIRECT_NOT_OURS : err;
 	err = 0;
 	direct_look(d);
 	if (how != SHUT_RD && how != SHUT_WR && how != SHUT_RDWR)

@@ -78,8 +78,10 @@ int direct_name(struct sock *s, bool peer, struct sockaddr *sa, socklen_t *len)
 	if (direct_relayed(s))
 		return relay_name(s, peer, sa, len);
 	d = direct_enter(s, &err);
+	if (!d && err == -EBADF && direct_relayed(s))
+		return relay_name(s, peer, sa, len);
 	if (!d)
-		return err;
+		return err == -EBADF ? DIRECT_NOT_OURS : err;
 	err = DIRECT_NOT_OURS;
 	if (d->conn && peer && (d->stage != DIRECT_CONNECTED || direct_gone(d))) {
 		err = -ENOTCONN;

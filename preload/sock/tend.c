@@ -166,6 +166,7 @@ void tend_start(void)
 		return;
 	if (bell < 0)
 		bell = shm_fd_hide((int)sys(SYS_eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK));
+	direct_fork_asked(); /* now: the program may fork before the thread has run at all */
 	started = bell >= 0 && thread_start();
 }
 

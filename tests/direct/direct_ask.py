@@ -37,6 +37,7 @@ s.sendall(b"bye")
 s.close()
 
 s = connected()
+assert s.recv(1) == b"!"
 s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
 s.close()
 
