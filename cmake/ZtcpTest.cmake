@@ -49,7 +49,7 @@ function(ztcp_unit_test name)
 		ztcp_package(CRITERION criterion libcriterion-dev)
 	endif()
 	ztcp_test_program(${name} SOURCES ${A_SOURCES} LINK ${A_LINK} PkgConfig::CRITERION)
-	ztcp_test_add(${name} COMMAND ${name} LABELS unit TIMEOUT ${A_TIMEOUT})
+	ztcp_test_add(${name} COMMAND ${CMAKE_SOURCE_DIR}/tests/lib/criterion.sh $<TARGET_FILE:${name}> LABELS unit TIMEOUT ${A_TIMEOUT})
 endfunction()
 
 # ztcp_race_test(NAME SOURCES ... [LINK ...] [ARGS ...] [TIMEOUT n]): a plain main() with threads, label race; what
