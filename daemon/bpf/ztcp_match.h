@@ -11,9 +11,12 @@
  *		return conn->uid >= 1000 && conn->remote_port == 6379;
  *	}
  *
- *	clang -g -O2 -target bpf -c my.bpf.c -o my.bpf.o
+ *	clang -g -O2 -target bpf -I/usr/include/$(uname -m)-linux-gnu -c my.bpf.c -o my.bpf.o
  *	ztcp rule load my.bpf.o               # the name is "my"
- *	echo 'lift bpf=my path=shm' > /etc/ztcp/policy.d/my.policy
+ *
+ * and in /etc/ztcp/policy, before a rule that matches everything:
+ *
+ *	lift path=shm bpf=my
  *
  * The function is called when a connection is judged: at connect(), when a connection was accepted, and when the
  * library asks. It may use maps and the helpers that socket options and sockops both have (bpf_ktime_get_ns(), ...).

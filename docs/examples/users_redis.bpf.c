@@ -2,7 +2,11 @@
  *
  *	clang -g -O2 -target bpf -I/usr/include/$(uname -m)-linux-gnu -c users_redis.bpf.c -o users_redis.bpf.o
  *	ztcp rule load users_redis.bpf.o
- *	echo 'lift path=shm bpf=users_redis' >> /etc/ztcp/policy
+ *
+ * and in /etc/ztcp/policy, before a rule that matches everything; redis, if it is another user's, is the other end and needs a rule too:
+ *
+ *	lift path=shm bpf=users_redis
+ *	lift path=shm role=listen port=6379
  */
 #include <ztcp_match.h>
 
