@@ -92,6 +92,7 @@ void thread_forked(void)
 	struct thread *t = &thread_self;
 
 	t->tid = 0;
+	atomic_store(&thread_main, 0); /* it is this thread now */
 	t->seat = SHM_SEAT_NOBODY;
 	t->holds = 0; /* sock_forked() forgets the counts */
 	for (unsigned i = 0; i < t->hold_max; i++)

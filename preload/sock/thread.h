@@ -137,7 +137,7 @@ static inline uint64_t thread_signals_block(void)
 	return old;
 }
 
-/* The main thread; 0: not known yet. In a child after fork the parent's, until a signal waits: then it is looked at again. */
+/* The main thread; 0: not known yet. Where a child was made past libc the parent's, until a signal waits: then it is looked at again. */
 extern _Atomic uint32_t thread_main;
 
 /* In other threads. */
