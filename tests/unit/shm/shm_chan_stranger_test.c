@@ -29,6 +29,28 @@ static void stranger_setup(void)
 	cr_assert_eq(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, handed_out), 0);
 }
 
+/* The child's end of the channel. */
+static struct shm_peer *child_adopts(void)
+{
+	struct shm_peer *peer;
+
+	close(handed_out[0]);
+	peer = adopt(handed_out[1]);
+	NEED(peer);
+	return peer;
+}
+
+/* The test's. */
+static struct shm_peer *parent_adopts(void)
+{
+	struct shm_peer *peer;
+
+	close(handed_out[1]);
+	peer = adopt(handed_out[0]);
+	cr_assert(peer && peer->arena, "a stranger reads an arena of its own");
+	return peer;
+}
+
 /* A waker that sleeps for @peer. */
 static void sleeps_for(struct shm_waker *w, struct shm_peer *peer)
 {
@@ -40,12 +62,9 @@ static void sleeps_for(struct shm_waker *w, struct shm_peer *peer)
 
 static void stranger_rings(void)
 {
-	struct shm_peer *peer;
+	struct shm_peer *peer = child_adopts();
 	struct shm_msg none;
 
-	close(handed_out[0]);
-	peer = adopt(handed_out[1]);
-	NEED(peer);
 	child_waits(); /* the parent's thread sleeps now */
 	NEED(!shm_chan_poll(&none, &peer));
 	for (unsigned i = 0; i < SHM_BELLS; i++)
@@ -68,9 +87,7 @@ Test(shm_chan_stranger, shm_peer_ring__a_stranger_gets_no_eventfd_and_rings_by_m
 
 	if (!pid)
 		stranger_rings();
-	close(handed_out[1]);
-	peer = adopt(handed_out[0]);
-	cr_assert(peer && peer->arena, "a stranger reads an arena of its own");
+	peer = parent_adopts();
 	sleeps_for(&w, peer);
 	cr_expect_not(peer->untold);
 	let_go();
@@ -86,11 +103,8 @@ Test(shm_chan_stranger, shm_peer_ring__a_stranger_gets_no_eventfd_and_rings_by_m
 static void stranger_fills(void)
 {
 	struct shm_msg offer = { .type = SHM_MSG_OFFER, .offer = 1 };
-	struct shm_peer *peer;
+	struct shm_peer *peer = child_adopts();
 
-	close(handed_out[0]);
-	peer = adopt(handed_out[1]);
-	NEED(peer);
 	child_waits(); /* the parent's thread sleeps now */
 	while (shm_chan_send(peer, &offer, -1) == 0)
 		;
@@ -111,9 +125,7 @@ Test(shm_chan_stranger, shm_peer_ring__other_mail_wakes_where_there_is_no_room_t
 
 	if (!pid)
 		stranger_fills();
-	close(handed_out[1]);
-	peer = adopt(handed_out[0]);
-	cr_assert(peer);
+	peer = parent_adopts();
 	sleeps_for(&w, peer);
 	let_go();
 	cr_assert(heard(&msg, &from, PATIENCE_MS));
@@ -126,11 +138,8 @@ Test(shm_chan_stranger, shm_peer_ring__other_mail_wakes_where_there_is_no_room_t
 static void stranger_tells_a_bell(void)
 {
 	struct shm_msg bell = { .type = SHM_MSG_BELL, .bell = 3 };
-	struct shm_peer *peer;
+	struct shm_peer *peer = child_adopts();
 
-	close(handed_out[0]);
-	peer = adopt(handed_out[1]);
-	NEED(peer);
 	NEED(shm_chan_send(peer, &bell, eventfd(0, 0)) == 0);
 	child_waits();
 	_exit(0);
@@ -147,9 +156,7 @@ Test(shm_chan_stranger, shm_chan_poll__an_eventfd_of_a_stranger_closes_the_chann
 
 	if (!pid)
 		stranger_tells_a_bell();
-	close(handed_out[1]);
-	peer = adopt(handed_out[0]);
-	cr_assert(peer);
+	peer = parent_adopts();
 	shm_peer_get(peer); /* a connection that it has */
 	sleeps_for(&w, peer);
 	for (int i = 0; i < PATIENCE_MS && !peer->gone; i++) {

@@ -34,17 +34,26 @@ Test(inst_port, chosen_ports_hash_to_our_queue)
 	cr_expect_eq(inst_pair_fini(&p), 0);
 }
 
-Test(inst_port, all_in_use)
+/* Two instances that choose among the ports 40000 to 40009. */
+static void ten_ports(struct inst_pair *p,
+		      void (*event)(struct inst_pair *, unsigned int, const struct inst_event *))
 {
-	struct wire_flow flow;
 	struct inst_pair_config cfg;
-	struct inst_pair p;
-	struct inst_conn *c;
 
 	inst_pair_defaults(&cfg);
 	cfg.inst.port_lo = 40000;
 	cfg.inst.port_hi = 40009;
-	inst_pair_init(&p, &cfg);
+	cfg.event = event ? event : cfg.event;
+	inst_pair_init(p, &cfg);
+}
+
+Test(inst_port, all_in_use)
+{
+	struct wire_flow flow;
+	struct inst_pair p;
+	struct inst_conn *c;
+
+	ten_ports(&p, NULL);
 	for (int i = 0; i < 10; i++)
 		inst_pair_connect(&p, 80, false, NULL);
 	c = inst_conn_new(p.in[0], NULL);
@@ -62,15 +71,11 @@ Test(inst_port, all_in_use)
 Test(inst_port, a_listeners_is_not_chosen)
 {
 	struct wire_flow flow = { .rport = 40003 };
-	struct inst_pair_config cfg;
 	struct inst_pair p;
 	struct inst_listener *l;
 	struct inst_conn *c;
 
-	inst_pair_defaults(&cfg);
-	cfg.inst.port_lo = 40000;
-	cfg.inst.port_hi = 40009;
-	inst_pair_init(&p, &cfg);
+	ten_ports(&p, NULL);
 	flow.local = wire_addr_v4(0);
 	flow.remote = p.addr4[0];
 	cr_assert_eq(inst_listen(p.in[0], &p.addr4[0], 40003, 16, NULL, &l), 0);
@@ -100,16 +105,11 @@ static void far_event(struct inst_pair *p, unsigned int side, const struct inst_
 Test(inst_port, taken_again_out_of_time_wait)
 {
 	struct wire_flow flow = { .rport = 80 };
-	struct inst_pair_config cfg;
 	struct inst_pair p;
 	struct inst_listener *l;
 	struct inst_conn *c;
 
-	inst_pair_defaults(&cfg);
-	cfg.inst.port_lo = 40000;
-	cfg.inst.port_hi = 40009;
-	cfg.event = far_event;
-	inst_pair_init(&p, &cfg);
+	ten_ports(&p, far_event);
 	flow.local = wire_addr_v4(0);
 	flow.remote = p.addr4[1];
 	cr_assert_eq(inst_listen(p.in[1], &p.addr4[1], 80, 16, NULL, &l), 0);
