@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 
 #include "daemon/tool/tool.h"
+#include "daemon/tool/tool_json.h"
 #include "stack/base/base_reason.h"
 
 #define NO_COOKIE         UINT64_MAX /* a row that is told by its descriptor */
@@ -264,4 +265,20 @@ const char *tool_conn_path(const struct tool_conn *c, bool lifted)
 const char *tool_conn_reason(const struct tool_conn *c)
 {
 	return c->followed ? reason_name(c->row.reason) : "-";
+}
+
+void tool_conn_json(const struct tool_conn *c)
+{
+	tool_json_bool("followed", c->followed);
+	tool_json_text("path_sent", tool_conn_path(c, c->row.tx_lifted));
+	tool_json_text("path_received", tool_conn_path(c, c->row.rx_lifted));
+	tool_json_text("reason", tool_conn_reason(c));
+	tool_json_number("shm_sent", c->row.tx_shm);
+	tool_json_number("shm_received", c->row.rx_shm);
+	tool_json_number("kernel_sent", tool_conn_kernel_tx(c));
+	tool_json_number("kernel_received", tool_conn_kernel_rx(c));
+	tool_json_number("stack_sent", c->row.tx_stack);
+	tool_json_number("stack_received", c->row.rx_stack);
+	tool_json_number("lifts", c->row.lifts);
+	tool_json_number("lowers", c->row.lowers);
 }

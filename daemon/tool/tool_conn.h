@@ -72,4 +72,7 @@ const char *tool_conn_path(const struct tool_conn *c, bool lifted);
 /** tool_conn_reason() - Return: name of its reason; "-" if no process follows it. */
 const char *tool_conn_reason(const struct tool_conn *c);
 
+/** tool_conn_json() - print the members that each JSON object of a connection has: path, reason, bytes by path */
+void tool_conn_json(const struct tool_conn *c);
+
 #endif

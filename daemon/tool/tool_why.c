@@ -65,21 +65,10 @@ static void why_json(const struct tool_conn *c, const char *sentence)
 	tool_json_text("peer",
 		       tool_diag_end_format(peer, sizeof(peer), d->family, d->dst, d->dport));
 	tool_json_text("state", tool_diag_state_name(d->state));
-	tool_json_bool("followed", c->followed);
-	tool_json_text("path_sent", tool_conn_path(c, c->row.tx_lifted));
-	tool_json_text("path_received", tool_conn_path(c, c->row.rx_lifted));
+	tool_conn_json(c);
 	if (c->followed)
 		tool_json_number("reason_number", c->row.reason);
-	tool_json_text("reason", tool_conn_reason(c));
 	tool_json_text("sentence", sentence);
-	tool_json_number("shm_sent", c->row.tx_shm);
-	tool_json_number("shm_received", c->row.rx_shm);
-	tool_json_number("kernel_sent", tool_conn_kernel_tx(c));
-	tool_json_number("kernel_received", tool_conn_kernel_rx(c));
-	tool_json_number("stack_sent", c->row.tx_stack);
-	tool_json_number("stack_received", c->row.rx_stack);
-	tool_json_number("lifts", c->row.lifts);
-	tool_json_number("lowers", c->row.lowers);
 	tool_json_close('}');
 	putchar('\n');
 }
