@@ -641,6 +641,7 @@ static bool spin(struct wait_signals *sig)
 	struct wait_spin w;
 
 	wait_spin_begin(&w, NULL, sig);
+	wait_spin_wire(&w);
 	while (w.budget && in->happenings == seen) {
 		net_leave(); /* for the others */
 		w.budget = wait_spin_turn(&w) ? w.budget : 0;

@@ -615,6 +615,8 @@ static int ep_spin(struct ep *e, int epfd, struct epoll_event *ev, int max, uint
 	shm_unlock(&e->lock, taken);
 	if (!w.budget || !some)
 		return 0;
+	if (ep_directs(e))
+		wait_spin_wire(&w);
 	do {
 		wait_spin_long(&w, SHM_READ(e->hots) / EP_LOOK_PAUSE);
 		if (!ep_changed(e) && !(unlikely(ep_nests(e)) && ep_nest_ready(e)) &&

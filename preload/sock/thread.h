@@ -39,6 +39,7 @@ struct thread {
 	uint16_t round;          /* events of stacks that it has not answered yet (net.h) */
 	struct net_inst *inside; /* the instance whose lock it has */
 	const void *inside_at;   /* the frame that took it */
+	uint8_t spin_shared; /* yields until it counts as alone on its CPU again (wait_spin_wire()) */
 	uint8_t spin_shift;     /* the spin budget is halved this often, by what it earned lately */
 	uint64_t crowded_until; /* no spinning before, as others want the CPU: thread_now() */
 	uint64_t crowded_ns;    /* how long that was from its beginning */

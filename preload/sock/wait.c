@@ -24,6 +24,8 @@ enum {
 	SPIN_OPEN_NS =
 		4000, /* signals are let in for so long: who is answered sooner pays nothing */
 	SPIN_SHARED_NS = 20000, /* the same on a CPU that the peer shares */
+	SPIN_SWITCH_NS = 1500,  /* a yield that took longer let somebody run */
+	SPIN_SHARED = 32,       /* yields that let nobody run, until the CPU counts as ours alone */
 	SPIN_LOOK_NS =
 		100000, /* how often one that is held back is looked for: longer than most spins */
 	STALL_NS = WAIT_STALL_MS * 1000000,
@@ -198,6 +200,7 @@ void wait_spin_begin(struct wait_spin *w, const struct shm_peer *peer, struct wa
 	if (w->start < thread_self.crowded_until)
 		w->budget = 0;
 	w->turns = 0;
+	w->wire = false;
 	w->yields = cpu >= 0 && peer && peer_cpu(peer) == (uint32_t)cpu + 1;
 	/* numbered from one: zero is "not known" */
 	if (own && cpu >= 0 && own->pulse.cpu != (uint32_t)cpu + 1)
@@ -234,6 +237,27 @@ static bool spin_signals(struct wait_spin *w, uint64_t now)
 	return !signals_wait(&w->sig->mask);
 }
 
+void wait_spin_wire(struct wait_spin *w)
+{
+	w->wire = !w->yields;
+	if (thread_self.spin_shared)
+		w->turns = SPIN_PAUSES;
+}
+
+/* The CPU may be what the other end of a wire waits for. */
+static void spin_yield(struct wait_spin *w)
+{
+	struct thread *t = &thread_self;
+	uint64_t asked = thread_now();
+
+	sys(SYS_sched_yield);
+	if (thread_now() - asked > SPIN_SWITCH_NS)
+		t->spin_shared = SPIN_SHARED;
+	else if (t->spin_shared)
+		t->spin_shared--;
+	w->turns = t->spin_shared ? SPIN_PAUSES : 0;
+}
+
 bool wait_spin_turn(struct wait_spin *w)
 {
 	uint64_t now, gap;
@@ -245,13 +269,15 @@ bool wait_spin_turn(struct wait_spin *w)
 		return true;
 	}
 	w->turns = 0;
+	if (w->wire)
+		spin_yield(w);
 	now = thread_now();
 	gap = now - w->last;
 	w->last = now;
 	if (unlikely(gap > SPIN_CROWD_NS))
 		crowd_met(now);
-	return gap <= (w->yields ? SPIN_CROWD_NS : SPIN_PUSHED_NS) && now - w->start < w->budget &&
-	       spin_signals(w, now);
+	return gap <= (w->yields || w->wire ? SPIN_CROWD_NS : SPIN_PUSHED_NS) &&
+	       now - w->start < w->budget && spin_signals(w, now);
 }
 
 void wait_spin_end(bool paid, uint64_t slept_ns)

@@ -75,6 +75,7 @@ struct wait_spin {
 	struct wait_signals *sig;
 	unsigned turns; /* since the last look at the clock */
 	bool yields;    /* the peer runs on our CPU */
+	bool wire;      /* the other end may run on it */
 };
 
 /*
@@ -82,6 +83,12 @@ struct wait_spin {
  * in and end nothing.
  */
 void wait_spin_begin(struct wait_spin *w, const struct shm_peer *peer, struct wait_signals *sig);
+
+/*
+ * What is spun for comes by a device. Nobody tells where its other end runs; where that is this CPU a spin keeps it from
+ * answering. So the CPU is yielded now and then, and each turn while somebody else was found to run.
+ */
+void wait_spin_wire(struct wait_spin *w);
 
 /* The look that goes with this turn took as long as @pauses do: the clock is to be looked at sooner. */
 static inline void wait_spin_long(struct wait_spin *w, unsigned pauses)
