@@ -1,6 +1,6 @@
 /* call_jump.c - overrides of jumps out of calls
  *
- * A signal handler may leave a blocked call of ours by siglongjmp(). What the thread was counted into is given
+ * A signal handler may leave a call of ours by siglongjmp(). What the thread was counted into, or sat in, is given
  * back here, while the frames that are cut off are still there. The target's stack pointer is read from the
  * buffer as glibc keeps it: rotated, and masked with the thread's pointer guard.
  */
@@ -25,7 +25,7 @@ static const void *jump_target(const struct __jmp_buf_tag *env)
 
 static void leave(const struct __jmp_buf_tag *env)
 {
-	if (unlikely(hold_mark()))
+	if (unlikely(hold_may_cut()))
 		hold_cut(jump_target(env));
 	if (unlikely(net_any()))
 		net_cut(jump_target(env));

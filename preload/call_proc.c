@@ -2,6 +2,7 @@
 #include "preload/call.h"
 #include "preload/sock/diag.h"
 #include "preload/sock/direct.h"
+#include "preload/sock/ep.h"
 #include "preload/sock/explain.h"
 #include "preload/sock/mem.h"
 #include "preload/sock/net.h"
@@ -328,6 +329,23 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
 {
 	before_exec();
 	return real.posix_spawnp(pid, file, acts, attr, argv, envp);
+}
+
+static void stir_one(struct sock *s, void *arg)
+{
+	(void)arg;
+	sock_stir(s);
+}
+
+/* The thread may be in calls that find all they want in memory, and come to no cancellation point of libc's. */
+EXPORT int pthread_cancel(pthread_t thread)
+{
+	if (!call_is_foreign() && !atomic_exchange(&thread_cancels, true)) {
+		mem_changed();
+		sock_each(stir_one, NULL);
+		ep_no_short_ways();
+	}
+	return real.pthread_cancel(thread);
 }
 
 EXPORT int system(const char *cmd)

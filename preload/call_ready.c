@@ -4,6 +4,7 @@
 #include "preload/sock/ep.h"
 #include "preload/sock/mem.h"
 #include "preload/sock/pollset.h"
+#include "preload/sock/thread.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -79,6 +80,7 @@ static __attribute__((noinline)) int poll_ours(struct pollfd *fds, nfds_t n, int
 	struct pollset_guard g;
 	int ret;
 
+	thread_cancel_point();
 	pollset_enter(&g, fds, n);
 	ret = likely(!g.lifted) ? real.poll(fds, n, timeout)
 				: pollset_wait(fds, n, ns_of_ms(timeout), NULL);
@@ -108,6 +110,7 @@ EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 		return -1;
 	if (bad_timespec(timeout) || bad_mask(mask) || likely(kernel_set(fds, n)))
 		return real.ppoll(fds, n, timeout, mask);
+	thread_cancel_point();
 	pollset_enter(&g, fds, n);
 	ret = likely(!g.lifted) ? real.ppoll(fds, n, timeout, mask)
 				: pollset_wait(fds, n, ns_of_timespec(timeout), mask);
@@ -154,6 +157,7 @@ EXPORT int select(int n, fd_set *rd, fd_set *wr, fd_set *ex, struct timeval *tim
 	if (n <= 0 || bad_sets(n, rd, wr, ex) ||
 	    (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)))
 		return real.select(n, rd, wr, ex, timeout);
+	thread_cancel_point();
 	pollset_select_enter(&g, n, rd, wr, ex);
 	if (likely(!g.lifted)) {
 		ret = real.select(n, rd, wr, ex, timeout);
@@ -182,6 +186,7 @@ EXPORT int pselect(int n, fd_set *rd, fd_set *wr, fd_set *ex, const struct times
 		return -1;
 	if (n <= 0 || bad_sets(n, rd, wr, ex) || bad_timespec(timeout) || bad_mask(mask))
 		return real.pselect(n, rd, wr, ex, timeout, mask);
+	thread_cancel_point();
 	pollset_select_enter(&g, n, rd, wr, ex);
 	ret = likely(!g.lifted)
 		      ? real.pselect(n, rd, wr, ex, timeout, mask)

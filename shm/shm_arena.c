@@ -46,7 +46,7 @@ static int arena_map(int fd, uint64_t bytes, struct shm_head **head)
 
 	if (err < 0)
 		return (int)err;
-	addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	addr = shm_fd_map(fd, bytes, PROT_READ | PROT_WRITE);
 	if (addr < 0 && addr > -4096)
 		return (int)addr;
 	*head = (struct shm_head *)addr;
@@ -107,7 +107,7 @@ int shm_arena_map_peer(int fd, uint64_t bytes, const struct shm_head **head)
 	if (sys(SYS_fstat, fd, &st) < 0 || st.st_size < 0 || (uint64_t)st.st_size != bytes ||
 	    bytes < sizeof(*h) || bytes > arena_sizes[0])
 		return -EPROTO;
-	addr = sys(SYS_mmap, 0, bytes, PROT_READ, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	addr = shm_fd_map(fd, bytes, PROT_READ);
 	if (addr < 0 && addr > -4096)
 		return (int)addr;
 	h = (const struct shm_head *)addr;

@@ -619,10 +619,11 @@ static void ring_one(struct shm_peer *peer, unsigned bell)
 		ring_by_mail(peer, bell, seq);
 		return;
 	}
-	SHM_WRITE(peer->rung[bell], seq);
 	/* the peer owns it: a full one would block us */
 	if (sys(SYS_ppoll, &p, 1, &zero, 0, 8) == 1 && p.revents & POLLOUT)
 		sys(SYS_write, p.fd, &one, sizeof(one));
+	/* last: a handler that comes before may jump away */
+	SHM_WRITE(peer->rung[bell], seq);
 }
 
 /* Eventfds wait in the channel's socket until somebody needs one; other mail is kept for its turn. */

@@ -8,6 +8,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 
@@ -108,6 +109,21 @@ int shm_fd_size(int fd, uint64_t bytes)
 	if (sys(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, &limit) == 0 && limit.rlim_cur < bytes)
 		return -EFBIG;
 	return (int)sys(SYS_ftruncate, fd, bytes);
+}
+
+long shm_fd_map(int fd, uint64_t bytes, int prot)
+{
+	/* pages that nobody may touch are not made, and the lock is off before they may be */
+	long addr = sys(SYS_mmap, 0, bytes, PROT_NONE, MAP_SHARED | MAP_NORESERVE, fd, 0), err;
+
+	if (addr < 0 && addr > -4096)
+		return addr;
+	sys(SYS_munlock, addr, bytes);
+	err = sys(SYS_mprotect, addr, bytes, prot);
+	if (!err)
+		return addr;
+	sys(SYS_munmap, addr, bytes);
+	return err;
 }
 
 static int fd_of(struct msghdr *mh)

@@ -24,6 +24,12 @@ int shm_fd_hide(int fd);
 /* ftruncate() of a memfd; a file size limit (RLIMIT_FSIZE) is an error, not a signal. Return: 0 or -errno. */
 int shm_fd_size(int fd, uint64_t bytes);
 
+/*
+ * mmap() of a memfd, shared. A process that locks what it will map (mlockall(2), MCL_FUTURE) does not get all of it as
+ * memory at once. Return: the address, or -errno.
+ */
+long shm_fd_map(int fd, uint64_t bytes, int prot);
+
 /**
  * shm_fd_receive() - a message from a SOCK_SEQPACKET socket, at once
  * @size: bytes of @msg, and of the message

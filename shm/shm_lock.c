@@ -139,6 +139,16 @@ bool shm_seat_take(struct shm_seat *l, uint32_t tid)
 	}
 }
 
+bool shm_seat_left(struct shm_seat *l, uint32_t tid)
+{
+	uint32_t word = atomic_load_explicit(&l->word, memory_order_relaxed);
+
+	if (word == (SHM_SEAT_TAKING | tid))
+		return seat_taken_over(l, tid);
+	return word == tid || word == (SHM_SEAT_SHARED | tid) ||
+	       atomic_load_explicit(&l->inside, memory_order_relaxed) == (SHM_SEAT_OWNED | tid);
+}
+
 void shm_seat_give(struct shm_seat *l, bool taken)
 {
 	uint32_t word = atomic_load_explicit(&l->word, memory_order_relaxed);

@@ -134,6 +134,12 @@ bool shm_seat_try(struct shm_seat *l, uint32_t me);
 /* As shm_lock(): waits for the holder, robs the dead; false when a handler runs on top of the holder. */
 bool shm_seat_take(struct shm_seat *l, uint32_t tid);
 
+/*
+ * After a jump out of a signal handler: whether it has left the thread inside, to be given back by shm_seat_give(). A seat
+ * that it was about to take is taken.
+ */
+bool shm_seat_left(struct shm_seat *l, uint32_t tid);
+
 /* Give back what shm_seat_try() or shm_seat_take() answered true for; nothing to do for false. */
 void shm_seat_give(struct shm_seat *l, bool taken);
 

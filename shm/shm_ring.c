@@ -35,6 +35,21 @@ void shm_ring_close(struct shm_arena *arena, struct shm_conn *c, uint32_t tid)
 	}
 }
 
+void shm_ring_unwrite(struct shm_conn *c)
+{
+	uint64_t tail = atomic_load_explicit(&c->ctl.tail, memory_order_relaxed);
+	uint64_t resv = atomic_load_explicit(&c->tx.resv, memory_order_relaxed);
+
+	if (resv == tail || resv == SHM_TX_CLOSED)
+		return;
+	if (c->tx.path != SHM_PATH_RING)
+		atomic_store_explicit(&c->tx.resv, SHM_TX_CLOSED, memory_order_relaxed);
+	else if (atomic_load_explicit(&c->ctl.base[c->tx.slot], memory_order_relaxed) <= tail)
+		atomic_store_explicit(&c->tx.resv, tail, memory_order_relaxed);
+	else /* a handler has begun another ring behind it: the stream has to get there */
+		shm_ring_publish(c);
+}
+
 static unsigned grown_log2(const struct shm_conn *c, size_t want)
 {
 	unsigned log2 = shm_ring_log2(atomic_load_explicit(&c->ctl.ring[c->tx.slot],

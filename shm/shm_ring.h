@@ -115,6 +115,9 @@ static inline void shm_ring_publish(struct shm_conn *c)
 				  0));
 }
 
+/* Forget what was taken and not published: its writer will not go on. In tx.seat. */
+void shm_ring_unwrite(struct shm_conn *c);
+
 /* Copy into the ring at @at, wrapping. The caller has made sure of the room. */
 static inline void shm_ring_copy_in(struct shm_conn *c, uint64_t at, const void *buf, size_t n)
 {

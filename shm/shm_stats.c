@@ -22,7 +22,7 @@ struct stats_head *stats_make(void)
 		return NULL;
 	if (shm_fd_size(fd, bytes) < 0)
 		goto fail;
-	addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	addr = shm_fd_map(fd, bytes, PROT_READ | PROT_WRITE);
 	if (addr < 0 && addr > -4096)
 		goto fail;
 	/* the kernel lets root and this user open it for writing through /proc: seal that too */

@@ -479,12 +479,17 @@ void ep_side_drain(struct ep *e)
 
 static void kernel_asked(struct ep *e, bool some)
 {
-	if (some || ep_nests(e))
+	if (some || ep_nests(e) || unlikely(atomic_load(&thread_cancels)))
 		ep_kernel_due(e);
 	else if (SHM_READ(e->kernel_quiet) < EP_KERNEL_QUIET)
 		SHM_WRITE(e->kernel_quiet, (uint8_t)(SHM_READ(e->kernel_quiet) + 1));
 	else
 		SHM_WRITE(e->until, thread_cycles() + conf.turn);
+}
+
+void ep_no_short_ways(void)
+{
+	ep_each(ep_kernel_due);
 }
 
 static int ep_kernel(struct ep *e, int epfd, struct epoll_event *ev, int max)
@@ -714,6 +719,7 @@ int ep_wait(struct ep *e, int epfd, struct epoll_event *ev, int max, int64_t tim
 	uint64_t deadline = 0;
 	int n;
 
+	thread_cancel_point();
 	if (unlikely(SHM_READ(e->inherited)))
 		ep_own(e);
 	if (max <= 0 || (uintptr_t)ev < 4096 || (uintptr_t)ev >> 47) {

@@ -64,6 +64,9 @@ bool ep_ready(struct ep *e);
 bool ep_readable(struct ep *e, int fd);
 struct shm_waker *ep_waker(struct ep *e);
 
+/* The next wait on any set asks the kernel too. */
+void ep_no_short_ways(void);
+
 /* A connection was attached: its registrations move to the side. */
 void ep_attached(struct sock *s);
 

@@ -2,6 +2,7 @@
 #include "preload/sock/hold.h"
 
 #include "preload/sock/io.h"
+#include "preload/sock/span.h"
 
 #include <errno.h>
 #include <string.h>
@@ -82,12 +83,58 @@ bool hold_attaching(struct sock *s, int fd, const struct stats_row *row)
 	return attached;
 }
 
+/*
+ * Takes the thread out of the seats of @s. What it had published and not told, the peer is told. Unless it is @held, it is
+ * the seat that keeps the sock from its end.
+ */
+static void seats_leave(struct sock *s, bool held)
+{
+	struct shm_conn *c = sock_conn(s);
+	bool tx, rx;
+
+	if (!c)
+		return;
+	tx = shm_seat_left(&c->tx.seat, thread_tid());
+	rx = shm_seat_left(&c->rx.seat, thread_tid());
+	if (tx)
+		shm_ring_unwrite(c);
+	if (tx || rx || held)
+		span_ring_peer(s);
+	shm_seat_give(&c->tx.seat, tx);
+	shm_seat_give(&c->rx.seat, rx);
+}
+
+static void seat_cut(struct thread_seat *at, const void *sp)
+{
+	struct sock *s = at->sock;
+
+	if (!s || at->sp >= sp)
+		return;
+	at->sock = NULL;
+	seats_leave(s, false);
+}
+
+/* Of a call of the thread's that never returns; one further out on the same connection may sit in its seats itself. */
+static void abandon(struct thread *t)
+{
+	struct sock *s = t->hold[t->holds - 1].sock;
+
+	for (unsigned i = 0; i + 1 < t->holds; i++) {
+		if (t->hold[i].sock == s)
+			return;
+	}
+	io_abandoned(s);
+	seats_leave(s, true);
+}
+
 void hold_cut(const void *sp)
 {
 	struct thread *t = &thread_self;
 
+	seat_cut(&t->tx, sp);
+	seat_cut(&t->rx, sp);
 	while (t->holds && t->hold[t->holds - 1].frame < sp) {
-		io_abandoned(t->hold[t->holds - 1].sock);
+		abandon(t);
 		hold_drop(t);
 	}
 }
@@ -96,10 +143,7 @@ void hold_thread_end(void)
 {
 	struct thread *t = &thread_self;
 
-	while (t->holds) {
-		io_abandoned(t->hold[t->holds - 1].sock);
-		hold_drop(t);
-	}
+	hold_cut((const void *)UINTPTR_MAX);
 	if (t->hold && t->hold != t->hold_first)
 		sys(SYS_munmap, t->hold, t->hold_max * sizeof(*t->hold));
 	t->hold = NULL;

@@ -3,7 +3,9 @@
  * A call that may sleep counts its thread into the sock (users, tx_busy or rx_busy), so that nobody attaches or
  * ends it meanwhile. It may never return: a signal handler jumps out of it, or the thread is cancelled. So each
  * count is also on a stack of the thread's own, with a place in the call's stack frames; what was left is given
- * back by the jump itself (call_jump.c), by a call that returns further out, or by the thread's end.
+ * back by the jump itself (call_jump.c), by a call that returns further out, or by the thread's end. Nor may one that
+ * only moves bytes: then the jump takes the thread out of the seat that it was in (thread_sits()). What it was writing
+ * and had not published counts as not written.
  *
  * Called by the thread itself, signal handlers included.
  */
@@ -65,6 +67,12 @@ static inline void hold_end(unsigned mark)
  * Return: whether @s is attached; false: look again.
  */
 bool hold_attaching(struct sock *s, int fd, const struct stats_row *row);
+
+/* Whether hold_cut() has something to look at. */
+static inline bool hold_may_cut(void)
+{
+	return thread_self.holds || thread_self.tx.sock || thread_self.rx.sock;
+}
 
 /* The stack is about to be cut off at @sp: calls that lie below it never return. */
 void hold_cut(const void *sp);

@@ -27,7 +27,8 @@ static inline bool io_too_long(const struct iovec *iov, int n)
 /* The buffer is there: the short way takes the connection's word for it the next time. */
 static inline void io_remember(_Atomic uint64_t *window, const void *buf)
 {
-	atomic_store_explicit(window, mem_window(buf), memory_order_relaxed);
+	if (likely(!atomic_load_explicit(&thread_cancels, memory_order_relaxed)))
+		atomic_store_explicit(window, mem_window(buf), memory_order_relaxed);
 }
 
 static inline bool io_is_message(enum io_call call)
@@ -96,10 +97,11 @@ ssize_t io_kernel_safe(struct sock *s);
 ssize_t io_ring_send(struct sock *s, const struct iovec *iov, size_t total, size_t done);
 
 /* Into the direction's seat, if nobody else is there and the sock is what it was. */
-static inline bool io_enter(const struct sock *s, int fd, const struct shm_conn *c,
-			    struct shm_seat *seat)
+static inline bool io_enter(struct sock *s, int fd, const struct shm_conn *c, struct shm_seat *seat,
+			    struct thread_seat *at)
 {
 	thread_tid();
+	thread_sits(at, s);
 	if (unlikely(!shm_seat_try(seat, thread_self.seat)))
 		return false;
 	if (likely(sock_of(fd) == s && sock_conn(s) == c))

@@ -357,6 +357,7 @@ static ssize_t recv_attached(struct sock *s, const struct io_req *r, struct wait
 			wait_signals_release(sig);
 			return io_real(r);
 		}
+		thread_sits(&thread_self.rx, s);
 		taken = shm_seat_take(&c->rx.seat, thread_tid());
 		n = sock_conn(s) == c ? recv_once(s, r, done, flags) : -EBADF;
 		ring = SHM_READ(c->rx.path) == SHM_PATH_RING;
@@ -408,6 +409,7 @@ ssize_t io_recv(struct sock *s, const struct io_req *r)
 	unsigned mark;
 	ssize_t n;
 
+	thread_cancel_point();
 	if (!sock_row(s))
 		return io_real(r);
 	while (!sock_conn(s)) {
@@ -447,24 +449,27 @@ static void quiet_begin(struct sock *s, const struct shm_conn *c, uint64_t tail)
 {
 	const struct stats_row *row = s->row;
 
-	if (!row || atomic_load(&row->refs) != 1) /* another process may change O_NONBLOCK */
+	/* another process may change O_NONBLOCK */
+	if (!row || atomic_load(&row->refs) != 1 || atomic_load(&thread_cancels))
 		return;
 	io_errno_at = (char *)&errno - (char *)__builtin_thread_pointer();
 	SHM_WRITE(s->quiet_from, SHM_READ(c->ctl.checked));
 	atomic_store(&s->quiet_tail, tail);
 	atomic_store(&s->quiet_pair, c->ctl.span_ack); /* a full fence; pairs with sock_stir() */
-	if (!is_quiet(s, c) || atomic_load(&row->refs) != 1)
+	if (!is_quiet(s, c) || atomic_load(&row->refs) != 1 || atomic_load(&thread_cancels))
 		sock_stir(s);
 }
 
 ssize_t io_consumed(struct sock *s, size_t n)
 {
 	struct shm_conn *c = s->conn;
+	unsigned mark = hold_mark();
 
-	sock_get(s); /* once the seat is given back another thread's close may end the sock */
+	/* once the seat is given back another thread's close may end the sock */
+	hold_begin(s, &s->users);
 	shm_seat_give(&c->rx.seat, true);
 	recv_consumed(s);
-	sock_put(s);
+	hold_end(mark);
 	return (ssize_t)n;
 }
 
@@ -474,6 +479,7 @@ ssize_t io_read(struct sock *s, int fd, const struct iovec *iov, int iovs)
 	uint64_t head, tail;
 	size_t n, done = 0;
 
+	thread_cancel_point();
 	if (unlikely(!c || chaos_on() || !io_total_of(iov, iovs) || io_too_long(iov, iovs)))
 		return IO_COLD;
 	tail = atomic_load_explicit(&s->view.ctl->tail, memory_order_acquire);
@@ -484,7 +490,7 @@ ssize_t io_read(struct sock *s, int fd, const struct iovec *iov, int iovs)
 		errno = EAGAIN;
 		return -1;
 	}
-	if (unlikely(!io_enter(s, fd, c, &c->rx.seat)))
+	if (unlikely(!io_enter(s, fd, c, &c->rx.seat, &thread_self.rx)))
 		return IO_COLD;
 	n = shm_ring_known(c, &s->view, &head);
 	for (int i = 0; i < iovs && done < n; i++) {

@@ -231,6 +231,7 @@ static ssize_t ring_or_rest(struct sock *s, const struct io_req *r, size_t total
 
 		if (unlikely(span_attention(s)))
 			span_attend(s);
+		thread_sits(&thread_self.tx, s);
 		taken = shm_seat_take(&c->tx.seat, thread_tid());
 		ring = SHM_READ(c->tx.path) == SHM_PATH_RING;
 		n = sock_conn(s) != c ? -EBADF : ring ? io_ring_send(s, r->iov, total, done) : 0;
@@ -343,6 +344,7 @@ ssize_t io_send(struct sock *s, const struct io_req *r)
 	ssize_t n = IO_MOVED_ON;
 	unsigned mark;
 
+	thread_cancel_point();
 	if (!sock_row(s)) {
 		direct_soil(s); /* MSG_FASTOPEN connects */
 		return io_real(r);
@@ -363,14 +365,16 @@ ssize_t io_send(struct sock *s, const struct io_req *r)
 ssize_t io_published(struct sock *s, size_t n)
 {
 	struct shm_conn *c = s->conn;
+	unsigned mark = hold_mark();
 
-	sock_get(s); /* once the seat is given back another thread's close may end the sock */
+	/* once the seat is given back another thread's close may end the sock */
+	hold_begin(s, &s->users);
 	shm_seat_give(&c->tx.seat, true);
 	send_published(s);
 	if (span_attention(s))
 		span_attend(s);
 	send_check(s);
-	sock_put(s);
+	hold_end(mark);
 	return (ssize_t)n;
 }
 
@@ -381,9 +385,10 @@ ssize_t io_write(struct sock *s, int fd, const struct iovec *iov, int iovs)
 	uint64_t at;
 	bool taken = false;
 
+	thread_cancel_point();
 	if (unlikely(!c || chaos_on() || !total || total > SHM_RING_PIECE ||
 		     mem_prefix(iov, iovs, total, false) < total) ||
-	    unlikely(!io_enter(s, fd, c, &c->tx.seat)))
+	    unlikely(!io_enter(s, fd, c, &c->tx.seat, &thread_self.tx)))
 		return IO_COLD;
 	if (likely(SHM_READ(c->tx.path) == SHM_PATH_RING &&
 		   !atomic_load_explicit(&s->writer, memory_order_relaxed)))

@@ -1,9 +1,9 @@
 /* net_wait.c - threads that wait for the stacks of this process: whom to ring, how long and on what to sleep */
 #include "preload/sock/net.h"
 
-#include "preload/real.h"
 #include "preload/sock/tend.h"
 #include "preload/sock/thread.h"
+#include "preload/sock/wait.h"
 #include "stack/base/base_check.h"
 
 #include <errno.h>
@@ -154,7 +154,7 @@ int net_sleep(struct pollfd *p, unsigned np, uint64_t until, unsigned insts, con
 		at = until;
 	at = at > now ? at - now : 0;
 	ts = (struct timespec){ (time_t)(at / 1000000000), (long)(at % 1000000000) };
-	ret = real.ppoll(set, n, at == UINT64_MAX - now ? NULL : &ts, mask);
+	ret = wait_poll(set, n, at == UINT64_MAX - now ? NULL : &ts, mask);
 	err = ret < 0 ? -errno : 0;
 	for (unsigned i = 0; i < np; i++)
 		p[i].revents = ret > 0 ? set[i].revents : 0;

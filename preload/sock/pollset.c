@@ -470,7 +470,7 @@ static int sleep_once(struct pollset *p, int64_t ns, const sigset_t *mask)
 	ns = wait_left_ns(ns, left);
 	ts = (struct timespec){ ns / 1000000000, ns % 1000000000 };
 	if (!changed(p))
-		n = real.ppoll(p->copy, all, ns < 0 ? NULL : &ts, lets);
+		n = wait_poll(p->copy, all, ns < 0 ? NULL : &ts, lets);
 	saved = errno;
 	if (unlikely(p->sleeps))
 		net_waiters_remove(p->sleeps);

@@ -67,8 +67,7 @@ void tap_make(void)
 		goto fail;
 	if (shm_fd_size(fd, TAP_DATA + TAP_RING) < 0)
 		goto fail;
-	addr = sys(SYS_mmap, 0, TAP_DATA + TAP_RING, PROT_READ | PROT_WRITE,
-		   MAP_SHARED | MAP_NORESERVE, fd, 0);
+	addr = shm_fd_map(fd, TAP_DATA + TAP_RING, PROT_READ | PROT_WRITE);
 	if (addr < 0 && addr > -4096)
 		goto fail;
 	sys(SYS_fcntl, fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL);

@@ -10,6 +10,8 @@ __thread struct thread thread_self
 	__attribute__((tls_model("initial-exec"))) = { .seat = SHM_SEAT_NOBODY,
 						       .spin_shift = THREAD_SPIN_SHIFT };
 
+_Atomic bool thread_cancels;
+
 static pthread_key_t thread_key;
 static bool thread_key_made;
 static void (*thread_end_more)(void);

@@ -9,6 +9,7 @@
 #include "shm/shm_lock.h"
 #include "shm/shm_sys.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <time.h>
@@ -29,6 +30,12 @@ struct thread_hold {
 	const void *frame;
 };
 
+/* Where the thread went into a direction's seat last: a jump out of a signal handler may leave it there (hold.h). */
+struct thread_seat {
+	struct sock *sock; /* NULL: nowhere since the last look */
+	const void *sp;
+};
+
 struct thread {
 	uint32_t seat; /* SHM_SEAT_OWNED + tid once that is known */
 	uint32_t tid;
@@ -44,6 +51,7 @@ struct thread {
 	uint64_t crowded_until; /* no spinning before, as others want the CPU: thread_now() */
 	uint64_t crowded_ns;    /* how long that was from its beginning */
 	struct shm_waker waker; /* for blocking calls, poll and select */
+	struct thread_seat rx, tx;
 	struct thread_hold *hold;
 	unsigned holds, hold_max;
 	struct thread_hold hold_first[THREAD_HOLDS];
@@ -61,6 +69,18 @@ static inline uint32_t thread_tid(void)
 		thread_self.seat = SHM_SEAT_OWNED | thread_self.tid;
 	}
 	return thread_self.tid;
+}
+
+/* Before the thread goes into a seat of @s. */
+static inline __attribute__((always_inline)) void thread_sits(struct thread_seat *at,
+							      struct sock *s)
+{
+	at->sock = s;
+#if defined(__x86_64__)
+	__asm__ volatile("movq %%rsp, %0" : "=m"(at->sp));
+#else
+	at->sp = __builtin_frame_address(0);
+#endif
 }
 
 /* The thread's waker, made on first use; NULL when there is no eventfd to be had. */
@@ -152,6 +172,16 @@ static inline void thread_signals_restore(uint64_t old)
 		thread_signals_leave(old);
 	else
 		sys(SYS_rt_sigprocmask, SIG_SETMASK, &old, 0, sizeof(old));
+}
+
+/* Some thread of this process was to be cancelled: calls that only touch memory look for it, and none takes the short ways. */
+extern _Atomic bool thread_cancels;
+
+/* Where libc's call is a cancellation point, as ours may come to no system call. Nothing may be held. */
+static inline void thread_cancel_point(void)
+{
+	if (__builtin_expect(atomic_load_explicit(&thread_cancels, memory_order_relaxed), 0))
+		pthread_testcancel();
 }
 
 /* CPU the thread runs on, from the restartable-sequence area; -1 when libc has none. */

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 
 enum {
 	SPIN_STREAM = 64,       /* receives without a send between */
@@ -177,6 +178,22 @@ bool wait_signals_came(struct wait_signals *sig, const sigset_t *mask)
 		return false;
 	mask = wait_signals_mask(sig, mask, &left);
 	return mask && sys(SYS_ppoll, 0, 0, &zero, mask, sizeof(uint64_t)) == -EINTR;
+}
+
+int wait_poll(struct pollfd *p, nfds_t n, struct timespec *ts, const sigset_t *mask)
+{
+	struct timespec soon = { 0, WAIT_DEAF_MS * 1000000 };
+	int ret = real.ppoll(p, n, ts, mask);
+	struct rlimit most;
+
+	if (likely(ret >= 0 || errno != EINVAL) ||
+	    sys(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, &most) < 0 || most.rlim_cur >= n)
+		return ret;
+	for (nfds_t i = most.rlim_cur; i < n; i++)
+		p[i].revents = 0;
+	if (ts && !ts->tv_sec && ts->tv_nsec < soon.tv_nsec)
+		soon = *ts;
+	return real.ppoll(p, most.rlim_cur, &soon, mask);
 }
 
 /* ---- the spin ---- */
@@ -438,7 +455,7 @@ static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t u
 		ts = (struct timespec){ (time_t)(left / 1000000000), (long)(left % 1000000000) };
 		tp = &ts;
 	}
-	n = real.ppoll(p, 3, tp, mask);
+	n = wait_poll(p, 3, tp, mask);
 	n = n < 0 ? -errno : n;
 	if (n > 0) {
 		if (p[1].revents)
@@ -448,7 +465,8 @@ static long sleep_on(struct sock *s, short want, struct shm_waker *w, uint64_t u
 		if (p[0].revents)
 			ready_heard(s, p[0].revents);
 	}
-	return n || !left ? n : 1; /* there is time left: look again */
+	/* there may be time left: look again */
+	return n || (!left && until && thread_now() >= until) ? n : 1;
 }
 
 static int sleep_for(struct sock *s, short want, uint64_t deadline, struct wait_signals *sig)

@@ -67,6 +67,15 @@ static inline int64_t wait_left_ns(int64_t ns, bool left)
 		       : ns;
 }
 
+/**
+ * wait_poll() - ppoll(2) on what the program waits for, and behind that what it does not know of
+ * @ts: may be changed
+ *
+ * A program may have bounded its descriptors (RLIMIT_NOFILE) to what it polls, and the kernel takes no more of them: then
+ * what is beyond is left out, and the sleep is short. Return: as ppoll(); 0 may be early: look again.
+ */
+int wait_poll(struct pollfd *p, nfds_t n, struct timespec *ts, const sigset_t *mask);
+
 /* A bounded spin. */
 struct wait_spin {
 	uint64_t start, last; /* ns */

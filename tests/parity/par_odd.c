@@ -1,10 +1,12 @@
-/* par_odd.c - parity of odd places: little stack, stops, masks of calls that do not wait, numbers taken from under a call */
+/* par_odd.c - parity of odd places: little stack, stops, bounds, calls that do not wait, numbers taken from under a call */
 #include "tests/parity/parity.h"
 
 #include <limits.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/time.h>
@@ -341,4 +343,205 @@ CASE(fork_in_crowd, F_PAIR, "20 forks, with and without exec, while threads use 
 		pthread_join(t[i], &end);
 		say("talked: %ld", (long)end);
 	}
+}
+
+/* ---- bounds that a program sets itself ---- */
+
+static void limit_numbers(rlim_t soft)
+{
+	struct rlimit r;
+
+	MUST(getrlimit(RLIMIT_NOFILE, &r));
+	r.rlim_cur = soft;
+	MUST(setrlimit(RLIMIT_NOFILE, &r));
+}
+
+CASE(nofile_polled, F_ANY, "as many descriptors are polled as RLIMIT_NOFILE allows")
+{
+	struct pollfd p[6];
+	rlim_t soft = 6;
+
+	limit_numbers(soft);
+	for (nfds_t n = 1; n <= 6; n++) {
+		for (nfds_t i = 0; i < n; i++)
+			p[i] = (struct pollfd){ i ? -1 : c->a.fd, POLLIN, 0 };
+		say("%d", (int)n);
+		SHOW(poll(p, n, 0));
+		SHOW(poll(p, n, 20));
+		SHOW(end_put1(&c->b, 1));
+		SHOW(poll(p, n, 5000));
+		SHOW(end_get1(&c->a, 1));
+	}
+	limit_numbers(256);
+}
+
+CASE(nofile_none, F_ANY, "with RLIMIT_NOFILE at 2, 1 and 0 what is open goes on, and times out")
+{
+	struct timeval tv = { 0, 50000 };
+	struct pollfd p = { c->a.fd, POLLIN, 0 };
+	char x;
+
+	MUST(setsockopt(c->a.fd, SOL_SOCKET, SO_RCVTIMEO, &tv, sizeof(tv)));
+	for (int soft = 2; soft >= 0; soft--) {
+		limit_numbers((rlim_t)soft);
+		say("%d", soft);
+		SHOW(recv(c->a.fd, &x, 1, 0));
+		SHOW(poll(&p, 1, 20));
+		for (int i = 0; i < 20; i++) {
+			end_put1(&c->b, 1);
+			end_get1(&c->a, 1);
+			end_put1(&c->a, 1);
+			end_get1(&c->b, 1);
+		}
+	}
+	limit_numbers(256);
+}
+
+static long memory_kb(void)
+{
+	char line[256];
+	long kb = -1;
+	FILE *f = fopen("/proc/self/status", "r");
+
+	while (f && fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, "VmRSS:", 6))
+			kb = strtol(line + 6, NULL, 10);
+	}
+	if (f)
+		fclose(f);
+	return kb;
+}
+
+CASE(locked_later, F_PLAIN,
+     "mlockall(MCL_FUTURE) before the first connection does not fill the memory")
+{
+	int fd[2];
+	long before;
+
+	if (mlockall(MCL_FUTURE)) {
+		say("not allowed");
+		return;
+	}
+	before = memory_kb();
+	pair_open(fd);
+	pair_warm(fd[0], fd[1], 600);
+	say("a few more: %d", memory_kb() - before < 150000);
+	MUST(munlockall());
+	MUST(close(fd[0]));
+	MUST(close(fd[1]));
+}
+
+/* ---- calls that do not wait: cancelled, jumped out of ---- */
+
+static void *ready_call(void *arg)
+{
+	int fd = job.fd, how = *(int *)arg;
+	struct iovec v = { buf, 1 };
+	struct msghdr m = { .msg_iov = &v, .msg_iovlen = 1 };
+	struct pollfd p = { fd, POLLIN, 0 };
+	struct timeval tv = { 1, 0 };
+	struct epoll_event e;
+	fd_set set;
+	ssize_t r = -2;
+
+	FD_ZERO(&set);
+	FD_SET(fd, &set);
+	pthread_cancel(pthread_self());
+	switch (how) {
+	case 0: r = read(fd, buf, 1); break;
+	case 1: r = write(fd, buf, 1); break;
+	case 2: r = recv(fd, buf, 1, MSG_PEEK); break;
+	case 3: r = send(fd, buf, 1, MSG_DONTWAIT); break;
+	case 4: r = readv(fd, &v, 1); break;
+	case 5: r = writev(fd, &v, 1); break;
+	case 6: r = recvmsg(fd, &m, 0); break;
+	case 7: r = sendmsg(fd, &m, 0); break;
+	case 8: r = poll(&p, 1, 0); break;
+	case 9: r = ppoll(&p, 1, NULL, NULL); break;
+	case 10: r = select(fd + 1, &set, NULL, NULL, &tv); break;
+	case 11: r = epoll_wait(job.ep, &e, 1, 0); break;
+	default: r = epoll_pwait(job.ep, &e, 1, 1000, NULL); break;
+	}
+	return (void *)(long)(r == -2);
+}
+
+CASE(cancel_ready, F_ANY, "pthread_cancel ends calls that find all they want at once")
+{
+	struct epoll_event e = { .events = EPOLLIN };
+
+	job.fd = c->a.fd;
+	job.ep = epoll_create1(0);
+	MUST(epoll_ctl(job.ep, EPOLL_CTL_ADD, job.fd, &e));
+	SHOW(end_put1(&c->b, 100));
+	MUST(poll(&(struct pollfd){ job.fd, POLLIN, 0 }, 1, 5000));
+	for (int how = 0; how <= 12; how++) {
+		pthread_t t = hold(ready_call, &how);
+		void *r;
+
+		pthread_join(t, &r);
+		say("%d: %d", how, r == PTHREAD_CANCELED);
+	}
+	SHOW(end_get1(&c->a, 100));
+	conn_same(c, 500);
+}
+
+enum { JUMPS = 200, MARK = 100 };
+
+/* Answers each run of MARK bytes of 0xee by a byte. */
+static long answer_marks(int fd, void *arg, size_t *len)
+{
+	static unsigned char in[1 << 16];
+	int marks = 0, run = 0;
+
+	(void)arg;
+	(void)len;
+	while (marks < JUMPS) {
+		ssize_t n = read(fd, in, sizeof(in));
+
+		if (n <= 0)
+			break;
+		for (ssize_t i = 0; i < n; i++) {
+			run = in[i] == 0xee ? run + 1 : 0;
+			if (run == MARK && write(fd, "k", 1) == 1)
+				marks++;
+		}
+	}
+	return marks;
+}
+
+static sigjmp_buf out;
+
+static void on_jump(int sig)
+{
+	(void)sig;
+	siglongjmp(out, 1);
+}
+
+CASE(jump_out_busy, F_PAIR | F_DIAL,
+     "siglongjmp out of writes that do not wait; the connection goes on")
+{
+	static const size_t sizes[] = { 64, 1000, 16384 };
+	volatile int answered = 0;
+	char mark[MARK], x;
+
+	memset(mark, 0xee, sizeof(mark));
+	handle(SIGALRM, on_jump, 0);
+	end_start(&c->b, answer_marks, NULL, 0);
+	for (volatile int i = 0; i < JUMPS; i++) {
+		struct itimerval t = { .it_value = { 0, 200 + i % 97 * 7 } };
+		struct pollfd p = { c->a.fd, POLLIN, 0 };
+
+		if (!sigsetjmp(out, 1)) {
+			MUST(setitimer(ITIMER_REAL, &t, NULL));
+			while (write(c->a.fd, buf, sizes[i % 3]) > 0)
+				;
+			say("not reached");
+		}
+		/* a mark of its own, whatever the last write has left */
+		if (write(c->a.fd, buf, 1) == 1 && write(c->a.fd, mark, MARK) == MARK &&
+		    poll(&p, 1, 5000) == 1 && read(c->a.fd, &x, 1) == 1)
+			answered++;
+	}
+	say("answered: %d", answered);
+	SHOW(end_join(&c->b, NULL, NULL));
 }
