@@ -19,15 +19,24 @@ static void seg_put(struct inst *in, struct wire_tcp *seg)
 			in->cfg.buf.put(in->cfg.buf.ctx, seg->iov[i].owner);
 }
 
+/* A SYN may take the place of @c, which is in TIME-WAIT, if somebody listens for it. */
+static BASE_COLD enum counter time_wait_input(struct inst *in, struct inst_conn *c,
+					      struct wire_tcp *seg, ztime_t now)
+{
+	struct wire_flow flow = c->flow;
+
+	if (inst_listening(in, &flow))
+		return inst_listen_input(in, seg, &flow, c, now);
+	tcp_time_wait_stay(&c->tcb, now);
+	return CNT_tcp_syn_window;
+}
+
 static void conn_input(struct inst *in, struct inst_conn *c, struct wire_tcp *seg, ztime_t now)
 {
 	enum counter why = tcp_input(&c->tcb, seg, now);
 
-	if (BASE_UNLIKELY(why == CNT_tcp_time_wait_reuse)) {
-		struct wire_flow flow = c->flow;
-
-		why = inst_listen_input(in, seg, &flow, c, now);
-	}
+	if (BASE_UNLIKELY(why == CNT_tcp_time_wait_reuse))
+		why = time_wait_input(in, c, seg, now);
 	if (BASE_UNLIKELY(why != CNT_none))
 		base_count(&in->counters, why);
 	seg_put(in, seg);

@@ -109,8 +109,10 @@ static enum counter child_open(struct inst *in, struct inst_listener *l, struct 
 		return CNT_inst_conns_full_syn;
 	why = tcp_listen_open(&l->tcp, &c->tcb, seg, flow, ip_hop_mss(hop, &flow->remote),
 			      old ? &old->tcb : NULL, now);
-	if (old)
+	if (old) {
+		tcp_time_wait_end(&old->tcb);
 		inst_conn_leave(in, old);
+	}
 	inst_conn_flow_set(c, flow);
 	c->hop = *hop;
 	c->flags |= INST_C_CHILD | INST_C_ORPHAN;
@@ -181,6 +183,8 @@ enum counter inst_listen_input(struct inst *in, struct wire_tcp *seg, const stru
 			return CNT_inst_passed;
 		reply.niov = 0;
 		ip_reply(in->ip, flow, &reply, now);
+		if (old) /* a cookie, whose ACK is the listener's */
+			tcp_time_wait_end(&old->tcb);
 		return why;
 	case TCP_LISTEN_DROP: break;
 	}

@@ -177,6 +177,12 @@ void tcp_close(struct tcb *t, ztime_t now);
  */
 bool tcp_time_wait_may_end(const struct tcb *t, ztime_t now);
 
+/** tcp_time_wait_end() - a listener has taken the SYN that tcp_input() has found good for @t's place. */
+void tcp_time_wait_end(struct tcb *t);
+
+/** tcp_time_wait_stay() - nobody listens for that SYN: who sent it proves nothing (RFC 5961 4.2), and is answered with an ACK. */
+void tcp_time_wait_stay(struct tcb *t, ztime_t now);
+
 /** tcp_abort() - RST (where the state has one) and CLOSED (RFC 9293 3.10.5). */
 void tcp_abort(struct tcb *t, ztime_t now);
 
@@ -191,7 +197,8 @@ void tcp_free(struct tcb *t);
  *       owner set to NULL, all others remain the caller's
  *
  * Return: CNT_none, or why the segment (or all its data) was dropped; the caller counts it.
- * CNT_tcp_time_wait_reuse means: @t is CLOSED now, give the same segment to the listener.
+ * CNT_tcp_time_wait_reuse means: @t is in TIME-WAIT, and may give way to this SYN. Give it to the listener, if there is
+ * one, then call tcp_time_wait_end() when that has taken or answered it; tcp_time_wait_stay() when there is none.
  */
 enum counter tcp_input(struct tcb *t, struct wire_tcp *seg, ztime_t now);
 

@@ -203,6 +203,16 @@ bool tcp_time_wait_may_end(const struct tcb *t, ztime_t now)
 		       now + ztime_ms(t->env->cfg.time_wait_ms);
 }
 
+void tcp_time_wait_end(struct tcb *t)
+{
+	tcp_finish(t);
+}
+
+void tcp_time_wait_stay(struct tcb *t, ztime_t now)
+{
+	tcp_challenge(t, now);
+}
+
 static void fin_wait2_enter(struct tcb *t, ztime_t now)
 {
 	uint32_t ms = t->linger2_s ? t->linger2_s * 1000u : t->env->cfg.fin_wait2_ms;

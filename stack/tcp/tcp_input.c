@@ -176,13 +176,16 @@ static enum counter refuse(struct tcb *t, const struct wire_tcp *seg, ztime_t no
 		return old ? CNT_tcp_old : CNT_tcp_beyond;
 	if (t->state == TCP_ST_TIME_WAIT && seg->flags & TCP_FIN)
 		tcp_time_wait(t, now); /* eighth: the peer missed our ACK: 2 MSL again */
-	if (old && seg->len && tcp_is(t, TCP_F_SACK)) { /* RFC 2883 4.1 */
+	if (old && seg->len && !(seg->flags & TCP_SYN) &&
+	    tcp_is(t, TCP_F_SACK)) { /* RFC 2883 4.1 */
 		t->dsack = (struct wire_tcp_sack){ seg->seq,
 						   seq_min(seg->seq + seg->len, t->rcv_nxt) };
 		t->flags |= TCP_F_DSACK;
 	}
-	/* Bare ACKs could be answered by bare ACKs for ever: those are limited. */
-	if (wire_tcp_space(seg))
+	/* Bare ACKs could be answered by bare ACKs for ever, and a SYN costs who guesses nothing (RFC 5961 4.2): those
+	 * are limited.
+	 */
+	if (wire_tcp_space(seg) && !(seg->flags & TCP_SYN))
 		t->todo |= TCP_DO_ACK;
 	else
 		tcp_challenge(t, now);
@@ -201,6 +204,16 @@ static void trim(struct tcb *t, struct wire_tcp *seg)
 	seg->flags &= (uint8_t)~TCP_FIN; /* its number lies beyond the last byte's */
 }
 
+/* The peer's SYN once more: it has not heard our answer. A Fast Open child has taken what came behind it. */
+static bool syn_again(const struct tcb *t, const struct wire_tcp *seg)
+{
+	if (t->state != TCP_ST_SYN_RCVD || !(seg->flags & TCP_SYN))
+		return false;
+	return seg->seq + 1 == t->rcv_nxt ||
+	       (tcp_is(t, TCP_F_TFO_CHILD) && !(seg->flags & TCP_ACK) &&
+		seq_lt(seg->seq, t->rcv_nxt));
+}
+
 static enum counter first_sequence(struct tcb *t, struct wire_tcp *seg, ztime_t now)
 {
 	enum counter why = paws(t, seg, now);
@@ -213,7 +226,7 @@ static enum counter first_sequence(struct tcb *t, struct wire_tcp *seg, ztime_t 
 		seg->flags &= (uint8_t)~TCP_SYN;
 		seg->seq++;
 	}
-	if (t->state == TCP_ST_SYN_RCVD && seg->flags & TCP_SYN && seg->seq + 1 == t->rcv_nxt) {
+	if (syn_again(t, seg)) {
 		t->todo |= TCP_DO_SYN;
 		return CNT_tcp_syn_again;
 	}
@@ -274,12 +287,18 @@ static enum counter fourth_syn(struct tcb *t, const struct wire_tcp *seg, ztime_
 	return CNT_tcp_syn_window;
 }
 
-/* RFC 6191, RFC 9293 3.6.1: a SYN that cannot be a late one of the old connection may take its place. */
+/* RFC 6191 2, RFC 9293 3.6.1: a SYN that cannot be a late one of the old connection may take its place. With timestamps in the
+ * new connection alone it always may: what is late has none, and is not taken (RFC 7323 3.2).
+ */
 static bool time_wait_reuse(const struct tcb *t, const struct wire_tcp *seg)
 {
+	bool ts = seg->opts & TCP_OPT_TS && t->env->cfg.timestamps;
+
 	if (t->state != TCP_ST_TIME_WAIT || (seg->flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
 		return false;
-	if (tcp_is(t, TCP_F_TS) && seg->opts & TCP_OPT_TS)
+	if (ts && !tcp_is(t, TCP_F_TS))
+		return true;
+	if (ts)
 		return seq_gt(seg->tsval, t->ts_recent) ||
 		       (seg->tsval == t->ts_recent && seq_gt(seg->seq, t->rcv_nxt));
 	return seq_gt(seg->seq, t->rcv_nxt);
@@ -388,10 +407,8 @@ enum counter tcp_input(struct tcb *t, struct wire_tcp *seg, ztime_t now)
 			return CNT_tcp_closed;
 		if (t->state == TCP_ST_SYN_SENT)
 			return input_syn_sent(t, seg, now);
-		if (time_wait_reuse(t, seg)) {
-			tcp_finish(t);
+		if (time_wait_reuse(t, seg))
 			return CNT_tcp_time_wait_reuse;
-		}
 		if ((why = first_sequence(t, seg, now)) != CNT_none)
 			return why;
 		if ((why = second_rst(t, seg, now)) != CNT_none)

@@ -320,10 +320,11 @@ void tcp_loss_timeout(struct tcb *t, ztime_t now)
 void tcp_loss_tlp_ack(struct tcb *t, const struct tcp_ackinfo *ai)
 {
 	bool plain_dup = ai->dup && !ai->sacked && !ai->acked;
+	bool twice = ai->dsack && ai->dsack_end == t->tlp_end;
 
 	if (seq_lt(t->snd_una, t->tlp_end))
 		return;
-	if (tcp_is(t, TCP_F_TLP_RETRANS) && !ai->dsack && !plain_dup) {
+	if (tcp_is(t, TCP_F_TLP_RETRANS) && !twice && !plain_dup) {
 		if (!seq_gt(t->snd_una, t->tlp_end))
 			return; /* the original or the probe? the next ACK tells */
 		/* The probe repaired a loss: congestion control must hear of it. */

@@ -22,10 +22,21 @@ static uint32_t rto_backed_off_us(const struct tcb *t)
 	return (uint32_t)BASE_MIN(us, (uint64_t)t->env->cfg.rto_max_us);
 }
 
+/* RFC 5482: no clock runs beyond the moment at which the connection is given up. */
+static uint32_t user_timeout_cut(const struct tcb *t, uint32_t us, ztime_t now)
+{
+	uint32_t stood_ms = tcp_now_ms(now) - t->stall_ms, left_ms;
+
+	if (BASE_LIKELY(!t->user_timeout_ms || !t->stall_ms))
+		return us;
+	left_ms = stood_ms < t->user_timeout_ms ? t->user_timeout_ms - stood_ms : 1;
+	return (uint32_t)BASE_MIN((uint64_t)us, (uint64_t)left_ms * 1000);
+}
+
 void tcp_rto_arm(struct tcb *t, ztime_t now)
 {
 	t->xmit_mode = TCP_XMIT_RTO;
-	t->xmit_at = now + ztime_us(rto_backed_off_us(t));
+	t->xmit_at = now + ztime_us(user_timeout_cut(t, rto_backed_off_us(t), now));
 }
 
 static void persist_arm(struct tcb *t, ztime_t now)
@@ -35,7 +46,7 @@ static void persist_arm(struct tcb *t, ztime_t now)
 	if (tcp_peer_room(t))
 		us = BASE_MIN(us, (uint32_t)OVERRIDE_US);
 	t->xmit_mode = TCP_XMIT_PERSIST;
-	t->xmit_at = now + ztime_us(us);
+	t->xmit_at = now + ztime_us(user_timeout_cut(t, us, now));
 }
 
 static BASE_COLD void nothing_sent(struct tcb *t, ztime_t now)
@@ -139,13 +150,15 @@ static void syn_timeout(struct tcb *t, ztime_t now)
 	tcp_rto_arm(t, now);
 }
 
-/* RFC 4821 7.7, without ICMP: the same segment vanishes again and again, so try smaller ones. */
+/* RFC 4821 7.7, without ICMP: the same segment vanishes again and again, so try smaller ones. A peer that has shut its window
+ * throws away what is in flight, of whatever size.
+ */
 static void black_hole_check(struct tcb *t, ztime_t now)
 {
 	struct tcp_sent *s = tcp_sent_first(t);
 	uint32_t floor = t->env->cfg.mss_floor, len = BASE_MIN(s->end - s->seq, (uint32_t)t->mss);
 
-	if (t->backoff % BLACK_HOLE_TIMEOUTS || t->mss <= floor || len <= floor)
+	if (t->backoff % BLACK_HOLE_TIMEOUTS || t->mss <= floor || len <= floor || !t->snd_wnd)
 		return;
 	t->probed_mss = (uint16_t)BASE_MAX(len / 2, floor);
 	tcp_mss_update(t);

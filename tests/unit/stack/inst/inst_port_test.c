@@ -130,3 +130,32 @@ Test(inst_port, taken_again_out_of_time_wait)
 	cr_expect_eq(inst_counters(p.in[0])->n[CNT_inst_ports_again], 10);
 	cr_expect_eq(inst_pair_fini(&p), 0);
 }
+
+/* Nobody listens where the active end is: a SYN there is answered, and ends no TIME-WAIT (RFC 6191, RFC 5961 4.2). */
+Test(inst_port, time_wait_without_a_listener_stays)
+{
+	struct wire_flow flow;
+	struct inst_pair p;
+	struct inst_listener *l;
+	struct inst_conn *c;
+
+	ten_ports(&p, far_event);
+	cr_assert_eq(inst_listen(p.in[1], &p.addr4[1], 80, 16, NULL, &l), 0);
+	c = inst_pair_connect(&p, 80, false, NULL);
+	inst_pair_run(&p, p.now + ztime_ms(2));
+	flow = *inst_conn_flow(c);
+	inst_close(p.in[0], c, p.now);
+	inst_pair_run(&p, p.now + ztime_ms(20));
+	cr_assert_eq(inst_conn_count(p.in[0]), 1, "in TIME-WAIT");
+	cr_assert_eq(inst_conn_count(p.in[1]), 0);
+	c = inst_conn_new(p.in[1], NULL);
+	flow = (struct wire_flow){
+		.local = flow.remote, .remote = flow.local, .lport = flow.rport, .rport = flow.lport
+	};
+	cr_assert_eq(inst_connect(p.in[1], c, &flow, p.now), 0);
+	inst_pair_run(&p, p.now + ztime_ms(20));
+	cr_expect_eq(inst_conn_count(p.in[0]), 1);
+	cr_expect_eq(inst_counters(p.in[0])->n[CNT_tcp_challenge], 1);
+	cr_expect_eq(tcp_state(inst_conn_tcb(c)), TCP_ST_SYN_SENT);
+	cr_expect_eq(inst_pair_fini(&p), 0);
+}

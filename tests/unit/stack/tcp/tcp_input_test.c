@@ -308,7 +308,41 @@ Test(tcp_input, time_wait__newer_syn_takes_over_older_does_not)
 	expect_state(f, TCP_ST_TIME_WAIT);
 	cr_assert_eq(rx(f, SEG(.seq = 5000, .flags = TCP_SYN, .noack = true)),
 		     CNT_tcp_time_wait_reuse);
+	tcp_time_wait_end(&f->t);
 	expect_state(f, TCP_ST_CLOSED);
+	drop_tx(f);
+	fix_end(f);
+}
+
+/* RFC 6191 2: only the new connection would have timestamps. */
+Test(tcp_input, time_wait__a_syn_with_timestamps_takes_over_one_without)
+{
+	struct fix *f = fix_established();
+
+	tcp_shutdown_send(&f->t, f->now);
+	fix_flush(f);
+	rx(f, SEG(.ack = 1, .flags = TCP_FIN));
+	drop_tx(f);
+	cr_assert_eq(rx(f, SEG(.seq = (uint32_t)-5, .flags = TCP_SYN, .noack = true,
+			       .opts = TCP_OPT_TS, .tsval = 1)),
+		     CNT_tcp_time_wait_reuse);
+	f->env.cfg.timestamps = false; /* it would have none, either */
+	cr_assert_neq(rx(f, SEG(.seq = (uint32_t)-5, .flags = TCP_SYN, .noack = true,
+				.opts = TCP_OPT_TS, .tsval = 1)),
+		      CNT_tcp_time_wait_reuse);
+	drop_tx(f);
+	fix_end(f);
+}
+
+/* RFC 5961 4.2: whatever its number is. */
+Test(tcp_input, challenge__is_limited_for_a_syn_out_of_the_window)
+{
+	struct fix *f = fix_established();
+
+	for (int i = 0; i < 50; i++)
+		rx(f, SEG(.seq = (uint32_t)-1000 + (uint32_t)(i % 2) * 1000000, .flags = TCP_SYN,
+			  .noack = true));
+	cr_assert_eq(f->n_out - f->i_out, f->env.cfg.challenge_per_s);
 	drop_tx(f);
 	fix_end(f);
 }

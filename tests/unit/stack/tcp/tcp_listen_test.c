@@ -264,6 +264,19 @@ Test(tcp_listen, fast_open__asked_granted_used)
 	cr_assert_eq(w->out.ack, PEER + 6);
 	cr_assert_eq(w->f.l.n_tfo, 1);
 
+	/* The SYN-ACK was lost: the client repeats the SYN alone (RFC 7413 4.2.2), and need not wait for our timer. */
+	seg = syn();
+	w->out = (struct wire_tcp){ 0 };
+	cr_assert_eq(to_child(w, 1, &seg), CNT_tcp_syn_again);
+	cr_assert_eq(w->out.flags, TCP_SYN | TCP_ACK);
+	cr_assert_eq(w->out.ack, PEER + 6);
+
+	seg.opts |= TCP_OPT_TFO;
+	seg.tfo_len = 8;
+	memcpy(seg.tfo, cookie, 8);
+	seg.len = 5;
+	seg.niov = 1;
+	seg.iov[0] = (struct wire_tcp_iov){ bytes, 5, NULL };
 	seg.tfo[0] ^= 1; /* a wrong cookie: an ordinary handshake */
 	seg.seq = PEER;
 	seg.flags = TCP_SYN;

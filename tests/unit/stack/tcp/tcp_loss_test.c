@@ -295,3 +295,20 @@ Test(tcp_loss, tlp__a_needless_probe_costs_nothing)
 	cr_assert_eq(f->t.cc.ssthresh, UINT32_MAX);
 	fix_end(f);
 }
+
+/* RFC 8985 7.4.2: only a duplicate of the probe shows that it was needless. */
+Test(tcp_loss, tlp__another_duplicate_says_nothing_of_the_probe)
+{
+	struct fix *f = fix_established(.cwnd = 10 * FIX_MSS);
+
+	fix_app_sends(f, 3 * FIX_MSS);
+	tick(f, MS(201));
+	drop_tx(f);
+	rx(f, SEG(.ack = 3000));
+	rx(f, SEG(.ack = 3000, .sack = { { 0, 1000 } }));
+	fix_app_sends(f, FIX_MSS);
+	drop_tx(f);
+	rx(f, SEG(.ack = 4000));
+	cr_assert_eq(f->cnt.n[CNT_tcp_tlp_recovered], 1);
+	fix_end(f);
+}

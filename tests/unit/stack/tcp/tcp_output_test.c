@@ -317,3 +317,18 @@ Test(tcp_output, black_hole__smaller_segments_after_three_timeouts)
 	drop_tx(f);
 	fix_end(f);
 }
+
+/* What vanishes then is not too large: the peer throws it away. */
+Test(tcp_output, black_hole__is_not_what_a_shut_window_is)
+{
+	struct fix *f = fix_established();
+
+	fix_app_sends(f, 2 * FIX_MSS);
+	rx(f, SEG(.zero_wnd = true));
+	while (f->t.backoff < 7)
+		tick(f, MS(100));
+	cr_assert_eq(f->cnt.n[CNT_tcp_black_hole], 0);
+	cr_assert_eq(f->t.mss, FIX_MSS);
+	drop_tx(f);
+	fix_end(f);
+}

@@ -167,6 +167,37 @@ Test(tcp_timer, user_timeout__bounds_unacknowledged_data)
 	fix_end(f);
 }
 
+/* RFC 5482: the timeouts double, but the last one does not pass the moment that was asked for. */
+Test(tcp_timer, user_timeout__does_not_wait_for_the_next_timeout)
+{
+	struct fix *f = fix_established();
+
+	tcp_opt_set(&f->t, TCP_OPT_SET_USER_TIMEOUT_MS, 5000, f->now);
+	fix_app_sends(f, 100);
+	tick(f, MS(4990));
+	expect_state(f, TCP_ST_ESTABLISHED);
+	tick(f, MS(500)); /* counted from the probe on, which comes before */
+	expect_state(f, TCP_ST_CLOSED);
+	drop_tx(f);
+	fix_end(f);
+}
+
+Test(tcp_timer, user_timeout__bounds_a_shut_window)
+{
+	struct fix *f = fix_established();
+
+	tcp_opt_set(&f->t, TCP_OPT_SET_USER_TIMEOUT_MS, 5000, f->now);
+	rx(f, SEG(.zero_wnd = true));
+	fix_app_sends(f, 100);
+	tick(f, MS(4990));
+	expect_state(f, TCP_ST_ESTABLISHED);
+	tick(f, MS(500));
+	expect_state(f, TCP_ST_CLOSED);
+	cr_assert_eq(tcp_error(&f->t), ETIMEDOUT);
+	drop_tx(f);
+	fix_end(f);
+}
+
 Test(tcp_timer, delayed_ack__every_second_full_segment_or_40_ms)
 {
 	struct fix *f = fix_established();
