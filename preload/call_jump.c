@@ -26,7 +26,7 @@ static const void *jump_target(const struct __jmp_buf_tag *env)
 static void leave(const struct __jmp_buf_tag *env)
 {
 	if (unlikely(hold_may_cut()))
-		hold_cut(jump_target(env));
+		hold_cut(jump_target(env), env->__mask_was_saved);
 	if (unlikely(net_any()))
 		net_cut(jump_target(env));
 }

@@ -127,10 +127,21 @@ static void abandon(struct thread *t)
 	seats_leave(s, true);
 }
 
-void hold_cut(const void *sp)
+static void cut_one(struct sock *s, void *arg)
+{
+	(void)arg;
+	if (sock_conn(s) && shm_seat_left(&sock_conn(s)->tx.seat, thread_tid()))
+		seats_leave(s, true);
+}
+
+void hold_cut(const void *sp, bool handler)
 {
 	struct thread *t = &thread_self;
 
+	if (handler && t->tx.sp && t->tx.sp < sp) { /* the short way of writing names nobody */
+		t->tx.sp = NULL;
+		sock_each(cut_one, NULL);
+	}
 	seat_cut(&t->tx, sp);
 	seat_cut(&t->rx, sp);
 	while (t->holds && t->hold[t->holds - 1].frame < sp) {
@@ -143,7 +154,7 @@ void hold_thread_end(void)
 {
 	struct thread *t = &thread_self;
 
-	hold_cut((const void *)UINTPTR_MAX);
+	hold_cut((const void *)UINTPTR_MAX, false);
 	if (t->hold && t->hold != t->hold_first)
 		sys(SYS_munmap, t->hold, t->hold_max * sizeof(*t->hold));
 	t->hold = NULL;

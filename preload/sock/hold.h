@@ -71,11 +71,14 @@ bool hold_attaching(struct sock *s, int fd, const struct stats_row *row);
 /* Whether hold_cut() has something to look at. */
 static inline bool hold_may_cut(void)
 {
-	return thread_self.holds || thread_self.tx.sock || thread_self.rx.sock;
+	return thread_self.holds || thread_self.tx.sp || thread_self.rx.sock;
 }
 
-/* The stack is about to be cut off at @sp: calls that lie below it never return. */
-void hold_cut(const void *sp);
+/*
+ * The stack is about to be cut off at @sp: calls that lie below it never return. @handler: perhaps by a signal handler, for
+ * the jump restores a signal mask.
+ */
+void hold_cut(const void *sp, bool handler);
 
 /* The thread ends. */
 void hold_thread_end(void);

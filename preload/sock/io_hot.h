@@ -193,10 +193,10 @@ static inline __attribute__((always_inline)) bool io_hot_write(struct sock *s, c
 	struct shm_conn *c = SHM_FOLLOW(s->hot);
 	uint64_t at, pos;
 
-	if (unlikely(n - 1 >= IO_HOT_MAX || !io_hot_there(&s->tx_window, buf)))
-		return false;
-	thread_sits(&thread_self.tx, s);
-	if (unlikely(!shm_seat_enter(&c->tx.seat, thread_self.seat)))
+	thread_sits_at(
+		&thread_self.tx); /* whose seat it is, a jump finds out: no register is left */
+	if (unlikely(n - 1 >= IO_HOT_MAX || !io_hot_there(&s->tx_window, buf) ||
+		     !shm_seat_enter(&c->tx.seat, thread_self.seat)))
 		return false;
 	at = atomic_load_explicit(&c->tx.resv, memory_order_relaxed);
 	if (unlikely(at + n > c->tx.limit) && !io_hot_room(s, c, at, n))

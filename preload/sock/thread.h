@@ -71,16 +71,21 @@ static inline uint32_t thread_tid(void)
 	return thread_self.tid;
 }
 
-/* Before the thread goes into a seat of @s. */
-static inline __attribute__((always_inline)) void thread_sits(struct thread_seat *at,
-							      struct sock *s)
+/* Before the thread goes into a seat; thread_sits(): into one of @s. */
+static inline __attribute__((always_inline)) void thread_sits_at(struct thread_seat *at)
 {
-	at->sock = s;
 #if defined(__x86_64__)
 	__asm__ volatile("movq %%rsp, %0" : "=m"(at->sp));
 #else
 	at->sp = __builtin_frame_address(0);
 #endif
+}
+
+static inline __attribute__((always_inline)) void thread_sits(struct thread_seat *at,
+							      struct sock *s)
+{
+	at->sock = s;
+	thread_sits_at(at);
 }
 
 /* The thread's waker, made on first use; NULL when there is no eventfd to be had. */
