@@ -101,7 +101,8 @@ _Static_assert(sizeof(struct tap_head) <= TAP_DATA, "the head lies before the ri
 
 /*
  * While somebody with this user id listens, this abstract name is bound in its network namespace: a process that makes its
- * first connection then begins with its tap on. Return: length for bind() and connect().
+ * first connection then begins with its tap on. Anybody may take a name: it counts if who listens has that user id, as SO_PEERCRED
+ * says. Return: length for bind() and connect().
  */
 static inline socklen_t tap_beacon(struct sockaddr_un *sa, uint32_t uid)
 {

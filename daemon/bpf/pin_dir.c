@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <linux/magic.h>
 #include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -39,6 +41,47 @@ int pin_dir_find(const char *dir)
 		return fd;
 	close(fd);
 	return rc;
+}
+
+/* As process @pid sees it. */
+static int find_at(long pid, char *dir, size_t size)
+{
+	char path[512];
+	int n = snprintf(path, sizeof(path), "/proc/%ld/root%s", pid, dir);
+	int fd = n > 0 && (size_t)n < sizeof(path) && (size_t)n < size ? pin_dir_find(path)
+								       : -ENAMETOOLONG;
+
+	if (fd >= 0)
+		memcpy(dir, path, (size_t)n + 1);
+	return fd;
+}
+
+static long lock_pid(void)
+{
+	int fd = open(PIN_DIR_LOCK, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	char text[24] = "";
+
+	if (fd < 0)
+		return 0;
+	if (read(fd, text, sizeof(text) - 1) < 0)
+		text[0] = '\0';
+	close(fd);
+	return strtol(text, NULL, 10);
+}
+
+int pin_dir_seek(char *dir, size_t size)
+{
+	int fd = pin_dir_find(dir), there = fd;
+	long pid;
+
+	if (fd != -ENOENT && fd != -EMEDIUMTYPE)
+		return fd;
+	pid = lock_pid();
+	if (pid > 0)
+		there = find_at(pid, dir, size);
+	if (there < 0)
+		there = find_at(1, dir, size);
+	return there < 0 ? fd : there;
 }
 
 int pin_dir_make(const char *dir)

@@ -7,12 +7,27 @@
 #ifndef ZTCP_PIN_DIR_H
 #define ZTCP_PIN_DIR_H
 
+#include <stddef.h>
+
 /**
  * pin_dir_find() - open a folder that is there
  *
  * Return: its descriptor; -EMEDIUMTYPE: not in a bpffs; -EKEYREJECTED: another user's, and not root's; another -errno.
  */
 int pin_dir_find(const char *dir);
+
+/** PIN_DIR_LOCK - the file that ztcpd locks while it runs; its process id stands in it */
+#define PIN_DIR_LOCK "/run/ztcp/ztcpd.lock"
+
+/**
+ * pin_dir_seek() - open a folder that is there, here or where ztcpd or the first process sees it
+ * @dir:  its name; becomes the name by which it was found, under /proc/PID/root
+ * @size: room at @dir
+ *
+ * For root inside of `ip netns exec`, which puts an empty /sys over the one with the bpffs.
+ * Return: as pin_dir_find().
+ */
+int pin_dir_seek(char *dir, size_t size);
 
 /**
  * pin_dir_make() - open it, and make it if need be

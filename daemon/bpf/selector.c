@@ -284,7 +284,7 @@ int selector_attach(struct selector **out, const char *pin_dir)
 	if (!sel)
 		return -ENOMEM;
 	libbpf_set_print(complaint_keep);
-	sel->lock = pin_dir_find(sel->dir);
+	sel->lock = pin_dir_seek(sel->dir, sizeof(sel->dir));
 	rc = sel->lock < 0 ? sel->lock : 0;
 	sel_lock(sel);
 	if (!rc)

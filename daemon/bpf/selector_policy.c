@@ -444,7 +444,7 @@ int selector_policy_set(struct selector *sel, uint64_t netns, const struct polic
 	rc = sel_slots_fresh(sel);
 	if (!rc)
 		rc = p ? policy_put(sel, netns, p) : policy_drop(sel, netns);
-	if (!rc)
+	if (!rc || rc == -ENOENT) /* in force, with a match that is not loaded */
 		bpf_map_delete_elem(sel->map[SEL_MAP_WRONGS], &netns);
 	sel_unlock(sel);
 	return rc;

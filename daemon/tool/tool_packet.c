@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/tool/tool.h"
+#include "stack/base/base_list.h"
 
 enum {
 	TCP_FIN = 1,
@@ -19,6 +20,8 @@ enum {
 	WINDOW_SCALE = 14,
 	SEGMENT = 65495,
 	BUCKETS = 4096,
+	FLOWS_MAX = 65536, /* whichever has been quiet for longest is forgotten */
+	ENDED_MAX = 1024,  /* of those that both ends have closed; late pieces may still come */
 };
 
 /* One conversation; end 0 connected, end 1 accepted. */
@@ -28,12 +31,16 @@ struct flow {
 	bool begun;
 	uint32_t isn[2];
 	uint64_t due[2]; /* offset of the first byte of each end that is still to come */
-	struct flow *next;
+	bool fin[2];
+	unsigned bucket;
+	struct flow *next;       /* in its bucket */
+	struct base_list recent; /* in lives or ended */
 };
 
 struct tool_flows {
 	struct flow *all[BUCKETS];
-	struct flow *last;
+	struct base_list lives, ended; /* quiet for longest first */
+	unsigned count, ended_count;
 	uint32_t made;
 };
 
@@ -41,8 +48,12 @@ struct tool_flows *tool_flows_make(void)
 {
 	struct tool_flows *f = calloc(1, sizeof(*f));
 
-	if (!f)
+	if (!f) {
 		tool_say("%s", strerror(ENOMEM));
+		return NULL;
+	}
+	base_list_init(&f->lives);
+	base_list_init(&f->ended);
 	return f;
 }
 
@@ -57,6 +68,54 @@ void tool_flows_free(struct tool_flows *f)
 		}
 	}
 	free(f);
+}
+
+unsigned tool_flows_count(const struct tool_flows *f)
+{
+	return f->count;
+}
+
+static void flow_forget(struct tool_flows *all, struct flow *f)
+{
+	struct flow **at = &all->all[f->bucket];
+
+	while (*at != f)
+		at = &(*at)->next;
+	*at = f->next;
+	base_list_remove(&f->recent);
+	all->count--;
+	all->ended_count -= f->fin[0] && f->fin[1];
+	free(f);
+}
+
+static void first_forget(struct tool_flows *all, const struct base_list *list)
+{
+	flow_forget(all, base_list_entry(list->next, struct flow, recent));
+}
+
+/* Room for one more. Those that were killed, or sent their last bytes by other ways, never say that they end. */
+static void flows_bound(struct tool_flows *all)
+{
+	if (all->count >= FLOWS_MAX)
+		first_forget(all, base_list_empty(&all->ended) ? &all->lives : &all->ended);
+}
+
+/* @f was heard of. */
+static void flow_touch(struct tool_flows *all, struct flow *f, const struct tap_record *r)
+{
+	unsigned me = r->flags & TAP_ACCEPTED ? 1 : 0;
+	bool before = f->fin[0] && f->fin[1];
+
+	f->fin[me] |= r->kind == TAP_FIN;
+	base_list_remove(&f->recent);
+	if (!f->fin[0] || !f->fin[1]) {
+		base_list_push_tail(&all->lives, &f->recent);
+		return;
+	}
+	base_list_push_tail(&all->ended, &f->recent);
+	all->ended_count += !before;
+	if (all->ended_count > ENDED_MAX)
+		first_forget(all, &all->ended);
 }
 
 static bool same(const struct shm_end *a, const struct shm_end *b)
@@ -107,12 +166,16 @@ static struct flow *flow_make(struct tool_flows *all, const struct tap_record *r
 
 	if (!f)
 		return NULL;
+	flows_bound(all);
 	f->end[me] = r->local;
 	f->end[!me] = r->remote;
 	f->isn[0] = ++all->made * UINT32_C(2654435761);
 	f->isn[1] = f->isn[0] ^ UINT32_C(0x5bd1e995);
-	f->next = all->all[bucket_of(r)];
-	all->all[bucket_of(r)] = f;
+	f->bucket = bucket_of(r);
+	f->next = all->all[f->bucket];
+	all->all[f->bucket] = f;
+	base_list_push_tail(&all->lives, &f->recent);
+	all->count++;
 	return f;
 }
 
@@ -293,6 +356,7 @@ unsigned tool_packets_make(struct tool_flows *all, const struct tool_piece *piec
 			n = handshake(f, r->ns, out);
 		flow_begin(f, r, me);
 	}
+	flow_touch(all, f, r);
 	if (r->flags & TAP_UNKNOWN)
 		return n;
 	out[n].missed = missed(f, r, me, len);

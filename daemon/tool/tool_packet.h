@@ -32,6 +32,9 @@ struct tool_flows;
 struct tool_flows *tool_flows_make(void);
 void tool_flows_free(struct tool_flows *f);
 
+/** tool_flows_count() - Return: conversations that are remembered; at most 65536, and 1024 that have ended. */
+unsigned tool_flows_count(const struct tool_flows *f);
+
 /**
  * tool_packets_make() - the packets of a piece
  * @out: filled; room for four

@@ -74,12 +74,35 @@ static int check_interfaces(const char *file, bool may_lack)
 	return TOOL_OK;
 }
 
-static int check(const char *file)
+/* No file is as right as an empty one, but for the default it must be said: a misspelt name looks the same. */
+static void none_print(const char *file)
+{
+	if (!json) {
+		printf("%s: no such file; every connection may be lifted, as by an empty one\n",
+		       file);
+		return;
+	}
+	tool_json_open(NULL, '{');
+	tool_json_bool("ok", true);
+	tool_json_text("file", file);
+	tool_json_bool("exists", false);
+	tool_json_number("rules", 0);
+	tool_json_close('}');
+	putchar('\n');
+}
+
+/* @may_lack: that there is no such file is no error. */
+static int check(const char *file, bool may_lack)
 {
 	struct policy_error err;
 	struct policy *p;
+	int rc = policy_load(file, &p, &err);
 
-	if (policy_load(file, &p, &err))
+	if (rc == -ENOENT && may_lack && !err.line) {
+		none_print(file);
+		return TOOL_OK;
+	}
+	if (rc)
 		return error_print(&err);
 	ok_print(file, "rule", policy_rules(p));
 	policy_unload(p);
@@ -93,7 +116,7 @@ static int check_usual(void)
 
 	if (json)
 		tool_json_open(NULL, '[');
-	policy = check(POLICY_DEFAULT_FILE);
+	policy = check(POLICY_DEFAULT_FILE, true);
 	ifaces = check_interfaces(POLICY_IFACES_FILE, true);
 	if (json) {
 		tool_json_close(']');
@@ -358,7 +381,7 @@ int tool_policy(int argc, char **argv)
 	if (!strcmp(what, "check") && interfaces && argc - optind <= 1)
 		return check_interfaces(optind < argc ? argv[optind] : POLICY_IFACES_FILE, false);
 	if (!strcmp(what, "check") && argc - optind == 1)
-		return check(argv[optind]);
+		return check(argv[optind], false);
 	if (!strcmp(what, "check") && argc == optind)
 		return check_usual();
 	if (!strcmp(what, "explain") && optind < argc)

@@ -1,7 +1,8 @@
 /* tool_proc.c - processes as /proc shows them: their sockets and what they publish
  *
- * A memfd is trusted to be one only after its file system says so: in a mount namespace of its own a user
- * can give any file the name that /proc shows for a memfd, one that hangs its readers included.
+ * A memfd is trusted to be one only after the kernel says so: in a mount namespace of its own a user can give any file the
+ * name that /proc shows for a memfd. Of a file system that the user serves (FUSE) every question can hang, statfs() too; so the
+ * kernel is asked for what it knows by itself, and the device must be that of memfds.
  */
 #include "daemon/tool/tool_proc.h"
 
@@ -10,12 +11,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "daemon/tool/tool.h"
@@ -38,12 +39,37 @@ static void memory_add(struct tool_fd **list, unsigned *count, int fd, uint64_t 
 		fd_add(list, count, fd, inode);
 }
 
+/* The device that memfds lie on. */
+static dev_t memory_dev(void)
+{
+	static dev_t dev;
+	struct stat st;
+	int fd = dev ? -1 : memfd_create("ztcp-device", MFD_CLOEXEC);
+
+	if (fd >= 0 && !fstat(fd, &st))
+		dev = st.st_dev;
+	if (fd >= 0)
+		close(fd);
+	return dev;
+}
+
+/* @name in @dir, or @dir itself if it is "": whether it is a memfd; its inode. Asks no file system that might not answer. */
+static bool is_memory(int dir, const char *name, uint64_t *inode)
+{
+	struct statx sx;
+
+	if (statx(dir, name, AT_STATX_DONT_SYNC | (*name ? 0 : AT_EMPTY_PATH),
+		  STATX_TYPE | STATX_INO, &sx))
+		return false;
+	*inode = sx.stx_ino;
+	return S_ISREG(sx.stx_mode) && makedev(sx.stx_dev_major, sx.stx_dev_minor) == memory_dev();
+}
+
 /* Sort one descriptor in by what its link says. */
 static void fd_take(struct tool_proc *p, int dir, const char *name)
 {
 	char link[64] = "";
 	uint64_t inode;
-	struct stat st;
 	int fd = atoi(name);
 
 	if (readlinkat(dir, name, link, sizeof(link) - 1) <= 0)
@@ -51,14 +77,14 @@ static void fd_take(struct tool_proc *p, int dir, const char *name)
 	if (sscanf(link, "socket:[%" SCNu64 "]", &inode) == 1) {
 		fd_add(&p->socks, &p->socks_count, fd, inode);
 	} else if (!strncmp(link, "/memfd:ztcp-", 12)) {
-		if (fstatat(dir, name, &st, 0) || !S_ISREG(st.st_mode))
+		if (!is_memory(dir, name, &inode))
 			return;
 		if (!strcmp(link, "/memfd:ztcp-stats (deleted)"))
-			memory_add(&p->tables, &p->tables_count, fd, st.st_ino);
+			memory_add(&p->tables, &p->tables_count, fd, inode);
 		else if (!strcmp(link, "/memfd:ztcp-arena (deleted)"))
-			memory_add(&p->arenas, &p->arenas_count, fd, st.st_ino);
+			memory_add(&p->arenas, &p->arenas_count, fd, inode);
 		else if (!strcmp(link, "/memfd:ztcp-tap (deleted)"))
-			memory_add(&p->taps, &p->taps_count, fd, st.st_ino);
+			memory_add(&p->taps, &p->taps_count, fd, inode);
 	}
 }
 
@@ -185,25 +211,17 @@ void tool_proc_list_free(struct tool_proc *list, int count)
 	free(list);
 }
 
-static bool is_memory(int fd, uint64_t inode)
-{
-	struct statfs fs;
-	struct stat st;
-
-	return !fstatfs(fd, &fs) && (fs.f_type == TMPFS_MAGIC || fs.f_type == HUGETLBFS_MAGIC) &&
-	       !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_ino == inode;
-}
-
 int tool_proc_memfd_open(int pid, const struct tool_fd *fd, bool write)
 {
 	char path[64];
+	uint64_t inode;
 	int place, opened;
 
 	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd->fd);
 	place = open(path, O_PATH | O_CLOEXEC); /* asks nothing of the file yet */
 	if (place < 0)
 		return -errno;
-	if (!is_memory(place, fd->inode)) {
+	if (!is_memory(place, "", &inode) || inode != fd->inode) {
 		close(place);
 		return -ESTALE;
 	}

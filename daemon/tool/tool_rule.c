@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sched.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "daemon/bpf/pin_dir.h"
@@ -13,6 +11,7 @@
 #include "daemon/policy/policy_load.h"
 #include "daemon/tool/tool.h"
 #include "daemon/tool/tool_json.h"
+#include "daemon/tool/tool_netns.h"
 #include "daemon/tool/tool_rule.h"
 
 enum { LOG_BYTES = 1 << 16 };
@@ -41,10 +40,32 @@ struct listing {
 	unsigned count;
 };
 
+static void netns_json(uint64_t netns)
+{
+	const char *name = tool_netns_name(netns);
+
+	tool_json_number("netns", netns);
+	if (name)
+		tool_json_text("netns_name", name);
+}
+
+/* By its name, where it has one. */
+static void netns_print(uint64_t netns, const char *more)
+{
+	const char *name = tool_netns_name(netns);
+
+	if (!netns)
+		printf("all other network namespaces%s\n", more);
+	else if (name)
+		printf("network namespace %s%s\n", name, more);
+	else
+		printf("network namespace %llu%s\n", (unsigned long long)netns, more);
+}
+
 static void rule_json(const struct selector_rule *r)
 {
 	tool_json_open(NULL, '{');
-	tool_json_number("netns", r->netns);
+	netns_json(r->netns);
 	tool_json_signed("rule", r->rule == UINT32_MAX ? -1 : (long long)r->rule);
 	tool_json_text("file", r->file);
 	tool_json_number("line", r->line);
@@ -55,20 +76,18 @@ static void rule_json(const struct selector_rule *r)
 
 static void wrong_print(void *arg, const struct selector_wrong *w)
 {
-	const struct listing *l = arg;
+	struct listing *l = arg;
 
+	l->count++;
 	if (l->json) {
 		tool_json_open(NULL, '{');
-		tool_json_number("netns", w->netns);
+		netns_json(w->netns);
 		tool_json_text("wrong", w->text);
 		tool_json_bool("closed", w->closed);
 		tool_json_close('}');
 		return;
 	}
-	if (w->netns)
-		printf("network namespace %llu: wrong policy\n", (unsigned long long)w->netns);
-	else
-		puts("all other network namespaces: wrong policy");
+	netns_print(w->netns, ": wrong policy");
 	printf("%12s  %s; %s\n", "-", w->text,
 	       w->closed ? "nothing is lifted" : "the one before is in force");
 }
@@ -81,12 +100,8 @@ static void rule_print(void *arg, const struct selector_rule *r)
 		rule_json(r);
 		return;
 	}
-	if (!l->count++ || r->netns != l->netns) {
-		if (r->netns)
-			printf("network namespace %llu\n", (unsigned long long)r->netns);
-		else
-			puts("all other network namespaces");
-	}
+	if (!l->count++ || r->netns != l->netns)
+		netns_print(r->netns, "");
 	l->netns = r->netns;
 	if (r->rule == UINT32_MAX)
 		printf("%12llu  no rule matches: %s\n", (unsigned long long)r->hits, r->text);
@@ -127,6 +142,8 @@ int tool_rules(int argc, char **argv)
 	}
 	if (rc)
 		tool_say("the rules in force: %s", strerror(-rc));
+	else if (!l.count && !l.json)
+		puts("no policy file: every connection of a user within a network namespace may be lifted, no other");
 	selector_close(sel);
 	return rc ? TOOL_FAILED : TOOL_OK;
 }
@@ -217,27 +234,6 @@ int tool_rule(int argc, char **argv)
 
 /* ---- policy load ---- */
 
-/* SO_NETNS_COOKIE of a namespace under /run/netns; 0: it cannot be had. */
-static uint64_t netns_cookie(const char *name)
-{
-	uint64_t cookie = 0;
-	socklen_t len = sizeof(cookie);
-	char path[512];
-	int ns, sock;
-
-	snprintf(path, sizeof(path), "/run/netns/%s", name);
-	ns = open(path, O_RDONLY | O_CLOEXEC);
-	if (ns < 0 || setns(ns, CLONE_NEWNET))
-		return 0;
-	close(ns);
-	sock = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (sock < 0 || getsockopt(sock, SOL_SOCKET, SO_NETNS_COOKIE, &cookie, &len))
-		cookie = 0;
-	if (sock >= 0)
-		close(sock);
-	return cookie;
-}
-
 static void loaded_print(const char *file, unsigned rules, bool json)
 {
 	if (!json) {
@@ -259,7 +255,7 @@ int tool_policy_set(const struct policy *p, const char *file, const char *netns,
 	int rc;
 
 	if (sel && netns) {
-		cookie = netns_cookie(netns);
+		cookie = tool_netns_cookie(netns);
 		if (!cookie)
 			tool_say("%s: no such network namespace, or no right to enter it", netns);
 	}

@@ -3,6 +3,8 @@
  * Records are copied out of the rings as soon as they are there and wait in an array sorted by time for WINDOW_NS or longer, so
  * that those of another process can still come before them. Where clocks of two processors differ, or a record's writer was
  * held up between the look at the clock and the send, the acknowledged offset says what the order was.
+ *
+ * A tap that no process has any more is read to its end and then given back: who listens for days hears of many.
  */
 #include "daemon/tool/tool_tap.h"
 
@@ -26,6 +28,7 @@ enum {
 	SLEEP_NS = 1000000,
 	DEPTH = 64, /* pieces found to come before one another */
 	FRESH_NS = 250000000,
+	GONE_NS = 500000000, /* no process has had it for so long */
 };
 
 /* A sender may get no turn for so long between its look at the clock and the one at what it has read. */
@@ -35,6 +38,8 @@ enum {
 #define KEEP_ON_NS UINT64_C(5000000000)
 
 struct tap {
+	uint32_t id; /* pieces' source */
+	uint64_t seen_ns;
 	int pid;
 	int fd;
 	uint64_t ino;
@@ -46,6 +51,8 @@ struct tap {
 struct tool_taps {
 	struct tap *tap;
 	unsigned count;
+	uint32_t made;
+	uint64_t lost_gone; /* by those that were given back */
 	const int *pids;
 	unsigned pids_count;
 	uint32_t snap;
@@ -55,6 +62,9 @@ struct tool_taps {
 	uint64_t looked_ns;
 	int beacon;
 };
+
+static void tap_close(const struct tap *t);
+static uint64_t tap_lost(const struct tap *t);
 
 static uint64_t now_ns(void)
 {
@@ -87,11 +97,13 @@ static bool tap_map(struct tap *t)
 	return true;
 }
 
-static bool tap_known(const struct tool_taps *all, uint64_t ino)
+static bool tap_known(const struct tool_taps *all, uint64_t ino, uint64_t now)
 {
 	for (unsigned i = 0; i < all->count; i++) {
-		if (all->tap[i].ino == ino)
+		if (all->tap[i].ino == ino) {
+			all->tap[i].seen_ns = now;
 			return true;
+		}
 	}
 	return false;
 }
@@ -102,11 +114,12 @@ static bool tap_taken(const struct tap_head *map)
 	return atomic_load(&map->until_ns) > now_ns() + KEEP_ON_NS - FRESH_NS;
 }
 
-static void tap_add(struct tool_taps *all, const struct tool_proc *p, const struct tool_fd *fd)
+static void tap_add(struct tool_taps *all, const struct tool_proc *p, const struct tool_fd *fd,
+		    uint64_t now)
 {
-	struct tap t = { .pid = p->pid, .ino = fd->inode };
+	struct tap t = { .pid = p->pid, .ino = fd->inode, .seen_ns = now };
 
-	if (tap_known(all, fd->inode))
+	if (tap_known(all, fd->inode, now))
 		return;
 	t.fd = tool_proc_memfd_open(p->pid, fd, true);
 	if (t.fd < 0)
@@ -125,6 +138,7 @@ static void tap_add(struct tool_taps *all, const struct tool_proc *p, const stru
 	atomic_store(&t.ring.map->snap, all->snap);
 	t.lost_before = all->looked_ns == 0 ? atomic_load(&t.ring.map->lost) : 0;
 	snprintf(t.program, sizeof(t.program), "%s", p->comm);
+	t.id = all->made++;
 	all->tap = tool_grow(all->tap, all->count, sizeof(t));
 	all->tap[all->count++] = t;
 }
@@ -138,17 +152,49 @@ static bool pid_wanted(const struct tool_taps *all, int pid)
 	return !all->pids_count;
 }
 
-static void taps_look(struct tool_taps *all)
+static bool tap_waits(const struct tool_taps *all, uint32_t id)
+{
+	for (unsigned i = all->first; i < all->first + all->waiting; i++) {
+		if (all->wait[i]->source == id)
+			return true;
+	}
+	return false;
+}
+
+/* What can be read of it has been, and handed out. */
+static bool tap_over(const struct tool_taps *all, const struct tap *t, uint64_t now)
+{
+	return now > t->seen_ns + GONE_NS &&
+	       (t->ring.broken || atomic_load(&t->ring.map->tail) == t->ring.head) &&
+	       !tap_waits(all, t->id);
+}
+
+static void taps_drop(struct tool_taps *all, uint64_t now)
+{
+	for (unsigned i = all->count; i-- > 0;) {
+		struct tap *t = &all->tap[i];
+
+		if (!tap_over(all, t, now))
+			continue;
+		all->lost_gone += tap_lost(t);
+		tap_close(t);
+		*t = all->tap[--all->count];
+	}
+}
+
+static void taps_look(struct tool_taps *all, uint64_t now)
 {
 	struct tool_proc *list;
 	int n = tool_proc_list(&list);
 
 	for (int i = 0; i < n; i++) {
 		for (unsigned k = 0; pid_wanted(all, list[i].pid) && k < list[i].taps_count; k++)
-			tap_add(all, &list[i], &list[i].taps[k]);
+			tap_add(all, &list[i], &list[i].taps[k], now);
 	}
-	if (n >= 0)
-		tool_proc_list_free(list, n);
+	if (n < 0)
+		return;
+	tool_proc_list_free(list, n);
+	taps_drop(all, now);
 }
 
 static void taps_on(struct tool_taps *all, uint64_t until)
@@ -219,13 +265,13 @@ static struct tool_piece *wait_take(struct tool_taps *all, unsigned at)
 	return p;
 }
 
-static bool tap_read(struct tool_taps *all, unsigned source, uint64_t now)
+static bool tap_read(struct tool_taps *all, struct tap *t, uint64_t now)
 {
-	struct tool_piece *p = tool_ring_next(&all->tap[source].ring);
+	struct tool_piece *p = tool_ring_next(&t->ring);
 
 	if (!p)
 		return false;
-	p->source = source;
+	p->source = t->id;
 	p->read_ns = now;
 	if (p->rec.ns > now + WINDOW_NS)
 		p->rec.ns = now; /* of tomorrow: it would wait until then, and take memory */
@@ -238,7 +284,7 @@ static void taps_read(struct tool_taps *all)
 	for (unsigned i = 0; i < all->count; i++) {
 		uint64_t now = now_ns();
 
-		for (unsigned k = 0; k < 65536 && tap_read(all, i, now); k++)
+		for (unsigned k = 0; k < 65536 && tap_read(all, &all->tap[i], now); k++)
 			;
 	}
 }
@@ -303,28 +349,58 @@ bool tool_taps_next(struct tool_taps *all, struct tool_piece *piece, bool everyt
 	return true;
 }
 
+/* Who asks only wants to see whose it is. */
+static void beacon_answer(int beacon)
+{
+	int fd;
+
+	while (beacon >= 0 && (fd = accept4(beacon, NULL, NULL, SOCK_CLOEXEC)) >= 0)
+		close(fd);
+}
+
 void tool_taps_wait(struct tool_taps *all)
 {
 	const struct timespec pause = { 0, SLEEP_NS };
 	uint64_t now = now_ns();
 
 	if (now - all->looked_ns > LOOK_NS) {
-		taps_look(all);
+		taps_look(all, now);
 		all->looked_ns = now;
 	}
+	beacon_answer(all->beacon);
 	taps_on(all, now + KEEP_ON_NS);
 	taps_read(all);
 	nanosleep(&pause, NULL);
 }
 
+/* Anybody may take an abstract name. Who has one of ours is believed by nobody, but keeps us from it. */
+static void beacon_taken(const struct sockaddr_un *sa, socklen_t len)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct ucred who = { .uid = geteuid() };
+	socklen_t size = sizeof(who);
+
+	if (fd >= 0 && !connect(fd, (const struct sockaddr *)sa, len))
+		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &size);
+	if (fd >= 0)
+		close(fd);
+	if (who.uid != geteuid())
+		tool_say(
+			"process %d of user %u has taken the name @%s: the first packets of processes that start "
+			"from now on may be missing",
+			(int)who.pid, (unsigned)who.uid, sa->sun_path + 1);
+}
+
 /* Processes that start while it is bound have their tap on from the beginning. */
 static int beacon_open(void)
 {
-	struct sockaddr_un sa;
+	struct sockaddr_un sa = { 0 };
 	socklen_t len = tap_beacon(&sa, (uint32_t)geteuid());
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	if (fd >= 0 && (bind(fd, (struct sockaddr *)&sa, len) || listen(fd, 0))) {
+	if (fd >= 0 && (bind(fd, (struct sockaddr *)&sa, len) || listen(fd, SOMAXCONN))) {
+		if (errno == EADDRINUSE)
+			beacon_taken(&sa, len);
 		close(fd);
 		fd = -1;
 	}
@@ -343,7 +419,7 @@ struct tool_taps *tool_taps_open(const int *pids, unsigned count, uint32_t snap)
 	all->pids_count = count;
 	all->snap = snap;
 	all->beacon = beacon_open();
-	taps_look(all);
+	taps_look(all, now_ns());
 	all->looked_ns = now_ns();
 	taps_on(all, all->looked_ns + KEEP_ON_NS);
 	return all;
@@ -358,34 +434,44 @@ void tool_taps_off(struct tool_taps *all)
 	all->beacon = -1;
 }
 
+static uint64_t tap_lost(const struct tap *t)
+{
+	return atomic_load(&t->ring.map->lost) - t->lost_before + t->ring.lost + t->ring.broken;
+}
+
 uint64_t tool_taps_lost(const struct tool_taps *all)
 {
-	uint64_t lost = 0;
+	uint64_t lost = all->lost_gone;
 
-	for (unsigned i = 0; i < all->count; i++) {
-		const struct tool_ring *r = &all->tap[i].ring;
-
-		lost += atomic_load(&r->map->lost) - all->tap[i].lost_before + r->lost + r->broken;
-	}
+	for (unsigned i = 0; i < all->count; i++)
+		lost += tap_lost(&all->tap[i]);
 	return lost;
 }
 
 const char *tool_taps_program(const struct tool_taps *all, const struct tool_piece *p, int *pid)
 {
-	*pid = all->tap[p->source].pid;
-	return all->tap[p->source].program;
+	for (unsigned i = 0; i < all->count; i++) {
+		if (all->tap[i].id == p->source) {
+			*pid = all->tap[i].pid;
+			return all->tap[i].program;
+		}
+	}
+	*pid = 0;
+	return "";
+}
+
+static void tap_close(const struct tap *t)
+{
+	/* give the memory back to the system */
+	fallocate(t->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, TAP_DATA, TAP_RING);
+	munmap(t->ring.map, TAP_DATA + TAP_RING);
+	close(t->fd);
 }
 
 void tool_taps_close(struct tool_taps *all)
 {
-	for (unsigned i = 0; i < all->count; i++) {
-		struct tap *t = &all->tap[i];
-
-		/* give the memory back to the system */
-		fallocate(t->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, TAP_DATA, TAP_RING);
-		munmap(t->ring.map, TAP_DATA + TAP_RING);
-		close(t->fd);
-	}
+	for (unsigned i = 0; i < all->count; i++)
+		tap_close(&all->tap[i]);
 	while (all->waiting)
 		free(wait_take(all, all->first));
 	free(all->given);

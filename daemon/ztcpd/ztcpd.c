@@ -189,19 +189,28 @@ static bool lock_take(int fd)
 	return true;
 }
 
+/* For tools that see another /sys than we do (pin_dir_seek()). Without it they say that they find no selector. */
+static void pid_write(int fd)
+{
+	if (ftruncate(fd, 0) || dprintf(fd, "%d\n", (int)getpid()) < 0)
+		ztcpd_say(PIN_DIR_LOCK ": %s", strerror(errno));
+}
+
 /* Two daemons would take each other's place over and over. */
 static int only_one(void)
 {
 	int fd = mkdir(ZTCPD_RUN, 0755) && errno != EEXIST
 			 ? -1
-			 : open(ZTCPD_RUN "/ztcpd.lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+			 : open(PIN_DIR_LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
-	if (fd >= 0 && lock_take(fd))
+	if (fd >= 0 && lock_take(fd)) {
+		pid_write(fd);
 		return 0; /* held until the process ends */
+	}
 	if (errno == EWOULDBLOCK)
 		ztcpd_say("cannot start: another ztcpd is running");
 	else
-		ztcpd_say("cannot start: " ZTCPD_RUN "/ztcpd.lock: %s", strerror(errno));
+		ztcpd_say("cannot start: " PIN_DIR_LOCK ": %s", strerror(errno));
 	return ZTCPD_SAID;
 }
 

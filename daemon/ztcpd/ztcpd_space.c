@@ -483,17 +483,29 @@ static void watch_includes(struct ztcpd *d, const struct policy *p)
 	}
 }
 
-/* Say it once; a file that is right again is said too. */
-static void policy_say(struct ztcpd *d, char *said, size_t size, const char *file, const char *text)
+/* Say it once; a file that is right again is said too. @then: what holds in its place. */
+static void policy_say(struct ztcpd *d, char *said, size_t size, const char *file, const char *text,
+		       const char *then)
 {
 	if (strcmp(said, text) == 0)
 		return;
 	snprintf(said, size, "%s", text);
 	if (*text) {
 		d->spaces->failures++;
-		ztcpd_say("%s; the policy before stays in force, or nothing is lifted", text);
+		ztcpd_say("%s; %s", text, then);
 	} else {
 		ztcpd_say("%s is right again", file);
+	}
+}
+
+/* Return: what holds where the policy could not be put into force. */
+static const char *policy_close(struct ztcpd *d, uint64_t cookie, const char *why)
+{
+	switch (-selector_policy_close(d->sel, cookie, why)) {
+	case 0: return "nothing is lifted until it is right";
+	case EEXIST: return "the policy before stays in force";
+	case EOPNOTSUPP: return "programs that read it lift nothing"; /* no selector */
+	default: return "and the selector cannot be told";
 	}
 }
 
@@ -502,13 +514,14 @@ static bool policy_apply(struct ztcpd *d, const char *file, uint64_t cookie, cha
 			 size_t size)
 {
 	struct policy_error err;
+	const char *then = "";
 	struct policy *p = NULL;
 	char text[512] = "";
 	int ret = policy_load(file, &p, &err);
 
 	watch_folder_of(d, file);
 	if (ret == -ENOENT && err.line == 0) {
-		policy_say(d, said, size, file, "");
+		policy_say(d, said, size, file, "", "");
 		return false;
 	}
 	if (ret == 0) {
@@ -516,18 +529,19 @@ static bool policy_apply(struct ztcpd *d, const char *file, uint64_t cookie, cha
 		ret = selector_policy_set(d->sel, cookie, p);
 		if (ret == -EOPNOTSUPP) /* no selector: programs read it themselves */
 			ret = 0;
-		if (ret == -ENOENT)
+		if (ret == -ENOENT) {
 			snprintf(text, sizeof(text),
 				 "%s: a bpf= match is not loaded and matches nothing", file);
-		else if (ret)
+			then = "the policy is in force";
+		} else if (ret)
 			snprintf(text, sizeof(text), "%s: %s", file, strerror(-ret));
 		policy_unload(p);
 	} else {
 		policy_error_format(&err, text, sizeof(text));
 	}
-	if (*text)
-		selector_policy_close(d->sel, cookie, text);
-	policy_say(d, said, size, file, text);
+	if (*text && !*then)
+		then = policy_close(d, cookie, text);
+	policy_say(d, said, size, file, text, then);
 	return true;
 }
 

@@ -90,8 +90,8 @@ static int help(void)
 			printf("  %-30s (%lld to %lld, default %lld)\n", "", (long long)s->min,
 			       (long long)s->max, (long long)s->def);
 	}
-	help_line("--version", "", "print the version");
-	help_line("--help", "", "print this");
+	help_line("-V, --version", "", "print the version");
+	help_line("-h, --help", "", "print this");
 	printf("\nEach option is also an environment variable:");
 	for (unsigned i = 0; i < OPTIONS_COUNT; i++)
 		if (!options_table()[i].hook)

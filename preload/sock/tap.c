@@ -34,18 +34,22 @@ static uint64_t real_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000u + (uint64_t)ts.tv_nsec;
 }
 
+/* Anybody may take the name: whose it is says the kernel. */
 static bool beacon_is(uint32_t uid)
 {
 	struct sockaddr_un sa;
-	socklen_t len = tap_beacon(&sa, uid);
+	socklen_t len = tap_beacon(&sa, uid), size = sizeof(struct ucred);
+	struct ucred who;
 	long fd = sys(SYS_socket, AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	long err;
 
 	if (fd < 0)
 		return false;
 	err = sys(SYS_connect, fd, &sa, len);
+	if (!err)
+		err = sys(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERCRED, &who, &size);
 	sys(SYS_close, fd);
-	return err == 0 || err == -EAGAIN;
+	return !err && who.uid == uid;
 }
 
 /* Somebody listens who cannot know of this process yet. */

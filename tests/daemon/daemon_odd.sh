@@ -49,6 +49,7 @@ refused() {
 	"$@"
 	until_true 60 grep -q "$words" "$T/ztcpd.err" || fail "$what: not said: $words; but: $(cat "$T/ztcpd.err")"
 	alive "$what"
+	grep -qa "$words.*; the policy before stays in force$" "$T/ztcpd.err" || fail "$what: what then holds is not said: $(cat "$T/ztcpd.err")"
 	in_force "lift path=shm port=7001" || fail "$what: the rules before are not in force"
 	rm -rf /etc/ztcp/policy.d
 	policy "lift path=shm port=7001" kernel
@@ -78,6 +79,18 @@ files() {
 	refused "everybody's folder" "policy:1:9: expected a file and a folder that not everybody may write to" policy "include policy.d/*"
 	mkdir /etc/ztcp/policy.d && echo kernel >/etc/ztcp/policy.d/mine && chmod 666 /etc/ztcp/policy.d/mine
 	refused "everybody's file in a folder" "policy:1:9: expected a file and a folder that not everybody may write to" policy "include policy.d/*"
+}
+
+# A match that is not loaded is no reason to keep the rules before
+unloaded() {
+	: >"$T/ztcpd.err"
+	policy "lift bpf=none port=7002" kernel
+	until_true 60 grep -q "a bpf= match is not loaded and matches nothing; the policy is in force$" "$T/ztcpd.err" ||
+		fail "a match that is not loaded: said: $(cat "$T/ztcpd.err")"
+	in_force "lift bpf=none port=7002" || fail "a match that is not loaded: not in force"
+	in_force wrong && fail "a match that is not loaded: called wrong"
+	policy "lift path=shm port=7001" kernel
+	until_true 60 in_force "lift path=shm port=7001" || fail "after it: not in force"
 }
 
 # What is under /run/netns and is no namespace holds up nobody
@@ -372,7 +385,7 @@ cgroup() {
 
 ended() { ! kill -0 "$DAEMON" 2>/dev/null; }
 
-for part in ${PARTS:-start files names thousand hundreds pages hog signals few places unit notify cgroup}; do
+for part in ${PARTS:-start files unloaded names thousand hundreds pages hog signals few places unit notify cgroup}; do
 	$part
 	echo "$part: done"
 done

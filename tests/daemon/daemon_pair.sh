@@ -29,6 +29,25 @@ plain() {
 	"$ZTCP" ss -j >/dev/null || fail "ztcp ss"
 }
 
+# Inside of `ip netns exec` there is another /sys; what is in force is found all the same, and changed. Without a policy file that is said.
+inside() {
+	local here there
+	here=$("$ZTCP" rules -p "$PIN") there=$(ip netns exec a "$ZTCP" rules -p "$PIN" 2>&1)
+	same "ztcp rules inside of ip netns exec" "$(sed 's/^ *[0-9]*//' <<<"$here")" "$(sed 's/^ *[0-9]*//' <<<"$there")"
+	echo "count port=7" >"$T/seven"
+	ip netns exec a "$ZTCP" policy load -p "$PIN" -n b "$T/seven" >/dev/null || fail "policy load inside of ip netns exec"
+	"$ZTCP" rules -p "$PIN" | grep -qx "network namespace b" || fail "a namespace is not named: $("$ZTCP" rules -p "$PIN")"
+	rm /etc/ztcp/policy
+	until_true 60 no_rules || fail "without a policy file: $("$ZTCP" rules -p "$PIN")"
+	same "rules as JSON without a policy file" "[]" "$("$ZTCP" rules -j -p "$PIN")"
+	policy "lift path=shm port=$PORT,$OLD,7000" kernel
+	until_true 60 lift_seen || fail "lifted with a file again"
+}
+
+no_rules() {
+	[ "$("$ZTCP" rules -p "$PIN")" = "no policy file: every connection of a user within a network namespace may be lifted, no other" ]
+}
+
 # What it accepts first cannot be attested. Then the selector sees it, too, if the kernel lets it.
 older() {
 	bench 10.9.0.2 $OLD -n 400 -c 2
@@ -64,7 +83,7 @@ forbidden() {
 	grep -q 'reason=POLICY' "$T/client" || fail "the reason is not said: $(head -3 "$T/client")"
 	# a wrong file changes nothing and is said
 	policy "lift prot=1"
-	until_true 60 grep -q 'policy:1:' "$T/ztcpd.err" || fail "the error is not said"
+	until_true 60 grep -q 'policy:1:.*; the policy before stays in force$' "$T/ztcpd.err" || fail "the error is not said"
 	rules_say "all other network namespaces: wrong policy" "policy:1:6: .*; the one before is in force"
 	bench 10.9.0.2 $PORT -n 2000 -c 2
 	same "lifted under a policy that was wrong" 0 "$(lifted)"
@@ -86,10 +105,11 @@ wrong() {
 	mv /etc/netns/b/.ztcp /etc/netns/b/ztcp
 	until_true 60 grep -q 'netns/b/ztcp/policy:1:' "$T/ztcpd.err" || fail "the error is not said"
 	until_true 60 reload_seen || fail "lifted under a policy that was wrong from the start"
-	rules_say "network namespace [0-9]*: wrong policy" "/etc/netns/b/ztcp/policy:1:6: .*; nothing is lifted"
+	grep -q 'netns/b/ztcp/policy:1:.*; nothing is lifted until it is right$' "$T/ztcpd.err" || fail "what then holds is not said: $(tail -3 "$T/ztcpd.err")"
+	rules_say "network namespace b: wrong policy" "/etc/netns/b/ztcp/policy:1:6: .*; nothing is lifted"
 	"$ZTCP" rules -j -p "$PIN" | python3 -c 'import json, sys
 w = [r for r in json.load(sys.stdin) if "wrong" in r]
-assert len(w) == 1 and w[0]["closed"] and w[0]["netns"], w' || fail "ztcp rules -j"
+assert len(w) == 1 and w[0]["closed"] and w[0]["netns"] and w[0]["netns_name"] == "b", w' || fail "ztcp rules -j"
 	rm -r /etc/netns/b
 	until_true 60 lift_seen || fail "lifted again: $(head -3 "$T/client")"
 	"$ZTCP" rules -p "$PIN" | grep -q wrong && fail "still wrong: $("$ZTCP" rules -p "$PIN")"
@@ -172,7 +192,7 @@ detach() {
 	same "programs left on the cgroup" "" "$(bpftool cgroup show "$CGROUP" 2>/dev/null | sed 1d)"
 }
 
-for part in ${PARTS:-start older plain dnat forbidden wrong reloads kills metrics detach}; do
+for part in ${PARTS:-start older plain inside dnat forbidden wrong reloads kills metrics detach}; do
 	$part
 	echo "$part: done"
 done

@@ -187,7 +187,81 @@ threads[1].join()
 	shark "$T/gaps.pcapng" -Y 'tcp.analysis.lost_segment || tcp.analysis.ack_lost_segment' | grep -q . || fail "gaps: tshark sees none"
 }
 
-for part in ${PARTS:-redis web gaps filters}; do
+# What a process sees of its own tap: struct tap_head of shm/tap.h
+tap_py() {
+	cat <<-'END'
+		import os, socket, struct, sys, time
+		def tap():
+		    for fd in os.listdir('/proc/self/fd'):
+		        try:
+		            if 'ztcp-tap' in os.readlink('/proc/self/fd/' + fd):
+		                with open('/proc/self/fd/' + fd, 'rb') as f:
+		                    head = f.read(144)
+		                return {'until': struct.unpack_from('=Q', head, 64)[0], 'head': struct.unpack_from('=Q', head, 72)[0],
+		                        'tail': struct.unpack_from('=Q', head, 128)[0]}
+		        except OSError:
+		            pass
+		    sys.exit('no tap')
+		door = socket.create_server(('127.0.0.1', int(sys.argv[1])))
+		client = socket.create_connection(door.getsockname())
+		server = door.accept()[0]
+	END
+	cat
+}
+
+# Another user takes the name by which processes that start see that somebody listens: it is said, and has no process copy
+squatter() {
+	begin setpriv --reuid $((USER_ID + 1)) --regid $((USER_ID + 1)) --clear-groups python3 -c '
+import signal, socket, sys
+kept = []
+for user in sys.argv[1:]:
+    kept.append(socket.socket(socket.AF_UNIX))
+    kept[-1].bind("\0ztcp-tap/" + user)
+    kept[-1].listen(100)
+print("taken", flush=True)
+signal.pause()' $USER_ID 0 >"$T/taken"
+	local its=$PID
+	until_true 60 grep -q taken "$T/taken" || fail "the name cannot be taken"
+	echo 'print("copies" if tap()["until"] else "quiet")' | tap_py >"$T/quiet.py"
+	same "a process that starts" quiet "$("${AS[@]}" "$RUN" python3 "$T/quiet.py" $PORT 2>&1)"
+	capture "$T/squatter.pcapng" port $PORT
+	grep -q "^ztcp: process $its of user $((USER_ID + 1)) has taken the name @ztcp-tap/$USER_ID: " "$T/squatter.pcapng.err" || fail "not said: $(cat "$T/squatter.pcapng.err")"
+	finish "$TAP" INT
+	finish "$its"
+	capture "$T/squatter.pcapng" port $PORT
+	same "a process that starts when somebody listens" copies "$("${AS[@]}" "$RUN" python3 "$T/quiet.py" $PORT 2>&1)"
+	finish "$TAP" INT
+}
+
+tap_files_are() { test "$(find "/proc/$TAP/fd" -lname '*ztcp-tap*' | wc -l)" "$1" "$2"; }
+
+# Who listens for long hears of many processes, and keeps nothing of those that are gone
+many() {
+	local i
+	tap_py >"$T/many.py" <<-'END'
+		for _ in range(200):
+		    client.sendall(b'x')
+		    server.recv(1)
+		client.close()
+		server.recv(1)
+		server.close()
+		end = time.monotonic() + 60
+		while (t := tap())['head'] != t['tail']:
+		    time.monotonic() < end or sys.exit('nobody reads')
+		    time.sleep(0.01)
+	END
+	capture "$T/many.pcapng" port $PORT
+	for i in 1 2 3 4 5 6 7 8 9 10 11 12; do
+		"${AS[@]}" env ZTCP_LIFT=0 "$RUN" python3 "$T/many.py" $PORT || fail "process $i"
+	done
+	until_true 60 tap_files_are -eq 0 || fail "taps of processes that are gone are kept"
+	stop_capture "$T/many.pcapng"
+	DECODE=data
+	same "handshakes" 12 "$(shark "$T/many.pcapng" -Y 'tcp.flags.syn == 1 && tcp.flags.ack == 0' | wc -l)"
+	same "bytes" 2400 "$(shark "$T/many.pcapng" -T fields -e tcp.len | sum)"
+}
+
+for part in ${PARTS:-redis web gaps filters many squatter}; do
 	$part
 	echo "$part: done"
 done

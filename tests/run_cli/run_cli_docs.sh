@@ -82,6 +82,11 @@ done < <(perl -0777 -ne 'print "$1\t$2\t$3\n" while /^OPTION\((\w+),\s*"([^"]*)"
 	"$root/stack/base/options.def")
 [ "$options" = "$(cat "$work/count")" ] || fail "options.def: $(cat "$work/count") options, $options understood"
 
+for option in "-h, --help" "-V, --version"; do
+	grep -q -- "^  $option " <<<"$help" || fail "ztcp_run --help does not say $option"
+	[ -n "$("$build/bin/ztcp_run" "${option%%,*}")" ] || fail "ztcp_run ${option%%,*} says nothing"
+done
+
 while read -r command; do
 	grep -q "\"$command\"\( \|$\)" <(sed 's/\\-/-/g' "$root/docs/man/ztcp.1") || fail "ztcp.1 does not name: $command"
 done < <("$build/bin/ztcp" --help | sed -n 's/^  \(ztcp [a-z]* *\(check\|explain\|load\|unload\)\{0,1\}\).*/\1/p' | sed 's/ *$//' | sort -u)

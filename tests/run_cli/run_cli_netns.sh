@@ -44,6 +44,14 @@ for i in range(500):
 c.close()
 ' 2>&1 | head -1
 }
+# No policy file is no error, and said; one that is named must be there.
+mv /etc/ztcp/policy /etc/ztcp/.policy
+said=$("$build/bin/ztcp" policy check) || fail "policy check without a file: status $?"
+[ "$said" = "/etc/ztcp/policy: no such file; every connection may be lifted, as by an empty one" ] || fail "policy check without a file: $said"
+said=$("$build/bin/ztcp" policy check -j) || fail "policy check -j without a file: status $?"
+[ "$said" = '[{"ok": true, "file": "/etc/ztcp/policy", "exists": false, "rules": 0}'$'\n'']' ] || fail "policy check -j without a file: $said"
+"$build/bin/ztcp" policy check /etc/ztcp/policy 2>/dev/null && fail "policy check of a file that is not there"
+mv /etc/ztcp/.policy /etc/ztcp/policy
 outside=$(pair env)
 grep -q "reason=LIFTED" <<<"$outside" || fail "outside: $outside"
 inside=$(pair ip netns exec blue)

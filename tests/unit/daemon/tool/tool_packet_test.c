@@ -1,0 +1,105 @@
+/* tool_packet_test.c - packets made of pieces, and how many conversations are remembered for it */
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "daemon/tool/tool_packet.h"
+
+enum { ALL = 65536, ENDED = 1024 };
+
+static struct tool_packet out[4];
+static bool alone; /* an end does not know the other */
+
+/* A piece of conversation @n; end 1 accepted. Return: packets. */
+static unsigned piece(struct tool_flows *f, uint64_t n, unsigned me, unsigned kind, uint64_t seq,
+		      uint64_t ack)
+{
+	static const uint8_t byte[1];
+	struct tool_piece p = { .rec = { .kind = kind, .len = 1, .ns = 1000 + n },
+				.len = 1,
+				.data = byte };
+	struct tap_record *r = &p.rec;
+	struct shm_end end[2] = { 0 };
+
+	for (unsigned i = 0; i < 2; i++) {
+		memcpy(end[i].addr, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0", 15);
+		end[i].addr[15] = 1;
+	}
+	end[0].port = (uint16_t)n;
+	end[1].addr[14] = (uint8_t)(n >> 16);
+	end[1].port = 6379;
+	r->flags = TAP_SHM | (me ? TAP_ACCEPTED : 0);
+	r->cookie = 2 * n + 1 + me;
+	r->peer = alone ? 0 : 2 * n + 2 - me;
+	r->seq = seq;
+	r->ack = ack;
+	r->local = end[me];
+	r->remote = end[!me];
+	return tool_packets_make(f, &p, out);
+}
+
+Test(tool_packet, tool_packets_make__ends_that_both_closed_are_forgotten)
+{
+	struct tool_flows *f = tool_flows_make();
+
+	for (uint64_t n = 0; n < 10 * ENDED; n++) {
+		cr_assert_eq(piece(f, n, 0, TAP_BYTES, 0, 0), 4); /* with a handshake */
+		cr_assert_eq(piece(f, n, 1, TAP_FIN, 0, 1), 1);
+		cr_assert_eq(piece(f, n, 0, TAP_FIN, 1, 0), 1);
+		cr_assert_leq(tool_flows_count(f), ENDED);
+	}
+	cr_assert_eq(tool_flows_count(f), ENDED);
+	tool_flows_free(f);
+}
+
+Test(tool_packet, tool_packets_make__late_piece_belongs_to_what_has_ended)
+{
+	struct tool_flows *f = tool_flows_make();
+	uint32_t seq;
+
+	piece(f, 1, 0, TAP_BYTES, 0, 0);
+	seq = out[3].seq;
+	piece(f, 1, 1, TAP_FIN, 0, 2);
+	piece(f, 1, 0, TAP_FIN, 2, 0);
+	cr_assert_eq(piece(f, 1, 0, TAP_BYTES, 1, 0), 1);
+	cr_assert_eq(out[0].seq, seq + 1);
+	cr_assert_eq(tool_flows_count(f), 1);
+	tool_flows_free(f);
+}
+
+Test(tool_packet, tool_packets_make__half_closed_one_lives)
+{
+	struct tool_flows *f = tool_flows_make();
+	uint32_t seq;
+
+	piece(f, 0, 0, TAP_BYTES, 0, 0);
+	seq = out[3].seq;
+	piece(f, 0, 1, TAP_FIN, 0, 1);
+	for (uint64_t n = 1; n < 3 * ENDED; n++) {
+		piece(f, n, 0, TAP_FIN, 0, 0);
+		piece(f, n, 1, TAP_FIN, 0, 0);
+	}
+	cr_assert_eq(piece(f, 0, 0, TAP_BYTES, 1, 0), 1);
+	cr_assert_eq(out[0].seq, seq + 1);
+	tool_flows_free(f);
+}
+
+Test(tool_packet, tool_packets_make__whichever_is_quiet_for_longest_is_forgotten)
+{
+	struct tool_flows *f = tool_flows_make();
+	uint32_t seq;
+
+	alone = true;
+	piece(f, 0, 0, TAP_BYTES, 0, 0);
+	seq = out[3].seq;
+	for (uint64_t n = 1; n <= ALL + 10; n++) {
+		piece(f, n, 0, TAP_BYTES, 0, 0);
+		if (n == ALL / 2)
+			piece(f, 0, 0, TAP_BYTES, 1, 0);
+		cr_assert_leq(tool_flows_count(f), ALL);
+	}
+	cr_assert_eq(tool_flows_count(f), ALL);
+	cr_assert_eq(piece(f, 0, 0, TAP_BYTES, 2, 0), 1);
+	cr_assert_eq(out[0].seq, seq + 2, "one that is in use was forgotten");
+	cr_assert_eq(piece(f, 1, 0, TAP_BYTES, 0, 0), 4, "the first that was quiet is still known");
+	tool_flows_free(f);
+}
