@@ -283,6 +283,7 @@ static ssize_t recv_nothing(struct sock *s, const struct io_req *r, int flags, u
 		if (n)
 			return n;
 	}
+	recv_answer(r);
 	return 0;
 }
 
@@ -376,8 +377,10 @@ static ssize_t recv_attached(struct sock *s, const struct io_req *r, struct wait
 				continue;
 			n = -EAGAIN;
 		}
-		if (n == 0 || (done >= low && done && more))
+		if (n == 0 || (done >= low && done && more)) {
+			recv_answer(r); /* the end of the stream is an answer like any other */
 			return (ssize_t)done;
+		}
 		if (n == -EPROTO) {
 			span_break(s);
 			n = -ECONNRESET;

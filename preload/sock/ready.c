@@ -5,6 +5,8 @@
 #include "preload/sock/thread.h"
 
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <poll.h>
 #include <sys/ioctl.h>
 
@@ -91,6 +93,17 @@ short ready_ask(struct sock *s, short want)
 	return p.revents;
 }
 
+/* Whether the kernel's POLLRDHUP is the peer's doing: shutdown(SHUT_RD) on this side says it, too. */
+static bool peer_ended(const struct sock *s)
+{
+	struct tcp_info ti = { .tcpi_state = TCP_CLOSE };
+	socklen_t len = sizeof(ti);
+
+	sys(SYS_getsockopt, sock_fd(s), IPPROTO_TCP, TCP_INFO, &ti, &len);
+	return ti.tcpi_state != TCP_ESTABLISHED && ti.tcpi_state != TCP_FIN_WAIT1 &&
+	       ti.tcpi_state != TCP_FIN_WAIT2;
+}
+
 bool ready_reset(const struct sock *s)
 {
 	const struct shm_ctl *peer = s->view.ctl;
@@ -101,7 +114,7 @@ bool ready_reset(const struct sock *s)
 		read = lift;
 	return SHM_READ(s->kernel_bits) & POLLRDHUP && SHM_READ(c->tx.ring) &&
 	       !(peer->flags_tx & SHM_TX_FIN) && !SHM_READ(c->tx.recalled) &&
-	       read < atomic_load(&c->ctl.tail);
+	       read < atomic_load(&c->ctl.tail) && peer_ended(s);
 }
 
 short ready_now(struct sock *s, short want)
