@@ -2,11 +2,14 @@
  *
  * A signal handler may leave a call of ours by siglongjmp(). What the thread was counted into, or sat in, is given
  * back here, while the frames that are cut off are still there. The target's stack pointer is read from the
- * buffer as glibc keeps it: rotated, and masked with the thread's pointer guard.
+ * buffer as glibc keeps it: rotated, and masked with the thread's pointer guard. What cannot be given back in the middle, the
+ * work inside a stack, runs to its end first where the program is one that jumps out of handlers (thread_jumps): such a
+ * program saves the signal mask with its targets.
  */
 #include "preload/call.h"
 #include "preload/sock/hold.h"
 #include "preload/sock/net.h"
+#include "preload/sock/thread.h"
 
 enum { JUMP_SP = 6 }; /* of __jmpbuf */
 
@@ -30,6 +33,37 @@ static void leave(const struct __jmp_buf_tag *env)
 	if (unlikely(net_any()))
 		net_cut(jump_target(env));
 }
+
+#if defined(__x86_64__)
+/* Return: libc's own function. */
+static __attribute__((used)) void *jump_saving(int mask)
+{
+	static bool found;
+
+	if (mask)
+		thread_jumps = true;
+	if (unlikely(!found)) {
+		real_init(); /* its stub could not stand in */
+		found = true;
+	}
+	return (void *)real.__sigsetjmp;
+}
+
+/* It returns twice: no frame of ours may stand between the program and libc. */
+EXPORT __attribute__((naked)) int __sigsetjmp(struct __jmp_buf_tag env[1] __attribute__((unused)),
+					      int save __attribute__((unused)))
+{
+	__asm__("pushq %rdi\n\t"
+		"pushq %rsi\n\t"
+		"subq $8, %rsp\n\t"
+		"movl %esi, %edi\n\t"
+		"call jump_saving\n\t"
+		"addq $8, %rsp\n\t"
+		"popq %rsi\n\t"
+		"popq %rdi\n\t"
+		"jmp *%rax");
+}
+#endif
 
 EXPORT void longjmp(struct __jmp_buf_tag env[1], int val)
 {

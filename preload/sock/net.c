@@ -90,17 +90,40 @@ const struct policy_ifaces *net_ifaces(enum reason *why)
 
 /* ---- the lock ---- */
 
+/* Handlers wait until the thread has left: one that jumped away would leave the stack as it is in the middle of its work. */
+static void quiet_begin(void)
+{
+	struct thread *t = &thread_self;
+
+	t->inside_mask = thread_signals_block();
+	t->inside_quiet = true;
+}
+
+static void outside(void)
+{
+	struct thread *t = &thread_self;
+	bool quiet = t->inside_quiet;
+
+	t->inside_quiet = false;
+	atomic_signal_fence(memory_order_seq_cst);
+	t->inside = NULL;
+	if (unlikely(quiet))
+		thread_signals_restore(t->inside_mask);
+}
+
 bool net_enter(struct net_inst *in)
 {
 	struct thread *t = &thread_self;
 
 	if (unlikely(t->inside))
 		return false;
+	if (unlikely(thread_jumps))
+		quiet_begin();
 	t->inside = in; /* first: a handler that comes now is turned away */
 	t->inside_at = __builtin_frame_address(0);
 	atomic_signal_fence(memory_order_seq_cst);
 	if (unlikely(!shm_lock(&in->lock, thread_tid()))) {
-		t->inside = NULL;
+		outside();
 		return false;
 	}
 	if (unlikely(t->net && t->net != net_no(in) + 1))
@@ -141,8 +164,7 @@ void net_leave(void)
 
 	in->strays = in->opened = false;
 	shm_unlock(&in->lock, true);
-	atomic_signal_fence(memory_order_seq_cst);
-	thread_self.inside = NULL;
+	outside();
 	if (unlikely(strays || opened))
 		others_tell(in, strays);
 }

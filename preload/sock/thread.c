@@ -11,6 +11,11 @@ __thread struct thread thread_self
 						       .spin_shift = THREAD_SPIN_SHIFT };
 
 _Atomic bool thread_cancels;
+#if defined(__x86_64__)
+bool thread_jumps;
+#else
+bool thread_jumps = true; /* nobody tells (call_jump.c) */
+#endif
 
 static pthread_key_t thread_key;
 static bool thread_key_made;

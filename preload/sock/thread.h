@@ -46,6 +46,8 @@ struct thread {
 	uint16_t round;          /* events of stacks that it has not answered yet (net.h) */
 	struct net_inst *inside; /* the instance whose lock it has */
 	const void *inside_at;   /* the frame that took it */
+	uint64_t inside_mask;    /* what the signal mask was before, if inside_quiet */
+	bool inside_quiet;
 	uint8_t spin_shared; /* yields until it counts as alone on its CPU again (wait_spin_wire()) */
 	uint8_t spin_shift;     /* the spin budget is halved this often, by what it earned lately */
 	uint64_t crowded_until; /* no spinning before, as others want the CPU: thread_now() */
@@ -162,6 +164,12 @@ static inline uint64_t thread_signals_block(void)
 	sys(SYS_rt_sigprocmask, SIG_BLOCK, &all, &old, sizeof(all));
 	return old;
 }
+
+/*
+ * The program saves signal masks with its jump targets: its handlers may jump out of any call. What no jump may cut off, such as
+ * the work inside a stack, keeps them out then. Never unset.
+ */
+extern bool thread_jumps;
 
 /* The main thread; 0: not known yet. Where a child was made past libc the parent's, until a signal waits: then it is looked at again. */
 extern _Atomic uint32_t thread_main;

@@ -24,7 +24,7 @@ same "--version status" 0 "$status"
 said "$run" --help
 same "--help status" 0 "$status"
 for option in path spin policy explain only version help; do
-	grep -q -- "  --$option" <<<"$out" || fail "--help does not name --$option"
+	grep -qE -- "^  (-., )?--$option" <<<"$out" || fail "--help does not name --$option"
 done
 grep -qi chaos <<<"$out" && fail "--help names a test hook"
 
