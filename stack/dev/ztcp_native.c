@@ -35,22 +35,35 @@ struct ztcp {
 /* What stands for a watch that nobody has set. */
 static const _Atomic uint64_t nobody;
 
+/* Locked by a program's mlockall(MCL_FUTURE) it would all be made at once: pages that nobody may touch are not. */
+static void *map_untouched(size_t bytes, int flags, int fd)
+{
+	void *map = mmap(NULL, bytes, PROT_NONE, flags | MAP_NORESERVE, fd, 0);
+
+	if (map == MAP_FAILED)
+		return map;
+	munlock(map, bytes);
+	if (!mprotect(map, bytes, PROT_READ | PROT_WRITE))
+		return map;
+	munmap(map, bytes);
+	return MAP_FAILED;
+}
+
 /* Of a watched device, memory that outlives the process as long as somebody holds it. Touched as connections come: a
  * large limit costs address space only. @fd: set to the memfd, or -1 */
 static void *memory_map(const struct dev *dev, size_t bytes, int *fd)
 {
-	const int prot = PROT_READ | PROT_WRITE;
 	void *map = MAP_FAILED;
 
 	*fd = dev->watched ? (int)sys(SYS_memfd_create, "ztcp-inst", MFD_CLOEXEC) : -1;
 	if (*fd >= 0 && !sys(SYS_ftruncate, *fd, bytes))
-		map = mmap(NULL, bytes, prot, MAP_SHARED | MAP_NORESERVE, *fd, 0);
+		map = map_untouched(bytes, MAP_SHARED, *fd);
 	if (map != MAP_FAILED)
 		return map;
 	if (*fd >= 0)
 		sys(SYS_close, *fd);
 	*fd = -1;
-	return mmap(NULL, bytes, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return map_untouched(bytes, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 }
 
 /* Near the device, before anything in it is touched; where the kernel cannot, it lies where it lies. */
