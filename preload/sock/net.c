@@ -90,15 +90,6 @@ const struct policy_ifaces *net_ifaces(enum reason *why)
 
 /* ---- the lock ---- */
 
-/* Handlers wait until the thread has left: one that jumped away would leave the stack as it is in the middle of its work. */
-static void quiet_begin(void)
-{
-	struct thread *t = &thread_self;
-
-	t->inside_mask = thread_signals_block();
-	t->inside_quiet = true;
-}
-
 static void outside(void)
 {
 	struct thread *t = &thread_self;
@@ -117,8 +108,11 @@ bool net_enter(struct net_inst *in)
 
 	if (unlikely(t->inside))
 		return false;
-	if (unlikely(thread_jumps))
-		quiet_begin();
+	/* a handler that jumped away would leave the stack as it is in the middle of its work: they wait */
+	if (unlikely(thread_jumps)) {
+		t->inside_mask = thread_signals_block();
+		t->inside_quiet = true;
+	}
 	t->inside = in; /* first: a handler that comes now is turned away */
 	t->inside_at = __builtin_frame_address(0);
 	atomic_signal_fence(memory_order_seq_cst);
