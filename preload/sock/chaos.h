@@ -1,4 +1,4 @@
-/* chaos.h - ZTCP_CHAOS: lift and lower at random, so that tests cross every border */
+/* chaos.h - ZTCP_CHAOS: lift and lower at random, and be slow at times, so that tests cross every border at every moment */
 #ifndef SOCK_CHAOS_H
 #define SOCK_CHAOS_H
 
@@ -13,5 +13,8 @@ static inline bool chaos_on(void)
 
 /* Perhaps lower the direction that we send. */
 void chaos(struct sock *s);
+
+/* Perhaps sleep, where what was looked at may change before it is used. */
+void chaos_linger(void);
 
 #endif

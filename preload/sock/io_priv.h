@@ -87,7 +87,7 @@ void io_kernel_leave(struct sock *s, unsigned mark);
  * io_kernel_safe() - how much of what the kernel holds lies before the next border
  *
  * The peer may lift, lower and write to the kernel again while we are on our way there; but it announces a border
- * before it writes what lies behind it, so a look at the borders after a look at the kernel is enough. In rx.seat.
+ * before it writes what lies behind it, or closes, so a look at the borders after a look at the kernel is enough. In rx.seat.
  *
  * Return: bytes, 0 at the end, -EAGAIN, -ESTALE when the kernel is not the path any more, -errno.
  */

@@ -108,15 +108,18 @@ static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, in
 ssize_t io_kernel_safe(struct sock *s)
 {
 	uint64_t limit;
-	ssize_t n = sys(SYS_recvfrom, sock_fd(s), 0, INT_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT,
-			0, 0);
+	ssize_t n;
 
-	if (n <= 0)
+	if (unlikely(chaos_on()))
+		chaos_linger();
+	n = sys(SYS_recvfrom, sock_fd(s), 0, INT_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT, 0, 0);
+	if (n < 0)
 		return n;
 	if (span_cross(s, &limit) < 0)
 		return -EPROTO;
 	if (SHM_READ(s->conn->rx.path) != SHM_PATH_KERNEL)
-		return -ESTALE;
+		/* the end, too: the peer may have lifted, written and closed since the path was looked at */
+		return n ? -ESTALE : 0;
 	return limit < (uint64_t)n ? (ssize_t)limit : n;
 }
 
@@ -187,9 +190,11 @@ static ssize_t peek(struct sock *s, const struct io_req *r, int flags, uint64_t 
 		n = ring_copy(s, &at, here, limit, flags & MSG_TRUNC);
 	else
 		n = kernel_recv(s, r, 0, flags, limit);
-	if (!ring && n > 0 && limit == UINT64_MAX && span_ahead(s)) { /* as in io_kernel_safe() */
+	if (!ring && n >= 0 && limit == UINT64_MAX && span_ahead(s)) { /* as in io_kernel_safe() */
 		uint64_t border = atomic_load(&s->view.ctl->lift);
 
+		if (!n)
+			return -ESTALE;
 		if (border - here <= (uint64_t)n) {
 			limit = border - here;
 			n = (ssize_t)limit;

@@ -158,6 +158,47 @@ CASE(close_wakes_writer, F_BOTH, "the peer's close with unread bytes ends a writ
 	say("failed: %d, reset or pipe: %d", r == -1, errno == ECONNRESET || errno == EPIPE);
 }
 
+/* Asks a few times, then says something more and ends. */
+static long last_words(int fd, void *arg, size_t *len)
+{
+	char x;
+
+	(void)len;
+	for (int i = 0; i < *(char *)arg; i++) {
+		if (write(fd, buf, 1000) != 1000 || read(fd, &x, 1) != 1)
+			return -1;
+	}
+	usleep(100);
+	if (write(fd, buf, 1000) != 1000 || write(fd, buf, 1) != 1)
+		return -1;
+	return shutdown(fd, SHUT_WR);
+}
+
+CASE(last_words, F_BOTH | F_COLD,
+     "what is written just before the end is read before the end, 60 times")
+{
+	int whole = 0;
+
+	for (int i = 0; i < 60; i++) {
+		char asks = (char)(1 + i % 5);
+		long got = 0, answered = 0;
+		struct conn d;
+		ssize_t n;
+
+		conn_open(c, &d);
+		end_start(&d.b, last_words, &asks, 1);
+		while ((n = read(d.a.fd, buf, sizeof(buf))) > 0) {
+			got += n;
+			for (; answered < got / 1000 && answered < asks; answered++)
+				MUST(write(d.a.fd, "k", 1));
+		}
+		whole += end_join(&d.b, NULL, NULL) == 0 && !n && got == asks * 1000 + 1001;
+		MUST(close(d.a.fd));
+		end_close(&d.b);
+	}
+	say("whole: %d", whole);
+}
+
 CASE(half_close, F_ANY | F_PAIR6, "shutdown for writing: the other direction goes on")
 {
 	SHOW(end_put1(&c->a, 1000));
