@@ -8,7 +8,7 @@ need python3 nsenter
 . "$HERE/daemon_net.bash"
 . "$HERE/daemon_xdp.bash"
 
-ROUNDS=${ROUNDS:-6}
+ROUNDS=${ROUNDS:-4}
 PORT=7121
 in_a() { nsenter --net=/run/netns/a "$@"; }
 in_b() { nsenter --net=/run/netns/b "$@"; }
