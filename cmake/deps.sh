@@ -14,7 +14,7 @@ build="gcc libc6-dev cmake ninja-build pkg-config libcriterion-dev libnuma-dev l
 demo="redis-server redis-tools nginx-light wrk sockperf iproute2 procps util-linux"
 test="git nftables valgrind liblwip-dev cppcheck clang-format clang-tidy shellcheck strace tshark tcpdump iptables kmod
  memcached libmemcached-tools haproxy iperf3 fio nbdkit tgt libiscsi-bin qemu-utils qemu-block-extra postgresql postgresql-contrib nodejs default-jdk-headless erlang-base
- libnetty-java openssh-server openssh-client rsync curl iputils-ping netcat-openbsd socat openbsd-inetd apache2-utils python3 openssl xz-utils
+ libnetty-java openssh-server openssh-client rsync curl iputils-ping netcat-openbsd socat openbsd-inetd apache2-utils python3 openssl xz-utils gdb fakeroot
  python3.11 libpython3.11-testsuite python3-tornado stress-ng linux-source-6.1 mandoc python3-prometheus-client
  libglib2.0-tests libsoup2.4-tests libsoup-3.0-tests glib-networking glib-networking-tests"
 

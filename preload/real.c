@@ -23,6 +23,7 @@ enum { VA_MAX = 6 };
 	}
 #define CALL_VA(ret, name, params)
 #define CALL_ALIAS(ret, name, target)
+#define CALL_OWN(ret, name)
 #include "preload/calls.def"
 #undef CALL
 #undef CALL_VOID

@@ -27,11 +27,13 @@ struct real_calls {
 #define CALL_VOID(ret, name, params, args) ret(*name) params;
 #define CALL_VA(ret, name, params)         ret(*name) params;
 #define CALL_ALIAS(ret, name, target)
+#define CALL_OWN(ret, name)
 #include "preload/calls.def"
 #undef CALL
 #undef CALL_VOID
 #undef CALL_VA
 #undef CALL_ALIAS
+#undef CALL_OWN
 };
 
 extern struct real_calls real __attribute__((visibility("hidden")));

@@ -110,6 +110,16 @@ __attribute__((constructor)) static void startup(void)
 		leave_environment();
 }
 
+/*
+ * A program built with gcc's -fsanitize=address ends at once where another library was loaded before libasan. Ours may be: it
+ * calls libc by what comes next, which are then the sanitizer's functions. ASAN_OPTIONS and the program's own default come first.
+ */
+EXPORT const char *__asan_default_options(void);
+EXPORT __attribute__((no_sanitize("address"))) const char *__asan_default_options(void)
+{
+	return "verify_asan_link_order=0";
+}
+
 static void share_drop(struct sock *s, void *arg)
 {
 	(void)arg;

@@ -124,6 +124,22 @@ static bool enabled(void)
 	return *line;
 }
 
+/*
+ * valgrind's checkers of memory keep book of each byte of an arena (half a minute for a program of three connections), and
+ * complain of addresses that are left to the kernel to judge. The library sees their part of LD_PRELOAD; callgrind has none.
+ */
+static bool memory_is_checked(void)
+{
+	static const char *const checkers[] = { "/vgpreload_memcheck", "/vgpreload_helgrind",
+						"/vgpreload_drd" };
+	const char *list = getenv("LD_PRELOAD");
+
+	for (unsigned i = 0; list && i < sizeof(checkers) / sizeof(checkers[0]); i++)
+		if (strstr(list, checkers[i]))
+			return true;
+	return false;
+}
+
 void conf_init(void)
 {
 	static char interfaces[4096];
@@ -135,6 +151,8 @@ void conf_init(void)
 	explain = conf_option(OPTIONS_explain);
 
 	conf.path = (enum options_path)conf_option(OPTIONS_path).num;
+	if (conf.path == OPTIONS_PATH_AUTO && memory_is_checked())
+		conf.path = OPTIONS_PATH_KERNEL;
 	conf.spin_us = (uint32_t)conf_option(OPTIONS_spin).num;
 	conf.lift = (int32_t)conf_option(OPTIONS_lift).num;
 	conf.chaos = (uint64_t)conf_option(OPTIONS_chaos).num;
