@@ -1,7 +1,8 @@
 # xdp.sh - a veth whose two ends are two hosts, each shared by the kernel and one instance (AF_XDP); sourced after lib.sh
 # shellcheck shell=bash
 #
-# xdp_init after bench_init. The kernel's configurations run without a program on the veth of pair.sh. xdp_ceiling at the end.
+# xdp_init after bench_init. The kernel's configurations run without a program on the veth of pair.sh. xdp_ceiling at the end, and
+# xdp_echo where a server alone is measured.
 
 . "$BENCH_DIR/pair.sh"
 
@@ -27,4 +28,28 @@ xdp_ceiling() {
 	"$ZTCP" nic attach v0 2>/dev/null
 	far "$ZTCP" nic attach v1 2>/dev/null
 	pair_ceiling xdp:v0 xdp:v1
+}
+
+# What redis-benchmark on the kernel gets from a server that costs nothing but the device: no server on a stack can pass that.
+xdp_echo() {
+	local build bench clients core rate
+	build=$(dirname "$ZTCP_RUN")/..
+	bench=(env "LD_LIBRARY_PATH=$build/lib" "$build/tests/bin/bench_dev")
+	far "$ZTCP" nic detach v1 2>/dev/null
+	for clients in 1 50; do
+		for core in "$S_CORE" "$C_CORE"; do
+			taskset -c "$S_CORE" "${bench[@]}" echo xdp:v0 60 128 >/dev/null 2>"$TMP/echo.err" &
+			SERVERS+=($!)
+			sleep 0.5
+			rate=$(far timeout 30 taskset -c "$core" redis-benchmark -h $HOST -p 7 -c "$clients" -n $((clients == 1 ? 30000 : 100000)) -t get --csv 2>/dev/null |
+				awk -F'"' '$2 == "GET" { print $4 }')
+			kill "${SERVERS[-1]}" 2>/dev/null
+			wait "${SERVERS[-1]}" 2>/dev/null
+			SERVERS=()
+			[ -n "$rate" ] || rate=-
+			printf '#echo_%s_%s\t%s\n' "$clients" "$([ "$core" = "$S_CORE" ] && echo same || echo 11)" "$rate" >>"$OUTDIR/$WORKLOAD.tsv"
+			awk -v c="$clients" -v r="$rate" -v w="$([ "$core" = "$S_CORE" ] && echo 'on one core' || echo 'with a core each')" \
+				'BEGIN { printf "A server of no cost but the device answers %.1f k requests a second of %d client%s %s.\n", r / 1e3, c, c == 1 ? "" : "s", w }'
+		done
+	done
 }
