@@ -34,12 +34,15 @@ struct flow {
 	bool fin[2];
 	unsigned bucket;
 	struct flow *next;       /* in its bucket */
+	struct flow *same[2];    /* in that of each end's cookie */
 	struct base_list recent; /* in lives or ended */
 };
 
 struct tool_flows {
-	struct flow *all[BUCKETS];
-	struct base_list lives, ended; /* quiet for longest first */
+	struct flow
+		*all[BUCKETS]; /* by the connecting end's port, as who was heard of first sees it */
+	struct flow *known[2][BUCKETS]; /* by an end's cookie, where that is known */
+	struct base_list lives, ended;  /* quiet for longest first */
 	unsigned count, ended_count;
 	uint32_t made;
 };
@@ -75,6 +78,26 @@ unsigned tool_flows_count(const struct tool_flows *f)
 	return f->count;
 }
 
+/* From now on @end of @f has this cookie; 0: not known. */
+static void cookie_set(struct tool_flows *all, struct flow *f, unsigned end, uint64_t cookie)
+{
+	struct flow **at = &all->known[end][f->cookie[end] % BUCKETS];
+
+	if (f->cookie[end] == cookie)
+		return;
+	if (f->cookie[end]) {
+		while (*at != f)
+			at = &(*at)->same[end];
+		*at = f->same[end];
+	}
+	f->cookie[end] = cookie;
+	if (!cookie)
+		return;
+	at = &all->known[end][cookie % BUCKETS];
+	f->same[end] = *at;
+	*at = f;
+}
+
 static void flow_forget(struct tool_flows *all, struct flow *f)
 {
 	struct flow **at = &all->all[f->bucket];
@@ -82,6 +105,8 @@ static void flow_forget(struct tool_flows *all, struct flow *f)
 	while (*at != f)
 		at = &(*at)->next;
 	*at = f->next;
+	cookie_set(all, f, 0, 0);
+	cookie_set(all, f, 1, 0);
 	base_list_remove(&f->recent);
 	all->count--;
 	all->ended_count -= f->fin[0] && f->fin[1];
@@ -123,38 +148,39 @@ static bool same(const struct shm_end *a, const struct shm_end *b)
 	return a->port == b->port && memcmp(a->addr, b->addr, sizeof(a->addr)) == 0;
 }
 
-/* Both ends of a connection go into the bucket of the port that each of them sees, the connecting end's or, behind an
- * address translation, perhaps another: then the cookies are looked for in all.
- */
+/* Both ends of a connection go into the bucket of the port that each of them sees, the connecting end's. */
 static unsigned bucket_of(const struct tap_record *r)
 {
 	return (r->flags & TAP_ACCEPTED ? r->remote.port : r->local.port) % BUCKETS;
 }
 
-static bool is_flow(const struct flow *f, const struct tap_record *r)
+static struct flow *flow_known(struct tool_flows *all, unsigned end, uint64_t cookie)
 {
-	unsigned me = r->flags & TAP_ACCEPTED ? 1 : 0;
+	struct flow *f = cookie ? all->known[end][cookie % BUCKETS] : NULL;
 
-	if (f->cookie[me])
-		return f->cookie[me] == r->cookie;
-	if (r->peer)
-		return f->cookie[!me] == r->peer;
-	return same(&f->end[me], &r->local) && same(&f->end[!me], &r->remote);
+	while (f && f->cookie[end] != cookie)
+		f = f->same[end];
+	return f;
 }
 
+/* The conversation that the end of @r is of: it was heard of before, or the other end was, whose cookie it knows (behind an address
+ * translation their ports differ) or, on one host and never told, whose addresses are the same.
+ */
 static struct flow *flow_find(struct tool_flows *all, const struct tap_record *r)
 {
-	unsigned home = bucket_of(r);
+	unsigned me = r->flags & TAP_ACCEPTED ? 1 : 0;
+	struct flow *f = flow_known(all, me, r->cookie);
 
-	for (struct flow *f = all->all[home]; f; f = f->next) {
-		if (is_flow(f, r))
-			return f;
+	if (f)
+		return f;
+	if (r->peer) {
+		f = flow_known(all, !me, r->peer);
+		return f && !f->cookie[me] ? f : NULL;
 	}
-	for (unsigned i = 0; r->peer && i < BUCKETS; i++) {
-		for (struct flow *f = all->all[i]; f; f = f->next) {
-			if (is_flow(f, r))
-				return f;
-		}
+	for (f = all->all[bucket_of(r)]; f; f = f->next) {
+		if (!f->cookie[me] && same(&f->end[me], &r->local) &&
+		    same(&f->end[!me], &r->remote))
+			return f;
 	}
 	return NULL;
 }
@@ -188,9 +214,9 @@ static struct flow *flow_of(struct tool_flows *all, const struct tap_record *r)
 		f = flow_make(all, r);
 	if (!f)
 		return NULL;
-	f->cookie[me] = r->cookie;
+	cookie_set(all, f, me, r->cookie);
 	if (r->peer)
-		f->cookie[!me] = r->peer;
+		cookie_set(all, f, !me, r->peer);
 	if (!me && !f->begun) {
 		f->end[0] = r->local;
 		f->end[1] = r->remote;

@@ -545,6 +545,17 @@ static bool policy_apply(struct ztcpd *d, const char *file, uint64_t cookie, cha
 	return true;
 }
 
+static bool space_has_policy(void *arg, uint64_t cookie)
+{
+	const struct spaces *all = arg;
+
+	for (unsigned i = 0; i < all->count; i++) {
+		if (all->space[i]->cookie == cookie)
+			return all->space[i]->own_policy;
+	}
+	return false;
+}
+
 static void policies_look(struct ztcpd *d)
 {
 	struct spaces *all = d->spaces;
@@ -568,6 +579,8 @@ static void policies_look(struct ztcpd *d)
 			space_policy_drop(d, s);
 		s->own_policy = is;
 	}
+	/* those of namespaces that have gone, and what was loaded by hand where there is no file */
+	selector_policies_keep(d->sel, space_has_policy, all);
 	all->reloads++;
 }
 
@@ -632,17 +645,6 @@ uint64_t spaces_reloads(const struct ztcpd *d, bool failed)
 	return failed ? d->spaces->failures : d->spaces->reloads;
 }
 
-static bool space_has_policy(void *arg, uint64_t cookie)
-{
-	const struct spaces *all = arg;
-
-	for (unsigned i = 0; i < all->count; i++) {
-		if (all->space[i]->cookie == cookie)
-			return all->space[i]->own_policy;
-	}
-	return false;
-}
-
 int spaces_start(struct ztcpd *d)
 {
 	struct spaces *all = calloc(1, sizeof(*all));
@@ -664,7 +666,6 @@ int spaces_start(struct ztcpd *d)
 	names_look(d);
 	processes_each(meet_each, d);
 	policies_look(d);
-	selector_policies_keep(d->sel, space_has_policy, all);
 	return 0;
 }
 

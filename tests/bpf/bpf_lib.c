@@ -4,7 +4,9 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +71,28 @@ static bool cgroup_root(char *out, size_t size)
 	return found;
 }
 
+/* What a test of this name left that was killed: its cgroup, if nobody is in it, its bpffs and all that is pinned there. */
+static void leftovers(const char *root, const char *name)
+{
+	char pattern[256], mounted[96];
+	glob_t found;
+
+	snprintf(pattern, sizeof(pattern), "%s/ztcp_%s_*", root, name);
+	if (glob(pattern, GLOB_NOSORT, NULL, &found))
+		return;
+	for (size_t i = 0; i < found.gl_pathc; i++) {
+		int pid = atoi(strrchr(found.gl_pathv[i], '_') + 1);
+
+		if (pid <= 0 || kill(pid, 0) == 0 || errno != ESRCH || rmdir(found.gl_pathv[i]))
+			continue;
+		printf("left by a test that was killed: %s\n", found.gl_pathv[i]);
+		snprintf(mounted, sizeof(mounted), "/tmp/ztcp_%s_%d", name, pid);
+		umount2(mounted, MNT_DETACH);
+		rmdir(mounted);
+	}
+	globfree(&found);
+}
+
 void bpf_lib_begin(const char *name)
 {
 	char root[100], file[256], pid[16];
@@ -79,6 +103,7 @@ void bpf_lib_begin(const char *name)
 	if (!cgroup_root(root, sizeof(root)))
 		skip("no cgroup v2 is mounted");
 	alone();
+	leftovers(root, name);
 	snprintf(lib.cgroup, sizeof(lib.cgroup), "%s/ztcp_%s_%d", root, name, (int)getpid());
 	snprintf(lib.mount, sizeof(lib.mount), "/tmp/ztcp_%s_%d", name, (int)getpid());
 	snprintf(lib.pins, sizeof(lib.pins), "%s/pins", lib.mount);

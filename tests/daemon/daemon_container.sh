@@ -1,6 +1,7 @@
 #!/bin/bash
-# daemon_container.sh - containers: programs in mount, PID and network namespaces of their own; a policy for each network
-# namespace, whose tables go with it, whether ztcpd sees that or not; who was forbidden everything joins when a policy allows it
+# daemon_container.sh - containers: programs in mount, PID and network namespaces of their own, joined by a veth and by a bridge; a policy
+# for each network namespace, whose tables go with it, whether ztcpd sees that or not; who was forbidden everything joins when a policy
+# allows it
 . "$(dirname "$(readlink -f "$0")")/daemon_lib.sh"
 need redis-server redis-benchmark bpftool python3
 . "$HERE/daemon_net.bash"
@@ -91,25 +92,122 @@ namespaces() {
 	becomes lifted
 	policy kernel
 	becomes lifted
+	rm -r /etc/netns/a/ztcp /etc/netns/b/ztcp
+	until_true 60 served_are 0 || fail "policies stay without their files: $(served)"
+	by_hand
 	finish "$REDIS"
 }
 
-mounts() {
-	: >"$T/client"
-	policy "lift path=shm program=/opt/box/redis-server,/opt/box/redis-benchmark" kernel
-	rm -r /etc/netns/a/ztcp /etc/netns/b/ztcp
-	until_true 60 served_are 0 || fail "policies stay without their files: $(served)"
+# What is loaded for one namespace holds until ztcpd reads the files again, as what is loaded for all does
+by_hand() {
+	policy "lift path=shm port=$PORT" kernel
+	becomes lifted
+	echo kernel >"$T/none"
+	same "a policy loaded for a namespace" "{\"file\": \"$T/none\", \"rules\": 1}" "$("$ZTCP" policy load -j -n a -p "$PIN" "$T/none")"
+	same "namespaces with a policy that was loaded" 1 "$(served)"
+	becomes kept POLICY
+	touch /etc/ztcp/policy
+	until_true 60 served_are 0 || fail "what was loaded by hand stays when files are read again: $(served)"
+	becomes lifted
+}
+
+# box_server: redis-server in a container in b
+box_server() {
 	begin ip netns exec b "${BOX[@]}" $UID_B "$RUN" --explain="$T/server" /opt/box/redis-server --bind 0.0.0.0 --port $PORT --protected-mode no \
 		--save '' --appendonly no --dir / >/dev/null
 	REDIS=$PID
 	until_true 60 net_listens b $PORT || fail "the server in its box does not start"
-	ip netns exec a "${BOX[@]}" $UID_A timeout 60 "$RUN" --explain="$T/client" /opt/box/redis-benchmark -h 10.9.0.2 -p $PORT -t get -n 20000 -c 10 -q >/dev/null ||
+}
+
+# box_bench HOST: redis-benchmark in a container in a
+box_bench() {
+	: >"$T/client"
+	ip netns exec a "${BOX[@]}" $UID_A timeout 60 "$RUN" --explain="$T/client" /opt/box/redis-benchmark -h "$1" -p $PORT -t get -n 20000 -c 10 -q >/dev/null ||
 		fail "redis-benchmark in its box failed"
+}
+
+box_end() {
+	kill -KILL "$(pgrep -P "$REDIS")" # the first of its PID namespace: all of it goes
+	wait "$REDIS" 2>/dev/null
+}
+
+mounts() {
+	policy "lift path=shm program=/opt/box/redis-server,/opt/box/redis-benchmark" kernel
+	box_server
+	box_bench 10.9.0.2
 	[ "$(lifted)" -ge 10 ] || fail "boxes: lifted: $(head -3 "$T/client") $(tail -3 "$T/ztcpd.err")"
 	bench 10.9.0.2 $PORT -n 1000 -c 2 # the same program, but not of a box
 	same "lifted of a program with another path" 0 "$(lifted)"
 	"$ZTCP" ss -j | python3 -c 'import json, sys; json.load(sys.stdin)' || fail "ztcp ss"
-	kill -KILL "$(pgrep -P "$REDIS")" # the first of its PID namespace: all of it goes
+	box_end
+}
+
+# Both namespaces on a bridge in a third, as containers usually are
+bridge() {
+	local ns
+	if ! ip link add br0 type bridge; then
+		echo "bridge: skipped: the kernel has no bridge"
+		return
+	fi
+	ip link set br0 up
+	for ns in a b; do
+		ip link add "p$ns" type veth peer name "w$ns" netns $ns || fail "no veth"
+		ip link set "p$ns" master br0 up
+		ip -n $ns link set "w$ns" up
+	done
+	ip -n a addr add 10.8.0.1/24 dev wa
+	ip -n b addr add 10.8.0.2/24 dev wb
+	policy "lift path=shm port=$PORT,7001" kernel
+	box_server
+	box_bench 10.8.0.2
+	[ "$(lifted)" -ge 10 ] || fail "over a bridge: lifted: $(head -3 "$T/client") $(tail -3 "$T/ztcpd.err")"
+	why_is shm LIFTED 7001
+	why_is kernel POLICY 7002
+	policy "kernel local=10.8.0.0/24" "lift path=shm"
+	until_true 60 rules_are 3 || fail "the new policy is not in force: $("$ZTCP" rules -p "$PIN")"
+	box_bench 10.8.0.2
+	same "over a bridge: lifted against a rule" 0 "$(lifted)"
+	grep -q 'reason=POLICY' "$T/client" || fail "over a bridge: the reason is not said: $(head -3 "$T/client")"
+	why_is kernel POLICY 7001
+	box_end
+}
+
+# Rules in force, with the one that no rule matched
+rules_are() {
+	[ "$("$ZTCP" rules -j -p "$PIN" | python3 -c 'import json, sys; print(len(json.load(sys.stdin)))')" = "$1" ]
+}
+
+# why_is PATH REASON PORT: what ztcp why says of a connection over the bridge while it is in use
+why_is() {
+	local its server
+	begin "${B[@]}" "$RUN" python3 -c '
+import socket, sys
+c = socket.create_server(("10.8.0.2", int(sys.argv[1]))).accept()[0]
+while data := c.recv(100):
+    c.sendall(data)' "$3"
+	server=$PID
+	until_true 60 net_listens b "$3" || fail "why: the server does not start"
+	: >"$T/its"
+	begin "${A[@]}" "$RUN" python3 -c '
+import os, socket, sys, time
+c = socket.create_connection(("10.8.0.2", int(sys.argv[1])))
+print("%d:%d" % (os.getpid(), c.fileno()), flush=True)
+while True:
+    c.sendall(b"x")
+    c.recv(1)
+    time.sleep(0.001)' "$3" >"$T/its"
+	until_true 60 [ -s "$T/its" ] || fail "why: the client does not start"
+	read -r its <"$T/its"
+	until_true 60 why_says "$its" "$1" "$2" || fail "ztcp why of port $3: wanted $1 $2: $("$ZTCP" why "$its" 2>&1)"
+	"$ZTCP" why "$its" | grep -q "10\.8\.0\.1:[0-9]* -> 10\.8\.0\.2:$3" || fail "ztcp why: addresses: $("$ZTCP" why "$its" 2>&1)"
+	finish "$PID" KILL
+	wait "$server" 2>/dev/null # it reads the end, or an error
+}
+
+why_says() {
+	"$ZTCP" why -j "$1" | python3 -c 'import json, sys
+d = json.load(sys.stdin)
+sys.exit([d["path_sent"], d["path_received"], d["reason"]] != [sys.argv[1], *sys.argv[1:]])' "$2" "$3" 2>/dev/null
 }
 
 # Namespaces that come and go
@@ -142,7 +240,7 @@ deleted() {
 
 fewer_than() { [ "$(descriptors)" -lt "$1" ]; }
 
-for part in ${PARTS:-start late namespaces mounts deleted}; do
+for part in ${PARTS:-start late namespaces mounts bridge deleted}; do
 	$part
 	echo "$part: done"
 done

@@ -14,7 +14,7 @@ CGROOT=$(findmnt -nt cgroup2 -o TARGET | head -1)
 LIB=$(readlink -f "$BUILD/lib/libztcp_preload.so")
 
 clean_more() {
-	rmdir "$CGROOT/ztcp-test-$$/inner" "$CGROOT/ztcp-test-$$-2/inner" "$CGROOT"/ztcp-test-$${,-2,-3} 2>/dev/null
+	rmdir "$CGROOT/$TEST/inner" "$CGROOT/$TEST-2/inner" "$CGROOT/$TEST"{,-2,-3} 2>/dev/null
 	ip netns del shop
 	umount -l /etc
 }
@@ -65,8 +65,9 @@ within() { # COMMAND...: in the cgroup
 }
 
 
-BOX=$CGROOT/ztcp-test-$$
-ANOTHER=/ztcp-test-$$-3
+leftovers "$CGROOT"
+BOX=$CGROOT/$TEST
+ANOTHER=/$TEST-3
 mkdir -p "$BOX/inner" "$BOX-2" "$CGROOT$ANOTHER" || skip "cannot make a cgroup"
 "$ZTCP" enable --cgroup "/${BOX##*/}/" >"$T/said" || fail "enable a cgroup"
 grep -q "^/etc/ld.so.preload: programs that start in /ztcp-test" "$T/said" || fail "said: $(cat "$T/said")"
@@ -93,7 +94,7 @@ l = socket.create_server(("127.0.0.1", 0))
 c = socket.create_connection(l.getsockname())'
 [ ! -e "$T/secret/file" ] || fail "a set-user-id program writes where its caller says"
 rmdir "$CGROOT$ANOTHER" # one that has gone can be disabled
-for cgroup in / $ANOTHER "/${BOX##*/}" "/ztcp-test-$$"; do
+for cgroup in / $ANOTHER "/${BOX##*/}" "/$TEST"; do
 	"$ZTCP" disable --cgroup "$cgroup" >/dev/null || fail "disable $cgroup"
 done
 same "the library afterwards" "" "$(cat /etc/ld.so.preload)"
@@ -114,7 +115,7 @@ refused() {
 	grep -q "^ztcp: --cgroup $1: there is no such $2: No such file or directory$" "$T/said" || fail "said of $1: $(cat "$T/said")"
 	[ ! -e /etc/ztcp/cgroups ] && [ ! -s /etc/ld.so.preload ] || fail "a cgroup that is not there was enabled: $1"
 }
-refused /ztcp-test-$$-none cgroup
+refused "/$TEST-none" cgroup
 refused /system.slice/none-$$.service 'service or cgroup'
 [ ! -e /etc/systemd/system/none-$$.service.d ] || fail "a service that is not there was enabled"
 end

@@ -86,6 +86,26 @@ kernel_before() {
 	[ "$major" -lt "$1" ] || { [ "$major" = "$1" ] && [ "${minor%%[^0-9]*}" -lt "$2" ]; }
 }
 
+# Names of what the test makes outside of its namespaces: of its PID namespace and its shell, so that the next one knows what is left
+TESTS=ztcp-test-$(stat -Lc %i /proc/self/ns/pid)
+TEST=$TESTS-$$
+
+# leftovers CGROOT: end and remove what tests left that were killed: cgroups, processes in them, what they pinned
+leftovers() {
+	local left pid
+	for left in "$1/$TESTS"-* "/sys/fs/bpf/$TESTS"-*; do
+		pid=${left##*"$TESTS-"}
+		[ -d "$left" ] && [ ! -d "/proc/${pid%%-*}" ] || continue
+		echo "left by a test that was killed: $left"
+		if [ -e "$left/cgroup.procs" ]; then
+			echo 1 >"$left/cgroup.kill"
+			until_true 10 find "$left" -depth -type d -exec rmdir {} + 2>/dev/null
+		else
+			"$ZTCPD" --detach --pin "$left" 2>/dev/null || rm -rf "$left"
+		fi
+	done
+}
+
 listens() {
 	ss -Hltn "sport = :$1" | grep -q .
 }

@@ -8,8 +8,9 @@ need ip setpriv
 modinfo veth >/dev/null 2>&1 || ip link add type veth 2>/dev/null || skip "no veth"
 CGROOT=$(findmnt -nt cgroup2 -o TARGET | head -1)
 [ -n "$CGROOT" ] || skip "no cgroup v2"
-CGROUP=$CGROOT/ztcp-test-$$
-PIN=/sys/fs/bpf/ztcp-test-$$
+CGROUP=$CGROOT/$TEST
+PIN=/sys/fs/bpf/$TEST
+leftovers "$CGROOT"
 mkdir "$CGROUP" || skip "cannot make a cgroup"
 echo $$ >"$CGROUP/cgroup.procs" || skip "cannot enter a cgroup"
 UID_A=1002 UID_B=1001

@@ -110,7 +110,7 @@ done
 how=elsewhere
 begin elsewhere
 text=$("$tool" ss "$pid")
-grep -q "ESTAB .*127.0.0.1:" <<<"$text" && ! grep -q 666 <<<"$text" || fail "elsewhere: the kernel's word does not hold: $text"
+grep -q "ESTAB .*127.0.0.1:" <<<"$text" && ! grep -q ":666 " <<<"$text" || fail "elsewhere: the kernel's word does not hold: $text"
 
 how=hoard
 begin hoard

@@ -7,7 +7,8 @@
 enum { ALL = 65536, ENDED = 1024 };
 
 static struct tool_packet out[4];
-static bool alone; /* an end does not know the other */
+static bool alone;          /* an end does not know the other */
+static unsigned translated; /* what is added to the connecting end's port on its way */
 
 /* A piece of conversation @n; end 1 accepted. Return: packets. */
 static unsigned piece(struct tool_flows *f, uint64_t n, unsigned me, unsigned kind, uint64_t seq,
@@ -34,6 +35,8 @@ static unsigned piece(struct tool_flows *f, uint64_t n, unsigned me, unsigned ki
 	r->ack = ack;
 	r->local = end[me];
 	r->remote = end[!me];
+	if (me)
+		r->remote.port = (uint16_t)(r->remote.port + translated);
 	return tool_packets_make(f, &p, out);
 }
 
@@ -101,5 +104,28 @@ Test(tool_packet, tool_packets_make__whichever_is_quiet_for_longest_is_forgotten
 	cr_assert_eq(piece(f, 0, 0, TAP_BYTES, 2, 0), 1);
 	cr_assert_eq(out[0].seq, seq + 2, "one that is in use was forgotten");
 	cr_assert_eq(piece(f, 1, 0, TAP_BYTES, 0, 0), 4, "the first that was quiet is still known");
+	tool_flows_free(f);
+}
+
+Test(tool_packet, tool_packets_make__ends_that_see_other_ports_are_one_conversation)
+{
+	struct tool_flows *f = tool_flows_make();
+	uint32_t seq;
+
+	translated = 1000;
+	for (uint64_t n = 1; n <= ENDED; n++) {
+		unsigned first = n & 1;
+
+		cr_assert_eq(piece(f, n, first, TAP_BYTES, 0, 0), 4);
+		seq = out[3].seq;
+		cr_assert_eq(piece(f, n, !first, TAP_BYTES, 0, 1), 1);
+		cr_assert_eq(out[0].ack, seq + 1);
+		cr_assert_eq(tool_flows_count(f), n);
+	}
+	for (uint64_t n = 1; n <= ENDED; n++) {
+		cr_assert_eq(piece(f, n, 1, TAP_FIN, 1, 1), 1);
+		cr_assert_eq(piece(f, n, 0, TAP_FIN, 1, 1), 1);
+	}
+	cr_assert_eq(tool_flows_count(f), ENDED);
 	tool_flows_free(f);
 }
