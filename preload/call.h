@@ -17,6 +17,9 @@ bool call_is_foreign(void);
 /* Descriptors leave the process in SCM_RIGHTS: theirs is the kernel path from now on. */
 void call_passing(const struct msghdr *msg);
 
+/* libc declares it since 2.36, in <sys/pidfd.h>. */
+int pidfd_getfd(int pidfd, int fd, unsigned flags);
+
 /* A program is about to be started: what it inherits goes back to the kernel. */
 void call_before_exec(void);
 

@@ -1,5 +1,6 @@
 /* call_fd.c - overrides that copy, close and change descriptors */
 #include "preload/call.h"
+#include "preload/sock/diag.h"
 #include "preload/sock/direct.h"
 #include "preload/sock/ep.h"
 #include "preload/sock/opt.h"
@@ -15,6 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 
 enum { RELEASE_MS = 100 };
 
@@ -124,6 +126,34 @@ EXPORT int dup(int fd)
 
 	if (unlikely(sock_of(fd) || ep_of(fd)))
 		remember_copy(fd, copy);
+	return copy;
+}
+
+/* A number of ours for the socket that @fd names; -1: it is none that we follow. */
+static int known_as(int fd)
+{
+	uint64_t cookie = diag_cookie(fd);
+
+	for (int n = 0; cookie && n <= sock_highest(); n++)
+		if (n != fd && sock_of(n) && diag_cookie(n) == cookie)
+			return n;
+	return -1;
+}
+
+/*
+ * What is taken from this process, or is shared with the one it is taken from since a fork, is one more copy. A connection
+ * of another process goes on without us: what we have is its socket in the kernel. (libc has this call since 2.36.)
+ */
+EXPORT int pidfd_getfd(int pidfd, int fd, unsigned flags)
+{
+	int copy = (int)real.syscall(SYS_pidfd_getfd, pidfd, fd, flags), saved = errno, known;
+
+	if (copy < 0)
+		return copy;
+	known = known_as(copy);
+	if (known >= 0)
+		remember_copy(known, copy);
+	errno = saved;
 	return copy;
 }
 
