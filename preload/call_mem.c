@@ -1,11 +1,19 @@
-/* call_mem.c - overrides of the calls after which memory may not be there any more
+/* call_mem.c - overrides of the calls after which memory may not be there any more, or too much of it
  *
- * Each is libc's own; it only has to be noticed (preload/sock/mem.h).
+ * Those of the first kind are libc's own; they only have to be noticed (preload/sock/mem.h).
  */
 #include "preload/call.h"
 #include "preload/sock/mem.h"
 
+#include "preload/sock/sock.h"
+#include "shm/shm_sys.h"
+
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
+
+enum { MAPS_PIECE = 4096 + 256 }; /* of /proc/self/maps: a line with the longest name there is */
 
 EXPORT void *mmap64(void *addr, size_t n, int prot, int flags, int fd, off64_t off)
 {
@@ -54,6 +62,62 @@ EXPORT int shmdt(const void *addr)
 	int ret = real.shmdt(addr);
 
 	mem_changed();
+	return ret;
+}
+
+/* A line of /proc/self/maps: "start-end perms offset device inode name". */
+static void lock_mapping(const char *line)
+{
+	char *at;
+	unsigned long from = strtoul(line, &at, 16);
+	unsigned long to = *at == '-' ? strtoul(at + 1, &at, 16) : from;
+
+	if (strstr(at, "/memfd:ztcp-"))
+		munlock((void *)from, to - from);
+	else
+		mlock((void *)from, to - from);
+}
+
+static void lock_mappings(int maps)
+{
+	char text[MAPS_PIECE + 1];
+	size_t have = 0;
+	long n;
+
+	while ((n = sys(SYS_read, maps, text + have, MAPS_PIECE - have)) > 0) {
+		char *line = text, *end;
+
+		have += (size_t)n;
+		text[have] = 0;
+		for (; (end = strchr(line, '\n')); line = end + 1) {
+			*end = 0;
+			lock_mapping(line);
+		}
+		have -= (size_t)(line - text);
+		memmove(text, line, have);
+	}
+}
+
+/*
+ * What the processes share here is far larger than what is in it, and locking all that is mapped would make all of it. So
+ * the kernel locks what has been touched, then the program's own mappings are locked whole, and ours not at all.
+ */
+EXPORT int mlockall(int flags)
+{
+	long maps;
+	int ret;
+
+	if (!(flags & MCL_CURRENT) || flags & MCL_ONFAULT || sock_highest() < 0)
+		return real.mlockall(flags);
+	maps = sys(SYS_openat, AT_FDCWD, "/proc/self/maps", O_RDONLY | O_CLOEXEC, 0);
+	if (maps < 0)
+		return real.mlockall(flags);
+	ret = real.mlockall(flags | MCL_ONFAULT);
+	if (!ret && flags & MCL_FUTURE)
+		ret = real.mlockall(MCL_FUTURE); /* what is mapped from now on is locked whole */
+	if (!ret)
+		lock_mappings((int)maps);
+	sys(SYS_close, maps);
 	return ret;
 }
 

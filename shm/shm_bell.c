@@ -9,7 +9,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/membarrier.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -63,6 +62,7 @@ enum {
 
 static _Atomic int wary[SHM_ARENAS];
 static _Atomic uint64_t last_sleep; /* ns */
+static _Atomic bool refused;        /* there is no membarrier any more: wary for good */
 
 void shm_bell_forked(void)
 {
@@ -81,11 +81,6 @@ static bool has_bell(const struct shm_waker *w)
 			return true;
 	}
 	return false;
-}
-
-void shm_barrier(void)
-{
-	sys(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0);
 }
 
 int shm_waker_open(struct shm_waker *w)
@@ -195,7 +190,8 @@ static void wary_begin(const struct shm_waker *w)
 		if (begins[a])
 			atomic_fetch_add(&shm_self.arena[a].head->pulse.asleep, 1);
 	}
-	shm_barrier();
+	if (!shm_barrier())
+		atomic_store(&refused, true);
 	for (unsigned a = 0; a < SHM_ARENAS; a++) {
 		if (begins[a])
 			atomic_store(&wary[a], WARY);
@@ -213,11 +209,11 @@ void shm_waker_sleep(struct shm_waker *w, uint32_t tid, uint64_t now)
 	shm_unlock(&w->lock, taken);
 	atomic_thread_fence(memory_order_seq_cst); /* pairs with shm_peer_ring() */
 	if (!wary_enough(w)) {
-		if (since < WARY_OFTEN_NS)
+		if (since < WARY_OFTEN_NS || atomic_load(&refused))
 			wary_begin(w);
-		else
-			shm_barrier();
-	} else if (since > WARY_SELDOM_NS) {
+		else if (!shm_barrier())
+			atomic_store(&refused, true);
+	} else if (since > WARY_SELDOM_NS && !atomic_load(&refused)) {
 		wary_end();
 	}
 }

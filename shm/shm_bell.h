@@ -36,9 +36,6 @@ unsigned shm_waker_bell(struct shm_waker *w, unsigned arena, uint32_t tid);
 void shm_waker_sleep(struct shm_waker *w, uint32_t tid, uint64_t now);
 void shm_waker_wake(struct shm_waker *w, uint32_t tid);
 
-/* What this process has written is seen by peers in whatever they look at from now on (membarrier). */
-void shm_barrier(void);
-
 /* Forget that the eventfd was rung. */
 void shm_waker_drain(struct shm_waker *w);
 

@@ -38,14 +38,15 @@ bool shm_lock_wait(_Atomic uint32_t *lock, uint32_t tid)
 	}
 }
 
-/* Every processor's earlier stores are seen before its later loads. */
-static void barrier_everywhere(void)
+bool shm_barrier(void)
 {
 	struct timespec ts = { 0, 1000000 };
 
-	/* refused meanwhile by a seccomp filter: no store stays in a processor's buffer for so long */
-	if (sys(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) < 0)
-		sys(SYS_nanosleep, &ts, 0);
+	if (sys(SYS_membarrier, MEMBARRIER_CMD_GLOBAL_EXPEDITED, 0, 0) >= 0)
+		return true;
+	/* no store stays in a processor's buffer for so long */
+	sys(SYS_nanosleep, &ts, 0);
+	return false;
 }
 
 /* The ownership has ended: wait until the owner has left, or is no more. */
@@ -69,7 +70,7 @@ static void seat_empty(struct shm_seat *l)
 /* The word is TAKING + @tid. */
 static bool seat_taken_over(struct shm_seat *l, uint32_t tid)
 {
-	barrier_everywhere();
+	shm_barrier();
 	seat_empty(l);
 	atomic_store_explicit(&l->word, SHM_SEAT_SHARED | tid, memory_order_release);
 	return true;

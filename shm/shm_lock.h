@@ -16,6 +16,12 @@
 #define SHM_SEAT_TAKING (UINT32_C(1) << 30)
 #define SHM_SEAT_SHARED (UINT32_C(1) << 29)
 
+/*
+ * Every processor's earlier stores are seen before its later loads: membarrier(2), by which this process pays for the
+ * fences of others. Return: false: the program has refused it (seccomp(2)), and it took a millisecond.
+ */
+bool shm_barrier(void);
+
 /* What a thread without an id yet has for an id; no seat is ever its. */
 #define SHM_SEAT_NOBODY (SHM_SEAT_OWNED | SHM_SEAT_TAKING)
 

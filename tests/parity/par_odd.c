@@ -1,14 +1,18 @@
 /* par_odd.c - parity of odd places: little stack, stops, bounds, calls that do not wait, numbers taken from under a call */
 #include "tests/parity/parity.h"
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <limits.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -429,6 +433,61 @@ CASE(locked_later, F_PLAIN,
 	MUST(munlockall());
 	MUST(close(fd[0]));
 	MUST(close(fd[1]));
+}
+
+CASE(locked_now, F_SELF | F_PAIR,
+     "mlockall(MCL_CURRENT) with a connection makes the program's memory, and little else")
+{
+	enum { OWN = 256 };
+	unsigned char there[OWN];
+	char *own = mmap(NULL, OWN * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+			 0);
+	long before = memory_kb(), resident = 0;
+
+	if (own == MAP_FAILED || mlockall(MCL_CURRENT)) {
+		say("not allowed");
+		return;
+	}
+	MUST(mincore(own, OWN * 4096, there));
+	for (int i = 0; i < OWN; i++)
+		resident += there[i] & 1;
+	say("resident: %ld, a few more: %d", resident, memory_kb() - before < 150000);
+	MUST(munlockall());
+	conn_same(c, 1000);
+}
+
+/* Every thread of the process. */
+static void refuse_membarrier(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_membarrier, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog prog = { sizeof(code) / sizeof(*code), code };
+
+	MUST(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0));
+	MUST(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog));
+}
+
+CASE(membarrier_refused, F_SELF | F_PAIR,
+     "a seccomp filter refuses membarrier later on: who sleeps is woken all the same")
+{
+	refuse_membarrier();
+	for (int i = 0; i < 300; i++) {
+		end_get_start(&c->a, 30);
+		if (i % 3 == 0)
+			usleep(300);
+		end_put(&c->b, 30);
+		if (end_get_join(&c->a) != 30)
+			say("round %d", i);
+		end_get_start(&c->b, 30000);
+		end_put(&c->a, 30000);
+		if (end_get_join(&c->b) != 30000)
+			say("round %d back", i);
+	}
+	conn_same(c, 1000);
 }
 
 /* ---- calls that do not wait: cancelled, jumped out of ---- */
