@@ -88,6 +88,42 @@ CASE(eintr_reads, F_ANY, "a handler without SA_RESTART ends every receive call w
 	conn_same(c, 2000);
 }
 
+/*
+ * A wait begins by looking at memory, or at a device, for some time. A signal that comes before the call does, on a busy
+ * machine, ends nothing; then the next one has to.
+ */
+CASE(eintr_early, F_ANY, "a signal in the first 200 us of a wait ends it with EINTR, 300 times")
+{
+	struct pollfd p = { c->a.fd, POLLIN, 0 };
+	struct epoll_event e = { .events = EPOLLIN };
+	int ep = epoll_create1(0), ended = 0, again = 0;
+
+	MUST(epoll_ctl(ep, EPOLL_CTL_ADD, c->a.fd, &e));
+	handle(SIGALRM, on_alarm, 0);
+	for (int i = 0; i < 300; i++) {
+		struct itimerval t = { { 0, 20000 }, { 0, 40 + i * 7 % 160 } };
+		long r;
+
+		end_put(&c->b, 10);
+		end_get(&c->a, 10);
+		seen = 0;
+		MUST(setitimer(ITIMER_REAL, &t, NULL));
+		if (i % 3 == 0)
+			r = recv(c->a.fd, buf, 10, 0);
+		else if (i % 3 == 1)
+			r = poll(&p, 1, -1);
+		else
+			r = epoll_wait(ep, &e, 1, -1);
+		ended += r == -1 && errno == EINTR;
+		alarm_off();
+		again += seen > 1;
+	}
+	SHOW(ended);
+	say("at the first signal: %s", again <= 30 ? "nearly always" : "seldom");
+	close(ep);
+	conn_same(c, 1000);
+}
+
 CASE(restart_read, F_PAIR | F_DIAL | F_HALF, "SA_RESTART: read goes on after the handler")
 {
 	handle(SIGALRM, on_alarm, SA_RESTART);
