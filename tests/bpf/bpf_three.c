@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "daemon/policy/policy_load.h"
 #include "tests/bpf/bpf_judge.h"
@@ -57,16 +59,16 @@ static void compare(const struct policy *p, struct policy_gen *g, const char *te
 	      bpf_says.threshold == lib_says.threshold);
 }
 
-int main(int argc, char **argv)
+/* Seeds @first, @first + @step and so on up to @last. */
+static void seeds(unsigned first, unsigned step, unsigned last)
 {
-	unsigned policies = argc > 1 ? (unsigned)atoi(argv[1]) : 10000;
 	static char text[RULES * 512];
 
 	bpf_lib_begin("three");
 	bpf_judge_begin();
 	for (unsigned i = 0; i < KINDS; i++)
 		kind[i] = bpf_judge_kind(i, &procs[i]);
-	for (unsigned seed = 1; seed <= policies; seed++) {
+	for (unsigned seed = first; seed <= last; seed += step) {
 		struct policy_gen g = { .seed = seed, .process = true, .bpf = seed % 2 };
 		struct policy *p;
 		int rc;
@@ -81,6 +83,33 @@ int main(int argc, char **argv)
 	}
 	bpf_judge_end();
 	bpf_lib_end();
-	printf("%u policies, %u connections\n", policies, policies * CONNS);
-	return 0;
+}
+
+/* bpf_three [POLICIES [PROCESSES]]: a policy costs little but a wait for the kernel, which lets go of the one before after all
+ * programs that may still read it; several processes wait at the same time.
+ */
+int main(int argc, char **argv)
+{
+	unsigned policies = argc > 1 ? (unsigned)atoi(argv[1]) : 10000;
+	unsigned processes = argc > 2 ? (unsigned)atoi(argv[2]) : 1;
+	int status, result = 0;
+
+	for (unsigned i = 1; i <= processes; i++) {
+		pid_t pid = fork();
+
+		CHECK(pid >= 0);
+		if (pid == 0) {
+			seeds(i, processes, policies);
+			exit(0);
+		}
+	}
+	while (wait(&status) > 0) {
+		if (!WIFEXITED(status) || (WEXITSTATUS(status) && WEXITSTATUS(status) != 77))
+			result = 1;
+		else if (WEXITSTATUS(status) && !result)
+			result = 77;
+	}
+	if (!result)
+		printf("%u policies, %u connections\n", policies, policies * CONNS);
+	return result;
 }
