@@ -23,6 +23,7 @@ struct shm_tx {
 	uint8_t path; /* enum shm_path: where the next byte goes */
 	uint8_t slot; /* ctl.ring[slot] is being filled */
 	uint8_t recalled; /* [recall, tail) still has to go through the kernel, in order, before anything else */
+	uint8_t doubt;  /* a call into the kernel never returned: what it sent is not counted */
 	uint32_t mask;  /* of the ring: its size less one */
 	uint64_t limit; /* offset up to which the ring is known to have room; 0: it is not in use */
 	uint64_t head_seen; /* the peer's head as last read: never later than the truth */

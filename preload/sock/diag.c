@@ -20,7 +20,11 @@
 enum {
 	DIAG_TRIES = 3,        /* counters are read one after the other while bytes arrive */
 	DIAG_URING_EVERY = 64, /* lifts between two looks for io_uring */
-	DIAG_ESTABLISHED = 1,
+	DIAG_TRIES_ALONE =
+		1000, /* bytes that nobody takes fill the window soon, and then it is still */
+	DIAG_ESTABLISHED = 1, /* tcp_info.tcpi_state */
+	DIAG_FIN_WAIT1 = 4,
+	DIAG_FIN_WAIT2 = 5,
 };
 
 static _Atomic uint32_t diag_lock;
@@ -147,23 +151,62 @@ static int diag_int(int fd, int level, int name)
 	return sys(SYS_getsockopt, fd, level, name, &val, &len) < 0 ? 0 : val;
 }
 
+static bool tcp_info(const struct sock *s, struct tcp_info *ti)
+{
+	socklen_t len = sizeof(*ti);
+
+	memset(ti, 0, sizeof(*ti));
+	return sys(SYS_getsockopt, sock_fd(s), IPPROTO_TCP, TCP_INFO, ti, &len) == 0;
+}
+
+static uint64_t info_sent(const struct tcp_info *ti)
+{
+	return ti->tcpi_bytes_sent - ti->tcpi_bytes_retrans + ti->tcpi_notsent_bytes;
+}
+
+bool diag_sent(const struct sock *s, uint64_t *bytes)
+{
+	struct tcp_info ti;
+
+	if (!tcp_info(s, &ti))
+		return false;
+	*bytes = info_sent(&ti);
+	return true;
+}
+
+bool diag_taken(const struct sock *s, uint64_t *bytes)
+{
+	for (unsigned i = 0; i < DIAG_TRIES_ALONE; i++) {
+		struct tcp_info ti;
+		int before = 0, after = 0;
+
+		if (sys(SYS_ioctl, sock_fd(s), SIOCINQ, &before) < 0 || !tcp_info(s, &ti) ||
+		    sys(SYS_ioctl, sock_fd(s), SIOCINQ, &after) < 0)
+			return false;
+		if (before != after) /* some came */
+			continue;
+		/* the other end's FIN counts as a byte received, but not as one that can be read */
+		*bytes = ti.tcpi_bytes_received - (uint64_t)before -
+			 (ti.tcpi_state != DIAG_ESTABLISHED && ti.tcpi_state != DIAG_FIN_WAIT1 &&
+			  ti.tcpi_state != DIAG_FIN_WAIT2);
+		return true;
+	}
+	return false;
+}
+
 static bool counters_agree(const struct sock *s)
 {
 	for (unsigned i = 0; i < DIAG_TRIES; i++) {
 		struct tcp_info ti;
-		socklen_t len = sizeof(ti);
 		int before = 0, after = 0;
 		uint64_t rx;
 
-		memset(&ti, 0, sizeof(ti));
-		if (sys(SYS_ioctl, sock_fd(s), SIOCINQ, &before) < 0 ||
-		    sys(SYS_getsockopt, sock_fd(s), IPPROTO_TCP, TCP_INFO, &ti, &len) < 0 ||
+		if (sys(SYS_ioctl, sock_fd(s), SIOCINQ, &before) < 0 || !tcp_info(s, &ti) ||
 		    sys(SYS_ioctl, sock_fd(s), SIOCINQ, &after) < 0)
 			return false;
 		if (ti.tcpi_state != DIAG_ESTABLISHED)
 			return false;
-		if (ti.tcpi_bytes_sent - ti.tcpi_bytes_retrans + ti.tcpi_notsent_bytes !=
-		    atomic_load(&s->row->tx_off))
+		if (info_sent(&ti) != atomic_load(&s->row->tx_off))
 			return false;
 		rx = atomic_load(&s->row->rx_off);
 		if (ti.tcpi_bytes_received >= rx + (uint64_t)before &&

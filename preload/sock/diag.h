@@ -43,6 +43,12 @@ uint64_t diag_cookie(int fd);
  */
 enum reason diag_guard(const struct sock *s);
 
+/* Bytes that the program has given the kernel's socket to send. Return: whether that is known. */
+bool diag_sent(const struct sock *s, uint64_t *bytes);
+
+/* Bytes that were taken from the kernel's socket; nobody may take some meanwhile. Return: as above. */
+bool diag_taken(const struct sock *s, uint64_t *bytes);
+
 /* The process has opened an io_uring: diag_guard() stands against every lift from now on. */
 void diag_uring(void);
 

@@ -46,9 +46,19 @@ bool hold_more(struct thread *t)
 	return room;
 }
 
+void hold_put_quiet(struct thread *t, struct sock *s, _Atomic uint32_t *word, const void *frame)
+{
+	uint64_t mask = thread_signals_block();
+
+	hold_put(t, s, word, frame);
+	thread_signals_restore(mask);
+}
+
 static void hold_drop(struct thread *t)
 {
 	struct thread_hold *h = &t->hold[t->holds - 1];
+	const bool quiet = thread_jumps;
+	uint64_t mask = quiet ? thread_signals_block() : 0;
 	_Atomic uint32_t *word = h->word;
 	struct sock *s = h->sock;
 
@@ -57,6 +67,20 @@ static void hold_drop(struct thread *t)
 	t->holds--;
 	if (word)
 		sock_leave(s, word);
+	if (quiet)
+		thread_signals_restore(mask);
+}
+
+/* A call through the kernel that never returns may have sent bytes. */
+static void doubt(const struct thread_hold *h)
+{
+	struct shm_conn *c;
+
+	if (!h->word || h->word != &h->sock->tx_busy)
+		return;
+	c = sock_conn(h->sock); /* none: a difference is found before one comes (diag_guard()) */
+	if (c)
+		SHM_WRITE(c->tx.doubt, true);
 }
 
 void hold_end_all(unsigned mark)
@@ -64,8 +88,11 @@ void hold_end_all(unsigned mark)
 	struct thread *t = &thread_self;
 	int saved = errno;
 
-	while (t->holds > mark)
+	while (t->holds > mark) {
+		if (t->holds > mark + 1) /* left by a jump that was not seen */
+			doubt(&t->hold[t->holds - 1]);
 		hold_drop(t);
+	}
 	errno = saved;
 }
 
@@ -98,6 +125,8 @@ static void seats_leave(struct sock *s, bool held)
 	rx = shm_seat_left(&c->rx.seat, thread_tid());
 	if (tx)
 		shm_ring_unwrite(c);
+	if (rx)
+		span_recount(s);
 	if (tx || rx || held)
 		span_ring_peer(s);
 	shm_seat_give(&c->tx.seat, tx);
@@ -119,6 +148,7 @@ static void abandon(struct thread *t)
 {
 	struct sock *s = t->hold[t->holds - 1].sock;
 
+	doubt(&t->hold[t->holds - 1]);
 	for (unsigned i = 0; i + 1 < t->holds; i++) {
 		if (t->hold[i].sock == s)
 			return;

@@ -27,6 +27,22 @@ bool hold_more(struct thread *t);
 /* hold_end() of any number. */
 void hold_end_all(unsigned mark);
 
+static inline void hold_put(struct thread *t, struct sock *s, _Atomic uint32_t *word,
+			    const void *frame)
+{
+	struct thread_hold *h = &t->hold[t->holds++];
+
+	/* a handler may come between any two of these, and call: the word is last */
+	atomic_signal_fence(memory_order_seq_cst);
+	h->sock = s;
+	h->frame = frame;
+	atomic_fetch_add(word, 1); /* pairs with attach(), tx_claim() and sock_end_here() */
+	h->word = word;
+}
+
+/* The same, where a handler may jump away: it waits. */
+void hold_put_quiet(struct thread *t, struct sock *s, _Atomic uint32_t *word, const void *frame);
+
 /**
  * hold_begin() - count the thread into @word of @s
  *
@@ -35,17 +51,13 @@ void hold_end_all(unsigned mark);
 static inline bool hold_begin(struct sock *s, _Atomic uint32_t *word)
 {
 	struct thread *t = &thread_self;
-	struct thread_hold *h;
 
 	if (unlikely(t->holds >= t->hold_max && !hold_more(t)))
 		return false;
-	h = &t->hold[t->holds++];
-	/* a handler may come between any two of these, and jump away: the word is last */
-	atomic_signal_fence(memory_order_seq_cst);
-	h->sock = s;
-	h->frame = __builtin_frame_address(0);
-	atomic_fetch_add(word, 1); /* pairs with attach(), tx_claim() and sock_end_here() */
-	h->word = word;
+	if (unlikely(thread_jumps))
+		hold_put_quiet(t, s, word, __builtin_frame_address(0));
+	else
+		hold_put(t, s, word, __builtin_frame_address(0));
 	return true;
 }
 

@@ -58,8 +58,8 @@ ssize_t io_ring_send(struct sock *s, const struct iovec *iov, size_t total, size
 	return (ssize_t)sent;
 }
 
-/* The rest of a request through the kernel, after its first @done bytes went through the ring. */
-static ssize_t send_rest(struct sock *s, const struct io_req *r, size_t done, int flags)
+/* In tx_busy. */
+static ssize_t send_pieces(struct sock *s, const struct io_req *r, size_t done, int flags)
 {
 	size_t skip = done;
 	ssize_t n;
@@ -83,6 +83,25 @@ static ssize_t send_rest(struct sock *s, const struct io_req *r, size_t done, in
 		i++;
 	}
 	return (ssize_t)done;
+}
+
+/*
+ * The rest of a request through the kernel, after its first @done bytes went through the ring. Return: what the call
+ * answers, or IO_MOVED_ON.
+ */
+static ssize_t send_rest(struct sock *s, const struct io_req *r, size_t done, int flags)
+{
+	const struct shm_conn *c = s->conn;
+	unsigned mark = hold_mark();
+	ssize_t n = IO_MOVED_ON;
+
+	if (unlikely(!hold_begin(s, &s->tx_busy)))
+		return (ssize_t)done;
+	/* another thread may lift it until we are counted */
+	if (SHM_READ(c->tx.path) != SHM_PATH_RING && !SHM_READ(c->tx.recalled))
+		n = send_pieces(s, r, done, flags);
+	hold_end(mark);
+	return n;
 }
 
 /*
@@ -258,7 +277,10 @@ static ssize_t ring_or_rest(struct sock *s, const struct io_req *r, size_t total
 			if (!done)
 				return IO_MOVED_ON;
 			n = send_recalled(s, flags, done);
-			return n ? n : send_rest(s, r, done, flags);
+			n = n ? n : send_rest(s, r, done, flags);
+			if (n != IO_MOVED_ON)
+				return n;
+			continue;
 		}
 		send_check(s);
 		n = send_wait(s, flags, done, deadline, sig);

@@ -2,6 +2,7 @@
 #include "preload/sock/span.h"
 
 #include "preload/sock/conf.h"
+#include "preload/sock/diag.h"
 #include "preload/sock/thread.h"
 
 #include <errno.h>
@@ -68,13 +69,33 @@ static bool may_lift(const struct sock *s)
 	       atomic_load_explicit(&s->view.ctl->span_ack, memory_order_acquire) == c->ctl.span;
 }
 
-/* No thread may be between its look at tx.path and the end of its kernel call. */
+/*
+ * A thread was cancelled, or a handler jumped away, between the kernel's taking of its bytes and their counting: the kernel
+ * knows how many they were. Nobody may be in a kernel call of this direction. Return: whether tx_off is right.
+ */
+static bool tx_counted(struct sock *s)
+{
+	uint64_t sent;
+
+	if (likely(!SHM_READ(s->conn->tx.doubt)))
+		return true;
+	if (!diag_sent(s, &sent))
+		return false;
+	atomic_store(&s->row->tx_off, s->row->tx_shm + sent);
+	SHM_WRITE(s->conn->tx.doubt, false);
+	return true;
+}
+
+/*
+ * No thread may be between its look at tx.path and the end of its kernel call. Those of another process that shares the
+ * connection are not seen: it stays where it is as long as there is one.
+ */
 static bool tx_claim(struct sock *s)
 {
 	SHM_WRITE(s->conn->tx.path, SHM_PATH_RING);
 	atomic_thread_fence(
 		memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
-	if (atomic_load(&s->tx_busy) == 0)
+	if (atomic_load(&s->tx_busy) == 0 && atomic_load(&s->row->refs) == 1 && tx_counted(s))
 		return true;
 	SHM_WRITE(s->conn->tx.path, SHM_PATH_KERNEL);
 	return false;
@@ -265,7 +286,8 @@ static void retract(struct sock *s)
 	SHM_WRITE(c->tx.recalled, true);
 	atomic_thread_fence(
 		memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
-	if (atomic_load(&s->tx_busy) || atomic_load(&s->row->tx_off) != lower || head >= lower) {
+	if (atomic_load(&s->tx_busy) || !tx_counted(s) || atomic_load(&s->row->tx_off) != lower ||
+	    head >= lower) {
 		SHM_WRITE(c->tx.recalled, false);
 		atomic_fetch_or(&c->ctl.flags_tx, SHM_TX_KEPT);
 		span_announce(s);
@@ -491,6 +513,14 @@ void span_close(struct sock *s)
 	shm_seat_give(&c->tx.seat, tx);
 	span_announce(s);
 	span_ring_peer(s);
+}
+
+void span_recount(struct sock *s)
+{
+	uint64_t taken;
+
+	if (SHM_READ(s->conn->rx.path) == SHM_PATH_KERNEL && diag_taken(s, &taken))
+		atomic_store(&s->row->rx_off, s->row->rx_shm + taken);
 }
 
 void span_break(struct sock *s)

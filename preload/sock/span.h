@@ -77,6 +77,9 @@ void span_shutdown(struct sock *s);
 /* The last descriptor is about to be closed. Signals are blocked. */
 void span_close(struct sock *s);
 
+/* A call that was receiving never returns: bytes that it took from the kernel may not be counted. In rx.seat. */
+void span_recount(struct sock *s);
+
 /* The peer's memory made no sense: the connection is reset. */
 void span_break(struct sock *s);
 
