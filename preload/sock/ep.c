@@ -227,8 +227,8 @@ void ep_forget(struct sock *s)
 	}
 }
 
-/* What only the kernel can tell of attached members, bells and channels. Under e->lock. */
-static void side_harvest(struct ep *e)
+/* What only the kernel can tell of attached members, bells and channels. Under e->lock. Return: whether there may be more. */
+static bool side_harvest(struct ep *e)
 {
 	struct epoll_event ev[EP_SIDE_BATCH];
 	long n = sys(SYS_epoll_pwait, e->side, ev, EP_SIDE_BATCH, 0, 0, 8);
@@ -247,9 +247,17 @@ static void side_harvest(struct ep *e)
 		ready_heard(it->s, (short)(ev[i].events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)));
 		e->heard += (ev[i].events & ~(uint32_t)EPOLLOUT) != 0;
 		it->edge |= ev[i].events & ~(uint32_t)EPOLLOUT ||
-			    SHM_READ(it->s->conn->tx.path) == SHM_PATH_KERNEL;
+			    (it->events & EPOLLOUT &&
+			     SHM_READ(it->s->conn->tx.path) == SHM_PATH_KERNEL);
 		ep_hot_aim(&e->hot[it->hot], true);
 	}
+	return n == EP_SIDE_BATCH;
+}
+
+void ep_side_hear(struct ep *e)
+{
+	for (uint32_t n = 0; n <= e->hots && side_harvest(e); n += EP_SIDE_BATCH)
+		;
 }
 
 /* ---- epoll_ctl ---- */

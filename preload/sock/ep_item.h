@@ -250,6 +250,9 @@ void ep_nest_forked(void);
 /* Take in what the side has to say, so that the set's own entry is quiet. */
 void ep_side_drain(struct ep *e);
 
+/* The same of all members, under e->lock; connections may be attached by it. */
+void ep_side_hear(struct ep *e);
+
 /* From the program's epoll to the side, and into the hot array. Under e->lock, signals blocked. False: no memory. */
 bool ep_item_lift(struct ep_item *it);
 

@@ -204,6 +204,7 @@ static inline bool edge_take(struct ep_hot *h)
 {
 	uint64_t tail = atomic_load_explicit(h->tail, memory_order_acquire);
 
+	h->item->edge = false;
 	atomic_store_explicit(&h->seen, tail, memory_order_relaxed);
 	return tail != atomic_load_explicit(&h->conn->ctl.head, memory_order_relaxed);
 }
@@ -219,7 +220,11 @@ static __attribute__((noinline)) uint32_t scan_one(struct ep_hot *h)
 	if (!it->present || it->disabled || edge_is_old(h))
 		return 0;
 	bits = item_bits(h) & it->events;
-	if (!bits || (it->events & EPOLLET && !item_edge(h, bits, true)))
+	if (!bits) {
+		it->edge = false; /* nothing is true: what becomes so is an edge of its own */
+		return 0;
+	}
+	if (it->events & EPOLLET && !item_edge(h, bits, true))
 		return 0;
 	if (it->events & EPOLLONESHOT) {
 		it->disabled = true;
@@ -230,10 +235,18 @@ static __attribute__((noinline)) uint32_t scan_one(struct ep_hot *h)
 
 /* ---- all of them ---- */
 
+/* Whether bytes that the kernel has, or is about to speak of, may be told. */
+static inline bool edge_of_kernel(const struct ep_hot *h)
+{
+	return h->item->events & EPOLLET &&
+	       (SHM_READ(h->conn->rx.path) == SHM_PATH_KERNEL || span_ahead(h->sock));
+}
+
 int ep_scan(struct ep *e, struct epoll_event *ev, int max, bool odd)
 {
 	uint32_t n = e->hots;
 	uint32_t i = e->start < n ? e->start : 0;
+	bool heard = false;
 	int got = 0;
 
 	for (uint32_t k = 0; k < n && got < max; k++, i = i + 1 == n ? 0 : i + 1) {
@@ -244,6 +257,14 @@ int ep_scan(struct ep *e, struct epoll_event *ev, int max, bool odd)
 			ep_hot_aim(h, true);
 		if (!hot_says(h))
 			continue;
+		if (!h->plain && !heard && edge_of_kernel(h)) {
+			/* its word on what is told now must not be another edge afterwards */
+			ep_side_hear(e);
+			heard = true;
+			if (i >= e->hots)
+				break;
+			h = &e->hot[i]; /* more of them: the array may be another */
+		}
 		bits = h->plain ? h->plain : scan_one(h);
 		if (!bits)
 			continue;

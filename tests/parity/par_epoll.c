@@ -96,6 +96,30 @@ CASE(edge_short, F_SELF, "edge: a short read has taken all that there is")
 	SHOW(read(c->a.fd, got, sizeof(got)));
 }
 
+CASE(edge_often, F_BOTH,
+     "edge: 60 times MOD, an arrival, another one behind its rest: each is told once")
+{
+	int ep = ep_new(), fd = c->a.fd, told = 0, twice = 0;
+	struct epoll_event e;
+
+	SHOW(ep_add(ep, fd, EPOLLIN | EPOLLET, 1));
+	for (int i = 0; i < 60; i++) {
+		ep_ctl(ep, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLET, 1);
+		twice += epoll_wait(ep, &e, 1, 0);
+		arrive(c, 10);
+		told += epoll_wait(ep, &e, 1, 5000);
+		twice += epoll_wait(ep, &e, 1, 0);
+		end_get1(&c->a, 4);
+		twice += epoll_wait(ep, &e, 1, 0);
+		arrive(c, 7);
+		told += epoll_wait(ep, &e, 1, 5000);
+		twice += epoll_wait(ep, &e, 1, 0);
+		end_get(&c->a, 13);
+		twice += epoll_wait(ep, &e, 1, 0);
+	}
+	say("told %d, once more %d", told, twice);
+}
+
 CASE(edge_out, F_ANY, "edge: writable once at the start, then when room came back")
 {
 	int ep = ep_new();
