@@ -107,19 +107,20 @@ static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, in
 
 ssize_t io_kernel_safe(struct sock *s)
 {
+	const bool ring = SHM_READ(s->conn->rx.path) == SHM_PATH_RING;
 	uint64_t limit;
 	ssize_t n;
 
 	if (unlikely(chaos_on()))
 		chaos_linger();
 	n = sys(SYS_recvfrom, sock_fd(s), 0, INT_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT, 0, 0);
-	if (n < 0)
+	if (n < 0 || (!n && ring))
 		return n;
 	if (span_cross(s, &limit) < 0)
 		return -EPROTO;
+	/* the end, too: the peer may have lifted, written and closed since the path was looked at */
 	if (SHM_READ(s->conn->rx.path) != SHM_PATH_KERNEL)
-		/* the end, too: the peer may have lifted, written and closed since the path was looked at */
-		return n ? -ESTALE : 0;
+		return -ESTALE;
 	return limit < (uint64_t)n ? (ssize_t)limit : n;
 }
 

@@ -162,6 +162,9 @@ short ready_now(struct sock *s, short want)
 	if (kernel & (POLLIN | POLLOUT | POLLPRI)) {
 		short asked = ready_ask(s, kernel);
 
+		/* what came since the look above is not behind the end: programs take the one without the other as it */
+		if (asked & POLLRDHUP)
+			asked |= POLLIN;
 		if (asked & POLLIN)
 			asked |= POLLRDNORM;
 		if (asked & POLLOUT)

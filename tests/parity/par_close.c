@@ -174,8 +174,21 @@ static long last_words(int fd, void *arg, size_t *len)
 	return shutdown(fd, SHUT_WR);
 }
 
-CASE(last_words, F_BOTH | F_COLD,
-     "what is written just before the end is read before the end, 60 times")
+static int words_pipe[2];
+
+static ssize_t words_read(int fd)
+{
+	return read(fd, buf, sizeof(buf));
+}
+
+static ssize_t words_spliced(int fd)
+{
+	ssize_t n = splice(fd, NULL, words_pipe[1], NULL, sizeof(buf), 0);
+
+	return n > 0 ? read(words_pipe[0], buf, n) : n;
+}
+
+static void last_words_by(struct conn *c, ssize_t (*get)(int fd))
 {
 	int whole = 0;
 
@@ -187,7 +200,7 @@ CASE(last_words, F_BOTH | F_COLD,
 
 		conn_open(c, &d);
 		end_start(&d.b, last_words, &asks, 1);
-		while ((n = read(d.a.fd, buf, sizeof(buf))) > 0) {
+		while ((n = get(d.a.fd)) > 0) {
 			got += n;
 			for (; answered < got / 1000 && answered < asks; answered++)
 				MUST(write(d.a.fd, "k", 1));
@@ -197,6 +210,18 @@ CASE(last_words, F_BOTH | F_COLD,
 		end_close(&d.b);
 	}
 	say("whole: %d", whole);
+}
+
+CASE(last_words, F_BOTH | F_COLD,
+     "what is written just before the end is read before the end, 60 times")
+{
+	last_words_by(c, words_read);
+}
+
+CASE(last_words_spliced, F_BOTH | F_COLD, "the same by splice()")
+{
+	MUST(pipe(words_pipe));
+	last_words_by(c, words_spliced);
 }
 
 CASE(half_close, F_ANY | F_PAIR6, "shutdown for writing: the other direction goes on")
