@@ -192,6 +192,13 @@ void ep_attached(struct sock *s)
 	ep_item_each(s, item_attached);
 }
 
+void ep_crossed(const struct sock *s)
+{
+	/* an item may become another sock's meanwhile: its set is asked once more than needed */
+	for (struct ep_item *it = atomic_load(&s->items); it; it = atomic_load(&it->next))
+		SHM_WRITE(it->e->until, 0);
+}
+
 static void item_look(struct ep_item *it)
 {
 	if (it->hot < 0)

@@ -67,6 +67,12 @@ struct shm_waker *ep_waker(struct ep *e);
 /* The next wait on any set asks the kernel too. */
 void ep_no_short_ways(void);
 
+/*
+ * The bytes of @s come from the kernel now: no wait goes on taking its offsets for bytes, which the next lift changes before
+ * there are any. In rx.seat; takes no lock.
+ */
+void ep_crossed(const struct sock *s);
+
 /* A connection was attached: its registrations move to the side. */
 void ep_attached(struct sock *s);
 

@@ -3,6 +3,7 @@
 
 #include "preload/sock/conf.h"
 #include "preload/sock/diag.h"
+#include "preload/sock/ep.h"
 #include "preload/sock/thread.h"
 
 #include <errno.h>
@@ -216,6 +217,7 @@ static void cross_to_kernel(struct sock *s, uint32_t span, uint64_t lower)
 		SHM_WRITE(c->rx.frozen, false);
 		SHM_WRITE(c->rx.direct, true);
 	}
+	ep_crossed(s);
 	atomic_store_explicit(&c->ctl.span_ack, span, memory_order_release);
 }
 
