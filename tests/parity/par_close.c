@@ -190,9 +190,10 @@ static ssize_t words_spliced(int fd)
 
 static void last_words_by(struct conn *c, ssize_t (*get)(int fd))
 {
-	int whole = 0;
+	/* over a wire there is no border to cross, and each connection has a listener of its own to be made known */
+	int whole = 0, times = par_host() == INADDR_LOOPBACK ? 60 : 10;
 
-	for (int i = 0; i < 60; i++) {
+	for (int i = 0; i < times; i++) {
 		char asks = (char)(1 + i % 5);
 		long got = 0, answered = 0;
 		struct conn d;
@@ -209,11 +210,11 @@ static void last_words_by(struct conn *c, ssize_t (*get)(int fd))
 		MUST(close(d.a.fd));
 		end_close(&d.b);
 	}
-	say("whole: %d", whole);
+	say("whole: %d of %d", whole, times);
 }
 
 CASE(last_words, F_BOTH | F_COLD,
-     "what is written just before the end is read before the end, 60 times")
+     "what is written just before the end is read before the end, many times")
 {
 	last_words_by(c, words_read);
 }
