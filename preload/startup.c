@@ -28,6 +28,7 @@ void call_before_fork(void)
 		direct_before_fork(true);
 		direct_soil_all();
 		sock_share(1);
+		ep_share();
 	}
 	ep_fork_lock(true); /* in the order of locks */
 	net_fork_lock(true);

@@ -300,7 +300,7 @@ bool ep_bad_events(int op, uint32_t events)
 static int ctl_kernel(struct ep *e, int epfd, int op, struct sock *s, int fd,
 		      struct epoll_event *ev, struct ep_item *it)
 {
-	bool once = op != EPOLL_CTL_DEL && ev->events & EPOLLONESHOT;
+	bool once = op != EPOLL_CTL_DEL && ev->events & EPOLLONESHOT && !SHM_READ(e->shared);
 	struct epoll_event by_tag;
 
 	if (once && !it)

@@ -91,6 +91,9 @@ void ep_direct_forked(struct sock *s);
 /* Around fork, in the parent, as sock_fork_lock(). */
 void ep_fork_lock(bool lock);
 
+/* Before fork, in the parent: sets that parent and child will share. */
+void ep_share(void);
+
 /* In the child after fork. */
 void ep_forked(void);
 

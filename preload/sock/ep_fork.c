@@ -2,7 +2,8 @@
  *
  * The kernel's set is shared by parent and child, and with it the doorbell inside. A child that goes on with
  * a set that has attached members gets a set of its own under the same number, filled from what the kernel
- * says is registered; sets without attached members stay shared, as the kernel has them.
+ * says is registered; sets without attached members stay shared, as the kernel has them: what is registered in
+ * them from then on is registered by the program's own words.
  */
 #include "preload/sock/ep_item.h"
 
@@ -68,6 +69,17 @@ static void part_if_lifted(struct ep *e)
 	ep_kernel_due(e);
 }
 
+static void share_if_not_lifted(struct ep *e)
+{
+	if (!SHM_READ(e->hots) && !SHM_READ(e->directs))
+		SHM_WRITE(e->shared, true);
+}
+
+void ep_share(void)
+{
+	ep_each(share_if_not_lifted);
+}
+
 void ep_forked(void)
 {
 	ep_memory_forked();
@@ -80,6 +92,7 @@ void ep_own(struct ep *e)
 
 	if (e->inherited) {
 		SHM_WRITE(e->inherited, false);
+		SHM_WRITE(e->shared, false);
 		ep_part(e);
 		ep_direct_inherit(e);
 	}

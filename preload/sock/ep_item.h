@@ -82,6 +82,7 @@ struct ep {
 	uint32_t heard; /* events of the side */
 	uint64_t magic;
 	bool inherited;   /* shared with the parent since a fork: ep_own() before use */
+	bool shared;      /* the kernel's set has been another process's too: that one knows no tags of ours */
 	uint32_t directs; /* members of the stack (ep_direct.c) */
 	_Atomic uint32_t direct_sleepers; /* threads that sleep on the set */
 	uint64_t direct_news;             /* what happened to members of the stack so far */

@@ -710,3 +710,37 @@ CASE(epoll_after_fork, F_ANY, "an epoll set made before fork works in the child"
 	SHOW(epoll_wait(ep, &e, 1, 5000));
 	SHOW(end_get(&c->a, 10));
 }
+
+/* Each of two processes that share a set registers once for an event, and the other one is told. */
+CASE(epoll_once_shared, F_ANY | F_COLD, "oneshot members of a set that is shared since a fork")
+{
+	int ep = epoll_create1(0), go[2], back[2];
+	struct epoll_event e = { EPOLLIN | EPOLLONESHOT, { .u64 = 0x123456789abcdef0 } };
+	char x;
+
+	MUST(pipe(go));
+	MUST(pipe(back));
+	pid_t pid = fork();
+
+	if (!pid) {
+		MUST(read(go[0], &x, 1));
+		int n = epoll_wait(ep, &e, 1, 5000);
+
+		say("child: %d %s %llx", n, poll_name(e.events), (long long)e.data.u64);
+		SHOW(epoll_wait(ep, &e, 1, 0));
+		e = (struct epoll_event){ EPOLLIN | EPOLLONESHOT, { .u64 = 0x0fedcba987654321 } };
+		SHOW(epoll_ctl(ep, EPOLL_CTL_MOD, c->a.fd, &e));
+		MUST(write(back[1], "x", 1));
+		_exit(0);
+	}
+	SHOW(epoll_ctl(ep, EPOLL_CTL_ADD, c->a.fd, &e));
+	SHOW(end_put1(&c->b, 10));
+	MUST(await(c->a.fd, POLLIN));
+	MUST(write(go[1], "x", 1));
+	MUST(read(back[0], &x, 1));
+	int n = epoll_wait(ep, &e, 1, 5000);
+
+	say("parent: %d %s %llx", n, poll_name(e.events), (long long)e.data.u64);
+	reap("child", pid);
+	SHOW(end_get(&c->a, 10));
+}
