@@ -109,7 +109,7 @@ bool ep_lifted(const struct ep *e)
 
 bool ep_joined(const struct ep *e)
 {
-	return SHM_READ(e->side) >= 0 || ep_nests(e) || SHM_READ(e->tagged);
+	return SHM_READ(e->side) >= 0 || ep_nests(e) || SHM_READ(e->tagged) || SHM_READ(e->shared);
 }
 
 struct shm_waker *ep_waker(struct ep *e)
@@ -139,7 +139,6 @@ int ep_side_open(struct ep *e)
 	SHM_WRITE(e->side, shm_fd_hide((int)sys(SYS_epoll_create1, EPOLL_CLOEXEC)));
 	if (e->side < 0)
 		return e->side;
-	sys(SYS_getrandom, &e->magic, sizeof(e->magic), 0);
 	ev.data.u64 = e->magic;
 	side_ctl(e, EPOLL_CTL_ADD, e->waker.efd, EPOLLIN | EPOLLET, &e->waker);
 	side_ctl(e, EPOLL_CTL_ADD, shm_chan_fd(), EPOLLIN, e);
@@ -458,19 +457,21 @@ int ep_ctl(int epfd, int op, int fd, struct epoll_event *ev, struct ep *e)
 
 /* ---- asking the kernel ---- */
 
-/* Take our own entry out of what the kernel reported, and our tags. */
+/* Take our own entries out of what the kernel reported, and our tags. */
 static int ep_translate(struct ep *e, struct epoll_event *ev, int n)
 {
-	for (int i = 0; i < n; i++) {
-		if (ev[i].data.u64 == e->magic) {
-			bool taken = shm_lock(&e->lock, thread_tid());
+	int left = 0;
 
-			side_harvest(e);
-			shm_unlock(&e->lock, taken);
-			n--; /* the others stay in the kernel's order */
-			memmove(&ev[i], &ev[i + 1], (size_t)(n - i) * sizeof(*ev));
-			break;
-		}
+	for (int i = 0; i < n; i++) {
+		if (ev[i].data.u64 != e->magic)
+			ev[left++] = ev[i]; /* in the kernel's order */
+	}
+	if (left < n) { /* by more than one where the set is shared with another process */
+		bool taken = shm_lock(&e->lock, thread_tid());
+
+		side_harvest(e);
+		shm_unlock(&e->lock, taken);
+		n = left;
 	}
 	if (SHM_READ(e->tagged)) {
 		bool taken = shm_lock(&e->lock, thread_tid());

@@ -70,6 +70,7 @@ struct ep *ep_alloc(void)
 		e = ep_fresh();
 	if (e) {
 		memset((char *)e + EP_LIFE, 0, sizeof(*e) - EP_LIFE);
+		sys(SYS_getrandom, &e->magic, sizeof(e->magic), 0);
 		atomic_store(&e->id, ++mem.ids);
 	}
 	shm_unlock(&mem.lock, taken);

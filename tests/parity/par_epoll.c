@@ -356,6 +356,24 @@ CASE(wait_errors, F_BOTH, "what epoll_wait refuses")
 	SHOW(epoll_wait(ep, &e, 1, 0));
 }
 
+CASE(once_beside_zero, F_BOTH | F_COLD, "a member whose data is 0 beside a oneshot one is told")
+{
+	int ep = ep_new(), pipes[2];
+	char x;
+
+	MUST(pipe(pipes));
+	SHOW(ep_add(ep, c->a.fd, EPOLLIN | EPOLLONESHOT, 5));
+	SHOW(ep_add(ep, pipes[0], EPOLLIN, 0));
+	SHOW(write(pipes[1], "x", 1));
+	ep_say(ep, 5000);
+	SHOW(read(pipes[0], &x, 1));
+	SHOW(end_put1(&c->b, 10));
+	ep_say(ep, 5000);
+	ep_say(ep, 0);
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
 CASE(data_kept, F_BOTH, "all 64 bits of data come back; MOD changes them")
 {
 	int ep = ep_new();
