@@ -19,6 +19,7 @@ pair_make() {
 	[ "$(id -u)" = 0 ] || die "needs root"
 	LIFTED_LINE='path=stack'
 	export ZTCP_PATH=stack
+	BENCH_DEV=(env "LD_LIBRARY_PATH=$(dirname "$ZTCP_RUN")/../lib" "$(dirname "$ZTCP_RUN")/../tests/bin/bench_dev")
 	mkdir -p /run/netns && mount -t tmpfs netns /run/netns && ip netns add far && ip link set lo up && far ip link set lo up ||
 		die "no namespaces"
 	ip link add v0 numtxqueues 1 numrxqueues 1 type veth peer name v1 numtxqueues 1 numrxqueues 1 netns far &&
@@ -28,14 +29,12 @@ pair_make() {
 
 # pair_ceiling DEVICE FAR_DEVICE: packets a second from one to the other, one processor a side, which no stack above them can pass.
 pair_ceiling() {
-	local build bench bytes pps
-	build=$(dirname "$ZTCP_RUN")/..
-	bench=(env "LD_LIBRARY_PATH=$build/lib" "$build/tests/bin/bench_dev")
+	local bytes pps
 	for bytes in 128 1514; do
-		taskset -c "$S_CORE" "${bench[@]}" rx "$1" 2 $bytes >"$TMP/ceiling" 2>"$TMP/ceiling.err" &
+		taskset -c "$S_CORE" "${BENCH_DEV[@]}" rx "$1" 2 $bytes >"$TMP/ceiling" 2>"$TMP/ceiling.err" &
 		SERVERS+=($!)
 		sleep 0.5
-		far taskset -c "$C_CORE" "${bench[@]}" tx "$2" 3 $bytes >/dev/null 2>&1
+		far taskset -c "$C_CORE" "${BENCH_DEV[@]}" tx "$2" 3 $bytes >/dev/null 2>&1
 		wait "${SERVERS[-1]}"
 		SERVERS=()
 		pps=$(awk '{ print $3 }' "$TMP/ceiling")

@@ -32,24 +32,29 @@ xdp_ceiling() {
 
 # What redis-benchmark on the kernel gets from a server that costs nothing but the device: no server on a stack can pass that.
 xdp_echo() {
-	local build bench clients core rate
-	build=$(dirname "$ZTCP_RUN")/..
-	bench=(env "LD_LIBRARY_PATH=$build/lib" "$build/tests/bin/bench_dev")
+	local clients
 	far "$ZTCP" nic detach v1 2>/dev/null
 	for clients in 1 50; do
-		for core in "$S_CORE" "$C_CORE"; do
-			taskset -c "$S_CORE" "${bench[@]}" echo xdp:v0 60 128 >/dev/null 2>"$TMP/echo.err" &
-			SERVERS+=($!)
-			sleep 0.5
-			rate=$(far timeout 30 taskset -c "$core" redis-benchmark -h $HOST -p 7 -c "$clients" -n $((clients == 1 ? 30000 : 100000)) -t get --csv 2>/dev/null |
-				awk -F'"' '$2 == "GET" { print $4 }')
-			kill "${SERVERS[-1]}" 2>/dev/null
-			wait "${SERVERS[-1]}" 2>/dev/null
-			SERVERS=()
-			[ -n "$rate" ] || rate=-
-			printf '#echo_%s_%s\t%s\n' "$clients" "$([ "$core" = "$S_CORE" ] && echo same || echo 11)" "$rate" >>"$OUTDIR/$WORKLOAD.tsv"
-			awk -v c="$clients" -v r="$rate" -v w="$([ "$core" = "$S_CORE" ] && echo 'on one core' || echo 'with a core each')" \
-				'BEGIN { printf "A server of no cost but the device answers %.1f k requests a second of %d client%s %s.\n", r / 1e3, c, c == 1 ? "" : "s", w }'
-		done
+		xdp_echo_to "$clients" "$S_CORE" same 'on one core'
+		xdp_echo_to "$clients" "$C_CORE" 11 'with a core each'
 	done
+}
+
+xdp_echo_to() { # CLIENTS CORE PLACEMENT WORDS
+	local rate
+	taskset -c "$S_CORE" "${BENCH_DEV[@]}" echo xdp:v0 60 128 >/dev/null 2>"$TMP/echo.err" &
+	SERVERS+=($!)
+	sleep 0.5
+	rate=$(far timeout 30 taskset -c "$2" redis-benchmark -h $HOST -p 7 -c "$1" -n $(($1 == 1 ? 30000 : 100000)) -t get --csv 2>/dev/null |
+		awk -F'"' '$2 == "GET" { print $4 }')
+	kill "${SERVERS[-1]}" 2>/dev/null
+	wait "${SERVERS[-1]}" 2>/dev/null
+	SERVERS=()
+	printf '#echo_%s_%s\t%s\n' "$1" "$3" "${rate:--}" >>"$OUTDIR/$WORKLOAD.tsv"
+	if [ -n "$rate" ]; then
+		awk -v c="$1" -v r="$rate" -v w="$4" \
+			'BEGIN { printf "A server of no cost but the device answers %.1f k requests a second of %d client%s %s.\n", r / 1e3, c, c == 1 ? "" : "s", w }'
+	else
+		echo "A server of no cost but the device, $1 clients $4: no answer in 30 s: $(tail -n 1 "$TMP/echo.err")"
+	fi
 }

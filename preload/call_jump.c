@@ -38,7 +38,7 @@ static void leave(const struct __jmp_buf_tag *env)
 /* Return: libc's own function. */
 static __attribute__((used)) void *jump_saving(int mask)
 {
-	static bool found;
+	static _Atomic bool found;
 
 	if (mask)
 		thread_jumps = true;

@@ -4,7 +4,6 @@
  */
 #include "preload/call.h"
 #include "preload/sock/mem.h"
-
 #include "preload/sock/sock.h"
 #include "shm/shm_sys.h"
 

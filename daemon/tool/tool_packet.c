@@ -39,8 +39,7 @@ struct flow {
 };
 
 struct tool_flows {
-	struct flow
-		*all[BUCKETS]; /* by the connecting end's port, as who was heard of first sees it */
+	struct flow *all[BUCKETS];      /* by the port that both ends see as the connecting end's */
 	struct flow *known[2][BUCKETS]; /* by an end's cookie, where that is known */
 	struct base_list lives, ended;  /* quiet for longest first */
 	unsigned count, ended_count;

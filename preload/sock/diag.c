@@ -174,14 +174,21 @@ bool diag_sent(const struct sock *s, uint64_t *bytes)
 	return true;
 }
 
+/* With the unread bytes before and after. Return: whether the kernel said so. */
+static bool info_between(const struct sock *s, int *before, struct tcp_info *ti, int *after)
+{
+	*before = *after = 0;
+	return sys(SYS_ioctl, sock_fd(s), SIOCINQ, before) >= 0 && tcp_info(s, ti) &&
+	       sys(SYS_ioctl, sock_fd(s), SIOCINQ, after) >= 0;
+}
+
 bool diag_taken(const struct sock *s, uint64_t *bytes)
 {
 	for (unsigned i = 0; i < DIAG_TRIES_ALONE; i++) {
 		struct tcp_info ti;
-		int before = 0, after = 0;
+		int before, after;
 
-		if (sys(SYS_ioctl, sock_fd(s), SIOCINQ, &before) < 0 || !tcp_info(s, &ti) ||
-		    sys(SYS_ioctl, sock_fd(s), SIOCINQ, &after) < 0)
+		if (!info_between(s, &before, &ti, &after))
 			return false;
 		if (before != after) /* some came */
 			continue;
@@ -198,11 +205,10 @@ static bool counters_agree(const struct sock *s)
 {
 	for (unsigned i = 0; i < DIAG_TRIES; i++) {
 		struct tcp_info ti;
-		int before = 0, after = 0;
+		int before, after;
 		uint64_t rx;
 
-		if (sys(SYS_ioctl, sock_fd(s), SIOCINQ, &before) < 0 || !tcp_info(s, &ti) ||
-		    sys(SYS_ioctl, sock_fd(s), SIOCINQ, &after) < 0)
+		if (!info_between(s, &before, &ti, &after))
 			return false;
 		if (ti.tcpi_state != DIAG_ESTABLISHED)
 			return false;

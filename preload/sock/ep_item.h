@@ -80,10 +80,9 @@ struct ep {
 	uint32_t start; /* where the next scan begins: fairness */
 	uint32_t moves; /* registrations that went to the side so far */
 	uint32_t heard; /* events of the side */
-	uint64_t
-		magic; /* what the kernel knows our own entry by, also in a process that shares the kernel's set */
+	uint64_t magic; /* what the kernel knows our own entry by; a fork leaves it the same */
 	bool inherited; /* shared with the parent since a fork: ep_own() before use */
-	bool shared; /* the kernel's set has been another process's too: that one knows no tags of ours */
+	bool shared;    /* the kernel's set is another process's too, which knows no tags of ours */
 	uint32_t directs;                 /* members of the stack (ep_direct.c) */
 	_Atomic uint32_t direct_sleepers; /* threads that sleep on the set */
 	uint64_t direct_news;             /* what happened to members of the stack so far */

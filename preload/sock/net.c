@@ -90,6 +90,7 @@ const struct policy_ifaces *net_ifaces(enum reason *why)
 
 /* ---- the lock ---- */
 
+/* The lock has been given back, or was not to be had. */
 static void outside(void)
 {
 	struct thread *t = &thread_self;

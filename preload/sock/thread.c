@@ -12,9 +12,9 @@ __thread struct thread thread_self
 
 _Atomic bool thread_cancels;
 #if defined(__x86_64__)
-bool thread_jumps;
+_Atomic bool thread_jumps;
 #else
-bool thread_jumps = true; /* nobody tells (call_jump.c) */
+_Atomic bool thread_jumps = true; /* nobody tells (call_jump.c) */
 #endif
 
 static pthread_key_t thread_key;

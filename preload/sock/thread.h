@@ -169,7 +169,7 @@ static inline uint64_t thread_signals_block(void)
  * The program saves signal masks with its jump targets: its handlers may jump out of any call. What no jump may cut off, such as
  * the work inside a stack, keeps them out then. Never unset.
  */
-extern bool thread_jumps;
+extern _Atomic bool thread_jumps;
 
 /* The main thread; 0: not known yet. Where a child was made past libc the parent's, until a signal waits: then it is looked at again. */
 extern _Atomic uint32_t thread_main;
