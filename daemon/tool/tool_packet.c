@@ -6,8 +6,10 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 
 #include "daemon/tool/tool.h"
+#include "stack/base/base_hash.h"
 #include "stack/base/base_list.h"
 
 enum {
@@ -20,6 +22,7 @@ enum {
 	WINDOW_SCALE = 14,
 	SEGMENT = 65495,
 	BUCKETS = 4096,
+	LOOK_MAX = 64,     /* four times what is in a bucket when all flows are there */
 	FLOWS_MAX = 65536, /* whichever has been quiet for longest is forgotten */
 	ENDED_MAX = 1024,  /* of those that both ends have closed; late pieces may still come */
 };
@@ -32,16 +35,20 @@ struct flow {
 	uint32_t isn[2];
 	uint64_t due[2]; /* offset of the first byte of each end that is still to come */
 	bool fin[2];
-	unsigned bucket;
-	struct flow *next;       /* in its bucket */
-	struct flow *same[2];    /* in that of each end's cookie */
-	struct base_list recent; /* in lives or ended */
+	struct base_list same;     /* in its bucket of all */
+	struct base_list known[2]; /* in that of each end's cookie */
+	struct base_list recent;   /* in lives or ended */
 };
 
+/*
+ * Who publishes chooses ports, addresses and cookies as it likes. It chooses no bucket, as the hash has a key; no two flows have one cookie,
+ * and of those with the same addresses only the last few are looked at. So none is far to find.
+ */
 struct tool_flows {
-	struct flow *all[BUCKETS];      /* by the port that both ends see as the connecting end's */
-	struct flow *known[2][BUCKETS]; /* by an end's cookie, where that is known */
-	struct base_list lives, ended;  /* quiet for longest first */
+	struct base_hash_key key;
+	struct base_list all[BUCKETS];      /* by both ends, as who was heard of first sees them */
+	struct base_list known[2][BUCKETS]; /* by an end's cookie, where that is known */
+	struct base_list lives, ended;      /* quiet for longest first */
 	unsigned count, ended_count;
 	uint32_t made;
 };
@@ -50,25 +57,32 @@ struct tool_flows *tool_flows_make(void)
 {
 	struct tool_flows *f = calloc(1, sizeof(*f));
 
-	if (!f) {
-		tool_say("%s", strerror(ENOMEM));
+	if (!f || getrandom(&f->key, sizeof(f->key), 0) != sizeof(f->key)) {
+		tool_say("%s", strerror(f ? errno : ENOMEM));
+		free(f);
 		return NULL;
+	}
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		base_list_init(&f->all[i]);
+		base_list_init(&f->known[0][i]);
+		base_list_init(&f->known[1][i]);
 	}
 	base_list_init(&f->lives);
 	base_list_init(&f->ended);
 	return f;
 }
 
+static void flows_free(struct base_list *list)
+{
+	base_list_for_each_safe(at, list) free(base_list_entry(at, struct flow, recent));
+}
+
 void tool_flows_free(struct tool_flows *f)
 {
-	for (unsigned i = 0; f && i < BUCKETS; i++) {
-		while (f->all[i]) {
-			struct flow *next = f->all[i]->next;
-
-			free(f->all[i]);
-			f->all[i] = next;
-		}
-	}
+	if (!f)
+		return;
+	flows_free(&f->lives);
+	flows_free(&f->ended);
 	free(f);
 }
 
@@ -77,35 +91,52 @@ unsigned tool_flows_count(const struct tool_flows *f)
 	return f->count;
 }
 
+static unsigned length(const struct base_list *list)
+{
+	unsigned n = 0;
+
+	for (const struct base_list *at = list->next; at != list; at = at->next)
+		n++;
+	return n;
+}
+
+unsigned tool_flows_farthest(const struct tool_flows *f)
+{
+	unsigned longest = 0;
+
+	for (unsigned i = 0; i < BUCKETS; i++) {
+		unsigned all = length(&f->all[i]);
+		const unsigned n[] = { all < LOOK_MAX ? all : LOOK_MAX, length(&f->known[0][i]),
+				       length(&f->known[1][i]) };
+
+		for (unsigned k = 0; k < 3; k++)
+			longest = n[k] > longest ? n[k] : longest;
+	}
+	return longest;
+}
+
+static struct base_list *cookie_bucket(struct tool_flows *all, unsigned end, uint64_t cookie)
+{
+	return &all->known[end][base_hash_sip24_words(&all->key, &cookie, 1) % BUCKETS];
+}
+
 /* From now on @end of @f has this cookie; 0: not known. */
 static void cookie_set(struct tool_flows *all, struct flow *f, unsigned end, uint64_t cookie)
 {
-	struct flow **at = &all->known[end][f->cookie[end] % BUCKETS];
-
 	if (f->cookie[end] == cookie)
 		return;
-	if (f->cookie[end]) {
-		while (*at != f)
-			at = &(*at)->same[end];
-		*at = f->same[end];
-	}
+	base_list_remove(&f->known[end]);
+	base_list_init(&f->known[end]);
 	f->cookie[end] = cookie;
-	if (!cookie)
-		return;
-	at = &all->known[end][cookie % BUCKETS];
-	f->same[end] = *at;
-	*at = f;
+	if (cookie)
+		base_list_push_head(cookie_bucket(all, end, cookie), &f->known[end]);
 }
 
 static void flow_forget(struct tool_flows *all, struct flow *f)
 {
-	struct flow **at = &all->all[f->bucket];
-
-	while (*at != f)
-		at = &(*at)->next;
-	*at = f->next;
-	cookie_set(all, f, 0, 0);
-	cookie_set(all, f, 1, 0);
+	base_list_remove(&f->same);
+	base_list_remove(&f->known[0]);
+	base_list_remove(&f->known[1]);
 	base_list_remove(&f->recent);
 	all->count--;
 	all->ended_count -= f->fin[0] && f->fin[1];
@@ -147,19 +178,51 @@ static bool same(const struct shm_end *a, const struct shm_end *b)
 	return a->port == b->port && memcmp(a->addr, b->addr, sizeof(a->addr)) == 0;
 }
 
-/* Both ends of a connection go into the bucket of the port that each of them sees, the connecting end's. */
-static unsigned bucket_of(const struct tap_record *r)
+/* The same for both ends of a connection whose addresses nobody translates. */
+static unsigned bucket_of(const struct tool_flows *all, const struct tap_record *r)
 {
-	return (r->flags & TAP_ACCEPTED ? r->remote.port : r->local.port) % BUCKETS;
+	bool accepted = r->flags & TAP_ACCEPTED;
+	const struct shm_end *end[2] = { accepted ? &r->remote : &r->local,
+					 accepted ? &r->local : &r->remote };
+	uint64_t words[5];
+
+	for (unsigned i = 0; i < 2; i++)
+		memcpy(words + 2 * i, end[i]->addr, sizeof(end[i]->addr));
+	words[4] = (uint64_t)end[0]->port << 16 | end[1]->port;
+	return (unsigned)(base_hash_sip24_words(&all->key, words, 5) % BUCKETS);
 }
 
 static struct flow *flow_known(struct tool_flows *all, unsigned end, uint64_t cookie)
 {
-	struct flow *f = cookie ? all->known[end][cookie % BUCKETS] : NULL;
+	if (!cookie)
+		return NULL;
+	base_list_for_each(at, cookie_bucket(all, end, cookie))
+	{
+		struct flow *f = base_container_of(at - end, struct flow, known);
 
-	while (f && f->cookie[end] != cookie)
-		f = f->same[end];
-	return f;
+		if (f->cookie[end] == cookie)
+			return f;
+	}
+	return NULL;
+}
+
+/* Of one whose other end was never told of, by its addresses. */
+static struct flow *flow_same(struct tool_flows *all, unsigned me, const struct tap_record *r)
+{
+	struct base_list *bucket = &all->all[bucket_of(all, r)];
+	unsigned looked = 0;
+
+	base_list_for_each(at, bucket)
+	{
+		struct flow *f = base_list_entry(at, struct flow, same);
+
+		if (!f->cookie[me] && same(&f->end[me], &r->local) &&
+		    same(&f->end[!me], &r->remote))
+			return f;
+		if (++looked == LOOK_MAX)
+			break;
+	}
+	return NULL;
 }
 
 /* The conversation that the end of @r is of: it was heard of before, or the other end was, whose cookie it knows (behind an address
@@ -176,12 +239,7 @@ static struct flow *flow_find(struct tool_flows *all, const struct tap_record *r
 		f = flow_known(all, !me, r->peer);
 		return f && !f->cookie[me] ? f : NULL;
 	}
-	for (f = all->all[bucket_of(r)]; f; f = f->next) {
-		if (!f->cookie[me] && same(&f->end[me], &r->local) &&
-		    same(&f->end[!me], &r->remote))
-			return f;
-	}
-	return NULL;
+	return flow_same(all, me, r);
 }
 
 static struct flow *flow_make(struct tool_flows *all, const struct tap_record *r)
@@ -196,9 +254,9 @@ static struct flow *flow_make(struct tool_flows *all, const struct tap_record *r
 	f->end[!me] = r->remote;
 	f->isn[0] = ++all->made * UINT32_C(2654435761);
 	f->isn[1] = f->isn[0] ^ UINT32_C(0x5bd1e995);
-	f->bucket = bucket_of(r);
-	f->next = all->all[f->bucket];
-	all->all[f->bucket] = f;
+	base_list_init(&f->known[0]);
+	base_list_init(&f->known[1]);
+	base_list_push_head(&all->all[bucket_of(all, r)], &f->same);
 	base_list_push_tail(&all->lives, &f->recent);
 	all->count++;
 	return f;
@@ -214,7 +272,7 @@ static struct flow *flow_of(struct tool_flows *all, const struct tap_record *r)
 	if (!f)
 		return NULL;
 	cookie_set(all, f, me, r->cookie);
-	if (r->peer)
+	if (r->peer && !flow_known(all, !me, r->peer))
 		cookie_set(all, f, !me, r->peer);
 	if (!me && !f->begun) {
 		f->end[0] = r->local;

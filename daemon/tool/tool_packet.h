@@ -35,6 +35,9 @@ void tool_flows_free(struct tool_flows *f);
 /** tool_flows_count() - Return: conversations that are remembered; at most 65536, and 1024 that have ended. */
 unsigned tool_flows_count(const struct tool_flows *f);
 
+/** tool_flows_farthest() - Return: how many conversations are at worst looked at to find one. */
+unsigned tool_flows_farthest(const struct tool_flows *f);
+
 /**
  * tool_packets_make() - the packets of a piece
  * @out: filled; room for four

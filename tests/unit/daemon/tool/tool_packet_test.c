@@ -8,6 +8,9 @@ enum { ALL = 65536, ENDED = 1024 };
 
 static struct tool_packet out[4];
 static bool alone;          /* an end does not know the other */
+static uint64_t stride = 1; /* of cookies */
+static uint64_t claimed;    /* what all say that the cookie of their other end is */
+static bool one_port;
 static unsigned translated; /* what is added to the connecting end's port on its way */
 
 /* A piece of conversation @n; end 1 accepted. Return: packets. */
@@ -25,12 +28,13 @@ static unsigned piece(struct tool_flows *f, uint64_t n, unsigned me, unsigned ki
 		memcpy(end[i].addr, "\0\0\0\0\0\0\0\0\0\0\xff\xff\x7f\0\0", 15);
 		end[i].addr[15] = 1;
 	}
-	end[0].port = (uint16_t)n;
+	end[0].port = (uint16_t)(one_port ? 80 : n);
+	end[1].addr[13] = (uint8_t)(n >> 24);
 	end[1].addr[14] = (uint8_t)(n >> 16);
 	end[1].port = 6379;
 	r->flags = TAP_SHM | (me ? TAP_ACCEPTED : 0);
-	r->cookie = 2 * n + 1 + me;
-	r->peer = alone ? 0 : 2 * n + 2 - me;
+	r->cookie = (2 * n + 1 + me) * stride;
+	r->peer = alone ? 0 : claimed ? claimed : (2 * n + 2 - me) * stride;
 	r->seq = seq;
 	r->ack = ack;
 	r->local = end[me];
@@ -128,4 +132,24 @@ Test(tool_packet, tool_packets_make__ends_that_see_other_ports_are_one_conversat
 	}
 	cr_assert_eq(tool_flows_count(f), ENDED);
 	tool_flows_free(f);
+}
+
+/* Whoever publishes makes up ports, addresses and cookies as it likes. */
+Test(tool_packet, tool_packets_make__nobody_chooses_a_bucket)
+{
+	enum { PORTS, SAME, PEER, ADDRESSES, WAYS };
+
+	for (unsigned way = 0; way < WAYS; way++) {
+		struct tool_flows *f = tool_flows_make();
+
+		alone = way == SAME || way == ADDRESSES;
+		one_port = way == SAME;
+		stride = 1 << 16; /* cookies differ in high bits alone */
+		claimed = way == PEER;
+		for (uint64_t n = 1; n <= ALL / 4; n++)
+			piece(f, way == ADDRESSES ? n << 16 | 80 : n, 0, TAP_BYTES, 0, 0);
+		cr_assert_eq(tool_flows_count(f), ALL / 4);
+		cr_assert_leq(tool_flows_farthest(f), way == SAME ? 64 : 30); /* 4 in the mean */
+		tool_flows_free(f);
+	}
 }
