@@ -1,5 +1,5 @@
 #!/bin/bash
-# daemon_container.sh - containers: programs in mount, PID and network namespaces of their own, joined by a veth and by a bridge; a policy
+# daemon_container.sh - containers: programs in mount, PID, network and user namespaces of their own, joined by a veth and by a bridge; a policy
 # for each network namespace, whose tables go with it, whether ztcpd sees that or not; who was forbidden everything joins when a policy
 # allows it
 . "$(dirname "$(readlink -f "$0")")/daemon_lib.sh"
@@ -7,6 +7,7 @@ need redis-server redis-benchmark bpftool python3
 . "$HERE/daemon_net.bash"
 
 PORT=6399
+BOXES=()
 touch "$T/server" "$T/client"
 chmod 666 "$T/server" "$T/client"
 
@@ -142,6 +143,84 @@ mounts() {
 	box_end
 }
 
+# userns NAME OWNER FIRST: a container with a user namespace, made by OWNER, whose ids 0 to 65535 are the host's from FIRST on; its network, mount and
+# PID namespaces belong to that. Its first process is in $INIT, and a command before what runs in it as its user 1000 in IN_NAME.
+userns() {
+	local -n in=IN_$1
+	begin setpriv --reuid "$2" --regid "$2" --clear-groups unshare -U sleep 1000
+	local maker=$PID
+	until_true 60 elsewhere "$maker" user || fail "no user namespace"
+	echo "0 $3 65536" >"/proc/$maker/uid_map" && echo "0 $3 65536" >"/proc/$maker/gid_map" || fail "no map of users"
+	rm -f "$T/up.$1"
+	: >"$T/up.$1"
+	chmod 666 "$T/up.$1"
+	begin nsenter -t "$maker" -U -S 0 -G 0 unshare -m -p -n -f --mount-proc --propagation private sh -c '
+		mount -t tmpfs box /opt && mkdir /opt/box && cp /usr/bin/redis-server /usr/bin/redis-benchmark /opt/box && ip link set lo up &&
+		echo up >"$1" && exec sleep 1000' - "$T/up.$1" 2>"$T/err.$1"
+	BOXES+=("$PID")
+	until_true 60 [ -s "$T/up.$1" ] || fail "the container $1 does not start: $(cat "$T/err.$1")"
+	INIT=$(pgrep -P "$PID")
+	in=(nsenter -t "$INIT" -U -m -p -n -S 1000 -G 1000)
+}
+
+# elsewhere PID KIND: it has a namespace of its own
+elsewhere() { [ "$(readlink "/proc/$1/ns/$2")" != "$(readlink "/proc/self/ns/$2")" ]; }
+
+# users_are lifted|kept [REASON]: connections between both containers
+users_are() {
+	: >"$T/client"
+	"${IN_left[@]}" timeout 60 "$RUN" --explain="$T/client" /opt/box/redis-benchmark -h 10.7.0.2 -p $PORT -t get -n 1000 -c 2 -q >/dev/null ||
+		fail "redis-benchmark in its container failed"
+	case $1 in
+	lifted) [ "$(lifted)" -ge 2 ] ;;
+	kept) [ "$(lifted)" = 0 ] && grep -q "reason=$2" "$T/client" ;;
+	esac
+}
+
+users_become() {
+	until_true 60 users_are "$@" || fail "containers with user namespaces: wanted $*: $(sort -u "$T/client" | head -3) $(tail -2 "$T/ztcpd.err")"
+}
+
+# Two containers with user namespaces, one that root made and one that a user did (rootless); for rules their users are numbered as on the host
+users() {
+	local left right
+	unshare -U true 2>/dev/null || {
+		echo "users: skipped: no user namespaces"
+		return
+	}
+	policy "lift path=shm port=$PORT" kernel
+	userns left $UID_A 400000
+	left=$INIT
+	userns right 0 300000
+	right=$INIT
+	ip link add ul netns "$left" type veth peer name ur netns "$right" || fail "no veth"
+	nsenter -t "$left" -n sh -c 'ip addr add 10.7.0.1/24 dev ul; ip link set ul up'
+	nsenter -t "$right" -n sh -c 'ip addr add 10.7.0.2/24 dev ur; ip link set ur up'
+	begin "${IN_right[@]}" "$RUN" --explain="$T/server" /opt/box/redis-server --bind 0.0.0.0 --port $PORT --protected-mode no \
+		--save '' --appendonly no --dir / >/dev/null
+	until_true 60 users_listens "$right" || fail "the server in its container does not start"
+	same "its user on the host" 301000 "$(stat -c %u "/proc/$(pgrep -P "$PID")")"
+	users_become lifted
+	policy "lift path=shm user=1000" kernel # of the host: nobody
+	users_become kept POLICY
+	policy "lift path=shm user=401000,301000" kernel
+	users_become lifted
+	policy "kernel user=301000" "lift path=shm" # the other end's
+	users_become kept PEER_REMOTE
+	policy "lift path=shm port=$PORT" kernel
+	users_become lifted
+	finish "$DAEMON" KILL
+	users_become kept NO_DAEMON
+	daemon
+	users_become lifted
+	kill -KILL "$left" "$right"
+	wait "$PID" "${BOXES[@]}" 2>/dev/null
+}
+
+users_listens() {
+	nsenter -t "$1" -n ss -Hltn "sport = :$PORT" | grep -q .
+}
+
 # Both namespaces on a bridge in a third, as containers usually are
 bridge() {
 	local ns
@@ -240,7 +319,7 @@ deleted() {
 
 fewer_than() { [ "$(descriptors)" -lt "$1" ]; }
 
-for part in ${PARTS:-start late namespaces mounts bridge deleted}; do
+for part in ${PARTS:-start late namespaces mounts users bridge deleted}; do
 	$part
 	echo "$part: done"
 done

@@ -41,7 +41,14 @@ if [ -z "${DAEMON_IN_SPACES-}" ]; then
 fi
 unset ZTCP_BUILD
 
-T=$(mktemp -d "${TMPDIR:-/tmp}/ztcp-daemon.XXXXXX") || exit 2
+# Names of what the test makes outside of its namespaces: of its PID namespace and its shell, so that the next one knows what is left
+TESTS=ztcp-test-$(stat -Lc %i /proc/self/ns/pid)
+TEST=$TESTS-$$
+for left in "${TMPDIR:-/tmp}/$TESTS"-*; do # folders of tests that were killed
+	pid=${left##*"$TESTS-"}
+	[ ! -d "$left" ] || [ -d "/proc/${pid%%.*}" ] || rm -rf "$left"
+done
+T=$(mktemp -d "${TMPDIR:-/tmp}/$TEST.XXXXXX") || exit 2
 chmod 755 "$T"
 PIDS=()
 FAILED=0
@@ -85,10 +92,6 @@ kernel_before() {
 	IFS=. read -r major minor _ < <(uname -r)
 	[ "$major" -lt "$1" ] || { [ "$major" = "$1" ] && [ "${minor%%[^0-9]*}" -lt "$2" ]; }
 }
-
-# Names of what the test makes outside of its namespaces: of its PID namespace and its shell, so that the next one knows what is left
-TESTS=ztcp-test-$(stat -Lc %i /proc/self/ns/pid)
-TEST=$TESTS-$$
 
 # leftovers CGROOT: end and remove what tests left that were killed: cgroups, processes in them, what they pinned
 leftovers() {
