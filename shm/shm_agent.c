@@ -4,6 +4,7 @@
 #include "shm/shm_chan.h"
 #include "shm/shm_fd.h"
 #include "shm/shm_sys.h"
+#include "shm/shm_user.h"
 
 #include <errno.h>
 #include <stdbool.h>
@@ -13,8 +14,6 @@ static struct {
 	uint64_t agent;
 	uint64_t secret;
 } session = { .fd = -1 };
-
-enum { UNMAPPED_UID = 65534 }; /* how the root of the host looks in a user namespace without it */
 
 static void session_close(void)
 {
@@ -26,14 +25,14 @@ static void session_close(void)
 	shm_chan_orphan();
 }
 
-/* Not a proof, for the name may be heard in a user namespace: the channel it hands out is proved by the selector. */
+/* Also of the host, seen from a user namespace without it. Not a proof, for the name may be heard in one: the channel it hands out is proved by the selector. */
 static bool is_root(int fd)
 {
 	struct ucred cred;
 	socklen_t len = sizeof(cred);
 
 	return sys(SYS_getsockopt, fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
-	       (cred.uid == 0 || cred.uid == UNMAPPED_UID);
+	       (cred.uid == 0 || cred.uid == SHM_USER_UNMAPPED);
 }
 
 int shm_agent_connect(uint64_t agent)

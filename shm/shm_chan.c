@@ -6,6 +6,7 @@
 #include "shm/shm_fd.h"
 #include "shm/shm_lock.h"
 #include "shm/shm_sys.h"
+#include "shm/shm_user.h"
 #include "shm/shm_word.h"
 
 #include <errno.h>
@@ -243,7 +244,7 @@ static bool same_user(int sock)
 	socklen_t len = sizeof(cred);
 
 	return sys(SYS_getsockopt, sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
-	       cred.uid == (uid_t)sys(SYS_geteuid);
+	       shm_user_is_own(cred.uid);
 }
 
 static int chan_send(struct shm_peer *peer, struct shm_msg *msg, int fd)

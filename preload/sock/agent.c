@@ -10,6 +10,7 @@
 #include "preload/sock/diag.h"
 #include "preload/sock/thread.h"
 #include "shm/shm_agent.h"
+#include "shm/shm_user.h"
 
 #include <errno.h>
 
@@ -82,7 +83,7 @@ bool agent_needed(const struct verdict_answer *v, const struct shm_end *local,
 	struct diag_owner owner;
 
 	return diag_owner(remote, local, &owner) < 0 || owner.cookie != v->peer ||
-	       owner.uid != (uint32_t)sys(SYS_geteuid);
+	       !shm_user_is_own(owner.uid);
 }
 
 int agent_claim(struct sock *s)

@@ -17,6 +17,7 @@
 #include "preload/sock/patience.h"
 #include "preload/sock/span.h"
 #include "preload/sock/thread.h"
+#include "shm/shm_user.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -556,7 +557,7 @@ static enum reason verify(const struct shm_end *end, const struct shm_end *peer_
 
 	if (err)
 		return err == -ENOENT ? REASON_UNVERIFIED : REASON_NO_DIAG;
-	if (owner.uid != (uint32_t)sys(SYS_geteuid))
+	if (!shm_user_is_own(owner.uid))
 		return REASON_PEER_USER;
 	return owner.cookie == cookie ? REASON_NONE : REASON_UNVERIFIED;
 }
