@@ -222,9 +222,12 @@ static ssize_t recv_once(struct sock *s, const struct io_req *r, size_t done, in
 	if (SHM_READ(s->broken))
 		return -ECONNRESET;
 	for (;;) {
+		const bool frozen = span_frozen(
+			s); /* first: what thaws is behind the peer's last border */
+
 		if (span_cross(s, &limit) < 0)
 			return -EPROTO;
-		if (span_frozen(s))
+		if (frozen && SHM_READ(c->rx.path) == SHM_PATH_RING)
 			return -EAGAIN;
 		if (flags & MSG_PEEK)
 			n = peek(s, r, flags, limit);

@@ -196,12 +196,15 @@ static bool may_attach(struct sock *s)
 static enum reason check_end(struct sock *s)
 {
 	enum reason reason;
+	bool passed;
 
 	if (atomic_load(&s->row->refs) != 1)
 		return REASON_SHARED;
 	if (atomic_load(&s->tx_busy) || atomic_load(&s->rx_busy))
 		return REASON_BUSY;
-	reason = diag_guard(s);
+	/* a process that shared it has let others have it, and is gone */
+	passed = atomic_load(&s->row->flags) & STATS_SETTLED;
+	reason = passed ? REASON_PASSED : diag_guard(s);
 	/* counters are read while bytes may arrive: one disagreement is no proof */
 	if (reason == REASON_UNSEEN && ++s->unseen < LIFT_UNSEEN_TRIES)
 		return REASON_BUSY;

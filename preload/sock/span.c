@@ -65,6 +65,8 @@ static bool may_lift(const struct sock *s)
 	       atomic_load_explicit(&s->view.ctl->state, memory_order_acquire) ==
 		       SHM_CONN_ATTACHED &&
 	       s->view.ctl->cookie == s->peer_cookie && /* not another's by now: it never joined */
+	       /* a process that we share the block with has passed the connection on */
+	       !(atomic_load_explicit(&c->ctl.flags_rx, memory_order_relaxed) & SHM_RX_RECALL) &&
 	       !(atomic_load_explicit(&s->view.ctl->flags_rx, memory_order_relaxed) &
 		 SHM_RX_RECALL) &&
 	       atomic_load_explicit(&s->view.ctl->span_ack, memory_order_acquire) == c->ctl.span;
@@ -437,7 +439,8 @@ bool span_thaw(struct sock *s)
 	struct shm_conn *c = s->conn;
 
 	if (!SHM_READ(s->peer->gone) &&
-	    !(atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_acquire) & SHM_TX_KEPT))
+	    !(atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_acquire) & SHM_TX_KEPT) &&
+	    atomic_load_explicit(&s->view.ctl->state, memory_order_acquire) != SHM_CONN_CLOSED)
 		return false;
 	SHM_WRITE(c->rx.frozen, false);
 	sock_stir(s);

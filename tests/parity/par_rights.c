@@ -193,6 +193,61 @@ CASE(rights_shared, F_ANY, "passed and kept: both processes use it in turn")
 	reap("child", pid);
 }
 
+CASE(rights_after_end, F_ANY,
+     "passed once the peer has closed: the rest can be read here, and the end")
+{
+	int s[2];
+
+	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	SHOW(end_put1(&c->b, 500));
+	SHOW(end_get(&c->a, 500));
+	SHOW(end_close(&c->b));
+	await(c->a.fd, POLLIN);
+	SHOW(rights_send(s[0], &c->a.fd, 1));
+	say("%s", poll_name(await(c->a.fd, POLLIN | POLLRDHUP)));
+	SHOW(end_get1(&c->a, 100));
+	SHOW(end_nonblock(&c->a, true));
+	SHOW(end_get1(&c->a, 100));
+}
+
+CASE(rights_by_child, F_ANY,
+     "a child passes it on and ends, the parent goes on, then the third writes")
+{
+	int s[2];
+	char x;
+
+	MUST(socketpair(AF_UNIX, SOCK_STREAM, 0, s));
+	pid_t third = fork();
+
+	if (!third) {
+		struct end e = c->a;
+
+		close(s[0]);
+		if (rights_recv(s[1], &e.fd, 1))
+			_exit(1);
+		e.dir = 0;
+		MUST(read(s[1], &x, 1));
+		end_put(&e, 1000);
+		MUST(read(s[1], &x, 1));
+		_exit(0);
+	}
+	struct conn d;
+
+	conn_open(c, &d);
+	pid_t child = fork();
+
+	if (!child)
+		_exit(rights_send(s[0], &d.a.fd, 1) != 1);
+	reap("child", child);
+	conn_warm(&d, 300);
+	MUST(write(s[0], "x", 1));
+	SHOW(end_get(&d.b, 1000));
+	MUST(write(s[0], "x", 1));
+	reap("third", third);
+	SHOW(end_put1(&d.b, 10));
+	SHOW(end_get1(&d.a, 100));
+}
+
 CASE(rights_listener, F_PLAIN, "a listener passed to another process, which accepts")
 {
 	struct sockaddr_storage sa;
