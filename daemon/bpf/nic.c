@@ -23,7 +23,7 @@
 #include "daemon/bpf/pin_dir.h"
 #include "nic.skel.h"
 
-enum { PATH_BYTES = 320, WHY_BYTES = 160 };
+enum { ROOT_BYTES = 64, PATH_BYTES = 320, WHY_BYTES = 160 };
 
 static const char *const map_name[] = { "nic_xsks", "nic_flows", "nic_ports", "nic_queues",
 					"nic_counts" };
@@ -53,9 +53,22 @@ static uint64_t netns_cookie(void)
 	return cookie;
 }
 
+/* The folder of folders, as seen from here. Return: whether it stays when the caller ends. */
+static bool root_name(char dir[ROOT_BYTES])
+{
+	char at[PIN_DIR_AT];
+	bool stays = pin_dir_usual(at);
+
+	snprintf(dir, ROOT_BYTES, "%s" NIC_PIN_DIR, at);
+	return stays;
+}
+
 static void dir_of(char dir[PATH_BYTES], uint64_t netns, uint32_t ifindex)
 {
-	snprintf(dir, PATH_BYTES, NIC_PIN_NAME, NIC_PIN_DIR, (unsigned long long)netns, ifindex);
+	char root[ROOT_BYTES];
+
+	root_name(root);
+	snprintf(dir, PATH_BYTES, NIC_PIN_NAME, root, (unsigned long long)netns, ifindex);
 }
 
 static int pin_open(const char *dir, const char *name)
@@ -79,8 +92,12 @@ static int pin_make(const char *dir, const char *name, int fd)
 /* The folder of folders; locked until it is closed. */
 static int root_open(bool make)
 {
-	int fd = make ? pin_dir_make(NIC_PIN_DIR) : pin_dir_find(NIC_PIN_DIR);
+	char dir[ROOT_BYTES];
+	int fd;
 
+	if (!root_name(dir) && make)
+		return -EXDEV;
+	fd = make ? pin_dir_make(dir) : pin_dir_find(dir);
 	if (fd < 0)
 		return fd;
 	if (flock(fd, LOCK_EX)) {
@@ -181,6 +198,11 @@ static void explain(char *why, const char *name, const char *step, int rc)
 	else if (rc == -ESRCH) /* what libbpf says of it */
 		snprintf(why, WHY_BYTES, "%s: %s: this kernel has no BTF (/sys/kernel/btf/vmlinux)",
 			 name, step);
+	else if (rc == -EXDEV)
+		snprintf(
+			why, WHY_BYTES,
+			"%s: no bpf file system that would stay: mount -t bpf bpf /sys/fs/bpf, outside of ip netns exec",
+			name);
 	else if (rc == -EOPNOTSUPP)
 		snprintf(why, WHY_BYTES,
 			 "%s: its driver does not run XDP programs (-g: the kernel does)", name);
@@ -233,7 +255,8 @@ int nic_detach(const char *name)
 		return root;
 	dir_of(dir, netns_cookie(), ifindex);
 	rc = access(dir, F_OK) ? -ENOENT : dir_remove(dir);
-	rmdir(NIC_PIN_DIR); /* when this was the last */
+	root_name(dir);
+	rmdir(dir); /* when this was the last */
 	close(root);
 	return rc;
 }
@@ -434,6 +457,7 @@ static bool state_read(struct nic_state *s, const char *entry)
 int nic_each(void (*f)(void *arg, const struct nic_state *s), void *arg)
 {
 	int root = root_open(false), n = 0;
+	char dir[ROOT_BYTES];
 	struct nic_state s;
 	struct dirent *e;
 	DIR *d;
@@ -441,7 +465,8 @@ int nic_each(void (*f)(void *arg, const struct nic_state *s), void *arg)
 	libbpf_set_print(quiet);
 	if (root < 0)
 		return root == -ENOENT ? 0 : root;
-	d = opendir(NIC_PIN_DIR);
+	root_name(dir);
+	d = opendir(dir);
 	while (d && (e = readdir(d))) {
 		if (e->d_name[0] == '.' || !state_read(&s, e->d_name))
 			continue;
@@ -451,7 +476,7 @@ int nic_each(void (*f)(void *arg, const struct nic_state *s), void *arg)
 	if (d)
 		closedir(d);
 	if (!n)
-		rmdir(NIC_PIN_DIR);
+		rmdir(dir);
 	close(root);
 	return n;
 }

@@ -84,6 +84,35 @@ int pin_dir_seek(char *dir, size_t size)
 	return there < 0 ? fd : there;
 }
 
+/* Whether what is mounted here stays when the caller ends: who started it is here too. */
+static bool mounts_stay(void)
+{
+	struct stat own, parent;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", (int)getppid());
+	return stat("/proc/self/ns/mnt", &own) || stat(path, &parent) ||
+	       (own.st_ino == parent.st_ino && own.st_dev == parent.st_dev);
+}
+
+bool pin_dir_usual(char at[PIN_DIR_AT])
+{
+	const long others[] = { 1, lock_pid(), getppid() };
+	char path[PIN_DIR_AT + sizeof(BPFFS_USUAL)];
+
+	*at = '\0';
+	if (is_bpffs(BPFFS_USUAL))
+		return true;
+	for (unsigned i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+		snprintf(path, sizeof(path), "/proc/%ld/root" BPFFS_USUAL, others[i]);
+		if (others[i] > 0 && is_bpffs(path)) {
+			snprintf(at, PIN_DIR_AT, "/proc/%ld/root", others[i]);
+			return true;
+		}
+	}
+	return mounts_stay();
+}
+
 int pin_dir_make(const char *dir)
 {
 	char parent[256];

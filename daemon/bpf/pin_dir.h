@@ -7,6 +7,7 @@
 #ifndef ZTCP_PIN_DIR_H
 #define ZTCP_PIN_DIR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /**
@@ -36,6 +37,17 @@ int pin_dir_seek(char *dir, size_t size);
  * Return: its descriptor; -EMEDIUMTYPE: not in a bpffs; -EKEYREJECTED: another user's; another -errno.
  */
 int pin_dir_make(const char *dir);
+
+enum { PIN_DIR_AT = 32 };
+
+/**
+ * pin_dir_usual() - where the bpffs is that is usual, as seen from here
+ * @at: what to put before "/sys/fs/bpf": "", or "/proc/PID/root" of the first process, of ztcpd or of the caller's parent, as inside of
+ *      `ip netns exec`
+ *
+ * Return: false: nobody has one, and one that were mounted here would go with this mount namespace, which is the caller's alone.
+ */
+bool pin_dir_usual(char at[PIN_DIR_AT]);
 
 /** pin_dir_error() - Return: what an error of these, or of selector_detach(), means, in words. */
 const char *pin_dir_error(int err);

@@ -10,7 +10,9 @@
 
 #include <stdint.h>
 
-#define NIC_PIN_DIR  "/sys/fs/bpf/ztcp-nic" /* a folder "<netns cookie>-<ifindex>" each interface */
+#define NIC_PIN_DIR "/sys/fs/bpf/ztcp-nic" /* a folder "<netns cookie>-<ifindex>" each interface */
+#define NIC_PIN_AT \
+	"/proc/1/root" /* before it, where this mount namespace lacks it: ip netns exec has a /sys of its own */
 #define NIC_PIN_NAME "%s/%llx-%u"
 #define NIC_VERSION  3
 

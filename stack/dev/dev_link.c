@@ -84,14 +84,24 @@ bool dev_link_virtual(const struct dev_link *link)
 	return false;
 }
 
-int dev_link_map(const struct dev_link *link, const char *map)
+static int map_open(const struct dev_link *link, const char *dir, const char *map)
 {
 	char path[128];
 	union bpf_attr attr = { .pathname = (uint64_t)(uintptr_t)path };
 
-	snprintf(path, sizeof(path), NIC_PIN_NAME "/%s", NIC_PIN_DIR,
-		 (unsigned long long)link->netns, link->ifindex, map);
+	snprintf(path, sizeof(path), NIC_PIN_NAME "/%s", dir, (unsigned long long)link->netns,
+		 link->ifindex, map);
 	return (int)sys(SYS_bpf, BPF_OBJ_GET, &attr, sizeof(attr));
+}
+
+int dev_link_map(const struct dev_link *link, const char *map)
+{
+	int fd = map_open(link, NIC_PIN_DIR, map), there;
+
+	if (fd != -ENOENT)
+		return fd;
+	there = map_open(link, NIC_PIN_AT NIC_PIN_DIR, map);
+	return there < 0 ? fd : there;
 }
 
 static int element(int cmd, int map, const void *key, const void *value)
