@@ -152,7 +152,10 @@ static int match_load(struct selector *sel, const char *name, const char *file, 
 	int rc;
 
 	if (!obj)
-		return say(log, len, -errno, "not an eBPF object that can be read");
+		return say(log, len, -errno,
+			   errno == ENOENT || errno == EACCES
+				   ? strerror(errno)
+				   : "not an eBPF object that can be read");
 	log_use(obj, verifier);
 	rc = object_check(sel, obj);
 	if (rc) {

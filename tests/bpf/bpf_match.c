@@ -129,7 +129,7 @@ int main(int argc, char **argv)
 	CHECK(load("match_bad", "mine") == 1);
 	CHECK(strstr(said, "is refused") && strstr(said, "R1"), "%s", said);
 	CHECK(load("match_odd", "mine") == 1 && strstr(said, "ZTCP_MATCH"), "%s", said);
-	CHECK(load("match_none", "mine") == 1);
+	CHECK(load("match_none", "mine") == 1 && strstr(said, "No such file"), "%s", said);
 	CHECK(load("match_yes", "\"a name\"") == 1 && strstr(said, "letters"), "%s", said);
 	CHECK(verdict(true) == POLICY_COUNT && verdict(false) == POLICY_LIFT);
 
