@@ -114,14 +114,17 @@ ssize_t io_kernel_safe(struct sock *s)
 	if (unlikely(chaos_on()))
 		chaos_linger();
 	n = sys(SYS_recvfrom, sock_fd(s), 0, INT_MAX, MSG_PEEK | MSG_TRUNC | MSG_DONTWAIT, 0, 0);
-	if (n < 0 || (!n && ring))
+	if (n == -EAGAIN || (n <= 0 && ring))
 		return n;
 	if (span_cross(s, &limit) < 0)
 		return -EPROTO;
-	/* the end, too: the peer may have lifted, written and closed since the path was looked at */
-	if (SHM_READ(s->conn->rx.path) != SHM_PATH_KERNEL)
+	/* the end and an error, too: the peer may have lifted, written and closed since the path was looked at */
+	if (SHM_READ(s->conn->rx.path) != SHM_PATH_KERNEL) {
+		if (n < 0)
+			SHM_WRITE(s->recv_error, (uint8_t)-n); /* the kernel tells it once */
 		return -ESTALE;
-	return limit < (uint64_t)n ? (ssize_t)limit : n;
+	}
+	return n >= 0 && limit < (uint64_t)n ? (ssize_t)limit : n;
 }
 
 /* The kernel part: never waits, never reads past a border, is no cancellation point. Return: as recv, -errno. */
@@ -146,9 +149,16 @@ static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, 
 	return n;
 }
 
-/* A peer that was killed with bytes of ours unread makes the kernel's TCP answer with a reset: say so, once. */
+/*
+ * An error that the kernel has told already is said now. A peer that was killed with bytes of ours unread makes the kernel's TCP
+ * answer with a reset: say so, once.
+ */
 static ssize_t end_of_stream(struct sock *s, ssize_t n)
 {
+	if (!n && unlikely(SHM_READ(s->recv_error))) {
+		n = -(ssize_t)SHM_READ(s->recv_error);
+		SHM_WRITE(s->recv_error, 0);
+	}
 	if (n || s->reset_told || !ready_reset(s))
 		return n;
 	SHM_WRITE(s->reset_told, true);
@@ -191,10 +201,13 @@ static ssize_t peek(struct sock *s, const struct io_req *r, int flags, uint64_t 
 		n = ring_copy(s, &at, here, limit, flags & MSG_TRUNC);
 	else
 		n = kernel_recv(s, r, 0, flags, limit);
-	if (!ring && n >= 0 && limit == UINT64_MAX && span_ahead(s)) { /* as in io_kernel_safe() */
+	/* as in io_kernel_safe() */
+	if (!ring && n != -EAGAIN && limit == UINT64_MAX && span_ahead(s)) {
 		uint64_t border = atomic_load(&s->view.ctl->lift);
 
-		if (!n)
+		if (n < 0 && n != -EFAULT)
+			SHM_WRITE(s->recv_error, (uint8_t)-n);
+		if (n <= 0)
 			return -ESTALE;
 		if (border - here <= (uint64_t)n) {
 			limit = border - here;

@@ -71,7 +71,7 @@ static ssize_t send_pieces(struct sock *s, const struct io_req *r, size_t done, 
 		n = real.send(sock_fd(s), (const char *)r->iov[i].iov_base + skip,
 			      r->iov[i].iov_len - skip, flags);
 		if (n < 0 && done && errno != EAGAIN && errno != EINTR)
-			SHM_WRITE(s->send_error, (uint16_t)errno); /* told once: by the next send */
+			SHM_WRITE(s->send_error, (uint8_t)errno); /* told once: by the next send */
 		if (n < 0)
 			return done ? (ssize_t)done : -1;
 		atomic_fetch_add(&s->row->tx_off, (uint64_t)n);

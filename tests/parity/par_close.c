@@ -158,20 +158,35 @@ CASE(close_wakes_writer, F_BOTH, "the peer's close with unread bytes ends a writ
 	say("failed: %d, reset or pipe: %d", r == -1, errno == ECONNRESET || errno == EPIPE);
 }
 
-/* Asks a few times, then says something more and ends. */
-static long last_words(int fd, void *arg, size_t *len)
+/* Asks a few times, then says something more. */
+static long words(int fd, const char *arg)
 {
 	char x;
 
-	(void)len;
-	for (int i = 0; i < *(char *)arg; i++) {
+	for (int i = 0; i < *arg; i++) {
 		if (write(fd, buf, 1000) != 1000 || read(fd, &x, 1) != 1)
 			return -1;
 	}
 	usleep(100);
-	if (write(fd, buf, 1000) != 1000 || write(fd, buf, 1) != 1)
+	return write(fd, buf, 1000) == 1000 && write(fd, buf, 1) == 1 ? 0 : -1;
+}
+
+static long words_ended(int fd, void *arg, size_t *len)
+{
+	(void)len;
+	return words(fd, arg) < 0 ? -1 : shutdown(fd, SHUT_WR);
+}
+
+static long words_reset(int fd, void *arg, size_t *len)
+{
+	struct linger reset = { 1, 0 };
+	int null = open("/dev/null", O_RDWR);
+
+	(void)len;
+	if (setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset)) < 0 ||
+	    words(fd, arg) < 0 || dup2(null, fd) < 0)
 		return -1;
-	return shutdown(fd, SHUT_WR);
+	return close(null);
 }
 
 static int words_pipe[2];
@@ -188,7 +203,8 @@ static ssize_t words_spliced(int fd)
 	return n > 0 ? read(words_pipe[0], buf, n) : n;
 }
 
-static void last_words_by(struct conn *c, ssize_t (*get)(int fd))
+/* @err: what is read behind the last byte, or 0 for the end. */
+static void last_words_by(struct conn *c, end_fn *say_them, ssize_t (*get)(int fd), int err)
 {
 	/* over a wire there is no border to cross, and each connection has a listener of its own to be made known */
 	int whole = 0, times = par_host() == INADDR_LOOPBACK ? 60 : 10;
@@ -197,16 +213,19 @@ static void last_words_by(struct conn *c, ssize_t (*get)(int fd))
 		char asks = (char)(1 + i % 5);
 		long got = 0, answered = 0;
 		struct conn d;
+		int heard;
 		ssize_t n;
 
 		conn_open(c, &d);
-		end_start(&d.b, last_words, &asks, 1);
+		end_start(&d.b, say_them, &asks, 1);
 		while ((n = get(d.a.fd)) > 0) {
 			got += n;
 			for (; answered < got / 1000 && answered < asks; answered++)
 				MUST(write(d.a.fd, "k", 1));
 		}
-		whole += end_join(&d.b, NULL, NULL) == 0 && !n && got == asks * 1000 + 1001;
+		heard = n < 0 ? errno : 0;
+		whole += end_join(&d.b, NULL, NULL) == 0 && heard == err &&
+			 got == asks * 1000 + 1001;
 		MUST(close(d.a.fd));
 		end_close(&d.b);
 	}
@@ -216,13 +235,18 @@ static void last_words_by(struct conn *c, ssize_t (*get)(int fd))
 CASE(last_words, F_BOTH | F_COLD,
      "what is written just before the end is read before the end, many times")
 {
-	last_words_by(c, words_read);
+	last_words_by(c, words_ended, words_read, 0);
 }
 
 CASE(last_words_spliced, F_BOTH | F_COLD, "the same by splice()")
 {
 	MUST(pipe(words_pipe));
-	last_words_by(c, words_spliced);
+	last_words_by(c, words_ended, words_spliced, 0);
+}
+
+CASE(last_words_reset, F_BOTH | F_COLD, "what is written just before a reset is read before that")
+{
+	last_words_by(c, words_reset, words_read, ECONNRESET);
 }
 
 CASE(half_close, F_ANY | F_PAIR6, "shutdown for writing: the other direction goes on")
