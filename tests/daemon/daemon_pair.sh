@@ -1,6 +1,6 @@
 #!/bin/bash
 # daemon_pair.sh - redis in one network namespace, its clients in another, of another user: attested, introduced by ztcpd and
-# lifted; through DNAT too; not by a rule that forbids it; policies change under load; ztcpd is killed under load
+# lifted; through DNAT too; not by a rule that forbids it; policies change under load, and hold at once; ztcpd is killed under load
 . "$(dirname "$(readlink -f "$0")")/daemon_lib.sh"
 need redis-server redis-benchmark nft python3
 . "$HERE/daemon_net.bash"
@@ -149,6 +149,29 @@ reloads() {
 	until_true 60 lift_seen || fail "lifted after reloads"
 }
 
+# What is loaded holds for the next connection, while those before go on: nothing is waited for
+at_once() {
+	local i
+	echo "kernel port=$PORT" >"$T/no"
+	echo "lift path=shm port=$PORT" >"$T/yes"
+	load_begin
+	for i in 1 2 3 4 5; do
+		"$ZTCP" policy load -p "$PIN" "$T/no" >/dev/null || fail "ztcp policy load"
+		bench 10.9.0.2 $PORT -n 1000 -c 2
+		same "load $i: lifted by the policy before" 0 "$(lifted)"
+		"$ZTCP" policy load -p "$PIN" "$T/yes" >/dev/null || fail "ztcp policy load"
+		bench 10.9.0.2 $PORT -n 1000 -c 2
+		[ "$(lifted)" -ge 2 ] || fail "load $i: kept by the policy before: $(head -3 "$T/client")"
+	done
+	load_end
+	policy "lift path=shm port=$PORT,$OLD,7000" kernel
+	until_true 60 rules_are_files || fail "the file is not in force again"
+}
+
+rules_are_files() {
+	"$ZTCP" rules -p "$PIN" | grep -q '/etc/ztcp/policy:2: kernel'
+}
+
 pins() {
 	find "$PIN" | sort | md5sum
 }
@@ -189,7 +212,7 @@ detach() {
 	same "programs left on the cgroup" "" "$(bpftool cgroup show "$CGROUP" 2>/dev/null | sed 1d)"
 }
 
-for part in ${PARTS:-start older plain inside dnat forbidden wrong reloads kills metrics detach}; do
+for part in ${PARTS:-start older plain inside dnat forbidden wrong reloads at_once kills metrics detach}; do
 	$part
 	echo "$part: done"
 done
