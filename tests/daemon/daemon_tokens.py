@@ -248,6 +248,27 @@ class Raced(Middlebox):
         return False
 
 
+class Counted(Middlebox):
+    """Options of the SYN, and of the SYN-ACK."""
+
+    def __init__(self):
+        super().__init__()
+        self.sent = [0, 0]
+
+    def syn(self, s):
+        self.sent[0] += s.option() is not None
+        return True
+
+    def synack(self, s):
+        self.sent[1] += s.option() is not None
+        return True
+
+
+# Ports, and the options of a connection to them by the policy of daemon_tokens.sh: none where no rule of the connecting end's lets shared
+# memory be. A SYN with one is answered with one; of 7005 the accepting end's rule says no, and nothing is attested.
+PORTS = {7000: [1, 1], 7001: [0, 0], 7002: [0, 0], 7003: [0, 0], 7004: [0, 0], 7005: [1, 1], 7006: [0, 0]}
+
+
 class Relay(threading.Thread):
     def __init__(self, a, b):
         super().__init__(daemon=True)
@@ -282,7 +303,7 @@ def connect(names, listener):
     def dial():
         s = socket.socket()
         s.settimeout(30)
-        s.connect(('10.8.0.2', PORT))
+        s.connect(listener.getsockname())
         return s
 
     client = within(names[0], dial)
@@ -319,6 +340,16 @@ def main():
         failed += wrong
         client.close()
         server.close()
+    listener.close()
+    for port, want in PORTS.items():
+        relay.box = Counted()
+        listener = within(names[1], lambda p=port: socket.create_server(('10.8.0.2', p), reuse_port=True))
+        listener.settimeout(30)
+        client, server = connect(names, listener)
+        is_ = [attested(client), attested(server)]
+        wrong = relay.box.sent != want or is_ != [port == 7000] * 2
+        print('port %d: options %s, attested %s%s' % (port, relay.box.sent, is_, '  WRONG' if wrong else ''), flush=True)
+        failed += wrong
     for e in relay.errors:
         print('the relay:', e)
     return bool(failed or relay.errors)
