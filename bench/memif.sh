@@ -1,4 +1,4 @@
-# memif.sh - two processes joined by shared memory (DPDK's net_memif), without a kernel between them, against the kernel over a veth; sourced after lib.sh
+# memif.sh - two processes joined by shared memory (DPDK's net_memif, or net_virtio_user and net_vhost), without a kernel between them, against the kernel over a veth; sourced after lib.sh
 # shellcheck shell=bash
 #
 # memif_init after bench_init. The kernel's configurations go over the veth of pair.sh; ours over memif, on which the same addresses
@@ -7,12 +7,12 @@
 
 . "$BENCH_DIR/pair.sh"
 
-# memif_device ROLE: for one of the two processes; BENCH_PORT=vhost: virtio_user and vhost
+# memif_device ROLE: for one of the two processes; BENCH_PORT=vhost: virtio_user, which the server listens with, and vhost
 memif_device() {
 	local vdev="net_memif0,role=$1,id=0,socket=$TMP/memif,socket-abstract=no${MEMIF_MORE-}"
 	if [ "${BENCH_PORT-}" = vhost ]; then
-		vdev="net_vhost0,iface=$TMP/memif,queues=1"
-		[ "$1" = server ] || vdev="net_virtio_user0,path=$TMP/memif,queues=1,queue_size=1024"
+		vdev="net_virtio_user0,path=$TMP/memif,server=1,queues=1,queue_size=1024"
+		[ "$1" = server ] || vdev="net_vhost0,iface=$TMP/memif,client=1,queues=1,tso=1"
 	fi
 	echo "dpdk:--no-huge -m ${MEMIF_MB:-128} --vdev $vdev"
 }

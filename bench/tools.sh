@@ -74,8 +74,9 @@ iperf3_serve() {
 	wait_port "$PORT"
 }
 
+# iperf3_run CASE LENGTH [OPTION...]
 iperf3_run() {
-	client iperf3 -c "${HOST:-127.0.0.1}" -p "$PORT" -t "$SECS" -l "$2" -f m
+	client iperf3 -c "${HOST:-127.0.0.1}" -p "$PORT" -t "$SECS" -l "$2" -f m "${@:3}"
 	put "$1" rate "$(awk '/receiver/ { for (i = 1; i < NF; i++) if ($(i + 1) == "Mbits/sec") print $i }' "$OUT")"
 }
 

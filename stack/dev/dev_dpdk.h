@@ -8,14 +8,15 @@
  *     port=N     which of the ports that EAL finds, 0 unless given
  *     queue=N    queue pair of this device, the first free one unless given
  *     queues=N   queue pairs of the port, 1 unless given; the first device to open it decides
- *     mbufs=N    buffers of the queue's pool, 4096 unless given
+ *     mbufs=N    buffers of the queue's pool, 4096 unless given, 1024 of twice the length where long packets come
  *     mtu=N      set on the port; its own unless given
  *
  * With several queues each thread's instance has one of them. Received packets go up in the driver's buffers, short ones lent, others
  * with a reference; when three quarters of the buffers are held, all are lent. What is sent goes down as a header and references to
  * payload of more than a few hundred bytes, where the port takes memory that is not DPDK's own (memif, vhost, ring, tap, pcap, null);
- * elsewhere it is copied. dev.copied counts the bytes of payload that were copied: those of short packets sent, and of packets that
- * came in several pieces. dev_fd() is the descriptor of the receive interrupt, or -1 where the driver has none: then
+ * elsewhere it is copied. Where the other end leaves cutting to its device (virtio_user, vhost) long packets go and come whole; one that came in
+ * several pieces goes up as a segment for each (dev_lro.h). dev.copied counts the bytes of payload that were copied: those of short packets sent, and
+ * of packets in several pieces that are no such segment. dev_fd() is the descriptor of the receive interrupt, or -1 where the driver has none: then
  * dev_deadline() says when to look again. What a port whose link is down is given is lost.
  *
  * Called as dev_open.h says. EAL is started once in a process, by the first device, in the process that uses it; all

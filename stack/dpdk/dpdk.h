@@ -73,14 +73,17 @@ struct dpdk_queue {
 	uint16_t port, queue;
 	uint16_t mtu;
 	struct wire_mac mac;
-	bool tx_csum;           /* the device completes TCP checksums */
-	bool tso;               /* and cuts what is longer than a packet */
-	bool chains;            /* what is sent may lie in several places, in any memory */
-	bool reconnects;        /* a port that must be started again to find a new peer */
-	bool gated;             /* used inside dpdk_gate_enter() alone */
-	int node;               /* of memory; -1: any */
-	struct dpdk_pool *rx;   /* of this queue, as is */
-	struct rte_mempool *tx; /* headers, and what stands for payload that lies elsewhere */
+	bool tx_csum;         /* the device completes TCP checksums */
+	bool tso;             /* and cuts what is longer than a packet */
+	bool asks_peer;       /* or rather its peer does, if it wants to: dpdk_queue_takes_long() */
+	bool segs;            /* what is sent may lie in several of DPDK's buffers */
+	bool chains;          /* and in any memory */
+	bool reconnects;      /* a port that must be started again to find a new peer */
+	bool gated;           /* used inside dpdk_gate_enter() alone */
+	int node;             /* of memory; -1: any */
+	struct dpdk_pool *rx; /* of this queue, as is */
+	struct rte_mempool *tx;     /* headers, and what stands for payload that lies elsewhere */
+	struct rte_mempool *copies; /* longer payload that is copied; never NULL */
 	const struct inst_rss_config *rss; /* NULL: what is sent by this queue is answered to it */
 };
 
@@ -95,6 +98,9 @@ bool dpdk_queue_stopped(const struct dpdk_queue *q);
 
 /** dpdk_queue_linked() - Return: whether the port has a peer. */
 bool dpdk_queue_linked(const struct dpdk_queue *q);
+
+/** dpdk_queue_takes_long() - Return: whether what is longer than a packet is cut below, or taken whole, at the moment. */
+bool dpdk_queue_takes_long(const struct dpdk_queue *q);
 
 /** dpdk_queue_close() - the port stops with its last queue. */
 void dpdk_queue_close(const struct dpdk_queue *q);

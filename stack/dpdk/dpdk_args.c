@@ -137,7 +137,6 @@ int dpdk_args_parse(const char *rest, struct dpdk_args *a, struct dev_error *err
 	memset(a, 0, sizeof(*a));
 	a->queue = DPDK_QUEUE_ANY;
 	a->queues = 1;
-	a->mbufs = 4096;
 	if (strlen(rest) >= sizeof(a->text))
 		return dev_fail(err, -EINVAL, "dpdk: more text than %zu bytes", sizeof(a->text));
 	memcpy(a->text, rest, strlen(rest) + 1);

@@ -23,7 +23,9 @@
 #include "stack/base/base_check.h"
 #include "stack/base/base_list.h"
 #include "stack/base/base_sys.h"
+#include "stack/dev/dev_lro.h"
 #include "stack/dpdk/dpdk.h"
+#include "stack/ip/ip_gso.h"
 
 #define BURST      64
 #define IDLE       ztime_us(50)
@@ -34,6 +36,7 @@
 #define RESTART    ZTIME_SEC
 #define WINDOW     ZTIME_MS /* between two looks whether the driver's thread is to run */
 #define LEND_BELOW 320      /* frames that are as short are not worth a reference */
+#define PIECES_MAX 16       /* of a packet that are handed up where they lie */
 
 struct dpdk {
 	struct dev dev;
@@ -50,6 +53,9 @@ struct dpdk {
 	ztime_t window_at;
 	struct rte_mbuf *lent[BURST]; /* until the next dpdk_recv() */
 	uint16_t nlent;
+	struct rte_mbuf
+		*got[BURST]; /* received; of those from gone on nothing has been handed up */
+	uint16_t ngot, gone;
 	struct dpdk_inside inside;
 };
 
@@ -72,16 +78,18 @@ static uint8_t csum_flags(const struct rte_mbuf *m)
 static bool frame_copy(struct dpdk *d, const struct rte_mbuf *m, struct wire_frame_in *f)
 {
 	uint32_t len = rte_pktmbuf_pkt_len(m), at = 0;
-	uint8_t *data;
+	uint8_t flags = csum_flags(m), *data;
 	void *owner = d->buf.alloc(d->buf.ctx, len, &data);
 
 	if (!owner)
 		return false;
-	*f = (struct wire_frame_in){ .data = data, .len = len, .owner = owner };
 	for (; m && at < len; m = m->next) {
-		rte_memcpy(data + at, rte_pktmbuf_mtod(m, void *), rte_pktmbuf_data_len(m));
-		at += rte_pktmbuf_data_len(m);
+		uint32_t n = BASE_MIN((uint32_t)rte_pktmbuf_data_len(m), len - at);
+
+		rte_memcpy(data + at, rte_pktmbuf_mtod(m, void *), n);
+		at += n;
 	}
+	*f = (struct wire_frame_in){ .data = data, .len = at, .owner = owner, .flags = flags };
 	d->dev.copied += at;
 	return true;
 }
@@ -97,27 +105,95 @@ static bool may_keep(const struct dpdk *d, const struct rte_mbuf *m)
 		       pool->count / 4 * 3;
 }
 
-/* @m is the frame's now, or lent, or given back. Return: whether there is a frame. */
-static bool frame_take(struct dpdk *d, struct rte_mbuf *m, struct wire_frame_in *f)
+/* @m, a buffer with @n bytes from @data on, is the frame's now, or lent. */
+static void frame_fill(struct dpdk *d, struct rte_mbuf *m, uint8_t *data, uint32_t n, uint8_t flags,
+		       struct wire_frame_in *f)
 {
-	bool taken = true;
-
-	if (BASE_UNLIKELY(m->nb_segs > 1)) {
-		taken = frame_copy(d, m, f);
+	*f = (struct wire_frame_in){ .data = data, .len = n, .flags = flags };
+	if (n < LEND_BELOW || !may_keep(d, m)) {
 		d->lent[d->nlent++] = m;
 	} else {
-		*f = (struct wire_frame_in){ .data = rte_pktmbuf_mtod(m, uint8_t *),
-					     .len = m->data_len };
-		if (f->len < LEND_BELOW || !may_keep(d, m)) {
-			d->lent[d->nlent++] = m;
+		f->owner = dpdk_host->ref(dpdk_host->of(data));
+		d->q.rx->given++;
+	}
+}
+
+/* Whether headers can stand before each piece, whose sum the other end has left out or the port has verified. */
+static bool may_cut(const struct rte_mbuf *m, struct dev_lro *l)
+{
+	uint8_t flags = csum_flags(m);
+	uint32_t whole = rte_pktmbuf_pkt_len(m), sum = rte_pktmbuf_data_len(m);
+
+	if (!(flags & WIRE_FRAME_TCP_CSUM_OK) ||
+	    !dev_lro_start(l, rte_pktmbuf_mtod(m, uint8_t *), rte_pktmbuf_data_len(m), whole,
+			   flags & WIRE_FRAME_IP_CSUM_OK))
+		return false;
+	for (m = m->next; m; m = m->next) {
+		sum += rte_pktmbuf_data_len(m);
+		if (rte_pktmbuf_headroom(m) < l->hdr_len)
+			return false;
+	}
+	return sum == whole;
+}
+
+/* Each piece becomes a frame. Return: frames. */
+static unsigned int frames_cut(struct dpdk *d, struct rte_mbuf *m, struct dev_lro *l,
+			       struct wire_frame_in *f)
+{
+	const uint8_t flags = WIRE_FRAME_IP_CSUM_OK | WIRE_FRAME_TCP_CSUM_OK;
+	uint32_t skip = l->hdr_len; /* the first piece has headers of its own */
+	unsigned int n = 0;
+
+	for (struct rte_mbuf *next; m; m = next, skip = 0) {
+		uint32_t len = rte_pktmbuf_data_len(m) - skip;
+		uint8_t *hdr = rte_pktmbuf_mtod(m, uint8_t *) + skip - l->hdr_len;
+
+		next = m->next;
+		m->next = NULL;
+		m->nb_segs = 1;
+		if (len) {
+			dev_lro_next(l, hdr, len);
+			frame_fill(d, m, hdr, l->hdr_len + len, flags, &f[n++]);
 		} else {
-			f->owner = dpdk_host->ref(dpdk_host->of(f->data));
-			d->q.rx->given++;
+			d->lent[d->nlent++] = m;
 		}
 	}
-	if (taken)
-		f->flags = csum_flags(m);
+	return n;
+}
+
+/* @m becomes frames, or is lent, or given back. Return: frames. */
+static unsigned int frames_take(struct dpdk *d, struct rte_mbuf *m, unsigned int max,
+				struct wire_frame_in *f)
+{
+	struct dev_lro l;
+	bool taken;
+
+	if (BASE_LIKELY(m->nb_segs == 1)) {
+		frame_fill(d, m, rte_pktmbuf_mtod(m, uint8_t *), m->data_len, csum_flags(m), f);
+		return 1;
+	}
+	if (m->nb_segs <= BASE_MIN(max, PIECES_MAX) && may_cut(m, &l))
+		return frames_cut(d, m, &l, f);
+	taken = frame_copy(d, m, f);
+	d->lent[d->nlent++] = m;
 	return taken;
+}
+
+/* What has been received goes up as far as there is room. Return: frames. */
+static unsigned int hand_up(struct dpdk *d, struct wire_frame_in *frames, unsigned int max)
+{
+	unsigned int n = 0;
+
+	max = BASE_MIN(max, BURST); /* at most as many can be lent */
+	while (d->gone < d->ngot) {
+		struct rte_mbuf *m = d->got[d->gone];
+
+		if (n == max || (n && BASE_MIN(m->nb_segs, PIECES_MAX) > max - n))
+			break;
+		n += frames_take(d, m, max - n, &frames[n]);
+		d->gone++;
+	}
+	return n;
 }
 
 static void lent_back(struct dpdk *d)
@@ -127,18 +203,23 @@ static void lent_back(struct dpdk *d)
 	d->nlent = 0;
 }
 
-static uint16_t burst(struct dpdk *d, struct rte_mbuf **mbufs, unsigned int max)
+/* Return: packets that were received; nothing is left of those before. */
+static uint16_t burst(struct dpdk *d, unsigned int max)
 {
 	uint16_t got = 0;
 
+	d->gone = 0;
 	max = BASE_MIN(max, BURST);
-	if (!d->q.gated)
-		return rte_eth_rx_burst(d->q.port, d->q.queue, mbufs, (uint16_t)max);
-	if (!dpdk_gate_enter(&d->inside))
-		return 0;
-	if (BASE_LIKELY(!dpdk_queue_stopped(&d->q)))
-		got = rte_eth_rx_burst(d->q.port, d->q.queue, mbufs, (uint16_t)max);
-	dpdk_gate_leave(&d->inside);
+	if (!d->q.gated) {
+		d->ngot = rte_eth_rx_burst(d->q.port, d->q.queue, d->got, (uint16_t)max);
+		return d->ngot;
+	}
+	if (dpdk_gate_enter(&d->inside)) {
+		if (BASE_LIKELY(!dpdk_queue_stopped(&d->q)))
+			got = rte_eth_rx_burst(d->q.port, d->q.queue, d->got, (uint16_t)max);
+		dpdk_gate_leave(&d->inside);
+	}
+	d->ngot = got;
 	return got;
 }
 
@@ -149,7 +230,7 @@ static void disarm(struct dpdk *d)
 }
 
 /* Nothing has come for a while. Return: packets that came before the interrupt was on. */
-static uint16_t arm(struct dpdk *d, struct rte_mbuf **mbufs, unsigned int max, ztime_t now)
+static uint16_t arm(struct dpdk *d, unsigned int max, ztime_t now)
 {
 	uint64_t count;
 
@@ -161,7 +242,7 @@ static uint16_t arm(struct dpdk *d, struct rte_mbuf **mbufs, unsigned int max, z
 	d->armed_at = now;
 	if (d->counts)
 		sys(SYS_read, d->fd, &count, sizeof(count));
-	return burst(d, mbufs, max);
+	return burst(d, max);
 }
 
 /* DPDK says nothing until its level is what it was. */
@@ -198,22 +279,29 @@ static void tend(struct dpdk *d, ztime_t now)
 		restart(d, now);
 }
 
+/* Return: whether there are packets to hand up. */
+static bool look(struct dpdk *d, unsigned int max, ztime_t now)
+{
+	uint16_t got;
+
+	if (d->gone < d->ngot)
+		return true;
+	got = burst(d, max);
+	if (!got && d->fd >= 0 && now - d->busy_at >= IDLE && now - d->armed_at >= IDLE)
+		got = arm(d, max, now);
+	return got;
+}
+
 static unsigned int dpdk_recv(struct dev *dev, struct wire_frame_in *frames, unsigned int max,
 			      ztime_t now)
 {
 	struct dpdk *d = base_container_of(dev, struct dpdk, dev);
-	struct rte_mbuf *mbufs[BURST];
-	unsigned int n = 0;
-	uint16_t got;
 
 	lent_back(d);
 	d->look_at = now;
 	if (d->q.gated)
 		tend(d, now);
-	got = burst(d, mbufs, max);
-	if (!got && d->fd >= 0 && now - d->busy_at >= IDLE && now - d->armed_at >= IDLE)
-		got = arm(d, mbufs, max, now);
-	if (!got) {
+	if (!look(d, max, now)) {
 		if (d->q.reconnects && !d->restart_at && now - d->busy_at >= RESTART &&
 		    !dpdk_queue_linked(&d->q))
 			d->restart_at = now + RESTART; /* the driver is still busy with it */
@@ -222,9 +310,7 @@ static unsigned int dpdk_recv(struct dev *dev, struct wire_frame_in *frames, uns
 	d->busy_at = now;
 	if (d->armed)
 		disarm(d);
-	for (uint16_t i = 0; i < got; i++)
-		n += frame_take(d, mbufs[i], &frames[n]);
-	return n;
+	return hand_up(d, frames, max);
 }
 
 /* Nothing was taken. Return: whether what is offered is lost, as on a cable that leads nowhere. */
@@ -266,15 +352,15 @@ static uint16_t transmit(struct dpdk *d, struct rte_mbuf **mbufs, uint16_t n)
 	return took;
 }
 
-/* Return: frames done with. *@made: packets made of them */
+/* @whole: frames with a gso_size, too, else up to the first. Return: frames done with. *@made: packets made of them */
 static unsigned int send_burst(struct dpdk *d, const struct wire_frame_out *frames, unsigned int n,
-			       unsigned int *made)
+			       bool whole, unsigned int *made)
 {
 	struct rte_mbuf *mbufs[BURST];
 	uint16_t fit, took;
 
 	*made = 0;
-	while (*made < BURST && *made < n &&
+	while (*made < BURST && *made < n && (whole || !frames[*made].gso_size) &&
 	       (mbufs[*made] = dpdk_tx_make(&d->q, &d->buf, &frames[*made], &d->dev.copied)))
 		++*made;
 	if (!*made)
@@ -286,16 +372,43 @@ static unsigned int send_burst(struct dpdk *d, const struct wire_frame_out *fram
 	return took + (*made - fit);
 }
 
+/* For a peer that takes no long packets. What finds no room is lost, as TCP sends it again. */
+static void send_cut(struct dpdk *d, const struct wire_frame_out *f)
+{
+	struct rte_mbuf *mbufs[BURST];
+	struct wire_frame_out piece;
+	struct ip_gso g;
+	uint16_t n, fit, took;
+
+	ip_gso_start(&g, f);
+	do {
+		for (n = 0; n < BURST && ip_gso_next(&g, &piece, false); n++)
+			if (!(mbufs[n] = dpdk_tx_make(&d->q, &d->buf, &piece, &d->dev.copied)))
+				break;
+		fit = prepare(d, mbufs, n);
+		took = transmit(d, mbufs, fit);
+		if (took < fit)
+			rte_pktmbuf_free_bulk(&mbufs[took], fit - took);
+	} while (n == BURST && took == fit);
+}
+
 static unsigned int dpdk_send(struct dev *dev, const struct wire_frame_out *frames, unsigned int n,
 			      ztime_t now)
 {
 	struct dpdk *d = base_container_of(dev, struct dpdk, dev);
+	const bool whole = dpdk_queue_takes_long(&d->q);
 	unsigned int sent = 0, made;
 
 	if (d->q.gated)
 		tend(d, now);
 	while (sent < n) {
-		unsigned int took = send_burst(d, &frames[sent], n - sent, &made);
+		unsigned int took;
+
+		if (!whole && frames[sent].gso_size) {
+			send_cut(d, &frames[sent++]);
+			continue;
+		}
+		took = send_burst(d, &frames[sent], n - sent, whole, &made);
 
 		if (took)
 			d->full_at = 0;
@@ -313,6 +426,8 @@ static ztime_t dpdk_deadline(const struct dev *dev)
 	const struct dpdk *d = base_container_of(dev, struct dpdk, dev);
 	ztime_t pause = (d->look_at - d->busy_at) / PAUSE_PART;
 
+	if (d->gone < d->ngot)
+		return d->look_at;
 	if (d->armed)
 		return ZTIME_NEVER;
 	if (d->fd >= 0)
@@ -330,6 +445,8 @@ static void dpdk_close(struct dev *dev)
 	struct dpdk *d = base_container_of(dev, struct dpdk, dev);
 
 	lent_back(d);
+	if (d->gone < d->ngot)
+		rte_pktmbuf_free_bulk(&d->got[d->gone], d->ngot - d->gone);
 	if (d->q.gated)
 		dpdk_gate_remove(&d->inside);
 	dpdk_queue_close(&d->q);

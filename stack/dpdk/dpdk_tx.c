@@ -87,16 +87,55 @@ static struct rte_mbuf *chain_make(const struct dpdk_queue *q, const struct wire
 	return head;
 }
 
+/* @last: of the chain @head; it is full, or another follows it. Return: whether there was room for all. */
+static bool bytes_add(struct rte_mbuf *head, struct rte_mbuf **last, const uint8_t *data,
+		      uint32_t len)
+{
+	for (uint32_t at = 0, n; at < len; at += n) {
+		n = BASE_MIN(len - at, (uint32_t)rte_pktmbuf_tailroom(*last));
+		if (!n) {
+			struct rte_mbuf *more = rte_pktmbuf_alloc(head->pool);
+
+			if (!more)
+				return false;
+			*last = (*last)->next = more;
+			head->nb_segs++;
+			continue;
+		}
+		memcpy(rte_pktmbuf_mtod_offset(*last, uint8_t *, (*last)->data_len), data + at, n);
+		(*last)->data_len = (uint16_t)((*last)->data_len + n);
+		head->pkt_len += n;
+	}
+	return true;
+}
+
+/* As flat_make(), in as many buffers as it takes */
+static struct rte_mbuf *row_make(const struct dpdk_queue *q, const struct wire_frame_out *f,
+				 uint64_t *copied)
+{
+	struct rte_mbuf *head = rte_pktmbuf_alloc(q->copies), *last = head;
+	bool all = head && bytes_add(head, &last, f->hdr, f->hdr_len);
+
+	for (unsigned int i = 0; all && i < f->niov; i++)
+		all = bytes_add(head, &last, f->iov[i].data, f->iov[i].len);
+	if (!all) {
+		rte_pktmbuf_free(head);
+		return NULL;
+	}
+	*copied += f->len;
+	return head;
+}
+
 static struct rte_mbuf *flat_make(const struct dpdk_queue *q, const struct wire_frame_out *f,
 				  uint64_t *copied)
 {
-	struct rte_mbuf *m = rte_pktmbuf_alloc(f->len <= COPY_MOST ? q->tx : q->rx->mp);
+	struct rte_mbuf *m = rte_pktmbuf_alloc(f->len <= COPY_MOST ? q->tx : q->copies);
 
 	if (!m)
 		return NULL;
 	if (f->hdr_len + f->len > rte_pktmbuf_tailroom(m)) {
 		rte_pktmbuf_free(m);
-		return NULL;
+		return q->segs ? row_make(q, f, copied) : NULL;
 	}
 	m->data_len = (uint16_t)dev_flatten(f, rte_pktmbuf_mtod(m, uint8_t *));
 	m->pkt_len = m->data_len;

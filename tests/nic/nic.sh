@@ -255,6 +255,16 @@ case_dpdk_jumbo() { # packets of 9000 bytes; memif's driver takes none
 case_dpdk_vhost() { # the client's end leaves checksums to the server's
 	dpdk_both "dpdk:--vdev net_vhost0,iface=$work/vhost" "dpdk:--vdev net_virtio_user0,path=$work/vhost"
 }
+case_dpdk_long() { # the server sends packets longer than the MTU: they come in pieces
+	dpdk_both "dpdk:--vdev net_vhost0,iface=$work/vhost,tso=1" "dpdk:--vdev net_virtio_user0,path=$work/vhost"
+}
+case_dpdk_long_copied() { # the other way round; a virtio_user that listens opens when somebody comes
+	dpdk_here
+	until_ok client "$work/got" --host 1 --dev "dpdk:--vdev net_vhost0,iface=$work/user,client=1,tso=1" get 10.9.0.2 80 "/$bulk" &
+	local asks=$!
+	helpers+=("$asks")
+	serve --dev "dpdk:--vdev net_virtio_user0,path=$work/user,server=1" && wait $asks && cmp "$work/got" <("$host" pattern "$bulk") && served
+}
 case_dpdk_tap() { # its peer is the kernel
 	local asker=()
 	ip link del v0 2>/dev/null
