@@ -184,11 +184,12 @@ static unsigned int hand_up(struct dpdk *d, struct wire_frame_in *frames, unsign
 {
 	unsigned int n = 0;
 
-	max = BASE_MIN(max, BURST); /* at most as many can be lent */
-	while (d->gone < d->ngot) {
+	while (d->gone < d->ngot && n < max) {
 		struct rte_mbuf *m = d->got[d->gone];
+		uint16_t pieces = BASE_MIN(m->nb_segs, PIECES_MAX);
 
-		if (n == max || (n && BASE_MIN(m->nb_segs, PIECES_MAX) > max - n))
+		/* Each piece may be lent, also one that makes no frame. */
+		if (d->nlent + pieces > BURST || (n && pieces > max - n))
 			break;
 		n += frames_take(d, m, max - n, &frames[n]);
 		d->gone++;
