@@ -240,7 +240,7 @@ void shm_chan_unlisten(uint16_t port)
 
 static bool same_user(int sock)
 {
-	struct ucred cred;
+	struct ucred cred = { .uid = (uid_t)-1 };
 	socklen_t len = sizeof(cred);
 
 	return sys(SYS_getsockopt, sock, SOL_SOCKET, SO_PEERCRED, &cred, &len) == 0 &&
