@@ -235,8 +235,8 @@ static ssize_t recv_once(struct sock *s, const struct io_req *r, size_t done, in
 	if (SHM_READ(s->broken))
 		return -ECONNRESET;
 	for (;;) {
-		const bool frozen = span_frozen(
-			s); /* first: what thaws is behind the peer's last border */
+		/* first: what thaws is behind the peer's last border */
+		const bool frozen = span_frozen(s);
 
 		if (span_cross(s, &limit) < 0)
 			return -EPROTO;
