@@ -207,6 +207,18 @@ static bool bad_time(struct timespec *timeout)
 	return timeout && !mem_writable(timeout, sizeof(*timeout));
 }
 
+/* A pending error comes before the first message, also where bytes are left. Return: whether there was one, in errno. */
+static bool error_first(int fd, int flags)
+{
+	socklen_t len = sizeof(int);
+	int err = 0;
+
+	if (flags & MSG_ERRQUEUE || getsockopt(fd, SOL_SOCKET, SO_ERROR, &err, &len) < 0 || !err)
+		return false;
+	errno = err;
+	return true;
+}
+
 /* recvmmsg(2) on a stream: message after message until one would wait, or the time is up. */
 static int receive_many(int fd, struct mmsghdr *vec, unsigned n, int flags, uint64_t until)
 {
@@ -242,6 +254,8 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags, struct t
 		until = thread_now() + (uint64_t)timeout->tv_sec * 1000000000u +
 			(uint64_t)timeout->tv_nsec;
 	}
+	if (error_first(fd, flags))
+		return -1;
 	got = receive_many(fd, vec, n < IOV_MOST ? n : IOV_MOST, flags, until);
 	if (timeout && got > 0) {
 		now = thread_now();

@@ -148,6 +148,24 @@ CASE(sendmmsg_short, F_BOTH, "several messages, of which the first goes in part:
 	free(big);
 }
 
+CASE(recvmmsg_error, F_BOTH, "recvmmsg tells an error before the bytes that came before it")
+{
+	struct iovec v[2] = { { buf, 60 }, { buf + 60, 60 } };
+	struct mmsghdr m[2] = { { .msg_hdr = { .msg_iov = v, .msg_iovlen = 1 } },
+				{ .msg_hdr = { .msg_iov = v + 1, .msg_iovlen = 1 } } };
+
+	SHOW(end_put1(&c->b, 100));
+	SHOW(end_poll(&c->a, POLLIN, 5000));
+	SHOW(end_reset(&c->b));
+	await(c->a.fd, POLLERR);
+	SHOW(recvmmsg(c->a.fd, m, 2, MSG_DONTWAIT, NULL));
+	SHOW(recvmmsg(c->a.fd, m, 2, MSG_DONTWAIT, NULL));
+	say("%u and %u bytes", m[0].msg_len, m[1].msg_len);
+	end_check(&c->a, buf, 100);
+	SHOW(recvmmsg(c->a.fd, m, 2, MSG_DONTWAIT, NULL));
+	say("%u bytes", m[0].msg_len);
+}
+
 CASE(recvmmsg_timeout, F_BOTH, "recvmmsg with a timeout, which is looked at between messages")
 {
 	struct iovec v[2] = { { buf, 10 }, { buf + 10, 10 } };
