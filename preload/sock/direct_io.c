@@ -27,28 +27,32 @@ static __attribute__((nonnull)) bool held(struct sock *s, int fd, unsigned mark)
 
 /* ---- in ---- */
 
-static size_t peek(struct direct *d, char *to, size_t n)
+/* Behind the first @from bytes. */
+static size_t peek(struct direct *d, char *to, size_t n, size_t from)
 {
 	struct wire_tcp_iov run[PEEK_RUNS];
 	unsigned runs = net_stack->tcp_recv_peek(net_stack->inst_conn_tcb(d->conn), run, PEEK_RUNS);
 	size_t done = 0;
 
 	for (unsigned i = 0; i < runs && done < n; i++) {
-		size_t part = run[i].len < n - done ? run[i].len : n - done;
+		size_t skip = from < run[i].len ? from : run[i].len;
+		size_t part = run[i].len - skip < n - done ? run[i].len - skip : n - done;
 
-		memcpy(to + done, run[i].data, part);
+		memcpy(to + done, (const char *)run[i].data + skip, part);
+		from -= skip;
 		done += part;
 	}
 	return done;
 }
 
-static size_t take(struct direct *d, char *to, size_t n, int flags)
+/* @from: bytes that a peek has seen already */
+static size_t take(struct direct *d, char *to, size_t n, int flags, size_t from)
 {
 	ztime_t now = (ztime_t)thread_now();
 	struct tcb *t = net_stack->inst_conn_tcb(d->conn);
 
 	if (flags & MSG_TRUNC) {
-		uint32_t there = net_stack->tcp_readable(t);
+		uint32_t there = net_stack->tcp_readable(t) - (uint32_t)from;
 		uint32_t part = there < n ? there : n < DISCARD ? (uint32_t)n : DISCARD;
 
 		if (flags & MSG_PEEK)
@@ -59,21 +63,21 @@ static size_t take(struct direct *d, char *to, size_t n, int flags)
 		return part;
 	}
 	if (flags & MSG_PEEK)
-		return peek(d, to, n);
+		return peek(d, to, n, from);
 	return net_stack->inst_recv(d->net->in, d->conn, to, n, now);
 }
 
 /* Into one piece of the program's memory, as far as that is there. Return: bytes, 0: none are readable, -EFAULT. */
-static ssize_t take_into(struct direct *d, char *to, size_t len, int flags)
+static ssize_t take_into(struct direct *d, char *to, size_t len, int flags, size_t from)
 {
-	size_t n = net_stack->tcp_readable(net_stack->inst_conn_tcb(d->conn));
+	size_t n = net_stack->tcp_readable(net_stack->inst_conn_tcb(d->conn)) - from;
 	struct iovec piece = { to, n < len ? n : len };
 
 	if (!piece.iov_len)
 		return 0;
 	if (!(flags & MSG_TRUNC))
 		piece.iov_len = mem_prefix(&piece, 1, piece.iov_len, true);
-	return piece.iov_len ? (ssize_t)take(d, to, piece.iov_len, flags) : -EFAULT;
+	return piece.iov_len ? (ssize_t)take(d, to, piece.iov_len, flags, from) : -EFAULT;
 }
 
 /* From @done on, as much as is there. In the lock. Return: bytes, -EAGAIN, 0 at the end, -errno. */
@@ -90,11 +94,12 @@ static ssize_t recv_some(struct direct *d, const struct io_req *r, size_t done, 
 			skip -= len;
 			continue;
 		}
-		n = take_into(d, (char *)r->iov[i].iov_base + skip, len - skip, flags);
+		n = take_into(d, (char *)r->iov[i].iov_base + skip, len - skip, flags,
+			      flags & MSG_PEEK ? got : 0);
 		if (n < 0 && !got)
 			return n;
 		got += n > 0 ? (size_t)n : 0;
-		if (n < (ssize_t)(len - skip) || flags & MSG_PEEK)
+		if (n < (ssize_t)(len - skip))
 			break;
 		skip = 0;
 	}

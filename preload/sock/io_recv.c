@@ -16,6 +16,9 @@
 #include <poll.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+
+enum { PEEK_PIECES = 16 }; /* pieces of memory that need no room of their own */
 
 /* A cursor over the request's memory. */
 struct io_place {
@@ -127,6 +130,31 @@ ssize_t io_kernel_safe(struct sock *s)
 	return n >= 0 && limit < (uint64_t)n ? (ssize_t)limit : n;
 }
 
+/* All pieces of memory in one call, at most @max bytes: a second one would see the same bytes again. */
+static ssize_t kernel_peek(struct sock *s, struct io_place *at, int flags, uint64_t max)
+{
+	const size_t bytes = (size_t)at->left * sizeof(struct iovec);
+	struct iovec few[PEEK_PIECES], *piece = few;
+	struct msghdr m = { 0 };
+	ssize_t n;
+
+	if (at->left > PEEK_PIECES) {
+		long addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		if (addr < 0 && addr > -4096)
+			return addr;
+		piece = (struct iovec *)addr;
+	}
+	m.msg_iov = piece;
+	for (; max && io_piece(at, max, &piece[m.msg_iovlen]); m.msg_iovlen++)
+		max -= piece[m.msg_iovlen].iov_len;
+	n = sys(SYS_recvmsg, sock_fd(s), &m, flags);
+	if (piece != few)
+		sys(SYS_munmap, piece, bytes);
+	return n;
+}
+
 /* The kernel part: never waits, never reads past a border, is no cancellation point. Return: as recv, -errno. */
 static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, int flags,
 			   uint64_t limit)
@@ -136,7 +164,9 @@ static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, 
 	ssize_t n;
 
 	flags = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
-	if (!(flags & MSG_PEEK) && limit == UINT64_MAX) {
+	if (flags & MSG_PEEK)
+		return kernel_peek(s, &at, flags, limit);
+	if (limit == UINT64_MAX) {
 		n = io_kernel_safe(s);
 		if (n <= 0)
 			return n;
@@ -144,7 +174,7 @@ static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, 
 	}
 	io_piece(&at, limit < SSIZE_MAX ? (size_t)limit : SSIZE_MAX, &piece);
 	n = sys(SYS_recvfrom, sock_fd(s), piece.iov_base, piece.iov_len, flags, 0, 0);
-	if (n > 0 && !(flags & MSG_PEEK))
+	if (n > 0)
 		atomic_fetch_add(&s->row->rx_off, (uint64_t)n);
 	return n;
 }

@@ -18,6 +18,8 @@
 #include <linux/futex.h>
 #include <poll.h>
 
+enum { SEND_PIECES = 64 }; /* of memory, given to the kernel in one call */
+
 static void send_published(struct sock *s)
 {
 	if (unlikely(shm_peer_asleep(s->peer)))
@@ -58,29 +60,36 @@ ssize_t io_ring_send(struct sock *s, const struct iovec *iov, size_t total, size
 	return (ssize_t)sent;
 }
 
-/* In tx_busy. */
+/*
+ * In tx_busy. What has begun is not ended by a signal, and the kernel is given all pieces in one call: to a peer that is
+ * gone the first that it sends is its last.
+ */
 static ssize_t send_pieces(struct sock *s, const struct io_req *r, size_t done, int flags)
 {
-	size_t skip = done;
-	ssize_t n;
-	int i = 0;
+	struct iovec piece[SEND_PIECES];
+	struct msghdr m = { .msg_iov = piece };
+	size_t skip = done, total = 0;
+	ssize_t n = 0;
 
-	while (i < r->iovs && skip >= r->iov[i].iov_len)
-		skip -= r->iov[i++].iov_len;
-	while (i < r->iovs) {
-		n = real.send(sock_fd(s), (const char *)r->iov[i].iov_base + skip,
-			      r->iov[i].iov_len - skip, flags);
-		if (n < 0 && done && errno != EAGAIN && errno != EINTR)
-			SHM_WRITE(s->send_error, (uint8_t)errno); /* told once: by the next send */
+	for (int i = 0; i < r->iovs;) {
+		for (m.msg_iovlen = total = 0; i < r->iovs && m.msg_iovlen < SEND_PIECES; i++) {
+			size_t off = skip < r->iov[i].iov_len ? skip : r->iov[i].iov_len;
+
+			skip -= off;
+			piece[m.msg_iovlen++] = (struct iovec){ (char *)r->iov[i].iov_base + off,
+								r->iov[i].iov_len - off };
+			total += r->iov[i].iov_len - off;
+		}
+		n = total ? real.sendmsg(sock_fd(s), &m, flags | (done ? MSG_NOSIGNAL : 0)) : 0;
+		/* one that goes away is told once: by the next send */
+		if (n < 0 && done && errno != EAGAIN && errno != EINTR && errno != EPIPE)
+			SHM_WRITE(s->send_error, (uint8_t)errno);
 		if (n < 0)
 			return done ? (ssize_t)done : -1;
 		atomic_fetch_add(&s->row->tx_off, (uint64_t)n);
 		done += (size_t)n;
-		skip += (size_t)n;
-		if (skip < r->iov[i].iov_len)
+		if ((size_t)n < total)
 			break;
-		skip = 0;
-		i++;
 	}
 	return (ssize_t)done;
 }

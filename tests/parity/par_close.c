@@ -434,6 +434,24 @@ CASE(sigpipe_peer, F_ANY, "SIGPIPE after the peer's reset")
 	say("signals %d", (int)pipes);
 }
 
+CASE(sigpipe_middle, F_PAIR | F_DIAL,
+     "a send that has moved bytes raises no SIGPIPE, whatever becomes of the rest")
+{
+	struct iovec v[40];
+
+	signal(SIGPIPE, on_pipe);
+	for (int i = 0; i < 40; i++)
+		v[i] = (struct iovec){ buf, 20000 };
+	SHOW(end_nonblock(&c->a, true));
+	SHOW(end_shutdown(&c->b, SHUT_RDWR));
+	await(c->a.fd, POLLRDHUP);
+	SHOW(writev(c->a.fd, v, 40) > 0);
+	say("signals %d", (int)pipes);
+	SHOW(end_poll(&c->a, POLLHUP, 5000) & POLLHUP);
+	SHOW(write(c->a.fd, buf, 1));
+	say("signals %d", (int)pipes);
+}
+
 CASE(sigpipe_kills, F_BOTH, "SIGPIPE's default action ends the process")
 {
 	signal(SIGPIPE, SIG_DFL);

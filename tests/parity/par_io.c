@@ -363,6 +363,31 @@ CASE(peek_across, F_BOTH, "MSG_PEEK sees what several writes left, up to its len
 	SHOW(end_get(&c->a, 5020));
 }
 
+CASE(peek_pieces, F_BOTH, "MSG_PEEK into several pieces of memory, in the kernel and over a border")
+{
+	struct iovec v[20];
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = 20 };
+
+	SHOW(end_put1(&c->b, 10));
+	SHOW(end_setopt(&c->b, SOL_SOCKET, SO_TIMESTAMP, 1));
+	SHOW(end_put1(&c->b, 200));
+	SHOW(end_setopt(&c->a, SOL_SOCKET, SO_RCVLOWAT, 210));
+	await(c->a.fd, POLLIN);
+	SHOW(end_setopt(&c->a, SOL_SOCKET, SO_RCVLOWAT, 1));
+	for (int i = 0; i < 20; i++)
+		v[i] = (struct iovec){ buf + 7 * i, 7 };
+	for (int left = 210; left > 140; left -= 10) {
+		SHOW(recvmsg(c->a.fd, &m, MSG_PEEK));
+		m.msg_iovlen = left % 20 ? 3 : 20;
+		SHOW(end_get(&c->a, 10));
+	}
+	m.msg_iovlen = 20;
+	SHOW(recvmsg(c->a.fd, &m, MSG_PEEK));
+	end_check(&c->a, buf, 140);
+	c->a.rx -= 140; /* they are there still */
+	SHOW(end_get(&c->a, 140));
+}
+
 CASE(recall_late, F_SELF, "an option of the kernel's own after bytes went both ways of it")
 {
 	SHOW(end_put1(&c->b, 10));
