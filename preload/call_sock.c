@@ -216,15 +216,19 @@ EXPORT int shutdown(int fd, int how)
 	if (unlikely(s && SHM_FOLLOW(s->direct)) && (how == SHUT_RD || how == SHUT_RDWR))
 		direct_listen_stop(s);
 	direct_soil(s);
-	if (likely(!s || !sock_conn(s) || (how != SHUT_WR && how != SHUT_RDWR)))
+	if (likely(!s || !sock_conn(s)))
 		return real.shutdown(fd, how);
 	sock_get(s);
-	SHM_WRITE(s->pinned, true);
-	/* the tail before the FIN: the reader takes the kernel's word that nothing follows it */
-	atomic_fetch_or(&s->conn->ctl.flags_tx, SHM_TX_FIN);
-	span_shutdown(s);
-	span_flush(s);
+	if (how == SHUT_WR || how == SHUT_RDWR) {
+		SHM_WRITE(s->pinned, true);
+		/* the tail before the FIN: the reader takes the kernel's word that nothing follows it */
+		atomic_fetch_or(&s->conn->ctl.flags_tx, SHM_TX_FIN);
+		span_shutdown(s);
+		span_flush(s);
+	}
 	how = real.shutdown(fd, how);
+	if (how == 0)
+		span_stop(s);
 	sock_stir(s);
 	sock_put(s);
 	return how;

@@ -86,6 +86,13 @@ enum shm_tx_flag {
 enum shm_rx_flag {
 	SHM_RX_RECALL =
 		1, /* the receiver stops at head for good: send [head, tail) through the kernel */
+	/*
+	 * It is shut down both ways: it stops at the offset whose low bits are in the rest of this word, which was the tail
+	 * when it did that. The kernel answers what comes later by a reset.
+	 */
+	SHM_RX_STOP = 2,
+	SHM_RX_STOP_SHIFT = 8,
+	SHM_RX_STOP_MASK = 0xffffff, /* of the offset: more than two rings hold */
 };
 
 /*

@@ -44,6 +44,24 @@ static inline uint64_t shm_ring_unread(const struct shm_conn *c, const struct sh
 	       atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
 }
 
+/* A receiver's word that it stops at @at. */
+static inline uint32_t shm_stop_at(uint64_t at)
+{
+	return SHM_RX_STOP | (uint32_t)(at & SHM_RX_STOP_MASK) << SHM_RX_STOP_SHIFT;
+}
+
+/* Bytes between @head, which is not behind the stop, and that. */
+static inline uint64_t shm_stop_left(uint32_t flags, uint64_t head)
+{
+	return ((flags >> SHM_RX_STOP_SHIFT) - head) & SHM_RX_STOP_MASK;
+}
+
+/* Bytes between the stop and @tail, which is not before that. */
+static inline uint64_t shm_stop_behind(uint32_t flags, uint64_t tail)
+{
+	return (tail - (flags >> SHM_RX_STOP_SHIFT)) & SHM_RX_STOP_MASK;
+}
+
 /* Offset up to which the ring has room once the peer has read up to @head. */
 static inline uint64_t shm_ring_limit(const struct shm_conn *c, uint64_t head)
 {

@@ -201,6 +201,8 @@ static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, 
 		if (got)
 			return got;
 	}
+	if (unlikely(span_attention(s)))
+		span_attend(s);
 	return (ssize_t)done;
 }
 
@@ -276,15 +278,20 @@ static ssize_t ring_to_pipe(struct sock *s, int out, size_t n, unsigned flags)
 	uint64_t head = atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
 	struct shm_run run;
 	int found = shm_ring_peek(&s->view, head, &run);
+	uint64_t left = span_left(s, head), limit;
 	struct iovec iov;
 	long put;
 
 	if (found <= 0)
 		return found;
+	if (run.len > left)
+		run.len = left;
 	iov = (struct iovec){ (void *)run.ptr, run.len < n ? run.len : n };
 	put = sys(SYS_pwritev2, out, &iov, 1, -1, -1, flags & SPLICE_F_NONBLOCK ? RWF_NOWAIT : 0);
 	if (put > 0)
 		shm_commit(&c->ctl.head, head, head + (uint64_t)put);
+	if (unlikely(left != UINT64_MAX))
+		span_cross(s, &limit); /* nonsense is found by the next look */
 	return put;
 }
 

@@ -61,8 +61,11 @@ static bool io_piece(struct io_place *p, size_t max, struct iovec *piece)
 static ssize_t ring_copy(struct sock *s, struct io_place *at, uint64_t from, uint64_t max,
 			 bool discard)
 {
+	const uint64_t left = span_left(s, from);
 	size_t got = 0;
 
+	if (max > left)
+		max = left;
 	while (got < max) {
 		struct shm_run run;
 		struct iovec piece;
@@ -96,15 +99,19 @@ static ssize_t ring_recv(struct sock *s, const struct io_req *r, size_t done, in
 	for (;;) {
 		uint64_t head = atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
 		struct io_place at = io_place(r, done);
+		const bool stops = span_left(s, head) != UINT64_MAX;
+		uint64_t limit;
 		ssize_t n;
 
 		/* the next call has the short way, unless more_behind() has to look at each */
-		if (!SHM_READ(s->kernel_bits) && !span_ahead(s) && sock_rcvlowat(s) <= 1)
+		if (!SHM_READ(s->kernel_bits) && !span_ahead(s) && sock_rcvlowat(s) <= 1 && !stops)
 			shm_ring_learn(c, &s->view, head);
 		n = ring_copy(s, &at, head, UINT64_MAX, flags & MSG_TRUNC);
-
-		if (n <= 0 || shm_commit(&c->ctl.head, head, head + (uint64_t)n))
-			return n;
+		if (n > 0 && !shm_commit(&c->ctl.head, head, head + (uint64_t)n))
+			continue;
+		if (unlikely(stops))
+			span_cross(s, &limit); /* nonsense is found by the next look */
+		return n;
 	}
 }
 

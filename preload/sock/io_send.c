@@ -272,6 +272,8 @@ static ssize_t ring_or_rest(struct sock *s, const struct io_req *r, size_t total
 			done += (size_t)n;
 		}
 		if (done == total) {
+			if (unlikely(span_attention(s)))
+				span_attend(s);
 			send_check(s);
 			return (ssize_t)done;
 		}

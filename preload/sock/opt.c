@@ -123,7 +123,7 @@ static bool readable_ring(const struct sock *s, int *n)
 	uint64_t head = atomic_load_explicit(&c->ctl.head, memory_order_acquire);
 	uint64_t tail = atomic_load_explicit(&s->view.ctl->tail, memory_order_acquire);
 
-	*n = (int)(tail - head);
+	*n = (int)(tail - head < span_left(s, head) ? tail - head : span_left(s, head));
 	/* a border is announced before anything lies behind it: the kernel holds nothing */
 	return SHM_READ(c->rx.path) == SHM_PATH_RING && !SHM_READ(c->rx.frozen) && !span_ahead(s);
 }

@@ -54,7 +54,10 @@ uint64_t ready_bytes(const struct sock *s)
 	int kernel = 0;
 
 	sys(SYS_ioctl, sock_fd(s), SIOCINQ, &kernel);
-	return (uint64_t)kernel + (tail > from ? tail - from : 0);
+	if (tail <= from)
+		return (uint64_t)kernel;
+	return (uint64_t)kernel +
+	       (tail - from < span_left(s, from) ? tail - from : span_left(s, from));
 }
 
 /*
@@ -113,8 +116,9 @@ bool ready_reset(const struct sock *s)
 	if (read < lift) /* the peer has not crossed to this span, or nothing was in it */
 		read = lift;
 	return SHM_READ(s->kernel_bits) & POLLRDHUP && SHM_READ(c->tx.ring) &&
-	       !(peer->flags_tx & SHM_TX_FIN) && !SHM_READ(c->tx.recalled) &&
-	       read < atomic_load(&c->ctl.tail) && peer_ended(s);
+	       /* what we were sent behind our own end has made the kernel reset: it says so itself */
+	       !(atomic_load(&c->ctl.flags_rx) & SHM_RX_STOP) && !(peer->flags_tx & SHM_TX_FIN) &&
+	       !SHM_READ(c->tx.recalled) && read < atomic_load(&c->ctl.tail) && peer_ended(s);
 }
 
 short ready_now(struct sock *s, short want)

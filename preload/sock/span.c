@@ -68,7 +68,7 @@ static bool may_lift(const struct sock *s)
 	       /* a process that we share the block with has passed the connection on */
 	       !(atomic_load_explicit(&c->ctl.flags_rx, memory_order_relaxed) & SHM_RX_RECALL) &&
 	       !(atomic_load_explicit(&s->view.ctl->flags_rx, memory_order_relaxed) &
-		 SHM_RX_RECALL) &&
+		 (SHM_RX_RECALL | SHM_RX_STOP)) &&
 	       atomic_load_explicit(&s->view.ctl->span_ack, memory_order_acquire) == c->ctl.span;
 }
 
@@ -166,8 +166,9 @@ bool span_lift(struct sock *s)
 			SHM_WRITE(s->row->reason, REASON_LIFTED);
 			lifted = true;
 			/* Asked for the kernel path in this moment? The peer then relies on an empty span. */
-			atomic_thread_fence(memory_order_seq_cst); /* pairs with freeze() */
-			if (atomic_load(&s->view.ctl->flags_rx) & SHM_RX_RECALL) {
+			atomic_thread_fence(
+				memory_order_seq_cst); /* pairs with freeze(), span_stop() */
+			if (atomic_load(&s->view.ctl->flags_rx) & (SHM_RX_RECALL | SHM_RX_STOP)) {
 				lower_at(s, at, REASON_PEER_LOWERED);
 				lifted = false;
 			}
@@ -223,6 +224,18 @@ static void cross_to_kernel(struct sock *s, uint32_t span, uint64_t lower)
 	atomic_store_explicit(&c->ctl.span_ack, span, memory_order_release);
 }
 
+/* The ring is read up to where the kernel was shut down both ways: that has the rest of the stream, for good. */
+static void cross_at_stop(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	uint64_t head = atomic_load_explicit(&c->ctl.head, memory_order_relaxed);
+
+	if (SHM_READ(c->rx.path) != SHM_PATH_RING || span_left(s, head))
+		return;
+	SHM_WRITE(c->rx.direct, true);
+	cross_to_kernel(s, atomic_load(&s->view.ctl->span), head);
+}
+
 int span_cross(struct sock *s, uint64_t *limit)
 {
 	struct shm_conn *c = s->conn;
@@ -230,13 +243,20 @@ int span_cross(struct sock *s, uint64_t *limit)
 
 	*limit = UINT64_MAX;
 	for (unsigned borders = 0; borders < SPAN_BORDERS; borders++) {
-		uint32_t span = atomic_load_explicit(&peer->span, memory_order_acquire);
-		uint32_t ack = atomic_load_explicit(&c->ctl.span_ack, memory_order_relaxed);
-		bool ring = SHM_READ(c->rx.path) == SHM_PATH_RING;
+		uint32_t span, ack;
 		uint64_t at, border;
+		bool ring;
 
+		cross_at_stop(s);
+		span = atomic_load_explicit(&peer->span, memory_order_acquire);
+		ack = atomic_load_explicit(&c->ctl.span_ack, memory_order_relaxed);
+		ring = SHM_READ(c->rx.path) == SHM_PATH_RING;
 		if (span == ack)
 			return 0;
+		if (SHM_READ(c->rx.direct)) { /* no border matters any more */
+			atomic_store_explicit(&c->ctl.span_ack, span, memory_order_release);
+			return 0;
+		}
 		if (peer->cookie != s->peer_cookie && !ring) {
 			/* an end that never joined has given its block to another connection */
 			SHM_WRITE(s->pinned, true);
@@ -363,18 +383,17 @@ bool span_flush(struct sock *s)
 	return !SHM_READ(c->tx.recalled);
 }
 
-/* Some of what the peer has not read, once, through the kernel. In tx.seat. */
-static void send_unread(struct sock *s)
+/* Some of what the peer has not read, from @from on, once, through the kernel. In tx.seat. */
+static void send_unread(struct sock *s, uint64_t from)
 {
 	struct shm_conn *c = s->conn;
 	const struct shm_view own = { &c->ctl, (const char *)sock_arena(s)->head,
 				      sock_arena(s)->bytes };
-	uint64_t head = atomic_load_explicit(&s->view.ctl->head, memory_order_acquire);
 	struct shm_run run;
 
-	if (head < atomic_load(&c->ctl.lift))
-		head = atomic_load(&c->ctl.lift);
-	if (head < atomic_load(&c->ctl.tail) && shm_ring_peek(&own, head, &run) == 1)
+	if (from < atomic_load(&c->ctl.lift))
+		from = atomic_load(&c->ctl.lift);
+	if (from < atomic_load(&c->ctl.tail) && shm_ring_peek(&own, from, &run) == 1)
 		sys(SYS_sendto, sock_fd(s), run.ptr, run.len, MSG_DONTWAIT | MSG_NOSIGNAL, 0, 0);
 }
 
@@ -398,17 +417,50 @@ static void leave_closed(struct sock *s)
 		lower_at(s, atomic_load(&s->conn->ctl.tail), REASON_LIFTED);
 		if ((p.revents & (POLLRDHUP | POLLERR)) == POLLRDHUP &&
 		    s->view.ctl->cookie == s->peer_cookie)
-			send_unread(s);
+			send_unread(s,
+				    atomic_load_explicit(&s->view.ctl->head, memory_order_acquire));
 	}
 	span_leave(&s->conn->tx.seat, &g);
+}
+
+/*
+ * The peer is shut down both ways: what it had then it may still read; the kernel answers the rest by a reset. Of that,
+ * what is in the ring already reaches the kernel as one piece, as in leave_closed().
+ */
+static void leave_stopped(struct sock *s, uint32_t flags)
+{
+	struct shm_conn *c = s->conn;
+	struct pollfd p = { .fd = sock_fd(s) };
+	struct timespec zero = { 0, 0 };
+	struct span_guard g;
+
+	if (SHM_READ(c->tx.path) != SHM_PATH_RING)
+		return;
+	/* not where a send would take the error that the program is to be told */
+	sys(SYS_ppoll, &p, 1, &zero, 0, 8);
+	g = span_enter(&c->tx.seat);
+	if (SHM_READ(c->tx.path) == SHM_PATH_RING) {
+		uint64_t tail = atomic_load(&c->ctl.tail);
+
+		SHM_WRITE(s->pinned, true);
+		atomic_fetch_or(&c->ctl.flags_tx, SHM_TX_KEPT); /* nothing is sent again */
+		lower_at(s, tail, REASON_PEER_LOWERED);
+		if (!(p.revents & POLLERR))
+			send_unread(s, tail - shm_stop_behind(flags, tail));
+	}
+	span_leave(&c->tx.seat, &g);
 }
 
 void span_attend(struct sock *s)
 {
 	const struct shm_ctl *peer = s->view.ctl;
+	uint32_t flags;
 
 	SHM_WRITE(s->gen, atomic_load_explicit(&s->pulse->close_gen, memory_order_acquire));
-	if (atomic_load_explicit(&peer->flags_rx, memory_order_acquire) & SHM_RX_RECALL)
+	flags = atomic_load_explicit(&peer->flags_rx, memory_order_acquire);
+	if (flags & SHM_RX_STOP)
+		leave_stopped(s, flags);
+	if (flags & SHM_RX_RECALL)
 		serve_recall(s);
 	if (atomic_load_explicit(&peer->state, memory_order_acquire) == SHM_CONN_CLOSED)
 		leave_closed(s);
@@ -432,6 +484,33 @@ static bool freeze(struct sock *s)
 		SHM_WRITE(c->rx.direct, true);
 	span_leave(&c->rx.seat, &g);
 	return SHM_READ(c->rx.frozen);
+}
+
+void span_stop(struct sock *s)
+{
+	struct shm_conn *c = s->conn;
+	struct pollfd p = { .fd = sock_fd(s) };
+	struct timespec zero = { 0, 0 };
+	struct span_guard g;
+	uint32_t flags;
+	uint64_t limit;
+
+	if (sys(SYS_ppoll, &p, 1, &zero, 0, 8) <= 0 || !(p.revents & POLLHUP))
+		return;
+	g = span_enter(&c->rx.seat);
+	flags = atomic_load(&c->ctl.flags_rx);
+	if (!(flags & (SHM_RX_RECALL | SHM_RX_STOP))) {
+		/* a full fence; pairs with span_lift() */
+		atomic_fetch_or(&c->ctl.flags_rx, shm_stop_at(atomic_load(&s->view.ctl->tail)));
+		c->rx.ring = NULL; /* off the short way */
+		if (!span_cross(s, &limit) && SHM_READ(c->rx.path) == SHM_PATH_KERNEL &&
+		    limit == UINT64_MAX)
+			SHM_WRITE(c->rx.direct, true);
+	}
+	span_leave(&c->rx.seat, &g);
+	sock_stir(s);
+	span_announce(s);
+	span_ring_peer(s);
 }
 
 bool span_thaw(struct sock *s)

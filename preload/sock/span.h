@@ -24,6 +24,14 @@ void span_lower(struct sock *s, enum reason reason);
  */
 int span_cross(struct sock *s, uint64_t *limit);
 
+/* Bytes of the ring from @head on that are for us: none that came after a shutdown of both directions. */
+static inline uint64_t span_left(const struct sock *s, uint64_t head)
+{
+	uint32_t flags = atomic_load_explicit(&s->conn->ctl.flags_rx, memory_order_relaxed);
+
+	return unlikely(flags & SHM_RX_STOP) ? shm_stop_left(flags, head) : UINT64_MAX;
+}
+
 /* Whether the peer has announced a border that we have not crossed. */
 static inline bool span_ahead(const struct sock *s)
 {
@@ -73,6 +81,12 @@ void span_release(struct sock *s, enum reason reason, unsigned wait_ms);
 
 /* shutdown(SHUT_WR): the ring ends here; the kernel's FIN follows. */
 void span_shutdown(struct sock *s);
+
+/*
+ * After a shutdown() by the kernel: where both directions are, what the peer writes from now on is for the kernel, which
+ * answers it by a reset.
+ */
+void span_stop(struct sock *s);
 
 /* The last descriptor is about to be closed. Signals are blocked. */
 void span_close(struct sock *s);

@@ -52,21 +52,6 @@ CASE(write_after_close, F_ANY, "the peer closed: the first write passes, then EP
 	SHOW(end_getopt(&c->a, SOL_SOCKET, SO_ERROR));
 }
 
-/* The reset comes without delay over the loopback, and when the stack's thread has its turn over a wire. */
-static void let_reset_come(int fd)
-{
-	struct sockaddr_storage sa;
-
-	sleep_ms(50);
-	for (int i = 0; i < 5000 && par_host() != INADDR_LOOPBACK; i++) {
-		socklen_t len = sizeof(sa);
-
-		if (getpeername(fd, (struct sockaddr *)&sa, &len))
-			return;
-		sleep_ms(1);
-	}
-}
-
 CASE(write_unasked, F_ANY,
      "the peer closed and nobody asked: the first write is answered by a reset")
 {
@@ -77,7 +62,7 @@ CASE(write_unasked, F_ANY,
 	SHOW(end_close(&c->b));
 	sleep_ms(50);
 	SHOW(send(c->a.fd, buf, 7, 0));
-	let_reset_come(c->a.fd);
+	await_reset(c->a.fd);
 	SHOW(getpeername(c->a.fd, (struct sockaddr *)&sa, &len));
 	SHOW(end_getopt(&c->a, SOL_SOCKET, SO_ERROR));
 	SHOW(send(c->a.fd, buf, 7, 0));

@@ -6,6 +6,7 @@
 #include "tests/parity/parity.h"
 #include "tests/parity/parity_priv.h"
 
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -130,6 +131,20 @@ void sleep_ms(int ms)
 
 	while (nanosleep(&t, &t) && errno == EINTR)
 		;
+}
+
+void await_reset(int fd)
+{
+	struct sockaddr_storage sa;
+
+	sleep_ms(50);
+	for (int i = 0; i < 5000 && par_host() != INADDR_LOOPBACK; i++) {
+		socklen_t len = sizeof(sa);
+
+		if (getpeername(fd, (struct sockaddr *)&sa, &len))
+			return;
+		sleep_ms(1);
+	}
 }
 
 void reap(const char *who, pid_t pid)

@@ -201,6 +201,12 @@ void say_waited(const char *what, int64_t t0, int ms);
  */
 void say_waited_ticks(const char *what, int64_t t0, int ms);
 void sleep_ms(int ms);
+/**
+ * await_reset() - wait until a reset that was provoked has come
+ *
+ * It comes without delay over the loopback, and when the stack's thread has its turn over a wire.
+ */
+void await_reset(int fd);
 /** reap() - wait for a child and say how it ended */
 void reap(const char *who, pid_t pid);
 /** hold() - run @fn(@arg) in a thread of its own */

@@ -549,3 +549,19 @@ Test(shm_ring, shm_ring_learn__believes_no_ring_that_changed_after_it_was_checke
 	t.stop = true;
 	pthread_join(thread, NULL);
 }
+
+Test(shm_ring, shm_stop__is_found_from_both_sides_wherever_the_low_bits_wrap)
+{
+	const uint64_t stops[] = { 0, 1, 0xffffff, 0x1000000, 0x1000001, 0x7fffffffffff };
+
+	for (size_t i = 0; i < sizeof(stops) / sizeof(stops[0]); i++) {
+		uint32_t flags = shm_stop_at(stops[i]);
+
+		cr_expect(flags & SHM_RX_STOP && !(flags & SHM_RX_RECALL));
+		cr_expect_eq(shm_stop_left(flags, stops[i]), 0);
+		cr_expect_eq(shm_stop_behind(flags, stops[i]), 0);
+		cr_expect_eq(shm_stop_behind(flags, stops[i] + (1 << 21)), 1 << 21);
+		if (stops[i] >= 1 << 21)
+			cr_expect_eq(shm_stop_left(flags, stops[i] - (1 << 21)), 1 << 21);
+	}
+}
