@@ -80,7 +80,8 @@ enum shm_state {
 enum shm_tx_flag {
 	SHM_TX_WANT_SPACE = 1, /* the sender waits: ring it when head moves */
 	SHM_TX_FIN = 2,        /* no byte after tail will come: look at the kernel socket */
-	SHM_TX_KEPT = 4, /* a recall came too late: the kernel has newer bytes, read the ring */
+	SHM_TX_KEPT =
+		4, /* a recall came too late: the kernel has newer bytes, or the end; read the ring */
 };
 
 enum shm_rx_flag {

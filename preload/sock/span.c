@@ -297,7 +297,7 @@ static bool lowered_unread(struct sock *s)
 	       atomic_load(&s->view.ctl->span_ack) != c->ctl.span;
 }
 
-/* The ring ends earlier than announced; or, when newer bytes are with the kernel, it does not. In tx.seat. */
+/* The ring ends earlier than announced; or, when newer bytes, or the end, are with the kernel, it does not. In tx.seat. */
 static void retract(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
@@ -310,8 +310,8 @@ static void retract(struct sock *s)
 	SHM_WRITE(c->tx.recalled, true);
 	atomic_thread_fence(
 		memory_order_seq_cst); /* pairs with the counting in io_kernel_enter() */
-	if (atomic_load(&s->tx_busy) || !tx_counted(s) || atomic_load(&s->row->tx_off) != lower ||
-	    head >= lower) {
+	if (c->ctl.flags_tx & SHM_TX_FIN || atomic_load(&s->tx_busy) || !tx_counted(s) ||
+	    atomic_load(&s->row->tx_off) != lower || head >= lower) {
 		SHM_WRITE(c->tx.recalled, false);
 		atomic_fetch_or(&c->ctl.flags_tx, SHM_TX_KEPT);
 		span_announce(s);

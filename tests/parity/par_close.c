@@ -269,6 +269,19 @@ CASE(half_close_write, F_BOTH, "writing after one's own shutdown is EPIPE")
 	say("%s", poll_name(end_poll(&c->a, POLLIN | POLLOUT, 0)));
 }
 
+CASE(half_close_option, F_BOTH,
+     "an option of the kernel's own with bytes unread before the peer's end")
+{
+	SHOW(end_put1(&c->b, 3000));
+	SHOW(end_shutdown(&c->b, SHUT_WR));
+	await(c->a.fd, POLLRDHUP);
+	SHOW(end_get(&c->a, 100));
+	SHOW(end_setopt(&c->a, SOL_SOCKET, SO_TIMESTAMP, 1));
+	SHOW(end_poll(&c->b, 0, 10));
+	SHOW(end_get(&c->a, 2900));
+	SHOW(end_get1(&c->a, 1));
+}
+
 CASE(shut_rd, F_BOTH, "shutdown for reading: 0 at once, but what arrives later is readable")
 {
 	SHOW(shutdown(c->a.fd, SHUT_RD));
