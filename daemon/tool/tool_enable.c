@@ -334,7 +334,7 @@ static void report(const struct enable *e)
 	}
 	printf("%s: programs that start %s %s are %s\n", e->file,
 	       e->netns ? "by ip netns exec in" : "in", e->netns ? e->netns : e->cgroup,
-	       e->on ? "under ztcp" : "plain again");
+	       e->on ? "under ztcp" : "not under ztcp");
 	if (e->cgroup && unit_of(e->cgroup))
 		printf("systemctl daemon-reload; systemctl restart %s\n", unit_of(e->cgroup));
 }

@@ -265,7 +265,8 @@ class Counted(Middlebox):
 
 
 # Ports, and the options of a connection to them by the policy of daemon_tokens.sh: none where no rule of the connecting end's lets shared
-# memory be. A SYN with one is answered with one; of 7005 the accepting end's rule says no, and nothing is attested.
+# memory be. A SYN with one is answered with one; of 7005 the accepting end's rule says no, which is asked when somebody has accepted, and
+# nothing is attested.
 PORTS = {7000: [1, 1], 7001: [0, 0], 7002: [0, 0], 7003: [0, 0], 7004: [0, 0], 7005: [1, 1], 7006: [0, 0]}
 
 
