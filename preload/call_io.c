@@ -34,18 +34,13 @@ static bool bad_message(const struct msghdr *msg)
  * What the short ways leave over. Their arguments are in an order in which few of them have to be moved, as the
  * callers are counted by the instruction (bench/micro).
  */
-static __attribute__((noinline)) ssize_t recv_cold(int fd, void *buf, int flags, struct sock *s,
-						   size_t n, enum io_call call)
+static __attribute__((noinline)) ssize_t recv_cold(struct sock *s, const struct io_req *r)
 {
 	ssize_t got = IO_COLD;
 
-	if (sock_conn(s) && !(flags & ~RECV_PLAIN))
-		got = io_read(s, fd, ONE(buf, n), 1);
-	if (got != IO_COLD)
-		return got;
-	return io_recv(
-		s, &(struct io_req){
-			   .fd = fd, .call = call, .flags = flags, .iov = ONE(buf, n), .iovs = 1 });
+	if (sock_conn(s) && !(r->flags & ~RECV_PLAIN))
+		got = io_read(s, r->fd, r->iov, r->iovs);
+	return got == IO_COLD ? io_recv(s, r) : got;
 }
 
 static __attribute__((noinline)) ssize_t recv_rest(int fd, void *buf, int flags, struct sock *s,
@@ -55,7 +50,11 @@ static __attribute__((noinline)) ssize_t recv_rest(int fd, void *buf, int flags,
 	ssize_t got;
 
 	if (unlikely(!row))
-		return recv_cold(fd, buf, flags, s, n, call);
+		return recv_cold(s, &(struct io_req){ .fd = fd,
+						      .call = call,
+						      .flags = flags,
+						      .iov = ONE(buf, n),
+						      .iovs = 1 });
 	got = call == IO_READ ? real.read(fd, buf, n) : real.recv(fd, buf, n, flags);
 	return io_count_settled(s, fd, flags, &row->rx_off, got);
 }
@@ -108,26 +107,30 @@ EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr 
 			socklen_t *len)
 {
 	struct sock *s = sock_of(fd);
+	struct io_req r;
 	ssize_t got;
 
 	if (!s)
 		return real.recvfrom(fd, buf, n, flags, from, len);
 	if (!from)
 		return recv(fd, buf, n, flags);
-	got = flags & ~RECV_PLAIN || !mem_writable(len, sizeof(*len))
-		      ? IO_COLD
-		      : io_read(s, fd, ONE(buf, n), 1);
+	r = (struct io_req){ .fd = fd,
+			     .call = IO_RECVFROM,
+			     .flags = flags,
+			     .iov = ONE(buf, n),
+			     .iovs = 1,
+			     .addr = from,
+			     .addr_len_out = len };
+	if (unlikely(flags & ~RECV_PLAIN || !n || !mem_writable(len, sizeof(*len))))
+		return io_recv(s, &r);
+	if (io_hot_quiet(s)) {
+		io_errno(EAGAIN);
+		return -1;
+	}
+	got = io_hot_read(s, buf, &n) ? io_hot_read_done(s, n) : recv_cold(s, &r);
 	if (got >= 0)
 		*len = 0; /* TCP has no address to tell */
-	if (got != IO_COLD)
-		return got;
-	return io_recv(s, &(struct io_req){ .fd = fd,
-					    .call = IO_RECVFROM,
-					    .flags = flags,
-					    .iov = ONE(buf, n),
-					    .iovs = 1,
-					    .addr = from,
-					    .addr_len_out = len });
+	return got;
 }
 
 EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
@@ -287,18 +290,13 @@ EXPORT ssize_t __recvfrom_chk(int fd, void *buf, size_t n, size_t size, int flag
 
 /* ---- out ---- */
 
-static __attribute__((noinline)) ssize_t send_cold(int fd, const void *buf, int flags,
-						   struct sock *s, size_t n, enum io_call call)
+static __attribute__((noinline)) ssize_t send_cold(struct sock *s, const struct io_req *r)
 {
 	ssize_t sent = IO_COLD;
 
-	if (sock_conn(s) && !(flags & ~SEND_PLAIN))
-		sent = io_write(s, fd, ONE(buf, n), 1);
-	if (sent != IO_COLD)
-		return sent;
-	return io_send(
-		s, &(struct io_req){
-			   .fd = fd, .call = call, .flags = flags, .iov = ONE(buf, n), .iovs = 1 });
+	if (sock_conn(s) && !(r->flags & ~SEND_PLAIN))
+		sent = io_write(s, r->fd, r->iov, r->iovs);
+	return sent == IO_COLD ? io_send(s, r) : sent;
 }
 
 static __attribute__((noinline)) ssize_t send_rest(int fd, const void *buf, int flags,
@@ -308,7 +306,11 @@ static __attribute__((noinline)) ssize_t send_rest(int fd, const void *buf, int 
 	ssize_t sent;
 
 	if (unlikely(!row))
-		return send_cold(fd, buf, flags, s, n, call);
+		return send_cold(s, &(struct io_req){ .fd = fd,
+						      .call = call,
+						      .flags = flags,
+						      .iov = ONE(buf, n),
+						      .iovs = 1 });
 	sent = call == IO_WRITE ? real.write(fd, buf, n) : real.send(fd, buf, n, flags);
 	return io_count_settled(s, fd, flags, &row->tx_off, sent);
 }
@@ -339,22 +341,26 @@ EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct
 		      socklen_t len)
 {
 	struct sock *s = sock_of(fd);
+	struct io_req r;
 
 	if (!s)
 		return real.sendto(fd, buf, n, flags, to, len);
 	if (!to)
 		return send(fd, buf, n, flags);
+	r = (struct io_req){ .fd = fd,
+			     .call = IO_SENDTO,
+			     .flags = flags,
+			     .iov = ONE(buf, n),
+			     .iovs = 1,
+			     .addr = (struct sockaddr *)to,
+			     .addr_len = len };
 	/* TCP has no use for the address, but the kernel looks whether it is one */
-	if (likely(!(flags & ~SEND_PLAIN) && len <= sizeof(struct sockaddr_storage) &&
-		   mem_readable(to, len) && io_hot_write(s, buf, n)))
+	if (unlikely(flags & ~SEND_PLAIN || len > sizeof(struct sockaddr_storage) ||
+		     !mem_readable(to, len)))
+		return io_send(s, &r);
+	if (likely(io_hot_write(s, buf, n)))
 		return io_hot_write_done(s, n);
-	return io_send(s, &(struct io_req){ .fd = fd,
-					    .call = IO_SENDTO,
-					    .flags = flags,
-					    .iov = ONE(buf, n),
-					    .iovs = 1,
-					    .addr = (struct sockaddr *)to,
-					    .addr_len = len });
+	return send_cold(s, &r);
 }
 
 EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)
