@@ -103,34 +103,46 @@ EXPORT ssize_t recv(int fd, void *buf, size_t n, int flags)
 	return recv_rest(fd, buf, flags, s, n, IO_RECV);
 }
 
+static __attribute__((noinline)) ssize_t recvfrom_rest(struct sock *s, int fd, void *buf, size_t n,
+						       int flags, struct sockaddr *from,
+						       socklen_t *len)
+{
+	const struct io_req r = { .fd = fd,
+				  .call = IO_RECVFROM,
+				  .flags = flags,
+				  .iov = ONE(buf, n),
+				  .iovs = 1,
+				  .addr = from,
+				  .addr_len_out = len };
+	ssize_t got;
+
+	if (!mem_writable(len, sizeof(*len)))
+		return io_recv(s, &r);
+	got = recv_cold(s, &r);
+	if (got >= 0)
+		*len = 0;
+	return got;
+}
+
 EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from,
 			socklen_t *len)
 {
 	struct sock *s = sock_of(fd);
-	struct io_req r;
-	ssize_t got;
 
 	if (!s)
 		return real.recvfrom(fd, buf, n, flags, from, len);
 	if (!from)
 		return recv(fd, buf, n, flags);
-	r = (struct io_req){ .fd = fd,
-			     .call = IO_RECVFROM,
-			     .flags = flags,
-			     .iov = ONE(buf, n),
-			     .iovs = 1,
-			     .addr = from,
-			     .addr_len_out = len };
 	if (unlikely(flags & ~RECV_PLAIN || !n || !mem_writable(len, sizeof(*len))))
-		return io_recv(s, &r);
+		return recvfrom_rest(s, fd, buf, n, flags, from, len);
 	if (io_hot_quiet(s)) {
 		io_errno(EAGAIN);
 		return -1;
 	}
-	got = io_hot_read(s, buf, &n) ? io_hot_read_done(s, n) : recv_cold(s, &r);
-	if (got >= 0)
-		*len = 0; /* TCP has no address to tell */
-	return got;
+	if (unlikely(!io_hot_read(s, buf, &n)))
+		return recvfrom_rest(s, fd, buf, n, flags, from, len);
+	*len = 0; /* TCP has no address to tell */
+	return io_hot_read_done(s, n);
 }
 
 EXPORT ssize_t readv(int fd, const struct iovec *iov, int n)
@@ -337,30 +349,40 @@ EXPORT ssize_t send(int fd, const void *buf, size_t n, int flags)
 	return send_rest(fd, buf, flags, s, n, IO_SEND);
 }
 
+/* TCP has no use for an address, but the kernel looks whether it is one. */
+static inline bool sendto_is_plain(int flags, const struct sockaddr *to, socklen_t len)
+{
+	return !(flags & ~SEND_PLAIN) && len <= sizeof(struct sockaddr_storage) &&
+	       mem_readable(to, len);
+}
+
+static __attribute__((noinline)) ssize_t sendto_rest(struct sock *s, int fd, const void *buf,
+						     size_t n, int flags, const struct sockaddr *to,
+						     socklen_t len)
+{
+	const struct io_req r = { .fd = fd,
+				  .call = IO_SENDTO,
+				  .flags = flags,
+				  .iov = ONE(buf, n),
+				  .iovs = 1,
+				  .addr = (struct sockaddr *)to,
+				  .addr_len = len };
+
+	return sendto_is_plain(flags, to, len) ? send_cold(s, &r) : io_send(s, &r);
+}
+
 EXPORT ssize_t sendto(int fd, const void *buf, size_t n, int flags, const struct sockaddr *to,
 		      socklen_t len)
 {
 	struct sock *s = sock_of(fd);
-	struct io_req r;
 
 	if (!s)
 		return real.sendto(fd, buf, n, flags, to, len);
 	if (!to)
 		return send(fd, buf, n, flags);
-	r = (struct io_req){ .fd = fd,
-			     .call = IO_SENDTO,
-			     .flags = flags,
-			     .iov = ONE(buf, n),
-			     .iovs = 1,
-			     .addr = (struct sockaddr *)to,
-			     .addr_len = len };
-	/* TCP has no use for the address, but the kernel looks whether it is one */
-	if (unlikely(flags & ~SEND_PLAIN || len > sizeof(struct sockaddr_storage) ||
-		     !mem_readable(to, len)))
-		return io_send(s, &r);
-	if (likely(io_hot_write(s, buf, n)))
+	if (likely(sendto_is_plain(flags, to, len) && io_hot_write(s, buf, n)))
 		return io_hot_write_done(s, n);
-	return send_cold(s, &r);
+	return sendto_rest(s, fd, buf, n, flags, to, len);
 }
 
 EXPORT ssize_t writev(int fd, const struct iovec *iov, int n)

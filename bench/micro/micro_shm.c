@@ -58,6 +58,19 @@ MEASURED ssize_t measured_read(int fd)
 	return read(fd, b.buf, MESSAGE);
 }
 
+MEASURED ssize_t measured_sendto(int fd)
+{
+	return sendto(fd, b.buf, MESSAGE, 0, (struct sockaddr *)&b.addr, sizeof(b.addr));
+}
+
+MEASURED ssize_t measured_recvfrom(int fd)
+{
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+
+	return recvfrom(fd, b.buf, MESSAGE, 0, (struct sockaddr *)&from, &len);
+}
+
 MEASURED int measured_epoll_wait(struct epoll_event *ev)
 {
 	return epoll_wait(b.epoll, ev, CONNS_MAX, 1000);
@@ -100,6 +113,18 @@ static void op_read(int i)
 {
 	send_one(b.far[i % b.conns]);
 	check(measured_read(b.near[i % b.conns]) == MESSAGE, "read");
+}
+
+static void op_sendto(int i)
+{
+	check(measured_sendto(b.near[i % b.conns]) == MESSAGE, "sendto");
+	drain_one(b.far[i % b.conns]);
+}
+
+static void op_recvfrom(int i)
+{
+	send_one(b.far[i % b.conns]);
+	check(measured_recvfrom(b.near[i % b.conns]) == MESSAGE, "recvfrom");
 }
 
 static void op_would_block(int i)
@@ -219,6 +244,8 @@ static const struct {
 } operations[] = {
 	{ "write", op_write, 1 },
 	{ "read", op_read, 1 },
+	{ "sendto", op_sendto, 1 },
+	{ "recvfrom", op_recvfrom, 1 },
 	{ "would_block", op_would_block, 1 },
 	{ "epoll_one", op_epoll_one, 1 },
 	{ "epoll_one_of_32", op_epoll_one, CONNS_MAX },
