@@ -242,12 +242,25 @@ static int kernel_fill(int fd, bool six, const struct lowered *l)
 	return err ? err : window_set(fd, l);
 }
 
+/* If the process is killed from here on, the kernel resets the peer: a socket in repair would go without a word. */
+static int kernel_mortal(int fd)
+{
+	const struct linger now = { .l_onoff = 1 };
+	int err = (int)sys(SYS_setsockopt, fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
+
+	return err ? err : opt_int(fd, TCP_REPAIR, TCP_REPAIR_OFF_NO_WP);
+}
+
 /* It speaks, and the peer answers. What has begun to end here ends there: our FIN is sent once more, the peer's is repeated. */
 static int kernel_go(int fd, const struct lowered *l)
 {
 	const struct tcp_record *r = &l->rec;
-	int err = opt_int(fd, TCP_REPAIR, 0), on = 1;
+	const struct linger none = { 0 };
+	int err = opt_int(fd, TCP_REPAIR, 1), on = 1;
 
+	/* the end of a repair asks the peer what it has got: answers to the stack were lost meanwhile */
+	err = err ? err : opt_int(fd, TCP_REPAIR, TCP_REPAIR_OFF);
+	sys(SYS_setsockopt, fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 	/* it has lost it by the repair; without it nobody could listen on the port again while it lives */
 	sys(SYS_setsockopt, fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	err = err ? err : bytes_put(fd, l->out, l->unacked, r->snd_nxt - r->snd_una, UINT32_MAX);
@@ -280,11 +293,12 @@ static int repair_socket(const struct net *n, bool six)
 	return err < 0 ? err : fd;
 }
 
-/* The stack has it no more. */
+/* The stack has it no more. Until its packets are the kernel's ztcpd resets the peer of a process that dies. */
 static int lower_released(struct net *n, bool six, int fd, struct lowered *l)
 {
 	int err = kernel_fill(fd, six, l);
 
+	err = err ? err : kernel_mortal(fd);
 	net_stack->ztcp_forget(n->z, &l->flow);
 	err = err ? err : kernel_go(fd, l);
 	runs_put(l, l->in, l->unread);
