@@ -260,7 +260,6 @@ static int kernel_go(int fd, const struct lowered *l)
 
 	/* the end of a repair asks the peer what it has got: answers to the stack were lost meanwhile */
 	err = err ? err : opt_int(fd, TCP_REPAIR, TCP_REPAIR_OFF);
-	sys(SYS_setsockopt, fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 	/* it has lost it by the repair; without it nobody could listen on the port again while it lives */
 	sys(SYS_setsockopt, fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	err = err ? err : bytes_put(fd, l->out, l->unacked, r->snd_nxt - r->snd_una, UINT32_MAX);
@@ -268,7 +267,8 @@ static int kernel_go(int fd, const struct lowered *l)
 		err = fin_repeat(l);
 	if (!err && fin_sent(r))
 		sys(SYS_shutdown, fd, SHUT_WR);
-	return err;
+	/* only with all that was under way: what was cut short ends with a reset, never like a whole stream */
+	return err ? err : (int)sys(SYS_setsockopt, fd, SOL_SOCKET, SO_LINGER, &none, sizeof(none));
 }
 
 static void runs_put(const struct lowered *l, const struct wire_tcp_iov *run, unsigned runs)
