@@ -1,15 +1,15 @@
 #!/usr/bin/python3
 """daemon_handed.py - a server that hands its connections over, and clients that hear when it is killed meanwhile
 
-usage: daemon_handed.py serve MODE PORT | daemon_handed.py ask PID PORT ADDRESS DELAY_MS
+usage: daemon_handed.py serve MODE PORT | daemon_handed.py ask PID PORT ADDRESS DELAY_MS OVER
 MODE: thread  one thread accepts, others serve
       fork    a child serves what its parent has used
       rights  a worker gets it by SCM_RIGHTS
       exec    a child becomes another program, which serves
 A server answers one line in the process that has accepted, and hands over. ask: CLIENTS connections at once; all say their first
-line, half then wait in silence after the answer. PID is killed DELAY_MS after the first answer; a second later everybody is
-asked once more. Each must by then have been reset or be answered. Prints how many were: served reset, and the longest time from the kill to
-a reset of one that was silent, in ms. Exit: 0, 1 where one heard nothing.
+line, half then wait in silence after the answer. PID is killed DELAY_MS after the first answer; once there is a file OVER, which says
+that nothing of it is left and ztcpd is done, everybody is asked once more: who is served by another process answers, all others have been reset by then, not when they
+speak. Prints how many were: served reset, and the longest time from the kill to a reset, in ms. Exit: 0, 1 where one heard nothing, or only when it spoke.
 """
 import os
 import selectors
@@ -19,7 +19,7 @@ import sys
 import threading
 import time
 
-CLIENTS, PATIENCE, LAST_WORDS = 40, 30, 1.0
+CLIENTS, PATIENCE = 40, 90
 
 
 def echo(c):
@@ -87,7 +87,7 @@ def dial(address, port):
     return c
 
 
-def ask(pid, port, address, delay):
+def ask(pid, port, address, delay, over):
     """A connection is in `state` until it was reset; every one has begun before the server is killed."""
     poller, state, resets = selectors.DefaultSelector(), {}, []
     for n in range(CLIENTS):
@@ -97,18 +97,18 @@ def ask(pid, port, address, delay):
         poller.register(c, selectors.EVENT_READ)
         state[c] = {"talks": n % 2 == 0, "answers": 0}
     due = killed = None
-    asked, begun = False, time.monotonic()
+    asked, late, begun = False, 0, time.monotonic()
     while state:
         now = time.monotonic()
         if due and not killed and now >= due:
             killed = time.monotonic()
             os.kill(pid, signal.SIGKILL)
-        if killed and not asked and now - killed > LAST_WORDS:
+        if killed and not asked and os.path.exists(over) and not poller.select(0):
             asked = True
             for c in list(state):
                 state[c]["answers"] = 0
                 speak(c, b"last\n")
-        if now - begun > PATIENCE + LAST_WORDS:
+        if now - begun > PATIENCE:
             break
         for key, _ in poller.select(0.002):
             c = key.fileobj
@@ -120,6 +120,7 @@ def ask(pid, port, address, delay):
                 got = b""
             if not got:
                 poller.unregister(c)
+                late += asked
                 if killed:
                     resets.append((time.monotonic() - killed) * 1000)
                 del state[c]
@@ -135,9 +136,9 @@ def ask(pid, port, address, delay):
         os.kill(pid, signal.SIGKILL)
         sys.exit("all connections ended before the server was killed")
     deaf = sum(1 for s in state.values() if not s["answers"])
-    print(len(state) - deaf, len(resets), "%.1f" % max([0, *resets]), sum(r > LAST_WORDS * 1000 for r in resets))
-    if deaf:
-        sys.exit("%d of %d heard nothing" % (deaf, CLIENTS))
+    print(len(state) - deaf, len(resets), "%.1f" % max([0, *resets]))
+    if deaf or late:
+        sys.exit("%d of %d heard nothing, %d only when they spoke" % (deaf, CLIENTS, late))
 
 
 def speak(c, what):
@@ -152,4 +153,4 @@ if sys.argv[1] == "serve":
 elif sys.argv[1] == "on":
     serve_rest(int(sys.argv[2]))
 else:
-    ask(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], float(sys.argv[5]))
+    ask(int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], float(sys.argv[5]), sys.argv[6])
