@@ -114,7 +114,7 @@ bool direct_share(struct sock *s);
 bool direct_relayed(const struct sock *s);
 
 /*
- * Connections that this process has not used yet are lowered: they may be the child's to serve. Its parent's it takes. @asks: the child can
+ * Connections that this process has not used yet, and all where no thread tends the stacks, are lowered: they may be the child's to serve. Its parent's it takes. @asks: the child can
  * ask for what it uses, so that what cannot be lowered stays as it is.
  */
 void direct_before_fork(bool asks);

@@ -210,17 +210,20 @@ static bool is_ending(const struct stats_row *row)
 /* All that a child asks for. Return: false: it is gone. */
 static bool answer(const struct kid *k)
 {
+	bool taken = shm_lock(&kids_lock, thread_tid());
+	const int kid = k->fd; /* this thread alone ends it */
 	struct kid_word word;
 	int fd, got;
 
-	while ((got = shm_fd_receive(k->fd, &word, sizeof(word), &fd)) == 1) {
+	shm_unlock(&kids_lock, taken);
+	while ((got = shm_fd_receive(kid, &word, sizeof(word), &fd)) == 1) {
 		struct asked_for a = { word.row, false };
 
 		if (fd >= 0)
 			sys(SYS_close, fd);
 		sock_each(lower_one, &a);
 		if (a.found || !is_ending(word.row))
-			shm_fd_send(k->fd, &word, sizeof(word), -1); /* there was none */
+			shm_fd_send(kid, &word, sizeof(word), -1); /* there was none */
 	}
 	return got == 0;
 }

@@ -10,6 +10,7 @@
 #include "preload/sock/direct_priv.h"
 #include "preload/sock/ep.h"
 #include "preload/sock/publish.h"
+#include "preload/sock/tend.h"
 #include "preload/sock/thread.h"
 
 #include <errno.h>
@@ -526,15 +527,20 @@ void direct_before_exec(void)
 		sock_each(lower_shared, NULL);
 }
 
+static bool is_unused(const struct stats_row *row)
+{
+	return !atomic_load_explicit(&row->rx_off, memory_order_relaxed) &&
+	       !atomic_load_explicit(&row->tx_off, memory_order_relaxed);
+}
+
+/* Without the thread that tends nobody would answer the child. */
 void direct_before_fork(bool asks)
 {
 	direct_claim_all();
 	for (int n = 0; net_any() && n <= sock_highest(); n++) {
 		struct sock *s = sock_of(n);
 
-		if (s && SHM_READ(s->stage) == SOCK_DIRECT &&
-		    !atomic_load_explicit(&s->row->rx_off, memory_order_relaxed) &&
-		    !atomic_load_explicit(&s->row->tx_off, memory_order_relaxed))
+		if (s && SHM_READ(s->stage) == SOCK_DIRECT && (!tend_runs() || is_unused(s->row)))
 			lower(s, REASON_PASSED, !asks);
 	}
 }

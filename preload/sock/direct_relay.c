@@ -31,7 +31,7 @@ enum {
 
 static _Atomic uint32_t relays_count;
 static _Atomic bool rung;
-static int bell = -1; /* made once, in the lock of the first relay's instance */
+static _Atomic int bell = -1; /* made once, in the lock of the first relay's instance */
 static _Atomic uint32_t bell_lock;
 
 /* ---- a connection with ourselves ---- */

@@ -141,23 +141,34 @@ static void *tend(void *arg)
 	return arg;
 }
 
-static bool thread_start(void)
+/* @stack_bytes: 0: as the program's threads have it. Return: whether it runs. */
+static bool thread_make(size_t stack_bytes)
 {
 	pthread_attr_t attr;
-	sigset_t all, old;
 	pthread_t id;
 	int err;
 
 	if (pthread_attr_init(&attr))
 		return false;
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-	pthread_attr_setstacksize(&attr, TEND_STACK_BYTES);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	if (stack_bytes)
+		pthread_attr_setstacksize(&attr, stack_bytes);
 	err = pthread_create(&id, &attr, tend, NULL);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	pthread_attr_destroy(&attr);
 	return err == 0;
+}
+
+/* A program's thread-local variables lie in the stack, too, and may be more than a small one holds. */
+static bool thread_start(void)
+{
+	sigset_t all, old;
+	bool runs;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	runs = thread_make(TEND_STACK_BYTES) || thread_make(0);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return runs;
 }
 
 void tend_start(void)

@@ -74,9 +74,12 @@ memif_line() { # INTERFACE ROLE ADDRESS
 "devices_$device" > "$work/devices" 2>&1 || { cat "$work/devices"; exit 77; }
 
 # "${on0[@]}" PROGRAM...: on interface 0, with a line for each connection in $work/explain; on1: at the far end
-on0=(env "ZTCP_INTERFACES=$work/if0" "$build/bin/ztcp_run" --path stack "--explain=$work/explain")
-on1=(env "ZTCP_INTERFACES=$work/if1" "${on0[@]:2}")
-on2=(env "ZTCP_INTERFACES=$work/if2" "${on0[@]:2}")
+# ThreadSanitizer sees nothing of a program that has its run-time behind libc.
+tsan=()
+[ "${ZTCP_SANITIZE:-}" != thread ] || tsan=(LD_PRELOAD="$(gcc -print-file-name=libtsan.so)")
+on0=(env "${tsan[@]}" "ZTCP_INTERFACES=$work/if0" "$build/bin/ztcp_run" --path stack "--explain=$work/explain")
+on1=("${on0[@]/#ZTCP_INTERFACES=*/ZTCP_INTERFACES=$work/if1}")
+on2=("${on0[@]/#ZTCP_INTERFACES=*/ZTCP_INTERFACES=$work/if2}")
 
 # A program at the far end, where no kernel is behind the device.
 peer() {
@@ -339,10 +342,10 @@ case_threads() {
 # A connection that another process is to serve goes on in the kernel, with all that was under way.
 case_passed() {
 	local n=0 mode server
-	local modes=(fork orphan rights inetd used both reset) lowered='path kernel PASSED' asks
+	local modes=(fork orphan rights inetd used large both reset) lowered='path kernel PASSED' asks with
 
 	if [ "$device" = xdp ]; then
-		modes+=(exec)
+		modes+=(exec alone)
 	else
 		lowered='path stack RELAYED' # the parent carries the bytes
 	fi
@@ -350,7 +353,9 @@ case_passed() {
 		asks=ask
 		[ "$mode" != reset ] || asks=hear
 		rm -f "$work/ready" "$work/explain"
-		"${on0[@]}" "$python" "$here/direct_pass.py" serve "$mode" 0.0.0.0 $((7130 + n)) "$work/ready" 2> "$work/say" &
+		with=()
+		[ "$mode" != large ] || with=(env "LD_PRELOAD=$build/tests/bin/tls_large.so") # then the same as "used"
+		"${with[@]}" "${on0[@]}" "$python" "$here/direct_pass.py" serve "${mode/large/used}" 0.0.0.0 $((7130 + n)) "$work/ready" 2> "$work/say" &
 		pids+=($!)
 		server=$!
 		await 60 test -e "$work/ready" || return

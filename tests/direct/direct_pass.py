@@ -9,10 +9,13 @@ MODE: fork    the parent accepts, a child serves: nothing was read yet
       exec    the same goes to another program in this process
       inetd   a program that is started has it as its standard input and output
       used    a child serves what its parent has used, with bytes unread and bytes unsent; both know its names
+      alone   as used, and no thread can be made
       both    parent and child answer the lines in turn
       reset   a child resets it
 A client sends a first line, a block, and lines; it gets all back. Exit: 0, or the Python exception's 1.
 """
+import ctypes
+import errno
 import hashlib
 import os
 import select
@@ -105,6 +108,16 @@ def serve_used(listener):
         c.close()
 
 
+def no_threads():
+    """clone() of a thread is EAGAIN from now on, clone3() ENOSYS (x86-64)."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    steps = [(0x20, 0, 0, 0), (0x15, 4, 0, 435), (0x15, 0, 2, 56), (0x20, 0, 0, 16), (0x45, 2, 0, 0x10000),
+             (0x06, 0, 0, 0x7fff0000), (0x06, 0, 0, 0x50000 | errno.ENOSYS), (0x06, 0, 0, 0x50000 | errno.EAGAIN)]
+    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *s) for s in steps))
+    program = ctypes.create_string_buffer(struct.pack("HxxxxxxP", len(steps), ctypes.addressof(code)))
+    assert libc.prctl(38, 1, 0, 0, 0) == 0 and libc.prctl(22, 2, program, 0, 0) == 0, ctypes.get_errno()
+
+
 def serve_both(listener):
     while True:
         c, _ = listener.accept()
@@ -158,13 +171,15 @@ def serve_inetd(listener):
 
 
 def serve(mode, address, port, ready):
-    if mode not in ("exec", "used"):
+    if mode not in ("exec", "used", "alone"):
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    if mode == "alone":
+        no_threads()
     listener = socket.create_server((address, int(port)), backlog=64)
     open(ready, "w").close()
     {"fork": lambda: serve_fork(listener, False), "orphan": lambda: serve_fork(listener, True),
      "rights": lambda: serve_rights(listener), "exec": lambda: serve_exec(listener),
-     "inetd": lambda: serve_inetd(listener), "used": lambda: serve_used(listener),
+     "inetd": lambda: serve_inetd(listener), "used": lambda: serve_used(listener), "alone": lambda: serve_used(listener),
      "both": lambda: serve_both(listener), "reset": lambda: serve_reset(listener)}[mode]()
 
 
