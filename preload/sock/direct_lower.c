@@ -257,10 +257,9 @@ static int kernel_go(int fd, const struct lowered *l)
 {
 	const struct tcp_record *r = &l->rec;
 	const struct linger none = { 0 };
-	int err = opt_int(fd, TCP_REPAIR, 1), on = 1;
+	/* the end of a repair, also of one that is over, asks the peer what it has got: answers to the stack were lost meanwhile */
+	int err = opt_int(fd, TCP_REPAIR, TCP_REPAIR_OFF), on = 1;
 
-	/* the end of a repair asks the peer what it has got: answers to the stack were lost meanwhile */
-	err = err ? err : opt_int(fd, TCP_REPAIR, TCP_REPAIR_OFF);
 	/* it has lost it by the repair; without it nobody could listen on the port again while it lives */
 	sys(SYS_setsockopt, fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
 	err = err ? err : bytes_put(fd, l->out, l->unacked, r->snd_nxt - r->snd_una, UINT32_MAX);
