@@ -250,6 +250,9 @@ EXPORT int getsockopt(int fd, int level, int name, void *val, socklen_t *len)
 	ret = real.getsockopt(fd, level, name, val, len);
 	if (unlikely(s && ret == 0 && level == IPPROTO_TCP && name == 11 /* TCP_INFO */))
 		opt_tcp_info(s, val, *len);
+	if (unlikely(s && ret == 0 && level == SOL_SOCKET && name == SO_ERROR) &&
+	    *len == sizeof(int))
+		opt_error(s, val);
 	if (stack && ret == 0)
 		direct_opt_get(s, level, name, val, len);
 	return ret;

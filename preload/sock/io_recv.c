@@ -444,8 +444,11 @@ static ssize_t recv_attached(struct sock *s, const struct io_req *r, struct wait
 			span_break(s);
 			n = -ECONNRESET;
 		}
-		if (n != -EAGAIN && n != -EINTR)
+		if (n != -EAGAIN && n != -EINTR) {
+			if (done && n != -EFAULT && n != -EBADF) /* the next call tells it */
+				SHM_WRITE(s->recv_error, (uint8_t)-n);
 			return done ? (ssize_t)done : io_fail((int)n);
+		}
 		if (SHM_READ(c->rx.direct)) {
 			wait_signals_release(sig);
 			return done ? (ssize_t)done : io_real(r);

@@ -332,9 +332,11 @@ static ssize_t send_somehow(struct sock *s, const struct io_req *r, int flags)
 		return there && !io_too_long(r->iov, r->iovs) ? send_ring(s, r, there, flags)
 							      : io_real(r);
 	}
-	if (unlikely(SHM_READ(s->send_error))) {
+	if (unlikely(SHM_READ(s->send_error) || SHM_READ(s->recv_error))) {
 		int err = __atomic_exchange_n(&s->send_error, 0, __ATOMIC_RELAXED);
 
+		if (!err)
+			err = __atomic_exchange_n(&s->recv_error, 0, __ATOMIC_RELAXED);
 		if (err) /* not told to another thread just now */
 			return io_fail(-err);
 	}

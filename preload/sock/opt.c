@@ -98,6 +98,12 @@ void opt_after_set(struct sock *s, int level, int name, const void *val, socklen
 		SHM_WRITE(s->row->sndtimeo_us, timeout_us(val, len));
 }
 
+void opt_error(struct sock *s, int *err)
+{
+	if (!*err && sock_conn(s) && SHM_READ(s->recv_error))
+		*err = __atomic_exchange_n(&s->recv_error, 0, __ATOMIC_RELAXED);
+}
+
 void opt_tcp_info(struct sock *s, void *val, socklen_t len)
 {
 	struct tcp_info *ti = val;

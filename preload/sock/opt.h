@@ -14,6 +14,9 @@ void opt_after_set(struct sock *s, int level, int name, const void *val, socklen
 /* getsockopt(TCP_INFO): add what went through shared memory. */
 void opt_tcp_info(struct sock *s, void *val, socklen_t len);
 
+/* getsockopt(SO_ERROR): one that the kernel has told us already. */
+void opt_error(struct sock *s, int *err);
+
 /* ioctl(2) answers that depend on the rings. Return: true when *@ret and *@arg hold the answer. */
 bool opt_ioctl(struct sock *s, unsigned long req, void *arg, int *ret);
 

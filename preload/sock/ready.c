@@ -175,5 +175,8 @@ short ready_now(struct sock *s, short want)
 			asked |= POLLWRNORM;
 		bits |= asked;
 	}
+	if (unlikely(SHM_READ(
+		    s->recv_error))) /* the kernel has told it us, and we not the program */
+		bits |= POLLERR;
 	return (short)(bits & (want | POLLHUP | POLLERR | POLLNVAL));
 }

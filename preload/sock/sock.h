@@ -97,8 +97,8 @@ struct sock {
 			backing; /* < 0: it is held for use after this one (direct_spare.c), by ~backing */
 	};
 	uint8_t send_error; /* the kernel's, for the rest of a send whose beginning had gone; < 256 */
-	uint8_t recv_error; /* the kernel's, for behind what the peer put into the ring before it */
-	short kernel_bits;  /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
+	uint8_t recv_error;        /* the kernel's, told to us before the program may hear of it */
+	short kernel_bits;         /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
 	_Atomic uint32_t full_gen; /* times a send found no room */
 	_Atomic uint32_t next_try; /* row->ops at which to look at lifting again */
 	uint32_t waits_from;       /* SOCK_FINDING, SOCK_WAITING: row->ops when that began */

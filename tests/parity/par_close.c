@@ -94,6 +94,44 @@ CASE(reset_keeps_data, F_ANY, "bytes that arrived before a reset can still be re
 	SHOW(end_get1(&c->a, 1000));
 }
 
+CASE(reset_short, F_BOTH, "a reset ends a MSG_WAITALL that has bytes; its error is still there")
+{
+	SHOW(end_put1(&c->b, 500));
+	SHOW(end_poll(&c->a, POLLIN, 5000));
+	SHOW(end_reset(&c->b));
+	await(c->a.fd, POLLERR);
+	SHOW(recv(c->a.fd, buf, 1000, MSG_WAITALL));
+	say("%s", poll_name(end_poll(&c->a, POLLIN | POLLOUT, 0)));
+	SHOW(end_getopt(&c->a, SOL_SOCKET, SO_ERROR));
+	say("%s", poll_name(end_poll(&c->a, POLLIN | POLLOUT, 0)));
+	SHOW(read(c->a.fd, buf, 1));
+}
+
+CASE(reset_short_write, F_BOTH, "the same, told by the next send")
+{
+	signal(SIGPIPE, SIG_IGN);
+	SHOW(end_put1(&c->b, 500));
+	SHOW(end_poll(&c->a, POLLIN, 5000));
+	SHOW(end_reset(&c->b));
+	await(c->a.fd, POLLERR);
+	SHOW(recv(c->a.fd, buf, 1000, MSG_WAITALL));
+	SHOW(write(c->a.fd, buf, 1));
+	SHOW(write(c->a.fd, buf, 1));
+	SHOW(read(c->a.fd, buf, 1));
+}
+
+CASE(reset_short_read, F_BOTH, "the same, told by the next receive")
+{
+	SHOW(end_put1(&c->b, 500));
+	SHOW(end_poll(&c->a, POLLIN, 5000));
+	SHOW(end_reset(&c->b));
+	await(c->a.fd, POLLERR);
+	SHOW(recv(c->a.fd, buf, 1000, MSG_WAITALL));
+	SHOW(read(c->a.fd, buf, 1));
+	SHOW(read(c->a.fd, buf, 1));
+	say("%s", poll_name(end_poll(&c->a, POLLIN | POLLOUT, 0)));
+}
+
 CASE(reset_error, F_ANY, "after a reset SO_ERROR tells once; writing")
 {
 	signal(SIGPIPE, SIG_IGN);
