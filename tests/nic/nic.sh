@@ -255,15 +255,28 @@ case_dpdk_jumbo() { # packets of 9000 bytes; memif's driver takes none
 case_dpdk_vhost() { # the client's end leaves checksums to the server's
 	dpdk_both "dpdk:--vdev net_vhost0,iface=$work/vhost" "dpdk:--vdev net_virtio_user0,path=$work/vhost"
 }
+# Whether packets longer than the MTU went, and came, is seen by the frames of BULK bytes: as FILE tells, of a host that has ended.
+frames() { # FILE in|out
+	sed -n "s/^frames: \([0-9]*\) in \([0-9]*\) out\$/$([ "$2" = in ] && echo '\1' || echo '\2')/p" "$1"
+}
+long_frames() { [ $(($(frames "$1" "$2") * 3000)) -lt "$bulk" ] || { echo "no long frames went $2: $(frames "$1" "$2")"; return 1; }; }
+short_frames() { [ $(($(frames "$1" "$2") * 1460)) -ge "$bulk" ] || { echo "long frames went $2: $(frames "$1" "$2")"; return 1; }; }
+
 case_dpdk_long() { # the server sends packets longer than the MTU: they come in pieces
-	dpdk_both "dpdk:--vdev net_vhost0,iface=$work/vhost,tso=1" "dpdk:--vdev net_virtio_user0,path=$work/vhost"
+	dpdk_both "dpdk:--vdev net_vhost0,iface=$work/vhost,tso=1" "dpdk:--vdev net_virtio_user0,path=$work/vhost" &&
+		long_frames "$work/host.err" out && long_frames "$work/client.err" in
+}
+case_dpdk_cut() { # to a peer without buffers that merge, which takes none, the server's device cuts them
+	dpdk_both "dpdk:--vdev net_vhost0,iface=$work/vhost,tso=1" "dpdk:--vdev net_virtio_user0,path=$work/vhost,mrg_rxbuf=0" &&
+		long_frames "$work/host.err" out && short_frames "$work/client.err" in
 }
 case_dpdk_long_copied() { # the other way round; a virtio_user that listens opens when somebody comes
 	dpdk_here
 	until_ok client "$work/got" --host 1 --dev "dpdk:--vdev net_vhost0,iface=$work/user,client=1,tso=1" get 10.9.0.2 80 "/$bulk" &
 	local asks=$!
 	helpers+=("$asks")
-	serve --dev "dpdk:--vdev net_virtio_user0,path=$work/user,server=1" && wait $asks && cmp "$work/got" <("$host" pattern "$bulk") && served
+	serve --dev "dpdk:--vdev net_virtio_user0,path=$work/user,server=1" && wait $asks && cmp "$work/got" <("$host" pattern "$bulk") && served &&
+		long_frames "$work/host.err" out && long_frames "$work/client.err" in
 }
 case_dpdk_tap() { # its peer is the kernel
 	local asker=()
