@@ -3,9 +3,11 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <linux/mempolicy.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "stack/base/base_sys.h"
 #include "stack/dev/dev_wire.h"
 
 struct fix {
@@ -287,5 +289,50 @@ Test(ztcp_native, ztcp_listen__a_device_that_takes_no_port_refuses)
 	cr_expect_eq(ztcp_listen(f.z[0], &any, 8, 4, NULL, &l), -ENOSPC);
 	told.answer = 0;
 	cr_expect_eq(ztcp_listen(f.z[0], &any, 8, 4, NULL, &l), 0, "the port is free again");
+	end(&f);
+}
+
+/* The kernel's word for where the pages of @mem come from; @node: the first of those that it prefers. */
+static int policy_of(const void *mem, unsigned int *node)
+{
+	unsigned long nodes[1024 / (8 * sizeof(long))] = { 0 };
+	int mode = -1;
+
+	cr_assert_eq(sys(SYS_get_mempolicy, &mode, nodes, 8 * sizeof(nodes), mem, MPOL_F_ADDR), 0);
+	for (*node = 0; *node < 1024; ++*node)
+		if (nodes[*node / (8 * sizeof(long))] >> *node % (8 * sizeof(long)) & 1)
+			break;
+	return mode;
+}
+
+/* Of a device on @node, or of one without. */
+static struct ztcp *placed(struct fix *f, bool placed, uint16_t node)
+{
+	struct inst_config cfg;
+
+	inst_config_defaults(&cfg);
+	cfg.conns_max = 16;
+	ztcp_free(f->z[0]);
+	f->dev[0]->placed = placed;
+	f->dev[0]->node = node;
+	f->z[0] = ztcp_new(f->dev[0], f->pool, &cfg, f->now);
+	cr_assert_not_null(f->z[0]);
+	return f->z[0];
+}
+
+Test(ztcp_native, ztcp_new__lies_on_the_node_of_the_device)
+{
+	unsigned int node;
+	struct fix f;
+
+	start(&f);
+	if (sys(SYS_get_mempolicy, 0, 0, 0, 0, 0) == -ENOSYS)
+		cr_skip_test("a kernel without nodes");
+	cr_expect_eq(policy_of(placed(&f, false, 0), &node), MPOL_DEFAULT);
+	cr_expect_eq(policy_of(placed(&f, true, 0), &node), MPOL_PREFERRED);
+	cr_expect_eq(node, 0);
+	cr_expect_eq(policy_of(placed(&f, true, 200), &node), MPOL_DEFAULT,
+		     "there is no such node: it lies where it lies");
+	cr_expect_eq(policy_of(placed(&f, true, UINT16_MAX), &node), MPOL_DEFAULT);
 	end(&f);
 }
