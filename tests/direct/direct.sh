@@ -287,6 +287,75 @@ case_workers() {
 	[ "$(nic_count flows w0)" -le 100 ] || fail "left behind: $(nic_count flows w0) flows"
 }
 
+greets() { # PORT: a server by itself on the second veth
+	"${on2[@]}" "$python" -c 'import socket, sys
+l = socket.create_server(("0.0.0.0", int(sys.argv[1])))
+while True:
+    c, _ = l.accept()
+    c.sendall(b"hello\n")
+    c.close()' "$1" &
+	pids+=($!)
+	await 60 listens_here "$1" && await 60 greeted "$1"
+}
+
+greeted() { # PORT
+	far timeout 30 "$python" -c 'import socket, sys
+s = socket.create_connection(("10.9.1.2", int(sys.argv[1])), timeout=30)
+sys.exit(s.makefile().readline() != "hello\n")' "$1"
+}
+
+explained() { # PATH REASON PORT: connections that were accepted there
+	grep -c "path=$1 reason=$2(.*local=[0-9.]*:$3 " "$work/explain"
+}
+
+greeted_on_stack() { greeted "$1" && [ "$(explained stack DIRECT "$1")" -gt 0 ]; }
+
+workers_on_stack() { [ "$(on_stack | grep -c .)" -ge "$1" ]; }
+
+# More processes than queues: who has none serves by the kernel, and says why, until one that has a queue is gone.
+case_scarce() {
+	local server=() n
+	for n in 0 1 2; do
+		greets $((7140 + n)) || return
+		server+=("${pids[-1]}")
+	done
+	ports_served 2 || fail "$(nic_count ports w0) of three have a queue" || return
+	: > "$work/explain"
+	for n in 1 2 3 4 5 6 7 8 9 10; do
+		greeted 7142 && greeted 7141 && greeted 7140 || fail "nobody answers" || return
+	done
+	await 60 eval '[ "$(explained kernel DEVICE_BUSY 7142)" -eq 10 ]' || return
+	[ "$(explained stack DIRECT 7142)" -eq 0 ] || fail "three have two queues" || return
+	kill -9 "$(program_of "${server[0]}")"
+	wait "${server[0]}" 2> /dev/null
+	await 60 greeted_on_stack 7142
+}
+
+# The same of one server's workers: none of the requests is lost, and the successor of a worker that is killed is accelerated.
+case_scarce_workers() {
+	mkdir -p "$work/html" && echo hello > "$work/html/hello"
+	nginx_conf 7143 "$work/html" | sed 's/worker_processes 2/worker_processes 4/' > "$work/nginx.conf"
+	"${on2[@]}" nginx -p "$work" -c "$work/nginx.conf" 2> "$work/nginx.say" &
+	pids+=($!)
+	await 60 far curl -sf -o "$work/got" http://10.9.1.2:7143/hello && await 60 ports_served 2 || return
+	rm -f "$work/stop"
+	far_exec timeout 200 "$python" "$here/direct_reload.py" 10.9.1.2 7143 "$work/stop" > "$work/asked" 2>&1 &
+	local load=$!
+	await 60 workers_on_stack 2 && await 60 kernel_worker || return
+	touch "$work/stop"
+	wait "$load" || fail "lost: $(tail -n 5 "$work/asked")" || return
+	[ "$(on_stack | grep -c .)" -eq 2 ] || fail "two queues, and on the stack: $(on_stack)" || return
+	kill -9 "$(on_stack | sed -n '1s/.*ztcp: //p')"
+	await 60 far_curl_until 3
+}
+
+# Who connects over the loopback comes to any of them: also to one without a queue.
+kernel_worker() { ab -q -n 200 -c 16 http://127.0.0.1:7143/hello && [ "$(explained kernel DEVICE_BUSY 7143)" -gt 0 ]; }
+
+far_curl_until() { # WORKERS
+	far curl -sf -m 5 -o "$work/got" http://10.9.1.2:7143/hello && workers_on_stack "$1"
+}
+
 reload_often() { # TIMES: each when the workers have their queues
 	local old
 	for ((i = 0; i < $1; i++)); do
@@ -424,6 +493,14 @@ fallback_tap() {
 	cp "$build/lib/libztcp_stack.so" "$lone/lib" && echo 'interface t device="dpdk:--vdev net_null0" address=10.8.0.2/24' > "$work/if" || return
 	kernel_because NO_DEVICE fetch 10.8.0.1 "$lone" || return
 	grep -q "is DPDK installed" "$work/say" || fail "it is not said what is missing: $(cat "$work/say")" || return
+	# the plug-in is there, DPDK is not
+	local eal
+	eal=$(find /usr/lib /usr/local/lib -name 'librte_eal.so.*' -print -quit 2> /dev/null)
+	[ -z "$eal" ] || mount --bind /dev/null "$(readlink -f "$eal")" || return
+	kernel_because NO_DEVICE fetch 10.8.0.1 "$build" || return
+	grep -q "is DPDK installed" "$work/say" || fail "it is not said what is missing: $(cat "$work/say")" || return
+	[ -z "$eal" ] || umount "$(readlink -f "$eal")" || return
+	fallback_hugepages || return
 	line tap:zt0,mtu=1
 	kernel_because BAD_INTERFACES fetch 10.8.0.1 "$build" || return
 	line nothing:zt0
@@ -435,6 +512,16 @@ fallback_tap() {
 	kernel_because DEVICE_BUSY fetch 10.8.0.1 "$build" || return
 	line tap:zt9
 	kernel_because DEVICE_REFUSED unprivileged 10.8.0.1
+}
+
+# Hugepages that the system says are free and that cannot be had: who else asks for them may be the faster one.
+fallback_hugepages() {
+	[ -n "$(find /usr/lib -name 'librte_net_null.so*' -print -quit)" ] && ! grep -q 'HugePages_Free: *[1-9]' /proc/meminfo || return 0
+	sed 's/\(HugePages_Free: *\)0/\18/' /proc/meminfo > "$work/meminfo" && mount --bind "$work/meminfo" /proc/meminfo || return
+	echo 'interface t device="dpdk:-m 64 --vdev net_null0" address=10.8.0.2/24' > "$work/if"
+	kernel_because DEVICE_REFUSED fetch 10.8.0.1 "$build" || return
+	grep -qi 'hugepage' "$work/say" || fail "it is not said why: $(cat "$work/say")" || return
+	umount /proc/meminfo
 }
 
 fallback_xdp() {
@@ -658,7 +745,7 @@ case_server_killed() {
 failed=0
 [ $# -gt 0 ] || case $device in
 tap) set -- server client both spare redis redis_both nginx absent stopped passed fallback ;;
-xdp) set -- server client both spare redis redis_both nginx absent stopped fallback shared churn killed workers threads memcached passed ;;
+xdp) set -- server client both spare redis redis_both nginx absent stopped fallback shared churn killed workers scarce scarce_workers threads memcached passed ;;
 memif) set -- both spare redis_both nginx_both idle client_killed server_killed ;;
 esac
 for name; do

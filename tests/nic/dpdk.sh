@@ -183,6 +183,15 @@ case_refused() {
 		refused "$small mbufs=1000000 --vdev net_null0" "set up its queues: Cannot allocate memory"
 }
 
+# A configuration that does not say --no-huge runs where there are no hugepages, too.
+case_no_huge() {
+	sed 's/\(HugePages_Free: *\)[0-9]*/\10/' /proc/meminfo > "$work/meminfo" && mount --bind "$work/meminfo" /proc/meminfo || return 77
+	small="-m 64" moves loop "--vdev net_ring0"
+	local rc=$?
+	umount /proc/meminfo
+	return $rc
+}
+
 # Without the plug-in, the error names it.
 case_absent() {
 	mkdir -p "$work/bin" && cp "$bench" "$work/bin" || return
@@ -194,5 +203,5 @@ case_absent() {
 run_case() { "case_$1"; }
 
 . "$(dirname "$(readlink -f "$0")")/nic_cases.bash"
-[ $# -gt 0 ] || set -- ring null af_packet pcap tap memif vhost af_xdp copies in_place queues rss killed refused absent
+[ $# -gt 0 ] || set -- ring null af_packet pcap tap memif vhost af_xdp copies in_place queues rss killed refused no_huge absent
 run_cases "$@"

@@ -100,6 +100,17 @@ case_opened() {
 	[ "$(nic_count wrong_queue)" -le $((before + 12)) ] || fail "$(nic_count wrong_queue) packets were dropped at the other queue"
 }
 
+# Threads that serve what they accept go into no other's instance, but once to tell of their own: of 180 connections and 900 requests none does.
+case_apart() {
+	on_exec "$work/if0" /usr/bin/python3 "$here/../direct/direct_threads.py" serve sets 10.9.0.2 7204 "$work/ready" &
+	pids+=($!)
+	await test -e "$work/ready" && await eval '[ "$(nic_count ports)" -eq 2 ]' || return
+	far timeout 100 /usr/bin/python3 "$here/../direct/direct_threads.py" ask 10.9.0.2 7204 || fail "the client" || return
+	end_all
+	grep "^ztcp: [0-9]* instance=" "$work/explain"
+	awk -F= '/instance=/ { n += $NF; k++ } END { exit k != 2 || n > 2 }' "$work/explain" || fail "one thread is in the other's instance"
+}
+
 case_memif() { dpdk_pair "net_memif0,role=server,id=0,mac=02:00:00:00:00:02,socket=$work/memif,socket-abstract=no" \
 	"net_memif0,role=client,id=0,mac=02:00:00:00:00:01,socket=$work/memif,socket-abstract=no"; }
 case_vhost() { dpdk_pair "net_vhost0,iface=$work/vhost,queues=2" "net_virtio_user0,path=$work/vhost,queues=2,mac=02:00:00:00:00:01"; }
@@ -186,5 +197,5 @@ run_case() {
 }
 
 . "$(dirname "$(readlink -f "$0")")/nic_cases.bash"
-[ $# -gt 0 ] || set -- accepted opened memif vhost idle_xdp idle_tap idle_memif
+[ $# -gt 0 ] || set -- accepted opened apart memif vhost idle_xdp idle_tap idle_memif
 run_cases "$@"
