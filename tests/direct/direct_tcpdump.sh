@@ -2,7 +2,8 @@
 # direct_tcpdump.sh - `ztcp tcpdump` of connections of the stack, read by tshark: the frames as they are
 #
 # usage: direct_tcpdump.sh BUILD
-# redis-server and nginx on a TAP in a namespace of their own, where the kernel is at the other end.
+# redis-server and nginx on a TAP in a namespace of their own, where the kernel is at the other end; redis-server on a veth that
+# it shares with the kernel, and with its clients by shared memory.
 # Exit: 0 passed, 1 failed, 77 no namespace, no TAP or no tshark can be had here.
 set -u
 
@@ -107,6 +108,60 @@ case_web() {
 	same "what is not TCP" '' "$(shark "$work/nginx.pcapng" -Y '!tcp' | head -3)"
 }
 
+# Both ends of a device without a kernel, or of one that the kernel shares: each frame of it, by each filter.
+ends() { # WHAT INTERFACE; the functions here_run and there_run start programs at the two ends
+	local what=$1 interface=$2
+	capture "$work/$what.pcapng"
+	local all=$listener
+	: > "$work/explain"
+	here_run redis-server --bind 10.9.1.2 --protected-mode no --save "" --port $port --dir "$work" > "$work/redis" &
+	server=$!
+	await there_run redis-cli -h 10.9.1.2 -p $port ping
+	capture "$work/$what.some" host 10.9.1.2 and port $port
+	there_run redis-benchmark -h 10.9.1.2 -p $port -t set,get -n 3000 -c 8 -d 2000 -q > "$work/bench" 2>&1 || fail "redis-benchmark"
+	captured "$work/$what.some"
+	there_run redis-cli -h 10.9.1.2 -p $port shutdown nosave > "$work/say" 2>&1
+	wait "$server"
+	listener=$all
+	captured "$work/$what.pcapng"
+	for file in "$work/$what.pcapng" "$work/$what.some"; do
+		same "$file: malformed" '' "$(shark "$file" -Y "_ws.malformed || ip.checksum.status == 0" | head -3)"
+		same "$file: interfaces" "$interface" "$(shark "$file" -T fields -e frame.interface_name | sort -u)"
+		[ "$(shark "$file" -Y "tcp.dstport == $port && resp && !tcp.analysis.retransmission" -T fields -e resp.bulk_string.value |
+			grep -cE '^(474554|534554)')" -ge 6000 ] || fail "$file: not all requests are there"
+	done
+	same "$what: what the filter leaves out" '' "$(shark "$work/$what.some" -Y "!(tcp.port == $port && ip.addr == 10.9.1.2)" | head -3)"
+	grep -q "path=stack reason=DIRECT" "$work/explain" || fail "$what: not on the stack"
+}
+
+case_shared() {
+	port=7120 decode=resp
+	mount -t bpf bpf /sys/fs/bpf && mkdir -p /run/netns && mount -t tmpfs netns /run/netns && ip netns add far || { echo "no bpffs can be mounted here"; return 77; }
+	ip link add v0 numtxqueues 1 numrxqueues 1 type veth peer name v1 numtxqueues 1 numrxqueues 1 netns far &&
+		ip address add 10.9.1.2/24 dev v0 && ip link set v0 up && ip -n far address add 10.9.1.1/24 dev v1 && ip -n far link set v1 up ||
+		fail "no veth"
+	"$build/bin/ztcp" nic attach v0 || fail "ztcp nic attach"
+	echo "interface v0 device=xdp:v0" > "$work/if.v0"
+	here_run() { exec env "ZTCP_INTERFACES=$work/if.v0" "$build/bin/ztcp_run" --path stack --explain="$work/explain" "$@"; }
+	there_run() { nsenter --net=/run/netns/far "$@"; }
+	ends shared v0
+}
+
+case_memif() {
+	port=7121 decode=resp
+	[ -n "$(find /usr/lib -name 'librte_net_memif.so*' -print -quit)" ] || { echo "no librte_net_memif.so"; return 77; }
+	local n=1 role
+	for role in client server; do
+		echo "interface m0 device=\"dpdk:--no-huge -m 64 --vdev" \
+			"net_memif0,role=$role,id=0,mac=02:00:00:00:00:0$n,socket=$work/memif,socket-abstract=no\" address=10.9.1.$n/24" > "$work/if.$role"
+		n=2
+	done
+	here_run() { exec env "ZTCP_INTERFACES=$work/if.server" "$build/bin/ztcp_run" --path stack --explain="$work/explain" "$@"; }
+	there_run() { env "ZTCP_INTERFACES=$work/if.client" "$build/bin/ztcp_run" --path stack "$@"; }
+	ends memif m0
+	[ -n "$(shark "$work/memif.pcapng" -Y 'arp.opcode == 1')" ] && [ -n "$(shark "$work/memif.pcapng" -Y 'arp.opcode == 2')" ] || fail "memif: no ARP"
+}
+
 # In the middle of load, begun and ended often, and killed: no request fails, and nothing stays on.
 case_often() {
 	port=7119 decode=resp
@@ -139,8 +194,8 @@ asks_no_more() { # FILE of the tap: shm/tap.h's until_ns
 	[ "$(od -An -tu8 -j 64 -N 8 "$1" | tr -d ' ')" = 0 ]
 }
 
-for part in ${PARTS:-redis web often}; do
+for part in ${PARTS:-redis web often shared memif}; do
 	"case_$part"
-	echo "$part: done"
+	[ $? != 77 ] && echo "$part: done" || echo "$part: skipped"
 done
 exit 0
