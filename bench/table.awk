@@ -26,6 +26,15 @@ function ratio(a, b, better) {
 	return better == "higher" ? a / b : b / a
 }
 
+# How many times better configuration a is than b: the middle one of the rounds' ratios.
+function times(cm, a, b, better,    i, m) {
+	m = n[cm, a] < n[cm, b] ? n[cm, a] : n[cm, b]
+	for (i = 1; i <= m; i++) val["times", i] = ratio(raw[cm, a, i], raw[cm, b, i], better)
+	n["times"] = m
+	sorted_in("times")
+	return median("times")
+}
+
 # The kernel configuration of this figure with the best median among those named ("-": all).
 function kernel_best(cm, names, better,    i, k, v, best, bv) {
 	best = ""
@@ -65,8 +74,8 @@ function show(i,    cm, c, k, kb, r, r1, line) {
 		if (kind[k] == "kernel" || !n[cm, k]) continue
 		kb = kernel_best(cm, against[k] != "-" ? against[k] : against_of[i], better_of[i])
 		if (kb == "") continue
-		r = ratio(med[cm, k], med[cm, kb], better_of[i])
-		r1 = ratio(med[cm, k], med[cm, first], better_of[i])
+		r = times(cm, k, kb, better_of[i])
+		r1 = n[cm, first] ? times(cm, k, first, better_of[i]) : 0
 		line = sprintf("  %-*s  %s: %.2f times %s", wide, "", k, r, kb)
 		if (kb != first && n[cm, first]) line = line sprintf(", %.2f times %s", r1, first)
 		if (kind[k] == "ours" && bar_of[i] != "-")
@@ -81,7 +90,7 @@ function show_brief(i,    cm, kb) {
 	kb = kernel_best(cm, against_of[i], better_of[i])
 	if (kb == "" || !n[cm, "ours"]) return
 	printf "  %-*s  %12s  %12s  %7.1f times\n", wide, title_of[i], human(med[cm, kb]), \
-		human(med[cm, "ours"]), ratio(med[cm, "ours"], med[cm, kb], better_of[i])
+		human(med[cm, "ours"]), times(cm, "ours", kb, better_of[i])
 }
 
 BEGIN {
@@ -100,7 +109,7 @@ BEGIN {
 /^#line/ { trip = "; a cache line between the cores and back: " $2 " ns (" $3 " - " $4 ")"; next }
 /^#foreign/ { foreign = $2 " % in the middle, " $3 " % at most"; next }
 /^#/ { key = substr($1, 2); fact[key] = $2; next }
-{ k = $1 SUBSEP $2 SUBSEP $3; val[k, ++n[k]] = $6 + 0 }
+{ k = $1 SUBSEP $2 SUBSEP $3; val[k, ++n[k]] = raw[k, n[k]] = $6 + 0 }
 END {
 	for (k in n) { sorted_in(k); med[k] = median(k) }
 	for (i = 1; i <= nall; i++) {
