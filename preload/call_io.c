@@ -34,13 +34,18 @@ static bool bad_message(const struct msghdr *msg)
  * What the short ways leave over. Their arguments are in an order in which few of them have to be moved, as the
  * callers are counted by the instruction (bench/micro).
  */
-static __attribute__((noinline)) ssize_t recv_cold(struct sock *s, const struct io_req *r)
+static __attribute__((noinline)) ssize_t recv_cold(int fd, void *buf, int flags, struct sock *s,
+						   size_t n, enum io_call call)
 {
 	ssize_t got = IO_COLD;
 
-	if (sock_conn(s) && !(r->flags & ~RECV_PLAIN))
-		got = io_read(s, r->fd, r->iov, r->iovs);
-	return got == IO_COLD ? io_recv(s, r) : got;
+	if (sock_conn(s) && !(flags & ~RECV_PLAIN))
+		got = io_read(s, fd, ONE(buf, n), 1);
+	if (got != IO_COLD)
+		return got;
+	return io_recv(
+		s, &(struct io_req){
+			   .fd = fd, .call = call, .flags = flags, .iov = ONE(buf, n), .iovs = 1 });
 }
 
 static __attribute__((noinline)) ssize_t recv_rest(int fd, void *buf, int flags, struct sock *s,
@@ -50,11 +55,7 @@ static __attribute__((noinline)) ssize_t recv_rest(int fd, void *buf, int flags,
 	ssize_t got;
 
 	if (unlikely(!row))
-		return recv_cold(s, &(struct io_req){ .fd = fd,
-						      .call = call,
-						      .flags = flags,
-						      .iov = ONE(buf, n),
-						      .iovs = 1 });
+		return recv_cold(fd, buf, flags, s, n, call);
 	got = call == IO_READ ? real.read(fd, buf, n) : real.recv(fd, buf, n, flags);
 	return io_count_settled(s, fd, flags, &row->rx_off, got);
 }
@@ -114,14 +115,13 @@ static __attribute__((noinline)) ssize_t recvfrom_rest(struct sock *s, int fd, v
 				  .iovs = 1,
 				  .addr = from,
 				  .addr_len_out = len };
-	ssize_t got;
+	ssize_t got = IO_COLD;
 
-	if (!mem_writable(len, sizeof(*len)))
-		return io_recv(s, &r);
-	got = recv_cold(s, &r);
+	if (sock_conn(s) && !(flags & ~RECV_PLAIN) && mem_writable(len, sizeof(*len)))
+		got = io_read(s, fd, r.iov, 1);
 	if (got >= 0)
-		*len = 0;
-	return got;
+		*len = 0; /* else the kernel's answer stands: MSG_ERRQUEUE may tell an address */
+	return got == IO_COLD ? io_recv(s, &r) : got;
 }
 
 EXPORT ssize_t recvfrom(int fd, void *buf, size_t n, int flags, struct sockaddr *from,
