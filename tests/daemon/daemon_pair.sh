@@ -6,7 +6,7 @@ need redis-server redis-benchmark nft python3
 . "$HERE/daemon_net.bash"
 
 PORT=6399 OLD=6398
-KILLS=${KILLS:-10}
+KILLS=${KILLS:-100}
 touch "$T/server" "$T/client"
 chmod 666 "$T/server" "$T/client"
 net_up
