@@ -67,6 +67,9 @@ ssize_t direct_recv(struct sock *s, const struct io_req *r);
 ssize_t direct_send(struct sock *s, const struct io_req *r);
 ssize_t direct_sendfile(struct sock *s, int in, off64_t *off, size_t n);
 
+/* The next call that asks is told @err. */
+void direct_error_keep(struct sock *s, int err);
+
 /* shutdown(2). Return: 0, -errno or DIRECT_NOT_OURS. */
 int direct_shutdown(struct sock *s, int how);
 

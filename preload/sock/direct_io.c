@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 enum {
-	PEEK_RUNS = 16,
+	PEEK_RUNS = 16,  /* looked at in one go */
 	DISCARD = 65536, /* bytes thrown away at once (MSG_TRUNC) */
 };
 
@@ -30,18 +30,20 @@ static __attribute__((nonnull)) bool held(struct sock *s, int fd, unsigned mark)
 /* Behind the first @from bytes. */
 static size_t peek(struct direct *d, char *to, size_t n, size_t from)
 {
+	const struct tcb *t = net_stack->inst_conn_tcb(d->conn);
 	struct wire_tcp_iov run[PEEK_RUNS];
-	unsigned runs = net_stack->tcp_recv_peek(net_stack->inst_conn_tcb(d->conn), run, PEEK_RUNS);
 	size_t done = 0;
+	unsigned runs;
 
-	for (unsigned i = 0; i < runs && done < n; i++) {
-		size_t skip = from < run[i].len ? from : run[i].len;
-		size_t part = run[i].len - skip < n - done ? run[i].len - skip : n - done;
+	do {
+		runs = net_stack->tcp_recv_peek(t, (uint32_t)(from + done), run, PEEK_RUNS);
+		for (unsigned i = 0; i < runs && done < n; i++) {
+			size_t part = run[i].len < n - done ? run[i].len : n - done;
 
-		memcpy(to + done, (const char *)run[i].data + skip, part);
-		from -= skip;
-		done += part;
-	}
+			memcpy(to + done, run[i].data, part);
+			done += part;
+		}
+	} while (runs && done < n);
 	return done;
 }
 
@@ -106,14 +108,12 @@ static ssize_t recv_some(struct direct *d, const struct io_req *r, size_t done, 
 	if (got)
 		return (ssize_t)got;
 	direct_look(d);
-	if (d->rd_shut)
-		return 0;
+	if (net_stack->tcp_eof(net_stack->inst_conn_tcb(d->conn)))
+		return 0; /* before an error, as the kernel has it */
 	err = done ? -d->error : direct_error_take(d);
 	if (err)
 		return err;
-	if (d->failed || net_stack->tcp_eof(net_stack->inst_conn_tcb(d->conn)))
-		return 0;
-	return -EAGAIN;
+	return d->rd_shut || d->failed ? 0 : -EAGAIN;
 }
 
 /* A call that has moved @done bytes would block; in the lock, which is left. Return: 0 to go on, else what the call answers. */
@@ -265,6 +265,18 @@ ssize_t direct_recv(struct sock *s, const struct io_req *r)
 	if (unlikely(lowered_under(s, n)))
 		return io_real(r);
 	return n;
+}
+
+void direct_error_keep(struct sock *s, int err)
+{
+	int no;
+	struct direct *d = direct_enter(s, &no);
+
+	if (!d)
+		return;
+	d->error = err;
+	direct_event(d, 0);
+	net_leave();
 }
 
 /* ---- out ---- */
@@ -533,7 +545,10 @@ int direct_shutdown(struct sock *s, int how)
 	else if (d->stage != DIRECT_CONNECTED || d->failed || direct_gone(d))
 		err = -ENOTCONN;
 	if (!err && how != SHUT_WR)
-		d->rd_shut = true; /* what comes is taken and can be read all the same */
+		d->rd_shut =
+			true; /* what comes can be read all the same, until this end is shut both ways */
+	if (!err && how != SHUT_WR)
+		net_stack->tcp_shutdown_recv(net_stack->inst_conn_tcb(d->conn));
 	if (!err && how != SHUT_RD && !d->wr_shut) {
 		d->wr_shut = true;
 		net_stack->inst_shutdown(d->net->in, d->conn, now);

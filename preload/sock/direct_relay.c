@@ -133,7 +133,7 @@ static enum relay_state inwards(struct direct *d)
 	struct iovec iov[RELAY_RUNS];
 
 	for (unsigned piece = 0; piece < RELAY_PIECES; piece++) {
-		unsigned runs = net_stack->tcp_recv_peek(t, run, RELAY_RUNS);
+		unsigned runs = net_stack->tcp_recv_peek(t, 0, run, RELAY_RUNS);
 		struct msghdr m = { .msg_iov = iov, .msg_iovlen = runs };
 		long n;
 

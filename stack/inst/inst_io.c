@@ -174,7 +174,7 @@ size_t inst_recv(struct inst *in, struct inst_conn *c, void *data, size_t len, z
 	size_t done = fast_recv(in, c, to, len);
 
 	while (done < len && c->tcb.rcvq) {
-		unsigned int n = tcp_recv_peek(&c->tcb, iov, WIRE_TCP_IOV_MAX);
+		unsigned int n = tcp_recv_peek(&c->tcb, 0, iov, WIRE_TCP_IOV_MAX);
 		uint32_t got = 0;
 
 		for (unsigned int i = 0; i < n && done < len; i++) {

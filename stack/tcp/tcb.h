@@ -133,7 +133,7 @@ enum tcp_flag {
 	TCP_F_FIN_SENT = 1 << 13,
 	TCP_F_FIN_RCVD = 1 << 14, /* the peer's FIN has been taken in order; rcv_nxt is past it */
 	TCP_F_ORPHAN = 1 << 15,   /* closed by the application */
-	TCP_F_RCV_SHUT = 1 << 16, /* received bytes are thrown away */
+	TCP_F_RCV_SHUT = 1 << 16, /* the application shut receiving: not both ways and go on */
 	TCP_F_SND_FULL = 1 << 17, /* tcp_send() has refused bytes: tell when there is room */
 	TCP_F_URG_SND = 1 << 18,  /* snd_up holds */
 	TCP_F_URG_RCV = 1 << 19,  /* rcv_up holds and has not been read past */

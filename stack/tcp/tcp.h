@@ -160,8 +160,13 @@ int tcp_connect(struct tcb *t, const struct wire_flow *id, uint16_t path_mss, zt
  */
 int tcp_shutdown_send(struct tcb *t, ztime_t now);
 
-/** tcp_shutdown_recv() - discard what is queued and what still comes; bytes stay acknowledged. */
-void tcp_shutdown_recv(struct tcb *t, ztime_t now);
+/**
+ * tcp_shutdown_recv() - the application will read no more
+ *
+ * What is there and what comes can be read all the same, as with the kernel; but once sending is shut as well, bytes that
+ * come end the connection (RFC 1122 4.2.2.13): RST to the peer, and failed with ECONNRESET.
+ */
+void tcp_shutdown_recv(struct tcb *t);
 
 /**
  * tcp_close() - the application lets go: FIN, or RST when bytes it never read are thrown away
@@ -306,11 +311,12 @@ bool tcp_eof(const struct tcb *t);
 
 /**
  * tcp_recv_peek() - look at readable bytes
+ * @from: bytes to pass over
  * @iov: filled with up to @max runs, borrowed until tcp_recv_done() passes them
  *
  * Return: runs filled.
  */
-unsigned tcp_recv_peek(const struct tcb *t, struct wire_tcp_iov *iov, unsigned max);
+unsigned tcp_recv_peek(const struct tcb *t, uint32_t from, struct wire_tcp_iov *iov, unsigned max);
 
 /** tcp_recv_done() - the application has read @n bytes; may call for a window update. */
 void tcp_recv_done(struct tcb *t, uint32_t n, ztime_t now);

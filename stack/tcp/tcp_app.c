@@ -175,9 +175,9 @@ bool tcp_eof(const struct tcb *t)
 	return tcp_is(t, TCP_F_FIN_RCVD) && !t->rcv_queued;
 }
 
-unsigned tcp_recv_peek(const struct tcb *t, struct wire_tcp_iov *iov, unsigned max)
+unsigned tcp_recv_peek(const struct tcb *t, uint32_t from, struct wire_tcp_iov *iov, unsigned max)
 {
-	return t->rcvq ? ring_peek(t->rcvq, t->rcvq->next->seq, iov, max) : 0;
+	return t->rcvq ? ring_peek(t->rcvq, t->rcvq->next->seq + from, iov, max) : 0;
 }
 
 static uint32_t read_seq(const struct tcb *t)

@@ -284,13 +284,10 @@ int tcp_shutdown_send(struct tcb *t, ztime_t now)
 	return 0;
 }
 
-void tcp_shutdown_recv(struct tcb *t, ztime_t now)
+void tcp_shutdown_recv(struct tcb *t)
 {
 	tcp_fast_end(t);
 	t->flags |= TCP_F_RCV_SHUT;
-	tcp_ring_free(t, &t->rcvq, &t->rcv_chunks);
-	t->rcv_queued = 0;
-	tcp_window_read(t, now);
 }
 
 void tcp_close(struct tcb *t, ztime_t now)

@@ -375,6 +375,12 @@ static void ecn_receive(struct tcb *t, const struct wire_tcp *seg)
 	tcp_count(t, CNT_tcp_ecn_ce);
 }
 
+/* RFC 1122 4.2.2.13: bytes come behind a shutdown of both directions, as behind a close. What came before stays readable. */
+static bool shut_both_ways(const struct tcb *t)
+{
+	return tcp_is(t, TCP_F_RCV_SHUT) && tcp_is(t, TCP_F_FIN_QUEUED);
+}
+
 static enum counter seventh_text(struct tcb *t, struct wire_tcp *seg, ztime_t now)
 {
 	if (tcp_is(t, TCP_F_ECN))
@@ -386,6 +392,11 @@ static enum counter seventh_text(struct tcb *t, struct wire_tcp *seg, ztime_t no
 	if (BASE_UNLIKELY(tcp_is(t, TCP_F_ORPHAN)) && seq_gt(seg->seq + seg->len, t->rcv_nxt)) {
 		tcp_finish(t);
 		/* A RST from where the peer is: ours may be ahead of it (RFC 5961 3). */
+		bad_ack(t, seg);
+		return CNT_tcp_after_close;
+	}
+	if (BASE_UNLIKELY(shut_both_ways(t)) && seq_gt(seg->seq + seg->len, t->rcv_nxt)) {
+		tcp_fail(t, ECONNRESET);
 		bad_ack(t, seg);
 		return CNT_tcp_after_close;
 	}

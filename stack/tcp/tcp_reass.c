@@ -29,11 +29,6 @@ static void range_free(struct tcb *t, struct tcp_range *r)
 static void queue_chunk(struct tcb *t, struct tcp_chunk *c)
 {
 	t->rcv_nxt = c->seq + c->len;
-	if (tcp_is(t, TCP_F_RCV_SHUT)) {
-		tcp_chunk_free(t, c);
-		t->rcv_chunks--;
-		return;
-	}
 	tcp_chunk_append(&t->rcvq, c);
 	t->rcv_queued += c->len;
 	t->events |= TCP_EV_READABLE;

@@ -522,7 +522,7 @@ static bool reading_over(struct pd_fd *f)
 static ssize_t peek(struct pd_fd *f, uint8_t *to, size_t len)
 {
 	struct wire_tcp_iov iov[16];
-	unsigned int n = tcp_recv_peek(inst_conn_tcb(f->conn), iov, 16);
+	unsigned int n = tcp_recv_peek(inst_conn_tcb(f->conn), 0, iov, 16);
 	size_t done = 0;
 
 	for (unsigned int i = 0; i < n && done < len; i++) {

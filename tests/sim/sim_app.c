@@ -107,7 +107,7 @@ static void read_some(struct sim_host *h, struct sim_conn *c)
 		check_bytes(h, a, iov.data, iov.len);
 		if (iov.owner)
 			sim_pkt_put(s, iov.owner);
-	} else if (tcp_recv_peek(&c->t, &iov, 1) == 1) {
+	} else if (tcp_recv_peek(&c->t, 0, &iov, 1) == 1) {
 		n = BASE_MIN(iov.len, most);
 		check_bytes(h, a, iov.data, n);
 		tcp_recv_done(&c->t, n, s->now);

@@ -136,7 +136,7 @@ static void by_shutdown_send(struct fix *f)
 
 static void by_shutdown_recv(struct fix *f)
 {
-	tcp_shutdown_recv(&f->t, f->now);
+	tcp_shutdown_recv(&f->t);
 }
 
 static void by_close(struct fix *f)

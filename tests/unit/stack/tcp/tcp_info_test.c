@@ -13,7 +13,7 @@ static int move(struct fix *f)
 	err = tcp_record_take(&f->t, &rec, f->now);
 	if (err)
 		return err;
-	n_in = tcp_recv_peek(&f->t, in, 8);
+	n_in = tcp_recv_peek(&f->t, 0, in, 8);
 	n_out = tcp_unacked_peek(&f->t, out, 8);
 	for (unsigned i = 0; i < n_in; i++)
 		f->refs++;

@@ -190,6 +190,42 @@ Test(tcp_input, seventh_text__after_close_is_answered_with_rst)
 	fix_end(f);
 }
 
+Test(tcp_input, seventh_text__after_a_shutdown_of_both_ways_is_answered_with_rst)
+{
+	struct fix *f = fix_established();
+
+	rx(f, SEG(.len = 10));
+	tcp_shutdown_recv(&f->t);
+	cr_assert_eq(rx(f, SEG(.seq = 10, .len = 10)), CNT_none);
+	tcp_shutdown_send(&f->t, f->now);
+	fix_flush(f);
+	drop_tx(f);
+	cr_assert_eq(rx(f, SEG(.seq = 5, .len = 15)), CNT_tcp_old); /* nothing new */
+	drop_tx(f);
+	expect_state(f, TCP_ST_FIN_WAIT_1);
+	cr_assert_eq(rx(f, SEG(.seq = 20, .len = 10)), CNT_tcp_after_close);
+	expect_tx(f, SEG(.seq = 0, .flags = TCP_RST));
+	expect_state(f, TCP_ST_CLOSED);
+	cr_assert_eq(tcp_error(&f->t), ECONNRESET);
+	cr_assert_eq(tcp_readable(&f->t), 20);
+	fix_app_reads(f, 20);
+	fix_end(f);
+}
+
+Test(tcp_input, seventh_text__a_fin_alone_ends_what_is_shut_both_ways)
+{
+	struct fix *f = fix_established();
+
+	tcp_shutdown_send(&f->t, f->now);
+	tcp_shutdown_recv(&f->t);
+	fix_flush(f);
+	drop_tx(f);
+	cr_assert_eq(rx(f, SEG(.ack = 1, .flags = TCP_FIN)), CNT_none);
+	expect_state(f, TCP_ST_TIME_WAIT);
+	drop_tx(f);
+	fix_end(f);
+}
+
 Test(tcp_input, seventh_text__congestion_mark_is_echoed_until_cwr)
 {
 	struct fix *f = fix_established(.ecn = true);
