@@ -235,13 +235,16 @@ static bool error_first(int fd, int flags)
 }
 
 /* recvmmsg(2) on a stream: message after message until one would wait, or the time is up. */
-static int receive_many(int fd, struct mmsghdr *vec, unsigned n, int flags, uint64_t until)
+static int receive_many(struct sock *s, int fd, struct mmsghdr *vec, unsigned n, int flags,
+			uint64_t until)
 {
 	unsigned i;
 
 	for (i = 0; i < n; i++) {
 		ssize_t got = recvmsg(fd, &vec[i].msg_hdr, flags & ~MSG_WAITFORONE);
 
+		if (got < 0 && i && errno != EAGAIN && errno != EINTR)
+			io_error_keep(s, errno);
 		if (got < 0)
 			return i ? (int)i : -1;
 		vec[i].msg_len = (unsigned)got;
@@ -269,9 +272,12 @@ EXPORT int recvmmsg(int fd, struct mmsghdr *vec, unsigned n, int flags, struct t
 		until = thread_now() + (uint64_t)timeout->tv_sec * 1000000000u +
 			(uint64_t)timeout->tv_nsec;
 	}
+	got = (int)io_recv_many(s, fd, vec, n, flags, timeout);
+	if (got != IO_COLD)
+		return got;
 	if (error_first(fd, flags))
 		return -1;
-	got = receive_many(fd, vec, n < IOV_MOST ? n : IOV_MOST, flags, until);
+	got = receive_many(s, fd, vec, n < IOV_MOST ? n : IOV_MOST, flags, until);
 	if (timeout && got > 0) {
 		now = thread_now();
 		timeout->tv_sec = until > now ? (time_t)((until - now) / 1000000000u) : 0;

@@ -46,7 +46,9 @@ struct stats_row {
 	uint16_t reason;          /* enum reason */
 	uint8_t role;             /* enum stats_role */
 	uint8_t tx_path, rx_path; /* enum stats_path; of the stack both or neither */
-	uint8_t spare[3];
+	uint8_t recv_error; /* the kernel's, told to the library before the program may hear of it; < 256 */
+	uint8_t send_error;     /* the same, for the rest of a send whose beginning had gone */
+	uint8_t reset_told;     /* a killed peer's unread bytes: ECONNRESET was returned once */
 	_Atomic uint32_t flags; /* STATS_* */
 	_Atomic uint32_t ops;   /* calls that moved bytes on the kernel path */
 	_Atomic uint64_t tx_off,

@@ -106,6 +106,37 @@ ssize_t io_recv_kernel(struct sock *s, const struct io_req *r)
 	return n;
 }
 
+ssize_t io_recv_many(struct sock *s, int fd, struct mmsghdr *vec, unsigned n, int flags,
+		     struct timespec *timeout)
+{
+	const bool settled = SHM_READ(s->stage) == SOCK_SETTLED && !sock_conn(s);
+	struct stats_row *row;
+	unsigned mark = hold_mark();
+	size_t bytes = 0;
+	int got;
+
+	if (sock_conn(s) || direct_has(s))
+		return IO_COLD;
+	row = settled ? sock_row(s) : io_kernel_enter(s, fd, &s->rx_busy);
+	if (!settled && row && atomic_load(&row->flags) & STATS_ATTACHED) {
+		hold_end(mark);
+		hold_attaching(s, fd, row);
+		return IO_COLD;
+	}
+	got = real.recvmmsg(fd, vec, n, flags, timeout);
+	if (!row)
+		return got;
+	for (int i = 0; i < got && !(flags & (MSG_PEEK | MSG_ERRQUEUE)); i++)
+		bytes += vec[i].msg_len;
+	atomic_fetch_add(&row->rx_off, bytes);
+	if (settled)
+		return got;
+	if (bytes)
+		patience_received(s);
+	io_kernel_leave(s, mark);
+	return got;
+}
+
 ssize_t io_send_kernel(struct sock *s, const struct io_req *r)
 {
 	struct stats_row *row = sock_row(s);

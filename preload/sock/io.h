@@ -54,6 +54,17 @@ static inline size_t io_total_of(const struct iovec *iov, int n)
 ssize_t io_recv(struct sock *s, const struct io_req *r);
 ssize_t io_send(struct sock *s, const struct io_req *r);
 
+/**
+ * io_recv_many() - recvmmsg(2) on a connection that is the kernel's
+ *
+ * Return: as recvmmsg(2), or IO_COLD: it is not the kernel's (any more), nothing was done.
+ */
+ssize_t io_recv_many(struct sock *s, int fd, struct mmsghdr *vec, unsigned n, int flags,
+		     struct timespec *timeout);
+
+/* Of a connection that is not the kernel's: the next call that asks is told @err. */
+void io_error_keep(struct sock *s, int err);
+
 enum { IO_COLD = -4097 };
 
 /*

@@ -149,9 +149,9 @@ static ssize_t sendfile_wait(struct sock *s, size_t done, uint64_t deadline,
 
 	if (sock_nonblock(s)) {
 		atomic_fetch_add(&s->full_gen, 1);
-		if (done)
-			return (ssize_t)done;
-		return wait_unstall(s) ? 0 : file_fail(-EAGAIN);
+		if (io_send_burst(s) || wait_unstall(s))
+			return 0;
+		return done ? (ssize_t)done : file_fail(-EAGAIN);
 	}
 	err = wait_for(s, POLLOUT, deadline, sig);
 	if (err && (err != -EINTR || done || deadline || !wait_restarts(sig)))

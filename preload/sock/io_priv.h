@@ -96,6 +96,14 @@ ssize_t io_kernel_safe(struct sock *s);
 /* From @done on of @total bytes, as much as fits into the ring. In tx.seat. Return: bytes, -EAGAIN when full, -EPROTO. */
 ssize_t io_ring_send(struct sock *s, const struct iovec *iov, size_t total, size_t done);
 
+/**
+ * io_send_burst() - let the kernel have the rest of a burst
+ *
+ * A burst fills small rings before the peer has looked at the larger of the two; there is no third. The kernel takes
+ * such a burst, and programs that end the connection next rely on that. Return: whether what we send is the kernel's now.
+ */
+bool io_send_burst(struct sock *s);
+
 /* Into the direction's seat, if nobody else is there and the sock is what it was. */
 static inline bool io_enter(struct sock *s, int fd, const struct shm_conn *c, struct shm_seat *seat,
 			    struct thread_seat *at)

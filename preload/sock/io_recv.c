@@ -6,6 +6,7 @@
 #include "preload/sock/io_hot.h"
 
 #include "preload/sock/chaos.h"
+#include "preload/sock/direct.h"
 #include "preload/sock/hold.h"
 #include "preload/sock/io_priv.h"
 #include "preload/sock/ready.h"
@@ -131,21 +132,26 @@ ssize_t io_kernel_safe(struct sock *s)
 	/* the end and an error, too: the peer may have lifted, written and closed since the path was looked at */
 	if (SHM_READ(s->conn->rx.path) != SHM_PATH_KERNEL) {
 		if (n < 0)
-			SHM_WRITE(s->recv_error, (uint8_t)-n); /* the kernel tells it once */
+			sock_error_keep(s, (int)-n); /* the kernel tells it once */
 		return -ESTALE;
 	}
 	return n >= 0 && limit < (uint64_t)n ? (ssize_t)limit : n;
 }
 
-/* All pieces of memory in one call, at most @max bytes: a second one would see the same bytes again. */
-static ssize_t kernel_peek(struct sock *s, struct io_place *at, int flags, uint64_t max)
+/*
+ * All pieces of memory in one call, at most @max bytes: a second one would see the same bytes again. If @behind is set,
+ * what lies behind these goes there.
+ */
+static ssize_t kernel_peek(struct sock *s, struct io_place *at, int flags, uint64_t max,
+			   struct io_place *behind)
 {
-	const size_t bytes = (size_t)at->left * sizeof(struct iovec);
+	const int most = at->left + (behind ? behind->left : 0);
+	const size_t bytes = (size_t)most * sizeof(struct iovec);
 	struct iovec few[PEEK_PIECES], *piece = few;
 	struct msghdr m = { 0 };
 	ssize_t n;
 
-	if (at->left > PEEK_PIECES) {
+	if (most > PEEK_PIECES) {
 		long addr = sys(SYS_mmap, 0, bytes, PROT_READ | PROT_WRITE,
 				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -156,6 +162,8 @@ static ssize_t kernel_peek(struct sock *s, struct io_place *at, int flags, uint6
 	m.msg_iov = piece;
 	for (; max && io_piece(at, max, &piece[m.msg_iovlen]); m.msg_iovlen++)
 		max -= piece[m.msg_iovlen].iov_len;
+	while (behind && io_piece(behind, SIZE_MAX, &piece[m.msg_iovlen]))
+		m.msg_iovlen++;
 	n = sys(SYS_recvmsg, sock_fd(s), &m, flags);
 	if (piece != few)
 		sys(SYS_munmap, piece, bytes);
@@ -172,7 +180,7 @@ static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, 
 
 	flags = (flags & ~MSG_WAITALL) | MSG_DONTWAIT;
 	if (flags & MSG_PEEK)
-		return kernel_peek(s, &at, flags, limit);
+		return kernel_peek(s, &at, flags, limit, NULL);
 	if (limit == UINT64_MAX) {
 		n = io_kernel_safe(s);
 		if (n <= 0)
@@ -192,13 +200,11 @@ static ssize_t kernel_recv(struct sock *s, const struct io_req *r, size_t done, 
  */
 static ssize_t end_of_stream(struct sock *s, ssize_t n)
 {
-	if (!n && unlikely(SHM_READ(s->recv_error))) {
-		n = -(ssize_t)SHM_READ(s->recv_error);
-		SHM_WRITE(s->recv_error, 0);
-	}
-	if (n || s->reset_told || !ready_reset(s))
+	if (!n && unlikely(sock_error_waits(s)))
+		n = -sock_error_take(s);
+	if (n || SHM_READ(s->row->reset_told) || !ready_reset(s))
 		return n;
-	SHM_WRITE(s->reset_told, true);
+	SHM_WRITE(s->row->reset_told, true);
 	return -ECONNRESET;
 }
 
@@ -225,6 +231,32 @@ static bool end_is_near(struct sock *s)
 	return true;
 }
 
+/*
+ * The peer has lifted and lowered since: @here bytes and what is behind the ring's lie in the kernel one after the
+ * other, so one look has to see both. Return: as recv, or -EAGAIN; IO_COLD: there is no such ring.
+ */
+static ssize_t peek_round(struct sock *s, const struct io_req *r, int flags, uint64_t here)
+{
+	const struct shm_ctl *peer = s->view.ctl;
+	uint32_t span = atomic_load_explicit(&peer->span, memory_order_acquire);
+	uint64_t lift = atomic_load_explicit(&peer->lift, memory_order_relaxed);
+	uint64_t ring = atomic_load_explicit(&peer->lower, memory_order_relaxed) - lift;
+	struct io_place at = io_place(r, 0), behind, middle = io_place(r, here);
+	ssize_t n, more;
+
+	if (span - atomic_load_explicit(&s->conn->ctl.span_ack, memory_order_relaxed) != 2 ||
+	    ring > INT_MAX)
+		return IO_COLD;
+	behind = io_place(r, here + ring);
+	n = kernel_peek(s, &at, (flags & ~MSG_WAITALL) | MSG_DONTWAIT, here, &behind);
+	if (n < (ssize_t)here)
+		return n;
+	more = ring_copy(s, &middle, lift, ring, flags & MSG_TRUNC);
+	if (more < (ssize_t)ring)
+		return (ssize_t)here + (more > 0 ? more : 0);
+	return n + more;
+}
+
 /* MSG_PEEK sees over a border: bytes on both sides of it lie in the socket, as far as the program knows. */
 static ssize_t peek(struct sock *s, const struct io_req *r, int flags, uint64_t limit)
 {
@@ -232,8 +264,12 @@ static ssize_t peek(struct sock *s, const struct io_req *r, int flags, uint64_t 
 	struct io_place at = io_place(r, 0);
 	bool ring = SHM_READ(c->rx.path) == SHM_PATH_RING;
 	uint64_t here = ring ? c->ctl.head : atomic_load(&s->row->rx_off);
-	ssize_t n, more = 0;
+	ssize_t n = IO_COLD, more = 0;
 
+	if (!ring && limit != UINT64_MAX)
+		n = peek_round(s, r, flags, limit);
+	if (n != IO_COLD)
+		return n;
 	if (ring)
 		n = ring_copy(s, &at, here, limit, flags & MSG_TRUNC);
 	else
@@ -243,7 +279,7 @@ static ssize_t peek(struct sock *s, const struct io_req *r, int flags, uint64_t 
 		uint64_t border = atomic_load(&s->view.ctl->lift);
 
 		if (n < 0 && n != -EFAULT)
-			SHM_WRITE(s->recv_error, (uint8_t)-n);
+			sock_error_keep(s, (int)-n);
 		if (n <= 0)
 			return -ESTALE;
 		if (border - here <= (uint64_t)n) {
@@ -444,9 +480,13 @@ static ssize_t recv_attached(struct sock *s, const struct io_req *r, struct wait
 			span_break(s);
 			n = -ECONNRESET;
 		}
+		if (n == -EAGAIN && !done && unlikely(sock_error_waits(s)))
+			n = -sock_error_take(s);
+		if (n == 0)
+			continue; /* another thread was told */
 		if (n != -EAGAIN && n != -EINTR) {
 			if (done && n != -EFAULT && n != -EBADF) /* the next call tells it */
-				SHM_WRITE(s->recv_error, (uint8_t)-n);
+				sock_error_keep(s, (int)-n);
 			return done ? (ssize_t)done : io_fail((int)n);
 		}
 		if (SHM_READ(c->rx.direct)) {
@@ -489,6 +529,24 @@ ssize_t io_recv(struct sock *s, const struct io_req *r)
 	return n;
 }
 
+void io_error_keep(struct sock *s, int err)
+{
+	unsigned mark;
+
+	if (direct_has(s)) {
+		direct_error_keep(s, err);
+		return;
+	}
+	mark = hold_mark();
+	hold_begin(s, &s->users);
+	if (sock_conn(s)) {
+		sock_error_keep(s, err);
+		sock_stir(s);
+		span_lower(s, REASON_LIFTED); /* the next send is the kernel's, or is told */
+	}
+	hold_end(mark);
+}
+
 /* ---- the shorter way ---- */
 
 intptr_t io_errno_at;
@@ -506,6 +564,7 @@ static bool is_quiet(const struct sock *s, const struct shm_conn *c)
 		       atomic_load_explicit(&c->ctl.span_ack, memory_order_relaxed) &&
 	       !span_attention(s) && !SHM_READ(s->kernel_bits) &&
 	       SHM_READ(c->rx.path) == SHM_PATH_RING && !SHM_READ(c->rx.frozen) &&
+	       !sock_error_waits(s) &&
 	       thread_cycles_low() - SHM_READ(c->ctl.checked) < IO_CHECK_CYCLES;
 }
 

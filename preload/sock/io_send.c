@@ -83,7 +83,7 @@ static ssize_t send_pieces(struct sock *s, const struct io_req *r, size_t done, 
 		n = total ? real.sendmsg(sock_fd(s), &m, flags | (done ? MSG_NOSIGNAL : 0)) : 0;
 		/* one that goes away is told once: by the next send */
 		if (n < 0 && done && errno != EAGAIN && errno != EINTR && errno != EPIPE)
-			SHM_WRITE(s->send_error, (uint8_t)errno);
+			SHM_WRITE(s->row->send_error, (uint8_t)errno);
 		if (n < 0)
 			return done ? (ssize_t)done : -1;
 		atomic_fetch_add(&s->row->tx_off, (uint64_t)n);
@@ -147,11 +147,7 @@ static void send_check(struct sock *s)
 	}
 }
 
-/*
- * A burst fills small rings before the peer has looked at the larger of the two; there is no third. The kernel takes
- * such a burst, and programs that end the connection next rely on that: so it gets the rest. Return: whether it does.
- */
-static bool send_burst(struct sock *s)
+bool io_send_burst(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
 	bool taken = shm_seat_take(&c->tx.seat, thread_tid());
@@ -172,7 +168,7 @@ static ssize_t send_wait(struct sock *s, int flags, size_t done, uint64_t deadli
 
 	if (flags & MSG_DONTWAIT || sock_nonblock(s)) {
 		atomic_fetch_add(&s->full_gen, 1);
-		if (send_burst(s) || wait_unstall(s))
+		if (io_send_burst(s) || wait_unstall(s))
 			return 0;
 		return done ? (ssize_t)done : io_fail(-EAGAIN);
 	}
@@ -332,11 +328,11 @@ static ssize_t send_somehow(struct sock *s, const struct io_req *r, int flags)
 		return there && !io_too_long(r->iov, r->iovs) ? send_ring(s, r, there, flags)
 							      : io_real(r);
 	}
-	if (unlikely(SHM_READ(s->send_error) || SHM_READ(s->recv_error))) {
-		int err = __atomic_exchange_n(&s->send_error, 0, __ATOMIC_RELAXED);
+	if (unlikely(SHM_READ(s->row->send_error) || sock_error_waits(s))) {
+		int err = __atomic_exchange_n(&s->row->send_error, 0, __ATOMIC_RELAXED);
 
 		if (!err)
-			err = __atomic_exchange_n(&s->recv_error, 0, __ATOMIC_RELAXED);
+			err = sock_error_take(s);
 		if (err) /* not told to another thread just now */
 			return io_fail(-err);
 	}

@@ -100,8 +100,8 @@ void opt_after_set(struct sock *s, int level, int name, const void *val, socklen
 
 void opt_error(struct sock *s, int *err)
 {
-	if (!*err && sock_conn(s) && SHM_READ(s->recv_error))
-		*err = __atomic_exchange_n(&s->recv_error, 0, __ATOMIC_RELAXED);
+	if (!*err && sock_conn(s) && sock_error_waits(s))
+		*err = sock_error_take(s);
 }
 
 void opt_tcp_info(struct sock *s, void *val, socklen_t len)

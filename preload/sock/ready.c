@@ -134,7 +134,7 @@ short ready_now(struct sock *s, short want)
 	if (bits) {
 		bits |= POLLIN | POLLRDNORM;
 		if (ready_reset(s))
-			bits |= SHM_READ(s->reset_told) ? POLLHUP : POLLHUP | POLLERR;
+			bits |= sock_reset_told(s) ? POLLHUP : POLLHUP | POLLERR;
 		kernel |= POLLIN; /* and an error, which only the kernel knows */
 	} else if (atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_relaxed) &
 		   SHM_TX_FIN) {
@@ -175,8 +175,7 @@ short ready_now(struct sock *s, short want)
 			asked |= POLLWRNORM;
 		bits |= asked;
 	}
-	if (unlikely(SHM_READ(
-		    s->recv_error))) /* the kernel has told it us, and we not the program */
+	if (unlikely(sock_error_waits(s))) /* the kernel has told it us, and we not the program */
 		bits |= POLLERR;
 	return (short)(bits & (want | POLLHUP | POLLERR | POLLNVAL));
 }

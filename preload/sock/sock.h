@@ -96,8 +96,6 @@ struct sock {
 		_Atomic int
 			backing; /* < 0: it is held for use after this one (direct_spare.c), by ~backing */
 	};
-	uint8_t send_error; /* the kernel's, for the rest of a send whose beginning had gone; < 256 */
-	uint8_t recv_error;        /* the kernel's, told to us before the program may hear of it */
 	short kernel_bits;         /* POLLRDHUP, POLLHUP, POLLERR once the kernel has said them */
 	_Atomic uint32_t full_gen; /* times a send found no room */
 	_Atomic uint32_t next_try; /* row->ops at which to look at lifting again */
@@ -129,7 +127,6 @@ struct sock {
 	uint8_t broken;     /* the peer's memory made no sense */
 	_Atomic bool ended; /* one of the threads that were inside when it was closed does it */
 	_Atomic uint8_t asked_to; /* direct: connect() has said that it is under way */
-	bool reset_told;          /* a killed peer's unread bytes: ECONNRESET was returned once */
 	bool hashed;
 	bool burst; /* more was sent at once than its rings could hold: the next span begins with a large one */
 	bool foreign;  /* another user's process was found where the peer's was sought */
@@ -242,6 +239,37 @@ static inline struct shm_arena *sock_arena(const struct sock *s)
 static inline bool sock_nonblock(const struct sock *s)
 {
 	return atomic_load_explicit(&sock_row(s)->flags, memory_order_relaxed) & STATS_NONBLOCK;
+}
+
+/* An error of the connection's is told once, to whichever process that holds it asks first. */
+static inline bool sock_error_waits(const struct sock *s)
+{
+	const struct stats_row *row = sock_row(s);
+
+	return row && SHM_READ(row->recv_error); /* none: another thread has closed it */
+}
+
+static inline void sock_error_keep(const struct sock *s, int err)
+{
+	struct stats_row *row = sock_row(s);
+
+	if (row)
+		SHM_WRITE(row->recv_error, (uint8_t)err);
+}
+
+/* Return: 0 if another thread was just told. */
+static inline int sock_error_take(const struct sock *s)
+{
+	struct stats_row *row = sock_row(s);
+
+	return row ? __atomic_exchange_n(&row->recv_error, 0, __ATOMIC_RELAXED) : 0;
+}
+
+static inline bool sock_reset_told(const struct sock *s)
+{
+	const struct stats_row *row = sock_row(s);
+
+	return row && SHM_READ(row->reset_told);
 }
 
 /* Bytes that make a receive return and a wait see them: SO_RCVLOWAT. */

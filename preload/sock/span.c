@@ -60,8 +60,8 @@ static bool may_lift(const struct sock *s)
 	const struct shm_conn *c = s->conn;
 
 	return SHM_READ(c->tx.path) == SHM_PATH_KERNEL && !SHM_READ(s->pinned) &&
-	       !SHM_READ(s->broken) && !SHM_READ(c->tx.recalled) && !SHM_READ(s->peer->gone) &&
-	       !(c->ctl.flags_tx & SHM_TX_FIN) &&
+	       !sock_error_waits(s) && !SHM_READ(s->broken) && !SHM_READ(c->tx.recalled) &&
+	       !SHM_READ(s->peer->gone) && !(c->ctl.flags_tx & SHM_TX_FIN) &&
 	       atomic_load_explicit(&s->view.ctl->state, memory_order_acquire) ==
 		       SHM_CONN_ATTACHED &&
 	       s->view.ctl->cookie == s->peer_cookie && /* not another's by now: it never joined */

@@ -8,6 +8,7 @@ BEGIN {
 	title["par_dup"] = "Numbers: dup, close_range, reuse"
 	title["par_close"] = "The end of a connection"
 	title["par_stop"] = "Writing to a peer that has shut down both ways"
+	title["par_seq"] = "Sequences that random calls have found"
 	title["par_proc"] = "Processes: fork, vfork, exec, spawn, system, daemon"
 	title["par_rights"] = "Connections handed over: SCM_RIGHTS, pidfd_getfd"
 	title["par_poll"] = "select and poll"
@@ -20,7 +21,7 @@ BEGIN {
 	title["par_sys"] = "syscall(3)"
 	title["par_net"] = "Making connections"
 	title["par_odd"] = "Odd orders and mixtures"
-	order = "par_io par_opt par_dup par_close par_stop par_proc par_rights par_poll par_epoll par_epoll_many par_sig par_thread par_xfer par_fortify par_sys par_net par_odd"
+	order = "par_io par_opt par_dup par_close par_stop par_seq par_proc par_rights par_poll par_epoll par_epoll_many par_sig par_thread par_xfer par_fortify par_sys par_net par_odd"
 	modes = "default lift0 chaos kernel stack"
 }
 

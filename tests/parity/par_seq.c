@@ -1,0 +1,192 @@
+/* par_seq.c - parity of short sequences of calls that random ones (run_random.py) have shown to differ */
+#include "tests/parity/parity.h"
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
+
+static char buf[1 << 16];
+
+CASE(sendfile_burst, F_BOTH,
+     "non-blocking sendfile of many small files with no reader: all is taken")
+{
+	long sent = 0;
+
+	SHOW(end_put1(&c->b, 100));
+	SHOW(end_get(&c->a, 100));
+	end_nonblock(&c->a, true);
+	while (sent < 100000) {
+		long part = 300 + sent % 1700, n;
+		int f = memfd_create("parity", MFD_CLOEXEC);
+
+		end_fill(&c->a, buf, part);
+		MUST(write(f, buf, part));
+		MUST(lseek(f, 0, SEEK_SET));
+		n = sendfile(c->a.fd, f, NULL, part);
+		close(f);
+		if (n != part) {
+			say("at %ld: %ld of %ld", sent, n, part);
+			break;
+		}
+		sent += n;
+	}
+	SHOW(end_shutdown(&c->a, SHUT_WR));
+	SHOW(end_get(&c->b, sent));
+}
+
+/* By the kernel: MSG_ZEROCOPY without SO_ZEROCOPY changes nothing else. */
+static long put_kernel(int fd, void *bytes, size_t *n)
+{
+	return send(fd, bytes, *n, MSG_ZEROCOPY);
+}
+
+static void b_by_kernel(struct conn *c, size_t n)
+{
+	end_fill(&c->b, buf, (long)n);
+	SHOW(end_run(&c->b, put_kernel, buf, &n));
+}
+
+/* @got bytes at the reader were looked at. */
+static void peeked(struct conn *c, long got)
+{
+	end_check(&c->a, buf, got);
+	c->a.rx -= (uint64_t)got; /* they are there still */
+}
+
+CASE(peek_between, F_BOTH,
+     "MSG_PEEK sees bytes in the kernel, behind them in shared memory, then in the kernel again")
+{
+	static const long sizes[] = { 10, 490, 491, 700, 991, 1600, 5000 };
+	struct iovec v[3] = { { buf, 7 }, { buf + 7, 600 }, { buf + 607, 5000 } };
+	struct msghdr m = { .msg_iov = v, .msg_iovlen = 3 };
+	int low = 1690;
+
+	b_by_kernel(c, 500);
+	SHOW(end_get(&c->a, 10));
+	SHOW(end_put1(&c->b, 500));
+	b_by_kernel(c, 700);
+	SHOW(setsockopt(c->a.fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low)));
+	SHOW(await(c->a.fd, POLLIN));
+	low = 1;
+	SHOW(setsockopt(c->a.fd, SOL_SOCKET, SO_RCVLOWAT, &low, sizeof(low)));
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(*sizes); i++) {
+		memset(buf, 0, sizeof(buf));
+		SHOW(recv(c->a.fd, buf, sizes[i], MSG_PEEK));
+		peeked(c, sizes[i] < 1690 ? sizes[i] : 1690);
+	}
+	memset(buf, 0, sizeof(buf));
+	SHOW(recvmsg(c->a.fd, &m, MSG_PEEK));
+	peeked(c, 1690);
+	SHOW(recv(c->a.fd, buf, 5000, MSG_PEEK | MSG_TRUNC));
+	SHOW(recv(c->a.fd, buf, 1000, MSG_PEEK | MSG_TRUNC));
+	SHOW(end_get(&c->a, 1690));
+	conn_same(c, 1000);
+}
+
+/* A child meets the reset behind bytes, and ends. */
+static void child_meets_reset(struct conn *c)
+{
+	pid_t pid;
+
+	SHOW(end_put1(&c->b, 500));
+	SHOW(end_poll(&c->a, POLLIN, 5000));
+	SHOW(end_reset(&c->b));
+	await(c->a.fd, POLLERR);
+	pid = fork();
+	if (!pid) {
+		SHOW(recv(c->a.fd, buf, 1000, MSG_WAITALL));
+		_exit(0);
+	}
+	reap("child", pid);
+}
+
+CASE(reset_of_child, F_BOTH,
+     "a child's short receive meets a reset: its parent is told by SO_ERROR")
+{
+	child_meets_reset(c);
+	say("%s", poll_name(end_poll(&c->a, POLLIN | POLLOUT, 0)));
+	SHOW(end_getopt(&c->a, SOL_SOCKET, SO_ERROR));
+	SHOW(end_getopt(&c->a, SOL_SOCKET, SO_ERROR));
+	SHOW(read(c->a.fd, buf, 1));
+}
+
+CASE(reset_of_child_write, F_BOTH, "the same, told by the parent's send")
+{
+	signal(SIGPIPE, SIG_IGN);
+	child_meets_reset(c);
+	SHOW(write(c->a.fd, buf, 1));
+	SHOW(write(c->a.fd, buf, 1));
+}
+
+CASE(reset_of_child_once, F_BOTH, "the same, told to the child: not to the parent again")
+{
+	pid_t pid;
+
+	signal(SIGPIPE, SIG_IGN);
+	child_meets_reset(c);
+	pid = fork();
+	if (!pid) {
+		SHOW(read(c->a.fd, buf, 1));
+		SHOW(read(c->a.fd, buf, 1));
+		_exit(0);
+	}
+	reap("second child", pid);
+	SHOW(read(c->a.fd, buf, 1));
+	SHOW(write(c->a.fd, buf, 1));
+}
+
+CASE(recvmmsg_then_error, F_BOTH,
+     "an error that ends recvmmsg behind a message is the next call's to tell")
+{
+	struct iovec v[3] = { { buf, 60 }, { bad_pointer, 60 }, { buf + 60, 60 } };
+	struct mmsghdr m[3];
+
+	memset(m, 0, sizeof(m));
+	for (int i = 0; i < 3; i++)
+		m[i].msg_hdr = (struct msghdr){ .msg_iov = &v[i], .msg_iovlen = 1 };
+	for (int turn = 0; turn < 4; turn++) {
+		SHOW(end_put1(&c->b, 100));
+		SHOW(end_poll(&c->a, POLLIN, 5000));
+		SHOW(recvmmsg(c->a.fd, m, 3, MSG_DONTWAIT, NULL));
+		say("%s", poll_name(end_poll(&c->a, POLLIN | POLLOUT, 0)));
+		if (turn == 0)
+			SHOW(end_getopt(&c->a, SOL_SOCKET, SO_ERROR));
+		if (turn == 1)
+			SHOW(recvmmsg(c->a.fd, m, 1, MSG_DONTWAIT, NULL));
+		if (turn == 2)
+			SHOW(write(c->a.fd, buf, 1));
+		SHOW(recv(c->a.fd, buf, 1000, MSG_DONTWAIT));
+		SHOW(recv(c->a.fd, buf, 1000, MSG_DONTWAIT));
+		SHOW(recv(c->a.fd, buf, 1000, MSG_DONTWAIT));
+	}
+}
+
+CASE(recvmmsg_then_reset, F_BOTH, "the same with a reset")
+{
+	struct iovec v[2] = { { buf, 60 }, { buf + 60, 60 } };
+	struct mmsghdr m[3];
+
+	memset(m, 0, sizeof(m));
+	for (int i = 0; i < 3; i++)
+		m[i].msg_hdr = (struct msghdr){ .msg_iov = &v[i % 2], .msg_iovlen = 1 };
+	SHOW(end_put1(&c->b, 100));
+	SHOW(end_poll(&c->a, POLLIN, 5000));
+	SHOW(end_reset(&c->b));
+	await(c->a.fd, POLLERR);
+	SHOW(end_getopt(&c->a, SOL_SOCKET, SO_ERROR));
+	SHOW(recvmmsg(c->a.fd, m, 3, MSG_DONTWAIT, NULL));
+	SHOW(recvmmsg(c->a.fd, m, 3, MSG_DONTWAIT, NULL));
+	say("%s", poll_name(end_poll(&c->a, POLLIN | POLLOUT, 0)));
+}
+
+CASE(peek_runs, F_BOTH, "MSG_PEEK sees 40 messages that have come one by one")
+{
+	for (int i = 0; i < 40; i++)
+		MUST(end_put1(&c->b, 50 + i));
+	SHOW(end_setopt(&c->a, SOL_SOCKET, SO_RCVLOWAT, 2780));
+	SHOW(await(c->a.fd, POLLIN));
+	memset(buf, 0, sizeof(buf));
+	SHOW(recv(c->a.fd, buf, 5000, MSG_PEEK));
+	peeked(c, 2780);
+	SHOW(end_get(&c->a, 2780));
+}
