@@ -355,6 +355,42 @@ kernel_worker() { ab -q -n 200 -c 16 http://127.0.0.1:7143/hello && [ "$(explain
 far_curl_until() { # WORKERS
 	far curl -sf -m 5 -o "$work/got" http://10.9.1.2:7143/hello && workers_on_stack "$1"
 }
+# A new program takes the listener over while requests come, the old one's workers end, then its master: nothing is lost.
+# By its whole path, by which nginx starts its successor; as a daemon, as WINCH is nothing to one in the foreground.
+case_upgrade() {
+	mkdir -p "$work/html" && echo hello > "$work/html/hello"
+	nginx_conf 7124 "$work/html" | sed 's/daemon off/daemon on/' > "$work/nginx.conf"
+	"${on2[@]}" "$(command -v nginx)" -p "$work" -c "$work/nginx.conf" 2> "$work/nginx.say" || fail "nginx: $(cat "$work/nginx.say")" || return
+	pids+=("$(cat "$work/nginx.pid")")
+	await 60 far curl -sf -o "$work/got" http://10.9.1.2:7124/hello && await 60 ports_served 2 || return
+	rm -f "$work/stop"
+	far_exec timeout 200 "$python" "$here/direct_reload.py" 10.9.1.2 7124 "$work/stop" > "$work/asked" 2>&1 &
+	local load=$! old workers
+	for _ in 1 2; do
+		old=$(cat "$work/nginx.pid")
+		workers=$(pgrep -P "$old")
+		kill -USR2 "$old"
+		await 60 upgraded_from "$old" || return
+		pids+=("$(cat "$work/nginx.pid")")
+		kill -WINCH "$old"
+		for worker in $workers; do
+			await 60 test ! -e "/proc/$worker" || return
+		done
+		await 60 ports_served 2 || return
+		kill -QUIT "$old"
+		await 60 gone "$old" || return
+		sleep 0.3
+	done
+	touch "$work/stop"
+	wait "$load" || fail "upgrade: $(tail -n 5 "$work/asked")" || return
+	kill -QUIT "$(cat "$work/nginx.pid")"
+	await 60 gone "$(cat "$work/nginx.pid")" || return
+	[ "$(on_stack | grep -c .)" -ge 4 ] || fail "too few workers on the stack: $(on_stack)"
+}
+
+upgraded_from() { [ -s "$work/nginx.pid" ] && [ "$(cat "$work/nginx.pid")" != "$1" ] && [ -n "$(pgrep -P "$(cat "$work/nginx.pid")")" ]; }
+
+gone() { [ ! -e "/proc/$1" ] || grep -q '^State:.Z' "/proc/$1/status"; }
 
 reload_often() { # TIMES: each when the workers have their queues
 	local old
@@ -745,7 +781,7 @@ case_server_killed() {
 failed=0
 [ $# -gt 0 ] || case $device in
 tap) set -- server client both spare redis redis_both nginx absent stopped passed fallback ;;
-xdp) set -- server client both spare redis redis_both nginx absent stopped fallback shared churn killed workers scarce scarce_workers threads memcached passed ;;
+xdp) set -- server client both spare redis redis_both nginx absent stopped fallback shared churn killed workers scarce scarce_workers upgrade threads memcached passed ;;
 memif) set -- both spare redis_both nginx_both idle client_killed server_killed ;;
 esac
 for name; do
