@@ -214,6 +214,7 @@ static void leave(void)
 		return;
 	explain_exec();
 	sock_each(leave_one, NULL);
+	direct_found_before();
 }
 
 /* The program could not be started. */
@@ -221,8 +222,10 @@ static int stay(int ret)
 {
 	int saved = errno;
 
-	if (!call_is_foreign())
+	if (!call_is_foreign()) {
 		sock_each(stay_one, NULL);
+		direct_found_after();
+	}
 	errno = saved;
 	return ret;
 }

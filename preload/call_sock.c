@@ -112,7 +112,7 @@ EXPORT int listen(int fd, int backlog)
 	direct_soil(s);
 	ret = real.listen(fd, backlog);
 	if (unlikely(s && conf.direct) && ret == 0 && !call_is_foreign())
-		direct_listen(s, fd, backlog);
+		direct_listen(s, fd, backlog, false);
 	return ret;
 }
 

@@ -106,6 +106,7 @@ __attribute__((constructor)) static void startup(void)
 	thread_init(thread_leaves);      /* a key for the ends of threads */
 	conf_init();                     /* options, policy */
 	shm_arena_prepare();             /* while there is one thread: it takes long later */
+	direct_found(); /* who waits for what it has inherited waits for the stack, too */
 	pthread_atfork(call_before_fork, call_fork_parent, call_fork_child);
 	if (only && strcmp(only, "1") == 0)
 		leave_environment();

@@ -14,6 +14,7 @@
 #include <linux/sockios.h>
 #include <linux/tcp.h>
 #include <netinet/in.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
@@ -268,21 +269,34 @@ struct dirent_head { /* linux_dirent64, getdents64(2) */
 	char name[];
 };
 
-static bool uring_in(long dir, const char *buf, long n)
+static int fd_of(const char *name)
 {
-	static const char wanted[] = "anon_inode:[io_uring]";
+	int n = 0;
 
-	for (long at = 0; at < n;) {
-		const struct dirent_head *d = (const struct dirent_head *)(buf + at);
-		char target[32];
+	for (; *name >= '0' && *name <= '9'; name++)
+		n = n * 10 + (*name - '0');
+	return *name ? -1 : n; /* "." and ".." */
+}
 
-		if (sys(SYS_readlinkat, dir, d->name, target, sizeof(target)) ==
-			    sizeof(wanted) - 1 &&
-		    memcmp(target, wanted, sizeof(wanted) - 1) == 0)
-			return true;
-		at += d->len;
+void diag_fds(bool (*look)(int fd, void *arg), void *arg)
+{
+	_Alignas(8) char buf[2048];
+	long dir = sys(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC,
+		       0);
+	bool done = dir < 0;
+	long n;
+
+	while (!done && (n = sys(SYS_getdents64, dir, buf, sizeof(buf))) > 0) {
+		for (long at = 0; at < n && !done;) {
+			const struct dirent_head *d = (const struct dirent_head *)(buf + at);
+			int fd = fd_of(d->name);
+
+			done = fd >= 0 && fd != dir && look(fd, arg);
+			at += d->len;
+		}
 	}
-	return false;
+	if (dir >= 0)
+		sys(SYS_close, dir);
 }
 
 static _Atomic bool uring_found;
@@ -292,22 +306,30 @@ void diag_uring(void)
 	uring_found = true;
 }
 
+static bool is_uring(int fd, void *found)
+{
+	static const char wanted[] = "anon_inode:[io_uring]";
+	char link[40], target[32];
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (sys(SYS_readlink, link, target, sizeof(target)) != sizeof(wanted) - 1 ||
+	    memcmp(target, wanted, sizeof(wanted) - 1) != 0)
+		return false;
+	return *(bool *)found = true;
+}
+
 /* liburing enters the kernel by itself, so its rings are only seen as descriptors. */
 static bool process_uses_uring(void)
 {
 	static _Atomic uint32_t asked;
-	_Alignas(8) char buf[2048];
-	long dir, n;
+	bool found = false;
 
 	if (uring_found || atomic_fetch_add(&asked, 1) % DIAG_URING_EVERY)
 		return uring_found;
-	dir = sys(SYS_openat, AT_FDCWD, "/proc/self/fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
-	if (dir < 0)
-		return false;
-	while (!uring_found && (n = sys(SYS_getdents64, dir, buf, sizeof(buf))) > 0)
-		uring_found = uring_in(dir, buf, n);
-	sys(SYS_close, dir);
-	return uring_found;
+	diag_fds(is_uring, &found);
+	if (found)
+		uring_found = true;
+	return found;
 }
 
 enum reason diag_guard(const struct sock *s)

@@ -49,6 +49,9 @@ bool diag_sent(const struct sock *s, uint64_t *bytes);
 /* Bytes that were taken from the kernel's socket; nobody may take some meanwhile. Return: as above. */
 bool diag_taken(const struct sock *s, uint64_t *bytes);
 
+/* Each open descriptor of the process, until one is what is looked for. */
+void diag_fds(bool (*look)(int fd, void *arg), void *arg);
+
 /* The process has opened an io_uring: diag_guard() stands against every lift from now on. */
 void diag_uring(void);
 

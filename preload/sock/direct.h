@@ -33,8 +33,13 @@ bool direct_bind(struct sock *s, int fd, const struct sockaddr *to, socklen_t le
 /* After a bind(2) that direct_bind() returned true for and that failed. */
 void direct_bind_failed(int fd, const struct sockaddr *to);
 
-/* After listen(2). The stack itself is opened when the program first waits for a connection. */
-void direct_listen(struct sock *s, int fd, int backlog);
+/* After listen(2), or @found to listen at the start. The stack itself is opened when the program first waits for a connection. */
+void direct_listen(struct sock *s, int fd, int backlog, bool found);
+
+/* Listeners of the program before this one (direct_found.c): at the start. And around an exec: the next one is to find what it needs. */
+void direct_found(void);
+void direct_found_before(void);
+void direct_found_after(void);
 
 /* Before shutdown(2) of a listening socket, which may listen again. */
 void direct_listen_stop(struct sock *s);

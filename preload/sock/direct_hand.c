@@ -5,8 +5,10 @@
  * stack's. The port is given up, handshakes under way are finished, and each connection becomes one of the kernel
  * (direct_lower.c), whose descriptor goes through a socket that all processes with this listener have since listen(). Who waits
  * for the listener waits for that socket, too: in the same epoll set, by the same word. What lies in it when the last of the
- * processes ends is closed by the kernel.
+ * processes ends is closed by the kernel. A program that has the listener by exec (direct_found.c) has the socket, too: it finds
+ * the memory by its name, in that the listener's cookie, and the ends by their inodes.
  */
+#include "preload/sock/diag.h"
 #include "preload/sock/direct_priv.h"
 #include "preload/sock/thread.h"
 #include "shm/shm_fd.h"
@@ -14,8 +16,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 enum {
 	HAND_BYTES = 4 << 20, /* room for connections on their way; the backlog is never as long */
@@ -29,28 +34,125 @@ struct direct_hand {
 	_Atomic uint32_t lock;    /* by who looks into the kernel's queue */
 	_Atomic uint32_t holders; /* processes; one too many when one was killed */
 	_Atomic uint32_t on_way;  /* connections in the socket, or about to be */
+	uint64_t cookie;          /* the listener's; this and the rest: constant */
+	uint64_t take, give;      /* inodes */
 };
 
-void direct_hand_open(struct direct *d)
+#define HAND_NAME "ztcp-hand"
+
+static uint64_t inode_of(int fd)
+{
+	struct stat st;
+
+	return sys(SYS_fstat, fd, &st) ? 0 : st.st_ino;
+}
+
+static struct direct_hand *page_map(int fd)
+{
+	long page = shm_fd_map(fd, sizeof(struct direct_hand), PROT_READ | PROT_WRITE);
+
+	return page < 0 ? NULL : (struct direct_hand *)page;
+}
+
+/* ---- by exec ---- */
+
+struct heirloom {
+	struct direct *d;
+	uint64_t cookie;
+};
+
+/* Return: true: it is this listener's. */
+static bool page_look(int fd, void *arg)
+{
+	static const char wanted[] = "/memfd:" HAND_NAME;
+	const struct heirloom *h = arg;
+	struct direct_hand *hand;
+	char link[40], name[64];
+	struct stat st;
+
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+	if (sys(SYS_readlink, link, name, sizeof(name)) < (long)sizeof(wanted) ||
+	    memcmp(name, wanted, sizeof(wanted) - 1) != 0 || sys(SYS_fstat, fd, &st) ||
+	    st.st_size != sizeof(*hand))
+		return false;
+	hand = page_map(fd);
+	if (hand && hand->cookie == h->cookie) {
+		h->d->page = shm_fd_hide(fd);
+		h->d->hand = hand;
+		return true;
+	}
+	if (hand)
+		sys(SYS_munmap, hand, sizeof(*hand));
+	return false;
+}
+
+/* Return: true: both ends are known. */
+static bool end_look(int fd, void *arg)
+{
+	struct direct *d = arg;
+	const uint64_t inode = inode_of(fd);
+
+	if (d->take < 0 && inode == d->hand->take)
+		d->take = shm_fd_hide(fd);
+	else if (d->give < 0 && inode == d->hand->give)
+		d->give = shm_fd_hide(fd);
+	return d->take >= 0 && d->give >= 0;
+}
+
+/* What the program before this one had for the same listener. */
+static bool inherited(struct direct *d, uint64_t cookie)
+{
+	struct heirloom h = { d, cookie };
+
+	diag_fds(page_look, &h);
+	if (!d->hand)
+		return false;
+	diag_fds(end_look, d);
+	if (d->take >= 0 && d->give >= 0)
+		return true;
+	direct_hand_close(d);
+	return false;
+}
+
+/* Both ends, and the memory. */
+static bool made(struct direct *d, int page, uint64_t cookie)
 {
 	int pair[2] = { -1, -1 }, room = HAND_BYTES;
-	long page;
 
-	d->give = d->take = -1;
-	page = sys(SYS_mmap, 0, sizeof(struct direct_hand), PROT_READ | PROT_WRITE,
-		   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (page < 0 && page > -4096)
-		return;
-	if (sys(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) <
-	    0) {
-		sys(SYS_munmap, page, sizeof(struct direct_hand));
-		return;
-	}
+	if (shm_fd_size(page, sizeof(struct direct_hand)) ||
+	    sys(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) <
+		    0)
+		return false;
+	d->hand = page_map(page);
 	sys(SYS_setsockopt, pair[1], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof(room));
-	d->hand = (struct direct_hand *)page;
-	atomic_store(&d->hand->holders, 1);
 	d->take = shm_fd_hide(pair[0]);
 	d->give = shm_fd_hide(pair[1]);
+	if (!d->hand) {
+		shm_fd_close(d->take);
+		shm_fd_close(d->give);
+		return false;
+	}
+	d->page = shm_fd_hide(page);
+	atomic_store(&d->hand->holders, 1);
+	d->hand->cookie = cookie;
+	d->hand->take = inode_of(d->take);
+	d->hand->give = inode_of(d->give);
+	return true;
+}
+
+void direct_hand_open(struct direct *d, bool found)
+{
+	uint64_t cookie = diag_cookie(d->sock->fd);
+	int page;
+
+	d->give = d->take = -1;
+	if (found && inherited(d, cookie))
+		return;
+	page = (int)sys(SYS_memfd_create, HAND_NAME, MFD_CLOEXEC);
+	if (page >= 0 && !made(d, page, cookie)) {
+		sys(SYS_close, page);
+		d->give = d->take = -1;
+	}
 }
 
 void direct_hand_close(struct direct *d)
@@ -60,6 +162,7 @@ void direct_hand_close(struct direct *d)
 	atomic_fetch_sub(&d->hand->holders, 1);
 	shm_fd_close(d->give);
 	shm_fd_close(d->take);
+	shm_fd_close(d->page);
 	sys(SYS_munmap, d->hand, sizeof(struct direct_hand));
 	d->hand = NULL;
 	d->give = d->take = -1;
@@ -69,6 +172,14 @@ void direct_hand_forked(struct direct *d)
 {
 	if (d->hand)
 		atomic_fetch_add(&d->hand->holders, 1);
+}
+
+void direct_hand_pass(const struct direct *d, bool on)
+{
+	const int all[] = { d->page, d->take, d->give };
+
+	for (unsigned i = 0; d->hand && i < BASE_ARRAY_SIZE(all); i++)
+		sys(SYS_fcntl, all[i], F_SETFD, on ? 0 : FD_CLOEXEC);
 }
 
 bool direct_hand_shared(const struct direct *d)

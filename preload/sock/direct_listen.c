@@ -92,7 +92,7 @@ static uint8_t families_of(int fd, const struct policy_addr *local)
 	return memcmp(local->ip, any, sizeof(any)) == 0 && !only ? 3 : 2;
 }
 
-static void listen_note(struct sock *s, const struct direct *want)
+static void listen_note(struct sock *s, const struct direct *want, bool found)
 {
 	uint64_t mask = thread_signals_block();
 	bool taken = shm_lock(&net_listening, thread_tid());
@@ -106,7 +106,7 @@ static void listen_note(struct sock *s, const struct direct *want)
 		d->flow = want->flow;
 		d->families = want->families;
 		if (!d->hand)
-			direct_hand_open(d);
+			direct_hand_open(d, found);
 		SHM_PUBLISH(s->direct, d);
 	}
 	shm_unlock(&net_listening, taken);
@@ -129,7 +129,7 @@ static void backlog_set(const struct direct *d)
 	}
 }
 
-void direct_listen(struct sock *s, int fd, int backlog)
+void direct_listen(struct sock *s, int fd, int backlog, bool found)
 {
 	struct sockaddr_storage sa;
 	const struct policy_ifaces *all;
@@ -147,13 +147,15 @@ void direct_listen(struct sock *s, int fd, int backlog)
 	nets = interfaces_of(all, &local);
 	if (!nets || thread_self.inside)
 		return;
-	listen_note(s, &(struct direct){ .sock = s,
-					 .nets = (uint8_t)nets,
-					 .backlog = backlog > 0 ? backlog : 1,
-					 .six = sa.ss_family == AF_INET6,
-					 .flow.local = direct_wire_of(&local),
-					 .flow.lport = local.port,
-					 .families = families_of(fd, &local) });
+	listen_note(s,
+		    &(struct direct){ .sock = s,
+				      .nets = (uint8_t)nets,
+				      .backlog = backlog > 0 ? backlog : 1,
+				      .six = sa.ss_family == AF_INET6,
+				      .flow.local = direct_wire_of(&local),
+				      .flow.lport = local.port,
+				      .families = families_of(fd, &local) },
+		    found);
 	if (before)
 		backlog_set(before);
 	if (net_mine_open() && SHM_FOLLOW(s->direct) && net_enter(net_mine())) {

@@ -55,7 +55,11 @@ struct direct {
 	bool rd_shut, wr_shut, failed, told;
 	bool relayed,
 		relay_eof; /* direct_relay.c: it has no sock any more; the peer's end was passed on */
-	int relay, held;   /* then: our end, and what holds the port */
+	union {
+		int relay; /* then: our end */
+		int page;  /* a listener's: what @hand lies in */
+	};
+	int held;         /* of a relay: what holds the port */
 	_Atomic bool due; /* likewise: something is to be done */
 };
 
@@ -155,9 +159,12 @@ void direct_listen_forked(struct direct *d);
 /* ---- direct_hand.c, for direct_listen.c ---- */
 
 /* What processes that share a listener need to hand each other connections. */
-void direct_hand_open(struct direct *d);
+/* @found: perhaps by the program before this one. */
+void direct_hand_open(struct direct *d, bool found);
 void direct_hand_close(struct direct *d);
 void direct_hand_forked(struct direct *d);
+/* A program that this process is about to become has them too; or not, if it could not be started. */
+void direct_hand_pass(const struct direct *d, bool on);
 /* One at a time of the processes, between a look into the kernel's queue and accept(2). Return: for direct_hand_unlock(). */
 bool direct_hand_lock(const struct direct *d);
 void direct_hand_unlock(const struct direct *d, bool taken);
