@@ -450,7 +450,7 @@ case_passed() {
 	local modes=(fork orphan rights inetd used large both reset) lowered='path kernel PASSED' asks with
 
 	if [ "$device" = xdp ]; then
-		modes+=(exec alone)
+		modes+=(exec alone next)
 	else
 		lowered='path stack RELAYED' # the parent carries the bytes
 	fi

@@ -2,7 +2,7 @@
 """direct_pass.py - a server whose connections change the process, and its clients
 
 usage: direct_pass.py serve MODE ADDRESS PORT READY_FILE | direct_pass.py ask|hear ADDRESS PORT |
-       direct_pass.py on FD
+       direct_pass.py on FD | direct_pass.py next FD
 MODE: fork    the parent accepts, a child serves: nothing was read yet
       orphan  the same, and the parent ends
       rights  a connection that was used, with bytes unread and bytes unsent, goes to a worker by SCM_RIGHTS
@@ -12,6 +12,7 @@ MODE: fork    the parent accepts, a child serves: nothing was read yet
       alone   as used, and no thread can be made
       both    parent and child answer the lines in turn
       reset   a child resets it
+      next    a program that a child becomes has the listener: it accepts what waits at the first one's when that closes it
 A client sends a first line, a block, and lines; it gets all back. Exit: 0, or the Python exception's 1.
 """
 import ctypes
@@ -163,6 +164,26 @@ def serve_exec(listener):
     os.execv(sys.executable, [sys.executable, __file__, "on", str(c.fileno())])
 
 
+def serve_next(listener):
+    c, _ = listener.accept()
+    echo(c)
+    c.close()
+    listener.set_inheritable(True)
+    if not os.fork():
+        os.execv(sys.executable, [sys.executable, __file__, "next", str(listener.fileno())])
+    select.select([listener], [], [])
+    listener.close()
+    time.sleep(100)
+
+
+def successor(number):
+    listener = socket.socket(fileno=number)
+    while True:
+        c, _ = listener.accept()
+        echo(c)
+        c.close()
+
+
 def serve_inetd(listener):
     while True:
         c, _ = listener.accept()
@@ -180,7 +201,8 @@ def serve(mode, address, port, ready):
     {"fork": lambda: serve_fork(listener, False), "orphan": lambda: serve_fork(listener, True),
      "rights": lambda: serve_rights(listener), "exec": lambda: serve_exec(listener),
      "inetd": lambda: serve_inetd(listener), "used": lambda: serve_used(listener), "alone": lambda: serve_used(listener),
-     "both": lambda: serve_both(listener), "reset": lambda: serve_reset(listener)}[mode]()
+     "both": lambda: serve_both(listener), "next": lambda: serve_next(listener),
+     "reset": lambda: serve_reset(listener)}[mode]()
 
 
 def take(c, n):
@@ -224,4 +246,5 @@ def hear(address, port):
         raise AssertionError("no reset")
 
 
-{"serve": serve, "ask": ask, "hear": hear, "on": lambda fd: on(int(fd))}[sys.argv[1]](*sys.argv[2:])
+{"serve": serve, "ask": ask, "hear": hear, "on": lambda fd: on(int(fd)),
+ "next": lambda fd: successor(int(fd))}[sys.argv[1]](*sys.argv[2:])
