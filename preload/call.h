@@ -26,6 +26,7 @@ void call_before_exec(void);
 /* Around fork, for libc to call; and for forks that it calls nothing for. */
 void call_before_fork(void);
 void call_fork_parent(void);
+void call_fork_failed(void);
 void call_fork_child(void);
 
 /* The process is about to end without exit(). */

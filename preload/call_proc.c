@@ -118,7 +118,7 @@ EXPORT pid_t fork(void)
 	pid_t pid = real.fork();
 
 	if (pid < 0)
-		sock_share(-1); /* the handlers have counted a child that is not */
+		call_fork_failed();
 	return pid;
 }
 
@@ -153,7 +153,7 @@ static void fork_end(bool due, long pid)
 	else
 		call_fork_parent();
 	if (pid < 0)
-		sock_share(-1);
+		call_fork_failed();
 }
 
 EXPORT pid_t _Fork(void)
@@ -207,14 +207,14 @@ static void stay_one(struct sock *s, void *arg)
 }
 
 /* Who still holds a connection is one fewer: the last one tells of it. */
-static void leave(void)
+static void leave(char *const envp[])
 {
 	before_exec();
 	if (call_is_foreign())
 		return;
 	explain_exec();
 	sock_each(leave_one, NULL);
-	direct_found_before();
+	direct_found_before(envp);
 }
 
 /* The program could not be started. */
@@ -232,37 +232,37 @@ static int stay(int ret)
 
 EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
-	leave();
+	leave(envp);
 	return stay(real.execve(path, argv, envp));
 }
 
 EXPORT int execv(const char *path, char *const argv[])
 {
-	leave();
+	leave(environ);
 	return stay(real.execv(path, argv));
 }
 
 EXPORT int execvp(const char *file, char *const argv[])
 {
-	leave();
+	leave(environ);
 	return stay(real.execvp(file, argv));
 }
 
 EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	leave();
+	leave(envp);
 	return stay(real.execvpe(file, argv, envp));
 }
 
 EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
-	leave();
+	leave(envp);
 	return stay(real.fexecve(fd, argv, envp));
 }
 
 EXPORT int execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-	leave();
+	leave(envp);
 	return stay(real.execveat(dir, path, argv, envp, flags));
 }
 

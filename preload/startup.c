@@ -28,6 +28,7 @@ void call_before_fork(void)
 		direct_before_fork(true);
 		direct_soil_all();
 		sock_share(1);
+		direct_listen_share(1);
 		ep_share();
 	}
 	ep_fork_lock(true); /* in the order of locks */
@@ -45,6 +46,13 @@ void call_fork_parent(void)
 	net_fork_lock(false);
 	ep_fork_lock(false);
 	direct_soil_all(); /* other threads have gone on meanwhile */
+}
+
+/* The handlers have counted a child that is not. */
+void call_fork_failed(void)
+{
+	sock_share(-1);
+	direct_listen_share(-1);
 }
 
 void call_fork_child(void)
@@ -131,10 +139,15 @@ static void share_drop(struct sock *s, void *arg)
 
 void call_before_exit(void)
 {
+	static bool ended; /* _exit() in a handler of exit() */
+
 	if (call_is_foreign())
 		return;
 	explain_exit();
-	net_exit();                  /* what was written is delivered, as the kernel would */
+	net_exit(); /* what was written is delivered, as the kernel would */
+	if (!ended)
+		direct_listen_share(-1);
+	ended = true;
 	sock_each(share_drop, NULL); /* those who still hold them are one fewer */
 }
 

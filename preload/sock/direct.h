@@ -36,9 +36,12 @@ void direct_bind_failed(int fd, const struct sockaddr *to);
 /* After listen(2), or @found to listen at the start. The stack itself is opened when the program first waits for a connection. */
 void direct_listen(struct sock *s, int fd, int backlog, bool found);
 
+/* Before fork: what both will hold. @sign: 1, or -1 when it has failed, or the process ends. */
+void direct_listen_share(int sign);
+
 /* Listeners of the program before this one (direct_found.c): at the start. And around an exec: the next one is to find what it needs. */
 void direct_found(void);
-void direct_found_before(void);
+void direct_found_before(char *const envp[]);
 void direct_found_after(void);
 
 /* Before shutdown(2) of a listening socket, which may listen again. */

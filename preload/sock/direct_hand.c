@@ -27,6 +27,8 @@ enum {
 	HAND_OVER_MS = 1000,  /* a handshake that takes longer is given up */
 	HAND_QUIET_MS = 5,
 	HAND_LOOK_MS = 1,
+	HAND_LEAVE_MS = 1000, /* before a stranger comes, for the others to accept what they have */
+	HAND_KNOCK_MS = 5,
 };
 
 /* In memory that the processes share. */
@@ -34,11 +36,17 @@ struct direct_hand {
 	_Atomic uint32_t lock;    /* by who looks into the kernel's queue */
 	_Atomic uint32_t holders; /* processes; one too many when one was killed */
 	_Atomic uint32_t on_way;  /* connections in the socket, or about to be */
-	uint64_t cookie;          /* the listener's; this and the rest: constant */
-	uint64_t take, give;      /* inodes */
+	_Atomic uint32_t serving; /* instances that have its ports; as above */
+	/* a program that takes none has the listener, which is the kernel's alone */
+	_Atomic uint32_t stranger;
+	uint64_t cookie;     /* the listener's; this and the rest: constant */
+	uint64_t take, give; /* inodes */
 };
 
 #define HAND_NAME "ztcp-hand"
+#define HAND_SEALS                     \
+	(F_SEAL_SHRINK | F_SEAL_GROW | \
+	 F_SEAL_SEAL) /* a worker must not cut it off under its master */
 
 static uint64_t inode_of(int fd)
 {
@@ -72,8 +80,9 @@ static bool page_look(int fd, void *arg)
 
 	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	if (sys(SYS_readlink, link, name, sizeof(name)) < (long)sizeof(wanted) ||
-	    memcmp(name, wanted, sizeof(wanted) - 1) != 0 || sys(SYS_fstat, fd, &st) ||
-	    st.st_size != sizeof(*hand))
+	    memcmp(name, wanted, sizeof(wanted) - 1) != 0 ||
+	    (sys(SYS_fcntl, fd, F_GET_SEALS) & HAND_SEALS) != HAND_SEALS ||
+	    sys(SYS_fstat, fd, &st) || st.st_size != sizeof(*hand))
 		return false;
 	hand = page_map(fd);
 	if (hand && hand->cookie == h->cookie) {
@@ -120,6 +129,7 @@ static bool made(struct direct *d, int page, uint64_t cookie)
 	int pair[2] = { -1, -1 }, room = HAND_BYTES;
 
 	if (shm_fd_size(page, sizeof(struct direct_hand)) ||
+	    sys(SYS_fcntl, page, F_ADD_SEALS, HAND_SEALS) ||
 	    sys(SYS_socketpair, AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) <
 		    0)
 		return false;
@@ -148,7 +158,7 @@ void direct_hand_open(struct direct *d, bool found)
 	d->give = d->take = -1;
 	if (found && inherited(d, cookie))
 		return;
-	page = (int)sys(SYS_memfd_create, HAND_NAME, MFD_CLOEXEC);
+	page = (int)sys(SYS_memfd_create, HAND_NAME, MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (page >= 0 && !made(d, page, cookie)) {
 		sys(SYS_close, page);
 		d->give = d->take = -1;
@@ -168,18 +178,126 @@ void direct_hand_close(struct direct *d)
 	d->give = d->take = -1;
 }
 
-void direct_hand_forked(struct direct *d)
+void direct_hand_share(const struct direct *d, int sign)
 {
 	if (d->hand)
-		atomic_fetch_add(&d->hand->holders, 1);
+		atomic_fetch_add(&d->hand->holders, (uint32_t)sign);
 }
 
-void direct_hand_pass(const struct direct *d, bool on)
+static void pass(const struct direct *d, bool on)
 {
 	const int all[] = { d->page, d->take, d->give };
 
-	for (unsigned i = 0; d->hand && i < BASE_ARRAY_SIZE(all); i++)
+	for (unsigned i = 0; i < BASE_ARRAY_SIZE(all); i++)
 		sys(SYS_fcntl, all[i], F_SETFD, on ? 0 : FD_CLOEXEC);
+}
+
+static void give(struct direct *d, int fd)
+{
+	char byte = 0;
+
+	atomic_fetch_add(&d->hand->on_way, 1);
+	if (shm_fd_send(d->give, &byte, 1, fd))
+		atomic_fetch_sub(&d->hand->on_way, 1);
+	if (fd >= 0)
+		sys(SYS_close, fd);
+}
+
+/* From now on no connection comes to the stack by it; what has come is accepted before the stranger is there. */
+static void strangers_place(struct direct *d)
+{
+	const uint64_t end = thread_now() + HAND_LEAVE_MS * UINT64_C(1000000);
+
+	atomic_store(&d->hand->stranger, 1);
+	direct_listen_hand(d);
+	while (atomic_load(&d->hand->serving) && thread_now() < end) {
+		struct timespec ts = { 0, HAND_KNOCK_MS * 1000000 };
+
+		give(d, -1); /* who waits for the listener comes, and sees */
+		sys(SYS_ppoll, NULL, 0, &ts, 0, 8);
+	}
+}
+
+void direct_hand_leave(struct direct *d, enum direct_hand_next next)
+{
+	if (next == DIRECT_HAND_HEIR) {
+		pass(d, true);
+		direct_listen_hand(d);
+		return;
+	}
+	direct_hand_share(d, -1);
+	if (next == DIRECT_HAND_STRANGER)
+		strangers_place(d);
+}
+
+void direct_hand_stay(struct direct *d, enum direct_hand_next next)
+{
+	if (next == DIRECT_HAND_STRANGER)
+		atomic_store(&d->hand->stranger, 0);
+	if (next == DIRECT_HAND_HEIR)
+		pass(d, false);
+	else
+		direct_hand_share(d, 1);
+}
+
+static void ports_give_up(const struct direct_at *at)
+{
+	for (unsigned i = 0; i < NET_MAX; i++) {
+		for (unsigned k = 0; k < 2; k++) {
+			if (at->listener[i][k])
+				net_stack->ztcp_listener_drain(thread_self.inside->net[i].z,
+							       at->listener[i][k],
+							       (ztime_t)thread_now());
+		}
+	}
+}
+
+bool direct_hand_stranger(const struct direct *d)
+{
+	return d->hand && unlikely(atomic_load_explicit(&d->hand->stranger, memory_order_relaxed));
+}
+
+static bool listens_here(const struct direct_at *at)
+{
+	for (unsigned i = 0; i < NET_MAX; i++) {
+		if (at->listener[i][0] || at->listener[i][1])
+			return true;
+	}
+	return false;
+}
+
+/* Whether something waits to be accepted, or is about to. */
+static bool comes_here(const struct direct_at *at)
+{
+	for (unsigned n = 0; n < NET_MAX * 2; n++) {
+		struct inst_listener *one = at->listener[n / 2][n % 2];
+		const struct tcp_listener *l = one ? net_stack->inst_listener_tcp(one) : NULL;
+
+		if (l && (l->n_ready || l->n_syn))
+			return true;
+	}
+	return false;
+}
+
+void direct_hand_give_up(struct direct *d)
+{
+	struct direct_at *at = &d->at[net_no(thread_self.inside)];
+
+	if (!at->given_up)
+		ports_give_up(at);
+	at->given_up = true;
+	if (listens_here(at) && !comes_here(at))
+		direct_listen_close(d);
+}
+
+void direct_hand_serves(const struct direct *d, bool on)
+{
+	struct direct_at *at = &d->at[net_no(thread_self.inside)];
+
+	if (!d->hand || at->serves == on)
+		return;
+	at->serves = on;
+	atomic_fetch_add(&d->hand->serving, on ? 1u : -1u);
 }
 
 bool direct_hand_shared(const struct direct *d)
@@ -214,9 +332,11 @@ int direct_hand_take(struct direct *d, int flags)
 	int fd;
 
 	if (!d->hand || likely(!atomic_load_explicit(&d->hand->on_way, memory_order_relaxed)) ||
-	    shm_fd_receive(d->take, &byte, 1, &fd) != 1 || fd < 0)
+	    shm_fd_receive(d->take, &byte, 1, &fd) != 1)
 		return -1;
 	atomic_fetch_sub(&d->hand->on_way, 1);
+	if (fd < 0) /* a knock */
+		return -1;
 	if (!(flags & SOCK_CLOEXEC))
 		sys(SYS_fcntl, fd, F_SETFD, 0);
 	if (flags & SOCK_NONBLOCK)
@@ -245,16 +365,6 @@ void direct_hand_ctl(struct sock *s, int epfd, int op, struct epoll_event *ev)
 }
 
 /* ---- giving ---- */
-
-static void give(struct direct *d, int fd)
-{
-	char byte = 0;
-
-	atomic_fetch_add(&d->hand->on_way, 1);
-	if (shm_fd_send(d->give, &byte, 1, fd))
-		atomic_fetch_sub(&d->hand->on_way, 1);
-	sys(SYS_close, fd);
-}
 
 /* What a listener has in this instance. */
 enum hand_state {
@@ -315,27 +425,6 @@ void direct_hand_waiting(struct direct *d)
 				hand_queue(d, n, at->listener[i][k]);
 		}
 	}
-}
-
-static void ports_give_up(const struct direct_at *at)
-{
-	for (unsigned i = 0; i < NET_MAX; i++) {
-		for (unsigned k = 0; k < 2; k++) {
-			if (at->listener[i][k])
-				net_stack->ztcp_listener_drain(thread_self.inside->net[i].z,
-							       at->listener[i][k],
-							       (ztime_t)thread_now());
-		}
-	}
-}
-
-static bool listens_here(const struct direct_at *at)
-{
-	for (unsigned i = 0; i < NET_MAX; i++) {
-		if (at->listener[i][0] || at->listener[i][1])
-			return true;
-	}
-	return false;
 }
 
 void direct_hand_over(struct direct *d)

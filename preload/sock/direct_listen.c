@@ -182,6 +182,8 @@ static void listen_on(struct direct *d, unsigned i)
 			to = wire_addr_v4(0);
 		err = net_stack->ztcp_listen(n->z, &to, d->flow.lport, (uint32_t)d->backlog, d,
 					     &at->listener[i][k]);
+		if (!err)
+			direct_hand_serves(d, true);
 		if (err) {
 			at->listener[i][k] = NULL;
 			at->why = err == -EACCES   ? REASON_LEASE_REFUSED
@@ -197,6 +199,12 @@ void direct_listen_arm(struct direct *d)
 	bool lacks = false;
 
 	at->armed = true;
+	if (direct_hand_stranger(d) || at->given_up) {
+		at->why = REASON_PASSED;
+		direct_hand_give_up(d);
+		if (direct_hand_stranger(d) || at->given_up)
+			return;
+	}
 	for (unsigned i = 0; i < NET_MAX; i++) {
 		if (d->nets & 1u << i && !at->listener[i][0] && !at->listener[i][1])
 			listen_on(d, i);
@@ -606,7 +614,8 @@ void direct_listen_close(struct direct *d)
 			at->listener[i][k] = NULL;
 		}
 	}
-	at->armed = false;
+	at->armed = at->given_up = false;
+	direct_hand_serves(d, false);
 	atomic_fetch_and(&d->strays, ~(1u << net_no(thread_self.inside)));
 }
 
@@ -623,6 +632,13 @@ static void close_everywhere(struct direct *d)
 		net_drive();
 		net_leave();
 	}
+}
+
+void direct_listen_hand(struct direct *d)
+{
+	direct_hand_share(d, 1);
+	close_everywhere(d);
+	direct_hand_share(d, -1);
 }
 
 /* Nobody finds it any more; who has found it before is in one of the locks. */
@@ -709,5 +725,15 @@ void direct_listen_forked(struct direct *d)
 {
 	memset(d->at, 0, NET_INSTS * sizeof(*d->at));
 	atomic_store(&d->strays, 0);
-	direct_hand_forked(d);
+}
+
+void direct_listen_share(int sign)
+{
+	uint64_t mask = thread_signals_block();
+	bool taken = shm_lock(&net_listening, thread_tid());
+
+	base_list_for_each(node, &listeners)
+		direct_hand_share(base_container_of(node, struct direct, all), sign);
+	shm_unlock(&net_listening, taken);
+	thread_signals_restore(mask);
 }

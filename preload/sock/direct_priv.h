@@ -22,9 +22,11 @@ enum direct_stage {
 /* A listener in one instance. */
 struct direct_at {
 	_Alignas(64) struct inst_listener *listener[NET_MAX][2];
-	uint32_t gen; /* events so far */
-	uint16_t why; /* enum reason for the kernel alone */
-	bool armed;   /* it was waited for */
+	uint32_t gen;  /* events so far */
+	uint16_t why;  /* enum reason for the kernel alone */
+	bool armed;    /* it was waited for */
+	bool serves;   /* it is counted by direct_hand_serves() */
+	bool given_up; /* the ports are the kernel's; what came before can be accepted */
 };
 
 struct direct {
@@ -155,6 +157,8 @@ void direct_listen_event(struct direct *d, bool told);
 void direct_listen_end(struct direct *d);
 /* In the child after fork. */
 void direct_listen_forked(struct direct *d);
+/* The process becomes another program, which takes what waits here. Outside the lock. */
+void direct_listen_hand(struct direct *d);
 
 /* ---- direct_hand.c, for direct_listen.c ---- */
 
@@ -162,9 +166,25 @@ void direct_listen_forked(struct direct *d);
 /* @found: perhaps by the program before this one. */
 void direct_hand_open(struct direct *d, bool found);
 void direct_hand_close(struct direct *d);
-void direct_hand_forked(struct direct *d);
-/* A program that this process is about to become has them too; or not, if it could not be started. */
-void direct_hand_pass(const struct direct *d, bool on);
+/* One process more that has it, or one fewer. */
+void direct_hand_share(const struct direct *d, int sign);
+
+/* Who has the listener when this process has become another program. */
+enum direct_hand_next {
+	DIRECT_HAND_NOBODY,
+	DIRECT_HAND_HEIR,     /* it takes what is handed to it */
+	DIRECT_HAND_STRANGER, /* it knows the kernel's queue alone */
+};
+
+/* Before exec; and after one that has failed. Outside of instances. */
+void direct_hand_leave(struct direct *d, enum direct_hand_next next);
+void direct_hand_stay(struct direct *d, enum direct_hand_next next);
+/* Whether a stranger has it: nobody is to take connections that it could not be given. */
+bool direct_hand_stranger(const struct direct *d);
+/* In the lock: this instance has listeners, or none any more. */
+void direct_hand_serves(const struct direct *d, bool on);
+/* In the lock: the ports become the kernel's in this instance. */
+void direct_hand_give_up(struct direct *d);
 /* One at a time of the processes, between a look into the kernel's queue and accept(2). Return: for direct_hand_unlock(). */
 bool direct_hand_lock(const struct direct *d);
 void direct_hand_unlock(const struct direct *d, bool taken);

@@ -71,6 +71,7 @@ memif_line() { # INTERFACE ROLE ADDRESS
 	echo "interface m$1 device=\"dpdk:--no-huge -m 64 --vdev" \
 		"net_memif0,role=$2,id=0,mac=02:00:00:00:00:0$1,socket=$work/memif,socket-abstract=no\" address=$3/24" > "$work/if$1"
 }
+. "$here/direct_fallback.bash"
 "devices_$device" > "$work/devices" 2>&1 || { cat "$work/devices"; exit 77; }
 
 # "${on0[@]}" PROGRAM...: on interface 0, with a line for each connection in $work/explain; on1: at the far end
@@ -355,37 +356,59 @@ kernel_worker() { ab -q -n 200 -c 16 http://127.0.0.1:7143/hello && [ "$(explain
 far_curl_until() { # WORKERS
 	far curl -sf -m 5 -o "$work/got" http://10.9.1.2:7143/hello && workers_on_stack "$1"
 }
-# A new program takes the listener over while requests come, the old one's workers end, then its master: nothing is lost.
-# By its whole path, by which nginx starts its successor; as a daemon, as WINCH is nothing to one in the foreground.
+# A new program takes the listener over while requests come, the old one's workers end, then its master: nothing is lost. nginx leaves
+# its successor the environment that it is told to; the last one has none, and serves by the kernel.
 case_upgrade() {
 	mkdir -p "$work/html" && echo hello > "$work/html/hello"
-	nginx_conf 7124 "$work/html" | sed 's/daemon off/daemon on/' > "$work/nginx.conf"
+	upgrade_conf LD_PRELOAD ZTCP_PATH ZTCP_INTERFACES ZTCP_EXPLAIN
 	"${on2[@]}" "$(command -v nginx)" -p "$work" -c "$work/nginx.conf" 2> "$work/nginx.say" || fail "nginx: $(cat "$work/nginx.say")" || return
+	await 60 test -s "$work/nginx.pid" || return
 	pids+=("$(cat "$work/nginx.pid")")
 	await 60 far curl -sf -o "$work/got" http://10.9.1.2:7124/hello && await 60 ports_served 2 || return
 	rm -f "$work/stop"
 	far_exec timeout 200 "$python" "$here/direct_reload.py" 10.9.1.2 7124 "$work/stop" > "$work/asked" 2>&1 &
-	local load=$! old workers
-	for _ in 1 2; do
-		old=$(cat "$work/nginx.pid")
-		workers=$(pgrep -P "$old")
-		kill -USR2 "$old"
-		await 60 upgraded_from "$old" || return
-		pids+=("$(cat "$work/nginx.pid")")
-		kill -WINCH "$old"
-		for worker in $workers; do
-			await 60 test ! -e "/proc/$worker" || return
-		done
-		await 60 ports_served 2 || return
-		kill -QUIT "$old"
-		await 60 gone "$old" || return
-		sleep 0.3
+	local load=$! old
+	upgrade_once 2 && upgrade_once 2 || return
+	upgrade_conf PATH
+	old=$(pgrep -P "$(cat "$work/nginx.pid")")
+	kill -HUP "$(cat "$work/nginx.pid")"
+	for worker in $old; do
+		await 60 test ! -e "/proc/$worker" || return
 	done
+	await 60 ports_served 2 && upgrade_once 0 || return
 	touch "$work/stop"
 	wait "$load" || fail "upgrade: $(tail -n 5 "$work/asked")" || return
-	kill -QUIT "$(cat "$work/nginx.pid")"
-	await 60 gone "$(cat "$work/nginx.pid")" || return
-	[ "$(on_stack | grep -c .)" -ge 4 ] || fail "too few workers on the stack: $(on_stack)"
+	[ "$(nic_count flows w0)" -le 100 ] || fail "left behind: $(nic_count flows w0) flows" || return
+	far curl -sf -o "$work/got" http://10.9.1.2:7124/hello || fail "the last one does not answer" || return
+	old=$(cat "$work/nginx.pid")
+	kill -QUIT "$old"
+	await 60 gone "$old" || return
+	[ "$(on_stack | grep -c .)" -ge 6 ] || fail "too few workers on the stack: $(on_stack)"
+}
+
+# By its whole path, by which nginx starts its successor; as a daemon, as WINCH is nothing to one in the foreground.
+upgrade_conf() { # VARIABLE...
+	{
+		printf 'env %s;\n' "$@"
+		nginx_conf 7124 "$work/html" | sed 's/daemon off/daemon on/'
+	} > "$work/nginx.conf"
+}
+
+upgrade_once() { # QUEUES that the next one's workers have
+	local old workers
+	old=$(cat "$work/nginx.pid")
+	workers=$(pgrep -P "$old")
+	kill -USR2 "$old"
+	await 60 upgraded_from "$old" || return
+	pids+=("$(cat "$work/nginx.pid")")
+	kill -WINCH "$old"
+	for worker in $workers; do
+		await 60 test ! -e "/proc/$worker" || return
+	done
+	await 60 ports_served "$1" || return
+	kill -QUIT "$old"
+	await 60 gone "$old" || return
+	sleep 0.3
 }
 
 upgraded_from() { [ -s "$work/nginx.pid" ] && [ "$(cat "$work/nginx.pid")" != "$1" ] && [ -n "$(pgrep -P "$(cat "$work/nginx.pid")")" ]; }
@@ -450,7 +473,7 @@ case_passed() {
 	local modes=(fork orphan rights inetd used large both reset) lowered='path kernel PASSED' asks with
 
 	if [ "$device" = xdp ]; then
-		modes+=(exec alone next)
+		modes+=(exec alone wait next again)
 	else
 		lowered='path stack RELAYED' # the parent carries the bytes
 	fi
@@ -472,148 +495,22 @@ case_passed() {
 	done
 }
 
+# A socket that listens already when the program is started, as systemd opens it.
+case_activated() {
+	"$python" -c 'import os, socket, sys
+listener = socket.create_server((sys.argv[1], int(sys.argv[2])), backlog=64)
+os.dup2(listener.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_FDS="1", LISTEN_PID=str(os.getpid()))
+os.execvp(sys.argv[3], sys.argv[3:])' 0.0.0.0 7144 "${on0[@]}" "$python" "$here/direct_pass.py" next 3 2> "$work/say" &
+	pids+=($!)
+	await 60 listens_here 7144 || return
+	far timeout 100 "$python" "$here/direct_pass.py" ask 10.9.0.2 7144 || fail "$(tail -n 3 "$work/say")" || return
+	path stack DIRECT
+}
+
 on_stack() { # COUNT PID: of those with connections on the stack
 	grep "path=stack" "$work/explain" | grep -o "^ztcp: [0-9]*" | sort | uniq -c
-}
-
-# reason NAME: a client whose connection runs on the kernel because of it, and says so
-kernel_because() {
-	local name=$1
-	shift
-	rm -f "$work/explain"
-	"$@" > "$work/out" 2> "$work/say" || fail "$name: the program failed: $(cat "$work/say")" || return
-	[ "$(cat "$work/out")" = hello ] || fail "$name: other output" || return
-	path kernel "$name"
-}
-
-greeter() { # ADDRESS: at the far end, on the kernel's TCP
-	far_exec "$python" -c 'import socket, sys
-l = socket.create_server((sys.argv[1], 7105))
-while True:
-    c, _ = l.accept()
-    c.sendall(b"hello\n")
-    c.close()' "$1" &
-	pids+=($!)
-	await 60 listens "src $1:7105"
-}
-
-listens() { [ -n "$(far ss -Hltn "$1")" ]; } # what it is, in the words of ss
-
-fetch() { # ADDRESS LIBRARY_FOLDER
-	ZTCP_INTERFACES=$work/if "$2/bin/ztcp_run" --path stack "--explain=$work/explain" \
-		"$python" -c 'import socket, sys
-s = socket.create_connection((sys.argv[1], 7105), timeout=30)
-print(s.makefile().readline(), end="")' "$1"
-}
-
-unprivileged() { # ADDRESS: fetch() by nobody, who may read what it needs
-	mkdir -p "$work/all/bin" "$work/all/lib" && cp "$build/bin/ztcp_run" "$work/all/bin" &&
-		cp "$build"/lib/libztcp_{preload,stack}.so "$work/all/lib" && touch "$work/explain" && chmod -R a+rX "$work" && chmod a+w "$work/explain" || return
-	setpriv --reuid 65534 --regid 65534 --clear-groups --inh-caps=-all \
-		bash -c "$(declare -f fetch); work=$work python=$python; fetch $1 $work/all"
-}
-
-fallback_tap() {
-	ip addr add 10.8.0.1/24 dev br0 && greeter 10.8.0.1 || return
-	local lone=$work/lone
-	line() { echo "interface t device=$1 address=10.8.0.2/24" > "$work/if"; }
-	mkdir -p "$lone/bin" "$lone/lib"
-	cp "$build/bin/ztcp_run" "$lone/bin" && cp "$build/lib/libztcp_preload.so" "$lone/lib" || return
-	echo "interface t" > "$work/if"
-	kernel_because BAD_INTERFACES fetch 10.8.0.1 "$build" || return
-	grep -q "if:1:" "$work/say" || fail "it is not said where" || return
-	echo "interface t device=tap:zt0 address=10.7.0.2/24" > "$work/if"
-	kernel_because NO_INTERFACE fetch 10.8.0.1 "$build" || return
-	line tap:zt0
-	kernel_because NO_STACK_LIBRARY fetch 10.8.0.1 "$lone" || return
-	cp "$build/lib/libztcp_stack.so" "$lone/lib" && echo 'interface t device="dpdk:--vdev net_null0" address=10.8.0.2/24' > "$work/if" || return
-	kernel_because NO_DEVICE fetch 10.8.0.1 "$lone" || return
-	grep -q "is DPDK installed" "$work/say" || fail "it is not said what is missing: $(cat "$work/say")" || return
-	# the plug-in is there, DPDK is not
-	local eal
-	eal=$(find /usr/lib /usr/local/lib -name 'librte_eal.so.*' -print -quit 2> /dev/null)
-	[ -z "$eal" ] || mount --bind /dev/null "$(readlink -f "$eal")" || return
-	kernel_because NO_DEVICE fetch 10.8.0.1 "$build" || return
-	grep -q "is DPDK installed" "$work/say" || fail "it is not said what is missing: $(cat "$work/say")" || return
-	[ -z "$eal" ] || umount "$(readlink -f "$eal")" || return
-	fallback_hugepages || return
-	line tap:zt0,mtu=1
-	kernel_because BAD_INTERFACES fetch 10.8.0.1 "$build" || return
-	line nothing:zt0
-	kernel_because BAD_INTERFACES fetch 10.8.0.1 "$build" || return
-	"${on0[@]}" "$python" "$here/direct_serve.py" 10.9.0.2 7106 "$work/ready6" &
-	pids+=($!)
-	await 60 ping -c 1 -W 1 10.9.0.2 || return
-	line tap:zt0
-	kernel_because DEVICE_BUSY fetch 10.8.0.1 "$build" || return
-	line tap:zt9
-	kernel_because DEVICE_REFUSED unprivileged 10.8.0.1
-}
-
-# Hugepages that the system says are free and that cannot be had: who else asks for them may be the faster one.
-fallback_hugepages() {
-	[ -n "$(find /usr/lib -name 'librte_net_null.so*' -print -quit)" ] && ! grep -q 'HugePages_Free: *[1-9]' /proc/meminfo || return 0
-	sed 's/\(HugePages_Free: *\)0/\18/' /proc/meminfo > "$work/meminfo" && mount --bind "$work/meminfo" /proc/meminfo || return
-	echo 'interface t device="dpdk:-m 64 --vdev net_null0" address=10.8.0.2/24' > "$work/if"
-	kernel_because DEVICE_REFUSED fetch 10.8.0.1 "$build" || return
-	grep -qi 'hugepage' "$work/say" || fail "it is not said why: $(cat "$work/say")" || return
-	umount /proc/meminfo
-}
-
-fallback_xdp() {
-	greeter 10.9.0.1 || return
-	line() { echo "interface t device=$1" > "$work/if"; }
-	echo "interface t device=xdp:v0 address=10.9.0.2/24" > "$work/if"
-	kernel_because BAD_INTERFACES fetch 10.9.0.1 "$build" || return
-	line xdp:lo
-	kernel_because NO_INTERFACE fetch 10.9.0.1 "$build" || return
-	line xdp:v0,queue=63
-	kernel_because BAD_INTERFACES fetch 10.9.0.1 "$build" || return
-	redis_up 7106 "${on0[@]}"
-	await 60 far redis-cli -h 10.9.0.2 -p 7106 ping || return
-	line xdp:v0
-	kernel_because DEVICE_BUSY fetch 10.9.0.1 "$build" || return
-	redis-cli -p 7106 shutdown nosave && wait "${pids[-1]}" || fail "redis-server ended with $?" || return
-	fallback_taken || return
-	kernel_because DEVICE_REFUSED unprivileged 10.9.0.1 || return
-	"$build/bin/ztcp" nic detach v0 || return
-	kernel_because NO_DEVICE fetch 10.9.0.1 "$build" || return
-	grep -q "ztcp nic attach v0" "$work/say" || fail "it is not said what to do" || return
-	"$build/bin/ztcp" nic attach v0 && far "$build/bin/ztcp" nic detach v1 && ip link set v0 mtu 3498 &&
-		far ip link set v1 mtu 3498 && far "$build/bin/ztcp" nic attach v1 || return
-	fetch 10.9.0.1 "$build" > "$work/out" && [ "$(cat "$work/out")" = hello ] && path stack DIRECT || return
-	# a program at one end of a veth bounds the other's MTU
-	far "$build/bin/ztcp" nic detach v1 && ip link set v0 mtu 9000 && kernel_because DEVICE_FAILED fetch 10.9.0.1 "$build" || return
-	grep -q "MTU 9000 is over AF_XDP's limit" "$work/say" || fail "it is not said why: $(cat "$work/say")" || return
-	far ping -q -c 1 -W 10 10.9.0.2 > /dev/null || fail "the host is not reached" || return
-	fallback_no_xdp || return
-	ip link set v0 mtu 1500 && far ip link set v1 mtu 1500 && far "$build/bin/ztcp" nic attach v1
-}
-
-# A program that knows nothing of us has the queue.
-fallback_taken() {
-	rm -f "$work/taken"
-	"$python" "$here/direct_taken.py" v0 "$work/taken" &
-	local taker=$!
-	pids+=("$taker")
-	await 60 test -e "$work/taken" || return
-	kernel_because DEVICE_BUSY fetch 10.9.0.1 "$build" || return
-	far ping -q -c 1 -W 10 10.9.0.2 > /dev/null || fail "the host is not reached" || return
-	kill "$taker"
-	wait "$taker" 2> /dev/null
-	fetch 10.9.0.1 "$build" > "$work/out" && [ "$(cat "$work/out")" = hello ] && path stack DIRECT
-}
-
-# An interface whose driver runs no XDP programs.
-fallback_no_xdp() {
-	ip link add b0 type bridge && ip addr add 10.6.0.2/24 dev b0 && ip link add v6 type veth peer name v7 netns far &&
-		ip link set v6 master b0 up && ip link set b0 up && far ip addr add 10.6.0.1/24 dev v7 && far ip link set v7 up || return
-	"$build/bin/ztcp" nic attach b0 2> "$work/say" && fail "it is attached to a bridge" && return 1
-	grep -q "does not run XDP programs" "$work/say" || fail "$(cat "$work/say")" || return
-	greeter 10.6.0.1 || return
-	line xdp:b0
-	kernel_because NO_DEVICE fetch 10.6.0.1 "$build" || return
-	ip link del b0 && ip link del v6
 }
 
 case_fallback() { "fallback_$device"; }
@@ -780,8 +677,8 @@ case_server_killed() {
 
 failed=0
 [ $# -gt 0 ] || case $device in
-tap) set -- server client both spare redis redis_both nginx absent stopped passed fallback ;;
-xdp) set -- server client both spare redis redis_both nginx absent stopped fallback shared churn killed workers scarce scarce_workers upgrade threads memcached passed ;;
+tap) set -- server client both spare redis redis_both nginx absent stopped activated passed fallback ;;
+xdp) set -- server client both spare redis redis_both nginx absent stopped fallback shared churn killed workers scarce scarce_workers upgrade activated threads memcached passed ;;
 memif) set -- both spare redis_both nginx_both idle client_killed server_killed ;;
 esac
 for name; do

@@ -12,7 +12,9 @@ MODE: fork    the parent accepts, a child serves: nothing was read yet
       alone   as used, and no thread can be made
       both    parent and child answer the lines in turn
       reset   a child resets it
+      wait    a program that a child becomes serves the listener, in which the first connection waits
       next    a program that a child becomes has the listener: it accepts what waits at the first one's when that closes it
+      again   the server itself becomes it
 A client sends a first line, a block, and lines; it gets all back. Exit: 0, or the Python exception's 1.
 """
 import ctypes
@@ -168,12 +170,33 @@ def serve_next(listener):
     c, _ = listener.accept()
     echo(c)
     c.close()
-    listener.set_inheritable(True)
     if not os.fork():
-        os.execv(sys.executable, [sys.executable, __file__, "next", str(listener.fileno())])
+        succeed(listener)
     select.select([listener], [], [])
     listener.close()
     time.sleep(100)
+
+
+def serve_again(listener):
+    c, _ = listener.accept()
+    echo(c)
+    c.close()
+    select.select([listener], [], [])
+    succeed(listener)
+
+
+def serve_wait(listener):
+    select.select([listener], [], [])
+    if not os.fork():
+        os.dup2(listener.fileno(), 0)
+        listener.close()
+        succeed(socket.socket(fileno=0))
+    time.sleep(100)
+
+
+def succeed(listener):
+    listener.set_inheritable(True)
+    os.execv(sys.executable, [sys.executable, __file__, "next", str(listener.fileno())])
 
 
 def successor(number):
@@ -202,6 +225,7 @@ def serve(mode, address, port, ready):
      "rights": lambda: serve_rights(listener), "exec": lambda: serve_exec(listener),
      "inetd": lambda: serve_inetd(listener), "used": lambda: serve_used(listener), "alone": lambda: serve_used(listener),
      "both": lambda: serve_both(listener), "next": lambda: serve_next(listener),
+     "again": lambda: serve_again(listener), "wait": lambda: serve_wait(listener),
      "reset": lambda: serve_reset(listener)}[mode]()
 
 
