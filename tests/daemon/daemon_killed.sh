@@ -8,7 +8,7 @@ need redis-server redis-benchmark redis-cli python3 nsenter
 . "$HERE/daemon_net.bash"
 . "$HERE/daemon_xdp.bash"
 
-KILLS=${KILLS:-10}
+KILLS=${KILLS:-100}
 A=(nsenter --net=/run/netns/a) B=(nsenter --net=/run/netns/b) # ip netns exec would hide bpffs
 in_a() { "${A[@]}" "$@"; }
 in_b() { "${B[@]}" "$@"; }
