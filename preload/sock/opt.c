@@ -114,7 +114,8 @@ void opt_tcp_info(struct sock *s, void *val, socklen_t len)
 	    len < offsetof(struct tcp_info, tcpi_bytes_received) + sizeof(ti->tcpi_bytes_received))
 		return;
 	tx = SHM_READ(r->tx_shm) + (SHM_READ(r->tx_path) ? s->conn->ctl.tail - r->tx_off : 0);
-	rx = SHM_READ(r->rx_shm) + (SHM_READ(r->rx_path) ? s->conn->ctl.head - r->rx_off : 0);
+	rx = SHM_READ(r->rx_shm) + (SHM_READ(r->rx_path) ? s->conn->ctl.head - r->rx_off : 0) +
+	     ready_ring_bytes(s); /* received, to TCP, though not by the program */
 	ti->tcpi_bytes_acked += tx;
 	ti->tcpi_bytes_received += rx;
 	if (len >= offsetof(struct tcp_info, tcpi_bytes_sent) + sizeof(ti->tcpi_bytes_sent))
@@ -153,6 +154,14 @@ static bool ring_unread(const struct sock *s)
 	return SHM_READ(s->conn->rx.path) == SHM_PATH_RING && shm_ring_unread(s->conn, s->view.ctl);
 }
 
+/* What lies in the ring has gone as far as it can for now. A smaller one is full sooner than the kernel's buffers would be. */
+static bool ring_holds_all(struct sock *s)
+{
+	return SHM_READ(s->conn->tx.path) == SHM_PATH_RING &&
+	       SHM_READ(s->conn->tx.mask) >= (UINT32_C(1) << SHM_RING_LOG2_GROW) - 1 &&
+	       !ready_room(s);
+}
+
 bool opt_ioctl(struct sock *s, unsigned long req, void *arg, int *ret)
 {
 	int n;
@@ -167,7 +176,7 @@ bool opt_ioctl(struct sock *s, unsigned long req, void *arg, int *ret)
 		*(int *)arg = readable_ring(s, &n) ? n : readable(s);
 	else if (req == SIOCATMARK && ring_unread(s))
 		*(int *)arg = 0; /* the mark lies in the kernel, behind these */
-	else if (req == SIOCOUTQ && SHM_READ(s->conn->tx.path) == SHM_PATH_RING && !ready_room(s))
+	else if (req == SIOCOUTQ && ring_holds_all(s))
 		*(int *)arg = (int)(s->conn->ctl.tail - s->view.ctl->head);
 	else
 		return false; /* what lies in a ring with room is in the peer's reach: acknowledged, to TCP */

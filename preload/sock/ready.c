@@ -41,7 +41,7 @@ void ready_look(struct sock *s)
 	sock_stir(s);
 }
 
-uint64_t ready_bytes(const struct sock *s)
+uint64_t ready_ring_bytes(const struct sock *s)
 {
 	const struct shm_ctl *peer = s->view.ctl;
 	const bool ring = SHM_READ(s->conn->rx.path) == SHM_PATH_RING;
@@ -51,13 +51,19 @@ uint64_t ready_bytes(const struct sock *s)
 	uint64_t tail = ring || span_ahead(s)
 				? atomic_load_explicit(&peer->tail, memory_order_acquire)
 				: from;
+
+	if (tail <= from)
+		return 0;
+	return tail - from < span_left(s, from) ? tail - from : span_left(s, from);
+}
+
+uint64_t ready_bytes(const struct sock *s)
+{
+	uint64_t ring = ready_ring_bytes(s);
 	int kernel = 0;
 
 	sys(SYS_ioctl, sock_fd(s), SIOCINQ, &kernel);
-	if (tail <= from)
-		return (uint64_t)kernel;
-	return (uint64_t)kernel +
-	       (tail - from < span_left(s, from) ? tail - from : span_left(s, from));
+	return ring + (uint64_t)kernel;
 }
 
 /*

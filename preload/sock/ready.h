@@ -21,6 +21,8 @@ short ready_ask(struct sock *s, short want);
 
 /* Bytes that a receive would find without waiting, on both sides of a border. One system call. */
 uint64_t ready_bytes(const struct sock *s);
+/* Of these, what lies in shared memory. */
+uint64_t ready_ring_bytes(const struct sock *s);
 
 /* A peer was killed with bytes of ours unread: the kernel's TCP would have answered with a reset. */
 bool ready_reset(const struct sock *s);

@@ -503,6 +503,8 @@ static int sleep_for(struct sock *s, short want, uint64_t deadline, struct wait_
 
 int wait_for(struct sock *s, short want, uint64_t deadline, struct wait_signals *sig)
 {
+	int err;
+
 	if (unlikely(wait_signals_came(sig, NULL)))
 		return -EINTR;
 	if (spin_for(s, want, sig) == 0) {
@@ -511,7 +513,13 @@ int wait_for(struct sock *s, short want, uint64_t deadline, struct wait_signals 
 	}
 	if (want & POLLOUT && wait_unstall(s))
 		return 0;
-	return sleep_for(s, want, deadline, sig);
+	err = sleep_for(s, want, deadline, sig);
+	/* a time-out may be shorter than it takes to see a stall, and the kernel has room where the ring has none */
+	if (err == -EAGAIN && want & POLLOUT && SHM_READ(s->conn->tx.path) == SHM_PATH_RING) {
+		span_lower(s, REASON_STALLED);
+		return 0;
+	}
+	return err;
 }
 
 bool wait_restarts(const struct wait_signals *sig)

@@ -2,8 +2,13 @@
 #include "tests/parity/parity.h"
 
 #include <signal.h>
+#include <linux/sockios.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/sendfile.h>
+#include <sys/time.h>
 
 static char buf[1 << 16];
 
@@ -189,4 +194,65 @@ CASE(peek_runs, F_BOTH, "MSG_PEEK sees 40 messages that have come one by one")
 	SHOW(recv(c->a.fd, buf, 5000, MSG_PEEK));
 	peeked(c, 2780);
 	SHOW(end_get(&c->a, 2780));
+}
+
+/* Small bytes both ways first, so that what carries them in shared memory is small, too. */
+static void small_talk(struct conn *c)
+{
+	SHOW(end_put1(&c->b, 100));
+	SHOW(end_get(&c->a, 100));
+	SHOW(end_put1(&c->a, 100));
+	SHOW(end_get(&c->b, 100));
+}
+
+CASE(sndtimeo_short, F_BOTH, "with a short SO_SNDTIMEO, 60 KB are taken before the peer reads any")
+{
+	struct timeval t = { 0, 5000 };
+	long sent = 0;
+
+	small_talk(c);
+	SHOW(setsockopt(c->a.fd, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t)));
+	for (long n = 100; sent < 60000 && end_put1(&c->a, n) == n; n = 100 + sent % 1700)
+		sent += n;
+	SHOW(sent >= 60000);
+	SHOW(end_get(&c->b, sent) == sent);
+}
+
+CASE(info_unread, F_BOTH, "TCP_INFO counts what has come, read or not")
+{
+	unsigned long long before = 0;
+
+	small_talk(c);
+	for (int i = 0; i < 4; i++) {
+		struct tcp_info info;
+		socklen_t len = sizeof(info);
+
+		MUST(getsockopt(c->a.fd, IPPROTO_TCP, TCP_INFO, &info, &len));
+		say("%llu came", i ? (unsigned long long)info.tcpi_bytes_received - before : 0);
+		before = info.tcpi_bytes_received;
+		if (i == 2) {
+			SHOW(end_get(&c->a, 900));
+			continue;
+		}
+		SHOW(end_put1(&c->b, 700 + i));
+		SHOW(end_setopt(&c->a, SOL_SOCKET, SO_RCVLOWAT, i < 2 ? 700 + 701 * i : 501 + 703));
+		SHOW(await(c->a.fd, POLLIN));
+	}
+}
+
+CASE(outq_unread, F_BOTH, "SIOCOUTQ reaches 0 though the peer reads nothing")
+{
+	int out = -1;
+
+	small_talk(c);
+	end_nonblock(&c->a, true);
+	for (int i = 0; i < 180 && out; i++) {
+		if (end_put1(&c->a, 300) != 300)
+			say("at %d", i);
+		for (int ms = 0; ms < 2000 && ioctl(c->a.fd, SIOCOUTQ, &out) == 0 && out; ms++)
+			sleep_ms(1);
+		say("%d", out);
+		out = !out;
+	}
+	SHOW(end_get(&c->b, 54000));
 }
