@@ -3,19 +3,27 @@
 
 #include <stdio.h>
 
-static const unsigned char how_names[6][8] = { "read",   "readv",   "recv",
-					       "recvfr", "recvmsg", "rcvmmsg" };
+static const unsigned char how_names[7][8] = { "read",    "readv",   "recv",   "recvfr",
+					       "recvmsg", "rcvmmsg", "preadv2" };
 
 /* Whether a receive of @n bytes at least cannot wait. */
 static bool ends(const struct desc *x, long n)
 {
 	const struct side *me, *peer;
 
-	if (x->kind != K_CONN || x->nonblock)
+	if (x->kind != K_CONN || x->nonblock || x->rcvtimeo)
 		return true;
 	me = &rd_conns[x->conn].s[x->side];
 	peer = &rd_conns[x->conn].s[1 - x->side];
 	return me->reset || me->shut_rd || peer->closed || peer->shut_wr || me->unread >= n;
+}
+
+/* Bytes that a receive waits for. */
+static long awaited(const struct desc *x, const struct rc_req *q)
+{
+	if (q->flags & MSG_WAITALL)
+		return q->n;
+	return x->lowat < q->n ? x->lowat : q->n ? q->n : 1;
 }
 
 long op_read(int p, int fd, bool all)
@@ -24,11 +32,13 @@ long op_read(int p, int fd, bool all)
 	struct desc *x = rd_desc(p, fd);
 	struct side *me = x && x->kind == K_CONN ? rd_side(x) : NULL;
 
-	q.how = rd_rnd(6);
+	q.how = rd_rnd(rd_more ? 7 : 6);
 	q.n = rd_one_in(3) ? 1 + rd_rnd(8) : 1 + rd_rnd(rd_one_in(2) ? 600 : 20000);
 	if (me && me->unread && (all || rd_one_in(4)))
 		q.n = me->unread > RC_BYTES ? RC_BYTES : me->unread;
-	if (q.how >= 2) {
+	if (rd_more && !all && rd_one_in(40))
+		q.n = 0;
+	if (q.how >= 2 && q.how < 6) {
 		q.flags |= rd_one_in(5) ? MSG_PEEK : 0;
 		q.flags |= rd_one_in(2) ? MSG_DONTWAIT : 0;
 		q.flags |= rd_one_in(8) ? MSG_TRUNC : 0;
@@ -39,7 +49,7 @@ long op_read(int p, int fd, bool all)
 	}
 	if (all)
 		q.flags &= ~(unsigned)MSG_PEEK;
-	if (x && !(q.flags & MSG_DONTWAIT) && !ends(x, q.flags & MSG_WAITALL ? q.n : 1))
+	if (x && !(q.flags & MSG_DONTWAIT) && !ends(x, awaited(x, &q)))
 		return 0;
 	if (me) {
 		q.key = rd_key(x, false);
@@ -54,9 +64,10 @@ long op_read(int p, int fd, bool all)
 
 long op_write(int p, int fd, long n, enum rc_op op)
 {
-	struct rc_req q = {
-		.op = op, .fd = fd, .n = n, .how = op == RC_WRITE ? rd_rnd(6) : rd_rnd(2)
-	};
+	struct rc_req q = { .op = op,
+			    .fd = fd,
+			    .n = n,
+			    .how = op == RC_WRITE ? rd_rnd(rd_more ? 7 : 6) : rd_rnd(2) };
 	struct desc *x = rd_desc(p, fd);
 
 	if (x && x->kind == K_CONN) {
@@ -69,7 +80,9 @@ long op_write(int p, int fd, long n, enum rc_op op)
 		if (q.how == 5 && (peer->closed || (peer->shut_rd && peer->shut_wr)))
 			q.how = 4;
 	}
-	if (op == RC_WRITE && q.how >= 2)
+	if (rd_more && op == RC_WRITE && q.how != 5 && rd_one_in(40))
+		q.n = 0;
+	if (op == RC_WRITE && q.how >= 2 && q.how < 6)
 		q.flags = (unsigned)((rd_one_in(3) ? MSG_NOSIGNAL : 0) |
 				     (rd_one_in(3) ? MSG_DONTWAIT : 0));
 	rd_call(p, &q);
@@ -77,7 +90,7 @@ long op_write(int p, int fd, long n, enum rc_op op)
 	       op == RC_WRITE      ? "write"
 	       : op == RC_SENDFILE ? "sendfile"
 				   : "splice in",
-	       q.how, fd, n, q.flags);
+	       q.how, fd, q.n, q.flags);
 	if (x)
 		rd_wrote(x, rd_rep.ret);
 	return rd_rep.ret;
@@ -140,7 +153,7 @@ void op_chat(void)
 		return;
 	for (int s = 0; s < 2; s++)
 		if (rd_conns[c].s[s].reset || rd_conns[c].s[s].shut_rd ||
-		    rd_conns[c].s[s].shut_wr || rd_conns[c].s[s].unread)
+		    rd_conns[c].s[s].shut_wr || rd_conns[c].s[s].unread || rd_descs[d[s]].lowat > 1)
 			return;
 	for (int i = 0; i < turns; i++) {
 		for (int s = 0; s < 2; s++) {

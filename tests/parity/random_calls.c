@@ -67,7 +67,7 @@ static void step_on(int p, int fd, int what)
 
 static void step(void)
 {
-	int p = rd_any_proc(), what = rd_rnd(150), fd;
+	int p = rd_any_proc(), what = rd_rnd(rd_more ? 180 : 150), fd;
 
 	if (what < 96) {
 		fd = rd_any_fd(p, rd_one_in(12) ? M_ALL : 1 << K_CONN);
@@ -98,8 +98,10 @@ static void step(void)
 	} else if (what < 149) {
 		if (p >= 2)
 			op_exit(p);
-	} else {
+	} else if (what < 150) {
 		op_exec(p);
+	} else {
+		op_later(p, what - 150);
 	}
 }
 

@@ -11,6 +11,7 @@
 #define _GNU_SOURCE
 #endif
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/socket.h>
 
@@ -57,6 +58,7 @@ enum rc_op {
 	RC_GIVE,
 	RC_TAKE,
 	RC_STATE,
+	RC_COUNTS,
 };
 
 /** One call; which fields count depends on @op (random_actor.c) */
@@ -66,6 +68,7 @@ struct rc_req {
 	int a;
 	int b;
 	unsigned flags;
+	bool apart;   /* by a thread of its own */
 	int how;      /* which call of its kind */
 	long n;       /* bytes */
 	uint64_t key; /* of the stream that the bytes belong to */

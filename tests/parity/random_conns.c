@@ -102,7 +102,8 @@ void op_connect(int p, int fd, int to)
 		     !IN6_IS_ADDR_UNSPECIFIED(&((struct sockaddr_in6 *)&l->sa)->sin6_addr);
 
 	/* Once it was reset, connect() may begin anew. */
-	if (rd_nconns == CONNS || alien || (x && x->kind == K_CONN && rd_side(x)->reset))
+	if (rd_nconns == CONNS || alien ||
+	    (x && x->kind == K_CONN && rd_side(x)->reset && !(rd_more && x->side == 1)))
 		return;
 	reach(&q, l, family);
 	rd_call(p, &q);
@@ -135,6 +136,8 @@ int op_accept(int p, int fd)
 	x->conn = l->queue[0];
 	x->side = 1;
 	x->family = l->family;
+	x->lowat = l->lowat;
+	x->rcvtimeo = l->rcvtimeo;
 	x->nonblock = q.flags & SOCK_NONBLOCK;
 	memmove(l->queue, l->queue + 1, sizeof(*l->queue) * (size_t)--l->queued);
 	rd_fd_set(p, rd_rep.ret, d, q.flags & SOCK_CLOEXEC);

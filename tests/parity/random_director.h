@@ -20,6 +20,7 @@ enum {
 	QUEUE = 4,
 	UNREAD_MAX = 40000,
 	CHUNKS_MAX = 24,
+	RD_MORE_FROM = 1000, /* the first seed that draws all there is */
 	LIVE_MAX = 10
 };
 
@@ -35,6 +36,9 @@ struct desc {
 	bool nonblock;
 	bool out_awaited; /* a set of epoll has it for EPOLLOUT */
 	int family;
+	int lowat; /* SO_RCVLOWAT */
+	int rcvtimeo;
+	bool handed; /* to another program: what the kernel has not carried is not counted there */
 	int conn, side;
 	int queue[QUEUE]; /* of a listener: connections not accepted yet */
 	int queued;
@@ -66,6 +70,7 @@ extern struct conn rd_conns[CONNS];
 extern struct proc rd_procs[RC_PROCS];
 extern int rd_ndescs, rd_nconns;
 extern int rd_now; /* number of the call */
+extern bool rd_more;
 extern struct rc_rep rd_rep;
 
 /* random_model.c */
@@ -79,6 +84,8 @@ void rd_fail(const char *what) __attribute__((noreturn));
 
 /** rd_answer() - wait for what actor @p has to say, into rd_rep */
 void rd_answer(int p);
+/** rd_tell() - have actor @p make a call; what it has to say is not waited for */
+void rd_tell(int p, const struct rc_req *q);
 /** rd_call() - have actor @p make a call; Return: its result */
 long rd_call(int p, const struct rc_req *q);
 /** rd_say() - print the call that was made with its result */
@@ -132,6 +139,9 @@ void op_linger(int p, int fd);
 void op_name(int p, int fd);
 void op_shutdown(int p, int fd);
 void op_close(int p, int fd);
+
+/* random_more.c */
+void op_later(int p, int what);
 
 /* random_sets.c */
 void op_poll(int p);

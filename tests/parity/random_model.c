@@ -22,6 +22,7 @@ struct conn rd_conns[CONNS];
 struct proc rd_procs[RC_PROCS];
 int rd_ndescs, rd_nconns;
 int rd_now;
+bool rd_more;
 struct rc_rep rd_rep;
 static uint64_t rnd_state;
 
@@ -47,6 +48,7 @@ bool rd_one_in(int n)
 void rd_seed(uint64_t seed, int number)
 {
 	rd_now = number;
+	rd_more = seed >= RD_MORE_FROM;
 	rnd_state = seed * 1000003 + (uint64_t)number * 0x2545f4914f6cdd1du;
 	rnd64();
 }
@@ -73,10 +75,25 @@ void rd_answer(int p)
 		rd_fail("an actor is gone");
 }
 
+/* Now and then another thread makes the call; drawn from its number, as how often is asked depends on time. */
+static bool apart(const struct rc_req *q)
+{
+	return rd_more && q->op != RC_STATE && q->op != RC_FORK && q->op != RC_EXEC &&
+	       (rd_now * 7 + (int)q->op) % 8 == 0;
+}
+
+void rd_tell(int p, const struct rc_req *q)
+{
+	struct rc_req told = *q;
+
+	told.apart = apart(q);
+	if (send(rd_procs[p].rpc, &told, sizeof(told), MSG_NOSIGNAL) != sizeof(told))
+		rd_fail("an actor cannot be told");
+}
+
 long rd_call(int p, const struct rc_req *q)
 {
-	if (send(rd_procs[p].rpc, q, sizeof(*q), MSG_NOSIGNAL) != sizeof(*q))
-		rd_fail("an actor cannot be told");
+	rd_tell(p, q);
 	rd_answer(p);
 	return rd_rep.ret;
 }
@@ -110,6 +127,7 @@ int rd_desc_new(enum kind kind)
 	if (rd_ndescs == DESCS)
 		rd_fail("too many descriptions");
 	rd_descs[rd_ndescs].kind = kind;
+	rd_descs[rd_ndescs].lowat = 1;
 	return rd_ndescs++;
 }
 

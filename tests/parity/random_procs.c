@@ -99,6 +99,8 @@ void op_exec(int p)
 	for (int fd = 0; fd < FDS; fd++)
 		if (rd_procs[p].fd[fd] >= 0 && rd_procs[p].cloexec[fd])
 			rd_fd_drop(p, fd);
+		else if (rd_procs[p].fd[fd] >= 0)
+			rd_descs[rd_procs[p].fd[fd]].handed = true;
 }
 
 void op_pass(int p, int fd)
@@ -113,6 +115,7 @@ void op_pass(int p, int fd)
 	if (rd_rep.ret < 0)
 		return;
 	rd_descs[d].refs++;
+	rd_descs[d].handed = true;
 	if (rd_one_in(3))
 		op_close(p, fd);
 	q.op = RC_TAKE;
