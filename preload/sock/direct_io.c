@@ -147,7 +147,7 @@ static ssize_t recv_turn(struct sock *s, const struct io_req *r, size_t done, in
 		return n;
 	if (n > 0 && !(flags & MSG_PEEK)) {
 		atomic_fetch_add_explicit(&s->row->rx_off, (uint64_t)n, memory_order_relaxed);
-		net_push_with(d->net, 0); /* the window has grown */
+		net_push_with(d->net, d, 0); /* the window has grown */
 	}
 	net_leave();
 	return n;
@@ -356,7 +356,7 @@ static ssize_t send_turn(struct sock *s, const struct io_req *r, size_t total, s
 	}
 	if (n > 0) {
 		atomic_fetch_add_explicit(&s->row->tx_off, (uint64_t)n, memory_order_relaxed);
-		net_push_with(d->net, (size_t)n);
+		net_push_with(d->net, d, (size_t)n);
 	}
 	net_leave();
 	return n;

@@ -242,7 +242,7 @@ static bool side_harvest(struct ep *e)
 	for (long i = 0; i < n; i++) {
 		struct ep_item *it = ev[i].data.ptr;
 
-		if (ev[i].data.ptr == &e->waker || ev[i].data.ptr == net_insts)
+		if (ev[i].data.ptr == &e->waker || ep_direct_heard(e, ev[i].data.ptr))
 			continue;
 		if (ev[i].data.ptr == e) {
 			lift_service();

@@ -63,6 +63,8 @@ bool ep_ready(struct ep *e);
 /* The kernel has said that a wait on the set would return: whether that is so, our own entry in it aside. */
 bool ep_readable(struct ep *e, int fd);
 struct shm_waker *ep_waker(struct ep *e);
+/* A poll() is about to sleep on the set: from now on the kernel's set is readable whenever a device has something for its members. */
+void ep_polled(struct ep *e);
 
 /* The next wait on any set asks the kernel too. */
 void ep_no_short_ways(void);

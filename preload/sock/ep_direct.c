@@ -369,19 +369,39 @@ bool ep_direct_ready(struct ep *e)
 	return ready;
 }
 
-/* In the lock. Devices that this instance has opened since the last time join the side. */
-static void devices_join(struct ep *e)
+/*
+ * The devices of instance @k are to wake who sleeps on the set, each once: to go on telling a set that is not slept on would cost
+ * who sends a packet on a veth a walk through three wait queues.
+ */
+static void devices_arm(struct ep *e, unsigned k)
 {
-	const struct net_inst *in = thread_self.inside;
-	unsigned mask = atomic_load(&in->open) & ~e->nets[net_no(in)];
+	unsigned open = atomic_load(&net_insts[k].open);
 
-	for (unsigned i = 0; mask && i < NET_MAX; i++) {
-		struct epoll_event ev = { .events = EPOLLIN, .data.ptr = net_insts };
+	for (unsigned i = 0; open && i < NET_MAX; i++) {
+		const struct net *n = &net_insts[k].net[i];
+		struct epoll_event ev = { .events = EPOLLIN | EPOLLONESHOT, .data.ptr = (void *)n };
 
-		if (mask & 1u << i && in->net[i].fd >= 0)
-			sys(SYS_epoll_ctl, e->side, EPOLL_CTL_ADD, in->net[i].fd, &ev);
+		if (!(open & 1u << i) || n->fd < 0 ||
+		    atomic_fetch_or(&e->armed[k], 1u << i) & 1u << i)
+			continue;
+		if (sys(SYS_epoll_ctl, e->side, EPOLL_CTL_MOD, n->fd, &ev) == -ENOENT)
+			sys(SYS_epoll_ctl, e->side, EPOLL_CTL_ADD, n->fd, &ev);
 	}
-	e->nets[net_no(in)] |= (uint8_t)mask;
+}
+
+bool ep_direct_heard(struct ep *e, const void *from)
+{
+	const struct net *n = from;
+	unsigned k;
+
+	if ((uintptr_t)from < (uintptr_t)net_insts ||
+	    (uintptr_t)from >= (uintptr_t)(net_insts + NET_INSTS))
+		return false;
+	k = net_no(n->of);
+	atomic_fetch_and(&e->armed[k], (uint8_t) ~(1u << (n - n->of->net)));
+	if (atomic_load(&e->direct_sleepers) || SHM_READ(e->nested))
+		devices_arm(e, k); /* who counted itself as asleep before may have found it armed */
+	return true;
 }
 
 static bool sleep_on(struct ep *e, uint32_t sleepers, int64_t *ns)
@@ -395,7 +415,7 @@ static bool sleep_on(struct ep *e, uint32_t sleepers, int64_t *ns)
 			continue;
 		net_drive();
 		ready |= some_ready(e);
-		devices_join(e);
+		devices_arm(e, k);
 		net_leave();
 	}
 	tend_sleep(e->insts);
@@ -410,6 +430,17 @@ static bool sleep_on(struct ep *e, uint32_t sleepers, int64_t *ns)
 bool ep_direct_sleep(struct ep *e, int64_t *ns)
 {
 	return sleep_on(e, 1, ns);
+}
+
+void ep_polled(struct ep *e)
+{
+	if (likely(!ep_directs(e)))
+		return;
+	SHM_WRITE(e->nested, true);
+	for (unsigned k = 0, insts = e->insts; insts; k++, insts >>= 1) {
+		if (insts & 1)
+			devices_arm(e, k);
+	}
 }
 
 bool ep_direct_nest_sleep(struct ep *e, int64_t *ns)

@@ -64,7 +64,7 @@ static void part_if_lifted(struct ep *e)
 	e->directs = 0;
 	e->direct_sleepers = 0;
 	e->insts = 0;
-	memset(e->nets, 0, sizeof(e->nets));
+	memset(e->armed, 0, sizeof(e->armed));
 	memset(e->woken, 0, sizeof(e->woken));
 	ep_kernel_due(e);
 }

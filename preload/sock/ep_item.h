@@ -88,7 +88,7 @@ struct ep {
 	uint64_t direct_news;             /* what happened to members of the stack so far */
 	bool nested;           /* a set around it has been slept on: whoever that is must be rung */
 	_Atomic uint8_t insts; /* instances that members of the stack had, a bit each */
-	uint8_t nets[NET_INSTS];           /* devices of each that are on the side, a bit each */
+	_Atomic uint8_t armed[NET_INSTS]; /* devices of each that will wake a sleeper, a bit each */
 	struct base_list woken[NET_INSTS]; /* members of each that may have something to say */
 	struct shm_waker waker;
 	struct ep *next; /* free list */
@@ -213,6 +213,9 @@ bool ep_direct_ready(struct ep *e);
 /* Around a sleep; @ns, negative for ever, is cut to the stacks' deadline. Return: false: look again instead. */
 bool ep_direct_sleep(struct ep *e, int64_t *ns);
 void ep_direct_wake(struct ep *e);
+
+/* The side has said something by the word @from. Return: whether that is a device, which says nothing more before the next sleep. */
+bool ep_direct_heard(struct ep *e, const void *from);
 
 /* The same for an inner set whose outer one is slept on. */
 bool ep_direct_nest_sleep(struct ep *e, int64_t *ns);

@@ -21,9 +21,6 @@ enum {
 	NET_RETRY_MS = 1000, /* between two tries to open an interface */
 	NET_TURNS = 16,      /* batches of frames in one go */
 	NET_EXIT_MS = 2000,
-	NET_HOLD_BYTES = 4096, /* longer answers wait for nobody */
-	NET_HOLD_US = 200,     /* nobody should have waited for so long */
-	NET_DISTRUST_MS = 1000,
 	NET_EXIT_LOOK_MS = 10,
 };
 
@@ -571,19 +568,6 @@ static void events(struct net *n)
 	}
 }
 
-/* In the lock: nothing waits any longer; it was to be for a moment. */
-static void held_end(struct net_inst *in)
-{
-	uint64_t now;
-
-	if (likely(!in->held_since))
-		return;
-	now = thread_now();
-	if (now - in->held_since > NET_HOLD_US * UINT64_C(1000))
-		in->hold_again = now + NET_DISTRUST_MS * UINT64_C(1000000);
-	in->held_since = 0;
-}
-
 static void driven_note(struct net_inst *in)
 {
 	atomic_store_explicit(&in->driven,
@@ -612,7 +596,7 @@ void net_drive(void)
 		in->again = 0;
 		direct_arm_all();
 	}
-	held_end(in);
+	net_held_end(in);
 	if (unlikely(in->publish_at) && thread_now() >= in->publish_at)
 		publish_more(in, thread_now());
 	driven_note(in);
@@ -632,32 +616,9 @@ void net_push(struct net *n)
 	net_stack->ztcp_flush(n->z, (ztime_t)thread_now());
 	publish_changed(n->of);
 	events(n);
-	held_end(n->of);
+	net_held_end(n->of);
 	driven_note(n->of);
 	net_ring();
-}
-
-void net_round(unsigned events)
-{
-	thread_self.round = (uint16_t)BASE_MIN(events, UINT16_MAX);
-}
-
-void net_push_with(struct net *n, size_t bytes)
-{
-	struct thread *t = &thread_self;
-
-	if (t->round && bytes)
-		t->round--;
-	if (!t->round || bytes > NET_HOLD_BYTES) {
-		net_push(n);
-	} else if (!n->of->held_since && bytes) {
-		uint64_t now = thread_now();
-
-		if (now < n->of->hold_again)
-			net_push(n);
-		else
-			n->of->held_since = now;
-	}
 }
 
 /* With its last thread an instance loses its listeners: what is new on its queue is the kernel's, until a thread takes it up. */

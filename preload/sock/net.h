@@ -81,10 +81,11 @@ struct net_inst {
 	_Atomic unsigned open;     /* interfaces, a bit each */
 	_Atomic uint64_t driven;   /* times so far */
 	_Atomic uint64_t crossed;  /* times that a thread of another instance was inside */
-	uint64_t
-		held_since; /* thread_now() when the first answer that waits was written; 0: none does */
-	uint64_t hold_again; /* until then none is to wait */
-	uint64_t happenings; /* events that were told so far */
+	uint64_t held_since;       /* thread_now() when the first answer that waits was written, */
+	uint64_t held_last;        /* and the last one */
+	uint64_t hold_again;       /* until then none is to wait */
+	unsigned held;             /* answers that wait */
+	uint64_t happenings;       /* events that were told so far */
 	uint64_t
 		again; /* thread_now() at which listeners without a stack look for one; 0: none does */
 	uint64_t publish_at; /* as in publish.h */
@@ -161,14 +162,16 @@ void net_drive(void);
 void net_push(struct net *n);
 
 /*
- * The same where the thread answers events that net_round() has announced: short answers wait for each other, so
- * that the device is asked to send once. The answer to the last event takes all along, and so does any
- * net_drive(). A thread that has let one wait for long is not believed for a while.
+ * The same where the thread answers events that net_round() has announced: short answers wait for each other (net_hold.c), so
+ * that the device is asked to send once. @whose: the connection; @bytes: of an answer, 0: none was given.
  */
-void net_push_with(struct net *n, size_t bytes);
+void net_push_with(struct net *n, const void *whose, size_t bytes);
 
 /* The calling thread is told of @events at once, in this turn of its loop. */
 void net_round(unsigned events);
+
+/* No answer of @in waits any longer: all that is ready has been sent. */
+void net_held_end(struct net_inst *in);
 
 /* A listener could not get its stack: net_drive() tries again in a while. */
 void net_again(void);

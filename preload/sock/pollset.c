@@ -348,10 +348,12 @@ static void nested_sleep(struct pollset *p, uint64_t now)
 	for (nfds_t i = 0; i < p->n; i++) {
 		struct ep *e = p->fds[i].fd >= 0 ? nested(p->fds[i].fd) : NULL;
 
-		if (e && now)
+		if (e && now) {
 			shm_waker_sleep(ep_waker(e), thread_tid(), now);
-		else if (e)
+			ep_polled(e);
+		} else if (e) {
 			shm_waker_wake(ep_waker(e), thread_tid());
+		}
 	}
 }
 

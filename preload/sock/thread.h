@@ -43,7 +43,8 @@ struct thread {
 	bool ends_here;          /* its end is ours to see */
 	uint8_t net;             /* 1 + number of its instance of the stack, 0: none (net.h) */
 	uint8_t at_devices;      /* asleep on the devices of these instances, a bit each (tend.h) */
-	uint16_t round;          /* events of stacks that it has not answered yet (net.h) */
+	uint16_t round;          /* events of stacks that it has not answered yet (net.h), */
+	const void *answers;     /* and the connection that it answers: compared alone */
 	struct net_inst *inside; /* the instance whose lock it has */
 	const void *inside_at;   /* the frame that took it */
 	uint64_t inside_mask;    /* what the signal mask was before, if inside_quiet */

@@ -467,6 +467,14 @@ case_threads() {
 	done
 }
 
+# What is written to one connection while others wait to be answered travels together.
+case_answers() {
+	"${on0[@]}" "$python" "$here/direct_answers.py" serve 0.0.0.0 7119 "$work/ready" &
+	pids+=($!)
+	await 60 test -e "$work/ready" || return
+	far timeout 100 "$python" "$here/direct_answers.py" ask 10.9.0.2 7119 || fail "in segments of their own"
+}
+
 # A connection that another process is to serve goes on in the kernel, with all that was under way.
 case_passed() {
 	local n=0 mode server
@@ -677,8 +685,8 @@ case_server_killed() {
 
 failed=0
 [ $# -gt 0 ] || case $device in
-tap) set -- server client both spare redis redis_both nginx absent stopped activated passed fallback ;;
-xdp) set -- server client both spare redis redis_both nginx absent stopped fallback shared churn killed workers scarce scarce_workers upgrade activated threads memcached passed ;;
+tap) set -- server client both spare redis redis_both nginx absent stopped answers activated passed fallback ;;
+xdp) set -- server client both spare redis redis_both nginx absent stopped answers fallback shared churn killed workers scarce scarce_workers upgrade activated threads memcached passed ;;
 memif) set -- both spare redis_both nginx_both idle client_killed server_killed ;;
 esac
 for name; do
