@@ -187,6 +187,10 @@ static ssize_t recv_nothing(struct sock *s, const struct io_req *r, int flags,
 		d = direct_enter(s, &err);
 		if (!d)
 			return io_fail(err == -EAGAIN ? -EINTR : err);
+		if (net_stack->tcp_readable(net_stack->inst_conn_tcb(d->conn))) {
+			net_leave(); /* fewer than SO_RCVLOWAT are something */
+			return 0;
+		}
 		n = would_block(wait, until, 0, sig);
 	}
 	return n ? io_fail((int)n) : 0;

@@ -175,6 +175,9 @@ static ssize_t sendfile_attached(struct sock *s, int out, int in, off64_t *off, 
 			span_lift(s);
 		if (SHM_READ(s->conn->tx.path) == SHM_PATH_KERNEL && span_flush(s)) {
 			wait_signals_release(sig);
+			got = done ? 0 : io_send_told(s, 0);
+			if (got)
+				return file_fail(got);
 			got = sendfile_kernel(s, out, in, off, n - done);
 			if (got == -ESTALE)
 				continue;

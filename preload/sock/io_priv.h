@@ -104,6 +104,14 @@ ssize_t io_ring_send(struct sock *s, const struct iovec *iov, size_t total, size
  */
 bool io_send_burst(struct sock *s);
 
+/**
+ * io_send_told() - what a send through the kernel has to tell first
+ *
+ * An error that the kernel has told the library, or that of a peer that was killed with bytes unread. Return: 0 or -errno; SIGPIPE
+ * was raised as the kernel does.
+ */
+int io_send_told(struct sock *s, int flags);
+
 /* Into the direction's seat, if nobody else is there and the sock is what it was. */
 static inline bool io_enter(struct sock *s, int fd, const struct shm_conn *c, struct shm_seat *seat,
 			    struct thread_seat *at)

@@ -202,9 +202,10 @@ static ssize_t end_of_stream(struct sock *s, ssize_t n)
 {
 	if (!n && unlikely(sock_error_waits(s)))
 		n = -sock_error_take(s);
-	if (n || SHM_READ(s->row->reset_told) || !ready_reset(s))
+	if (n == -ECONNRESET)
+		sock_reset_tell(s);
+	if (n || sock_reset_told(s) || !ready_reset(s) || !sock_reset_tell(s))
 		return n;
-	SHM_WRITE(s->row->reset_told, true);
 	return -ECONNRESET;
 }
 
@@ -372,7 +373,7 @@ static ssize_t recv_nothing(struct sock *s, const struct io_req *r, int flags, u
 {
 	if (!io_is_message(r->call))
 		return 0;
-	while (!(ready_now(s, POLLIN) & (POLLIN | POLLHUP | POLLERR))) {
+	while (!ready_bytes(s) && !(ready_now(s, POLLIN) & (POLLIN | POLLHUP | POLLERR))) {
 		ssize_t n = recv_wait(s, flags, 0, deadline, sig);
 
 		if (n)

@@ -17,6 +17,7 @@
 
 #include <linux/futex.h>
 #include <poll.h>
+#include <signal.h>
 
 enum { SEND_PIECES = 64 }; /* of memory, given to the kernel in one call */
 
@@ -151,13 +152,13 @@ bool io_send_burst(struct sock *s)
 {
 	struct shm_conn *c = s->conn;
 	bool taken = shm_seat_take(&c->tx.seat, thread_tid());
-	bool burst = SHM_READ(c->tx.path) == SHM_PATH_RING && shm_ring_stuck(c);
+	bool ring = SHM_READ(c->tx.path) == SHM_PATH_RING, burst = ring && shm_ring_stuck(c);
 
 	s->burst = burst;
 	shm_seat_give(&c->tx.seat, taken);
 	if (burst)
 		span_lower(s, REASON_STALLED);
-	return burst;
+	return burst || !ring;
 }
 
 /* Nothing fits. Return: 0 to go on, else what the call answers. */
@@ -317,6 +318,22 @@ static bool send_is_kernel(const struct io_req *r, int flags)
 		r->flags & ~(RWF_NOWAIT | RWF_HIPRI | RWF_DSYNC | RWF_SYNC));
 }
 
+int io_send_told(struct sock *s, int flags)
+{
+	int err = 0;
+
+	if (unlikely(SHM_READ(s->row->send_error) || sock_error_waits(s))) {
+		err = __atomic_exchange_n(&s->row->send_error, 0, __ATOMIC_RELAXED);
+		if (!err) /* or another thread was told just now */
+			err = sock_error_take(s);
+	}
+	if (!err && unlikely(SHM_READ(s->kernel_bits)) && ready_reset(s))
+		err = sock_reset_tell(s) ? ECONNRESET : EPIPE;
+	if (err == EPIPE && !(flags & MSG_NOSIGNAL))
+		sys(SYS_tgkill, sys(SYS_getpid), thread_tid(), SIGPIPE);
+	return -err;
+}
+
 /* On whatever path the direction is. Return: as io_send(), or IO_MOVED_ON. */
 static ssize_t send_somehow(struct sock *s, const struct io_req *r, int flags)
 {
@@ -328,16 +345,16 @@ static ssize_t send_somehow(struct sock *s, const struct io_req *r, int flags)
 		return there && !io_too_long(r->iov, r->iovs) ? send_ring(s, r, there, flags)
 							      : io_real(r);
 	}
-	if (unlikely(SHM_READ(s->row->send_error) || sock_error_waits(s))) {
-		int err = __atomic_exchange_n(&s->row->send_error, 0, __ATOMIC_RELAXED);
-
-		if (!err)
-			err = sock_error_take(s);
-		if (err) /* not told to another thread just now */
-			return io_fail(-err);
-	}
+	n = io_send_told(s, flags);
+	if (unlikely(n))
+		return io_fail((int)n);
 	n = SHM_READ(s->conn->tx.recalled) ? send_recalled(s, flags, 0) : 0;
-	return n ? n : io_send_kernel(s, r);
+	if (n)
+		return n;
+	n = io_send_kernel(s, r);
+	if (unlikely(n == -1) && errno == ECONNRESET)
+		sock_reset_tell(s);
+	return n;
 }
 
 static ssize_t io_send_attached(struct sock *s, const struct io_req *r)

@@ -8,6 +8,7 @@
 #include "preload/sock/span.h"
 #include "preload/sock/thread.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/errqueue.h>
 #include <linux/sockios.h>
@@ -102,6 +103,11 @@ void opt_error(struct sock *s, int *err)
 {
 	if (!*err && sock_conn(s) && sock_error_waits(s))
 		*err = sock_error_take(s);
+	if (*err && sock_conn(s))
+		sock_reset_tell(s);
+	if (!*err && sock_conn(s) && SHM_READ(s->kernel_bits) && !sock_reset_told(s) &&
+	    ready_reset(s) && sock_reset_tell(s))
+		*err = ECONNRESET;
 }
 
 void opt_tcp_info(struct sock *s, void *val, socklen_t len)

@@ -272,6 +272,14 @@ static inline bool sock_reset_told(const struct sock *s)
 	return row && SHM_READ(row->reset_told);
 }
 
+/* Return: whether it is for the caller to tell: nobody has. */
+static inline bool sock_reset_tell(const struct sock *s)
+{
+	struct stats_row *row = sock_row(s);
+
+	return row && !__atomic_exchange_n(&row->reset_told, true, __ATOMIC_RELAXED);
+}
+
 /* Bytes that make a receive return and a wait see them: SO_RCVLOWAT. */
 static inline uint32_t sock_rcvlowat(const struct sock *s)
 {

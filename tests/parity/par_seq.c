@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <sys/sendfile.h>
 #include <sys/time.h>
+#include <sys/uio.h>
 
 static char buf[1 << 16];
 
@@ -255,4 +256,97 @@ CASE(outq_unread, F_BOTH, "SIOCOUTQ reaches 0 though the peer reads nothing")
 		out = !out;
 	}
 	SHOW(end_get(&c->b, 54000));
+}
+
+CASE(shut_rd_burst, F_BOTH | F_COLD,
+     "an end that has shut down receiving sends into small rings: all is taken")
+{
+	struct iovec v[3] = { { buf, 724 }, { buf, 543 }, { buf, 906 } };
+
+	end_nonblock(&c->a, true);
+	SHOW(end_put1(&c->b, 6529));
+	await(c->a.fd, POLLIN);
+	SHOW(end_get(&c->a, 8));
+	SHOW(shutdown(c->a.fd, SHUT_RD));
+	say("%s", poll_name(end_poll(&c->a, POLLIN | POLLOUT | POLLRDHUP, 0)));
+	sleep_ms(30); /* the library looks at the kernel now and then only */
+	SHOW(writev(c->a.fd, v, 3));
+}
+
+/* The peer is killed with bytes unread. */
+static void killed_unread(struct conn *c)
+{
+	signal(SIGPIPE, SIG_IGN);
+	SHOW(end_put1(&c->a, 5730));
+	end_kill(&c->b);
+	await(c->a.fd, POLLRDHUP);
+	say("%s", poll_name(end_poll(&c->a, POLLIN | POLLOUT, 0)));
+}
+
+CASE(killed_unread_write, F_PAIR | F_DIAL,
+     "the peer is killed with bytes unread: the next send tells")
+{
+	killed_unread(c);
+	SHOW(write(c->a.fd, buf, 177));
+	SHOW(write(c->a.fd, buf, 100));
+	SHOW(read(c->a.fd, buf, 100));
+	SHOW(end_getopt(&c->a, SOL_SOCKET, SO_ERROR));
+}
+
+CASE(killed_unread_sendfile, F_PAIR | F_DIAL, "the same, told by sendfile")
+{
+	int f = memfd_create("parity", MFD_CLOEXEC);
+
+	MUST(ftruncate(f, 1000));
+	killed_unread(c);
+	SHOW(sendfile(c->a.fd, f, NULL, 177));
+	SHOW(sendfile(c->a.fd, f, NULL, 177));
+	SHOW(write(c->a.fd, buf, 100));
+}
+
+CASE(killed_unread_error, F_PAIR | F_DIAL, "the same, told by SO_ERROR")
+{
+	killed_unread(c);
+	SHOW(end_getopt(&c->a, SOL_SOCKET, SO_ERROR));
+	say("%s", poll_name(end_poll(&c->a, POLLIN | POLLOUT, 0)));
+	SHOW(write(c->a.fd, buf, 177));
+	SHOW(read(c->a.fd, buf, 100));
+}
+
+CASE(killed_unread_both, F_PAIR | F_DIAL, "the same with bytes in the kernel, too: told once")
+{
+	signal(SIGPIPE, SIG_IGN);
+	for (int call = 0; call < 3; call++) {
+		struct conn d;
+
+		conn_open(c, &d);
+		end_fill(&d.a, buf, 500);
+		SHOW(send(d.a.fd, buf, 500, MSG_ZEROCOPY));
+		SHOW(end_get(&d.b, 10));
+		SHOW(end_put1(&d.a, 500));
+		if (call == 2)
+			end_kill(&d.b);
+		else
+			SHOW(end_reset(&d.b));
+		await_reset(d.a.fd);
+		if (call != 1)
+			SHOW(end_getopt(&d.a, SOL_SOCKET, SO_ERROR));
+		SHOW(read(d.a.fd, buf, 100));
+		SHOW(read(d.a.fd, buf, 100));
+		say("%s", poll_name(end_poll(&d.a, POLLIN | POLLOUT, 0)));
+		close(d.a.fd);
+	}
+}
+
+CASE(peek_nothing, F_BOTH, "a receive of no bytes does not wait for SO_RCVLOWAT")
+{
+	SHOW(end_setopt(&c->a, SOL_SOCKET, SO_RCVLOWAT, 1500));
+	SHOW(end_put1(&c->b, 15));
+	for (int n = -1, i = 0; i < 5000 && ioctl(c->a.fd, FIONREAD, &n) == 0 && n < 15; i++)
+		sleep_ms(1);
+	SHOW(recv(c->a.fd, buf, 0, MSG_DONTWAIT));
+	SHOW(recv(c->a.fd, buf, 0, MSG_PEEK));
+	SHOW(recv(c->a.fd, buf, 0, MSG_WAITALL));
+	SHOW(end_get(&c->a, 15));
+	SHOW(recv(c->a.fd, buf, 0, MSG_DONTWAIT));
 }
