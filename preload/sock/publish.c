@@ -56,8 +56,8 @@ static void net_write(struct stats_net *to, const struct net *n, const struct po
 		to->conns = net_stack->inst_conn_count(n->in);
 		to->blocks = net_stack->inst_pool_used(n->in);
 		net_stack->zbuf_stats(n->pool, &mem);
-		to->bytes_huge = mem.bytes_huge;
-		to->bytes_ordinary = mem.bytes_ordinary;
+		to->bytes_huge = mem.bytes_huge + n->dev->bytes_huge;
+		to->bytes_ordinary = mem.bytes_ordinary + n->dev->bytes_ordinary;
 		to->buffers_out = mem.buffers_out;
 		to->refills = mem.refills;
 		to->returns = mem.returns;

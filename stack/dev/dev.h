@@ -57,6 +57,7 @@ struct dev {
 	uint16_t node;     /* of memory that is near to it */
 	uint64_t
 		copied; /* bytes of payload that it has copied so far, counted by devices that need not */
+	uint64_t bytes_huge, bytes_ordinary; /* of memory that it has made for itself; constant */
 	const struct inst_rss_config *rss; /* which connections' packets come here; NULL: all do */
 };
 

@@ -44,6 +44,12 @@ void dpdk_args_clear(const struct dpdk_args *a);
 /** dpdk_eal_start() - in the first call; later ones must name the same arguments. Return: 0 or -errno and @err. */
 int dpdk_eal_start(struct dpdk_args *a, struct dev_error *err);
 
+/** dpdk_quiet_begin() - what EAL and drivers print is kept from the program's stdout and stderr. @a: before words are added to it. */
+void dpdk_quiet_begin(const struct dpdk_args *a);
+
+/** dpdk_quiet_end() - stdout is the program's again. Return: the first line that was logged, "": none. */
+const char *dpdk_quiet_end(void);
+
 /** struct dpdk_pool - buffers that packets are received in, which are buffers of ours as well
  * @mp:     of DPDK
  * @start:  of the first one's memory

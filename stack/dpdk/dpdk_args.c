@@ -125,6 +125,14 @@ void dpdk_args_clear(const struct dpdk_args *a)
 	}
 }
 
+/* -h, also behind -v, and what getopt_long() takes for --help. */
+static bool asks_for_help(const char *word)
+{
+	if (!strncmp(word, "--", 2))
+		return !strncmp(word, "--he", 4) && !strncmp(word, "--help", strlen(word));
+	return word[0] == '-' && word[1 + strspn(word + 1, "v")] == 'h';
+}
+
 int dpdk_args_parse(const char *rest, struct dpdk_args *a, struct dev_error *err)
 {
 	const struct own own[] = {
@@ -146,6 +154,9 @@ int dpdk_args_parse(const char *rest, struct dpdk_args *a, struct dev_error *err
 
 		if (rc < 0)
 			return rc;
+		if (!rc && asks_for_help(word))
+			return dev_fail(err, -EINVAL, "dpdk: EAL ends the program after \"%.20s\"",
+					word);
 		if (!rc && dpdk_args_add(a, word))
 			return dev_fail(err, -EINVAL, "dpdk: more words than %d", DPDK_ARGS_MAX);
 	}

@@ -12,6 +12,7 @@
  * reference to its buffer (dpdk_pool.c). What is sent is made in dpdk_tx.c.
  */
 #include <fcntl.h>
+#include <rte_eal.h>
 #include <rte_ethdev.h>
 #include <rte_log.h>
 #include <rte_mbuf.h>
@@ -489,6 +490,22 @@ static void interrupt_find(struct dpdk *d)
 		fcntl(d->fd, F_SETFL, fcntl(d->fd, F_GETFL) | O_NONBLOCK);
 }
 
+static uint64_t pool_bytes(const struct rte_mempool *mp)
+{
+	return mp ? (uint64_t)mp->populated_size *
+			       (mp->header_size + mp->elt_size + mp->trailer_size)
+		  : 0;
+}
+
+static void memory_count(struct dev *d, const struct dpdk_queue *q)
+{
+	uint64_t bytes = pool_bytes(q->rx->mp) + pool_bytes(q->tx);
+
+	if (q->copies != q->rx->mp)
+		bytes += pool_bytes(q->copies);
+	*(rte_eal_has_hugepages() ? &d->bytes_huge : &d->bytes_ordinary) = bytes;
+}
+
 struct dev *dpdk_dev_new(const struct dpdk_queue *q, const struct dev_conf *conf)
 {
 	struct dpdk *d = aligned_alloc(_Alignof(struct dpdk), sizeof(*d));
@@ -506,6 +523,7 @@ struct dev *dpdk_dev_new(const struct dpdk_queue *q, const struct dev_conf *conf
 		.node = (uint16_t)BASE_MAX(q->node, 0),
 		.rss = q->rss,
 	};
+	memory_count(&d->dev, q);
 	d->q = *q;
 	d->buf = conf->buf;
 	if (q->gated)

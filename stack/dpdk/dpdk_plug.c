@@ -13,10 +13,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "stack/dpdk/dpdk.h"
 
 #define LCORES_BYTES 512
+#define HUGE_BYTES   ((size_t)64 << 20)
 
 const struct dev_dpdk_host *dpdk_host;
 
@@ -48,18 +50,16 @@ static const char *lcores_text(const cpu_set_t *cpus)
 	return lcores;
 }
 
+/* Whether there are as many as EAL takes at least: free, and not promised to anybody else. */
 static bool hugepages_free(void)
 {
-	unsigned long pages = 0;
-	char line[128];
-	FILE *f = fopen("/proc/meminfo", "re");
+	void *all = mmap(NULL, HUGE_BYTES, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
 
-	while (f && fgets(line, sizeof(line), f))
-		if (sscanf(line, "HugePages_Free: %lu", &pages) == 1)
-			break;
-	if (f)
-		fclose(f);
-	return pages > 0;
+	if (all == MAP_FAILED)
+		return false;
+	munmap(all, HUGE_BYTES);
+	return true;
 }
 
 static int defaults_add(struct dpdk_args *a, const cpu_set_t *cpus)
@@ -124,6 +124,24 @@ int dpdk_eal_start(struct dpdk_args *a, struct dev_error *err)
 	return 0;
 }
 
+/* EAL's own words are behind ours. */
+static int start_quiet(struct dpdk_args *args, struct dpdk_queue *q, struct dev_error *err)
+{
+	const char *said;
+	size_t len;
+	int rc;
+
+	dpdk_quiet_begin(args);
+	rc = dpdk_eal_start(args, err);
+	if (!rc)
+		rc = dpdk_queue_open(args, q, err);
+	said = dpdk_quiet_end();
+	len = strlen(err->text);
+	if (rc && *said)
+		snprintf(err->text + len, sizeof(err->text) - len, " (%s)", said);
+	return rc;
+}
+
 static int open_quiet(const char *rest, const struct dev_conf *conf, struct dev **out,
 		      struct dev_error *err)
 {
@@ -132,9 +150,7 @@ static int open_quiet(const char *rest, const struct dev_conf *conf, struct dev 
 	int rc = dpdk_args_parse(rest, &args, err);
 
 	if (!rc)
-		rc = dpdk_eal_start(&args, err);
-	if (!rc)
-		rc = dpdk_queue_open(&args, &q, err);
+		rc = start_quiet(&args, &q, err);
 	if (rc)
 		return rc;
 	*out = dpdk_dev_new(&q, conf);

@@ -68,7 +68,7 @@ devices_memif() {
 }
 
 memif_line() { # INTERFACE ROLE ADDRESS
-	echo "interface m$1 device=\"dpdk:--no-huge -m 64 --vdev" \
+	echo "interface m$1 device=\"dpdk:-m 64 --vdev" \
 		"net_memif0,role=$2,id=0,mac=02:00:00:00:00:0$1,socket=$work/memif,socket-abstract=no\" address=$3/24" > "$work/if$1"
 }
 . "$here/direct_fallback.bash"
@@ -195,9 +195,20 @@ case_redis() {
 case_redis_both() {
 	redis_up 7108 "${on0[@]}"
 	await 60 peer redis-cli -h 10.9.0.2 -p 7108 ping || return
+	[ "$device" != memif ] || pages_told || return
 	far "${on1[@]}" timeout 100 redis-benchmark -h 10.9.0.2 -p 7108 -c 50 -n 20000 -t set,get,lrange -q > "$work/bench" ||
 		fail "redis-benchmark" || return
 	[ "$(grep -c "path=stack reason=DIRECT.*remote=10.9.0.2:7108" "$work/explain")" -ge 50 ] || fail "not on the stack"
+}
+
+# Without hugepages DPDK has ordinary memory, and that is shown.
+pages_told() {
+	local huge=0
+	[ "$(awk '/^HugePages_Free/ { free = $2 } /^Hugepagesize/ { print int(free * $2 / 1024) }' /proc/meminfo)" -lt 64 ] || huge=1
+	"$build/bin/ztcp" stat -j mem | "$python" -c "import json, sys
+s = next(s for s in json.load(sys.stdin) if s['program'] == 'redis-server')
+most = s['bytes_huge'] if $huge else s['bytes_ordinary']
+assert most > 16 << 20 and ($huge or not s['bytes_huge']), s" || fail "ztcp stat mem: $("$build/bin/ztcp" stat mem)"
 }
 
 # The program is elsewhere for a while, or stopped.
