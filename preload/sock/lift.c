@@ -388,8 +388,6 @@ static enum reason prepare(struct sock *s, struct shm_end *local, struct shm_end
 	bool asked;
 	int err;
 
-	if (conf.path == OPTIONS_PATH_STACK)
-		return s->why ? (enum reason)s->why : REASON_PEER_REMOTE;
 	if (diag_ends(sock_fd(s), local, remote) < 0)
 		return REASON_CLOSED_EARLY;
 	asked = agent_verdict(sock_fd(s), s->row->role == STATS_ACCEPT, &v);

@@ -576,6 +576,30 @@ case_shared() {
 	path stack DIRECT
 }
 
+# Peers on this host are served by shared memory, at the host's own address, too, while the far end is served by the stack.
+case_neighbours() {
+	local near one loads=()
+	redis_up 7145 "${on0[@]}"
+	await 60 far redis-cli -h 10.9.0.2 -p 7145 ping || return
+	far_exec timeout 100 redis-benchmark -h 10.9.0.2 -p 7145 -c 5 -n 20000 -t set,get -q > "$work/bench" &
+	loads+=($!)
+	for near in 127.0.0.1 10.9.0.2; do
+		"${on0[@]}" timeout 100 redis-benchmark -h $near -p 7145 -c 5 -n 20000 -t set,get -q > "$work/bench.$near" &
+		loads+=($!)
+	done
+	for one in "${loads[@]}"; do
+		wait "$one" || fail "redis-benchmark: $(tail -n 3 "$work"/bench*)" || return
+	done
+	redis-cli -p 7145 shutdown nosave
+	wait "${pids[-1]}" || fail "redis-server ended with $?" || return
+	path stack DIRECT || return
+	for near in 127.0.0.1 10.9.0.2; do
+		[ "$(grep -c "lifts=[1-9].*remote=$near:7145" "$work/explain")" -ge 10 ] || fail "$near: not by shared memory: $(grep "remote=$near:7145" "$work/explain" | head -n 3)" || return
+		[ "$(grep -c "lifts=[1-9].*local=$near:7145" "$work/explain")" -ge 10 ] || fail "$near: the server's ends: $(grep "local=$near:7145" "$work/explain" | head -n 3)" || return
+	done
+	[ "$(grep -c "path=stack.*local=10.9.0.2:7145 remote=10.9.0.1" "$work/explain")" -ge 10 ] || fail "the far end is not served by the stack"
+}
+
 nic_count() { # NAME [INTERFACE]: as `ztcp nic` has it
 	"$build/bin/ztcp" nic -j | "$python" -c 'import json, sys
 print(next(i[sys.argv[1]] for i in json.load(sys.stdin) if i["interface"] == sys.argv[2]))' "$1" "${2:-v0}"
@@ -697,7 +721,7 @@ case_server_killed() {
 failed=0
 [ $# -gt 0 ] || case $device in
 tap) set -- server client both spare redis redis_both nginx absent stopped answers activated passed fallback ;;
-xdp) set -- server client both spare redis redis_both nginx absent stopped answers fallback shared churn killed workers scarce scarce_workers upgrade activated threads memcached passed ;;
+xdp) set -- server client both spare redis redis_both nginx absent stopped answers fallback shared neighbours churn killed workers scarce scarce_workers upgrade activated threads memcached passed ;;
 memif) set -- both spare redis_both nginx_both idle client_killed server_killed ;;
 esac
 for name; do
