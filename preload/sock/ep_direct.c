@@ -371,7 +371,7 @@ bool ep_direct_ready(struct ep *e)
 
 /*
  * The devices of instance @k are to wake who sleeps on the set, each once: to go on telling a set that is not slept on would cost
- * who sends a packet on a veth a walk through three wait queues.
+ * who sends a packet on a veth a walk through two more wait queues.
  */
 static void devices_arm(struct ep *e, unsigned k)
 {
@@ -384,8 +384,12 @@ static void devices_arm(struct ep *e, unsigned k)
 		if (!(open & 1u << i) || n->fd < 0 ||
 		    atomic_fetch_or(&e->armed[k], 1u << i) & 1u << i)
 			continue;
-		if (sys(SYS_epoll_ctl, e->side, EPOLL_CTL_MOD, n->fd, &ev) == -ENOENT)
-			sys(SYS_epoll_ctl, e->side, EPOLL_CTL_ADD, n->fd, &ev);
+		if (sys(SYS_epoll_ctl, e->side, EPOLL_CTL_MOD, n->fd, &ev) != -ENOENT)
+			continue;
+		sys(SYS_epoll_ctl, e->side, EPOLL_CTL_ADD, n->fd, &ev);
+		ev.events = EPOLLIN; /* it seldom says something */
+		if (n->fd_tables >= 0)
+			sys(SYS_epoll_ctl, e->side, EPOLL_CTL_ADD, n->fd_tables, &ev);
 	}
 }
 

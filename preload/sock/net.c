@@ -347,6 +347,7 @@ static enum reason stack_start(struct net *n, const struct policy_iface *f,
 	n->in = net_stack->ztcp_inst(n->z);
 	watch(n, f);
 	n->fd = dev_fd(n->dev);
+	n->fd_tables = dev_fd_tables(n->dev);
 	n->shared = f->shared;
 	configure(f, net_stack->inst_ip(n->in), now);
 	group_join(n, f);

@@ -33,7 +33,7 @@ enum {
 	NET_MAX = POLICY_IFACES_MAX,
 	NET_DEVICE_FDS = 12, /* descriptors that one device has at most */
 	NET_INSTS = 8,
-	NET_FDS = 2 * NET_INSTS * NET_MAX, /* to sleep on: devices and doorbells */
+	NET_FDS = 3 * NET_INSTS * NET_MAX, /* to sleep on: devices, tables and doorbells */
 	NET_SLEEP_OWN = 2,
 	NET_SPARES = 64,  /* of a family, in one instance */
 	NET_WAITERS = 64, /* threads that can be rung; more of them look again every NET_DEAF_MS */
@@ -49,6 +49,7 @@ struct net {
 	struct zbuf_mem_pool *pool;
 	struct tap_net tap;
 	int fd;          /* of the device; -1: none to sleep on */
+	int fd_tables;   /* of what the kernel says of its tables, likewise */
 	int bell;        /* of other instances on the interface, likewise */
 	uint16_t reason; /* enum reason for not being open */
 	bool shared;     /* with the kernel, which holds ports and serves what the stack does not */

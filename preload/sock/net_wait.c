@@ -130,6 +130,8 @@ unsigned net_fds(struct pollfd *p, unsigned insts)
 				continue;
 			if (at->fd >= 0)
 				p[n++] = (struct pollfd){ .fd = at->fd, .events = POLLIN };
+			if (at->fd_tables >= 0)
+				p[n++] = (struct pollfd){ .fd = at->fd_tables, .events = POLLIN };
 			if (at->bell >= 0)
 				p[n++] = (struct pollfd){ .fd = at->bell, .events = POLLIN };
 		}

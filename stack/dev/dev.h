@@ -38,6 +38,8 @@ struct dev_ops {
 	ztime_t (*deadline)(const struct dev *d);
 	/* Descriptor to wait on for arriving frames, or -1. */
 	int (*fd)(const struct dev *d);
+	/* As dev_fd_tables(); NULL where there is none. */
+	int (*fd_tables)(const struct dev *d);
 	/* As dev_steer(); NULL where all frames arrive anyway. */
 	int (*steer)(struct dev *d, const struct wire_flow *flow, bool on);
 	/* As dev_follow(); NULL where the device's user says which addresses and routes there are. */
@@ -81,6 +83,12 @@ static inline ztime_t dev_deadline(const struct dev *d)
 static inline int dev_fd(const struct dev *d)
 {
 	return d->ops->fd(d);
+}
+
+/** dev_fd_tables() - Return: a descriptor to wait on besides dev_fd(), for what the kernel says of its routes and neighbours, or -1. */
+static inline int dev_fd_tables(const struct dev *d)
+{
+	return d->ops->fd_tables ? d->ops->fd_tables(d) : -1;
 }
 
 /**

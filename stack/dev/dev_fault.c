@@ -245,6 +245,11 @@ static int fault_fd(const struct dev *d)
 	return dev_fd(base_container_of(d, const struct fault, dev)->inner);
 }
 
+static int fault_fd_tables(const struct dev *d)
+{
+	return dev_fd_tables(base_container_of(d, const struct fault, dev)->inner);
+}
+
 static int fault_steer(struct dev *d, const struct wire_flow *flow, bool on)
 {
 	return dev_steer(base_container_of(d, struct fault, dev)->inner, flow, on);
@@ -278,6 +283,7 @@ static const struct dev_ops fault_ops = {
 	.send = fault_send,
 	.deadline = fault_deadline,
 	.fd = fault_fd,
+	.fd_tables = fault_fd_tables,
 	.steer = fault_steer,
 	.follow = fault_follow,
 	.close = fault_close,

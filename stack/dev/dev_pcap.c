@@ -64,6 +64,11 @@ static int pcap_fd(const struct dev *d)
 	return dev_fd(base_container_of(d, const struct pcap, dev)->inner);
 }
 
+static int pcap_fd_tables(const struct dev *d)
+{
+	return dev_fd_tables(base_container_of(d, const struct pcap, dev)->inner);
+}
+
 static int pcap_steer(struct dev *d, const struct wire_flow *flow, bool on)
 {
 	return dev_steer(base_container_of(d, struct pcap, dev)->inner, flow, on);
@@ -88,6 +93,7 @@ static const struct dev_ops pcap_ops = {
 	.send = pcap_send,
 	.deadline = pcap_deadline,
 	.fd = pcap_fd,
+	.fd_tables = pcap_fd_tables,
 	.steer = pcap_steer,
 	.follow = pcap_follow,
 	.close = pcap_close,

@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
@@ -49,7 +48,6 @@ struct xdp {
 	uint32_t queue;
 	uint32_t ns;                    /* as in struct nic_lease */
 	int flows, ports, xsks, queues; /* maps; -1 of a lease */
-	int epoll;                      /* the socket, and what the kernel says of its tables */
 	int lease;                      /* session with ztcpd, which cleans up after us, or -1 */
 	bool leased;                    /* it has given us the queue, and names for us */
 	struct dev_kernel *kernel;
@@ -292,7 +290,12 @@ static ztime_t xdp_deadline(const struct dev *d)
 
 static int xdp_fd(const struct dev *d)
 {
-	return base_container_of(d, const struct xdp, dev)->epoll;
+	return base_container_of(d, const struct xdp, dev)->sock.fd;
+}
+
+static int xdp_fd_tables(const struct dev *d)
+{
+	return dev_kernel_fd(base_container_of(d, const struct xdp, dev)->kernel);
 }
 
 static int xdp_follow(struct dev *d, struct ip *ip, ztime_t now)
@@ -366,7 +369,7 @@ static void leases_sweep(struct xdp *x)
 
 static void others_close(struct xdp *x)
 {
-	const int fds[] = { x->flows, x->ports, x->xsks, x->queues, x->epoll, x->lease };
+	const int fds[] = { x->flows, x->ports, x->xsks, x->queues, x->lease };
 
 	dev_kernel_close(x->kernel);
 	for (unsigned int i = 0; i < sizeof(fds) / sizeof(fds[0]); i++)
@@ -400,6 +403,7 @@ static const struct dev_ops xdp_ops = {
 	.send = xdp_send,
 	.deadline = xdp_deadline,
 	.fd = xdp_fd,
+	.fd_tables = xdp_fd_tables,
 	.steer = xdp_steer,
 	.follow = xdp_follow,
 	.publish = xdp_publish,
@@ -415,7 +419,7 @@ static struct xdp *xdp_new(uint32_t rx_chunks, uint32_t chunk_bytes)
 		return NULL;
 	memset(x, 0, size);
 	x->dev.ops = &xdp_ops;
-	x->sock.fd = x->flows = x->ports = x->xsks = x->queues = x->epoll = x->lease = -1;
+	x->sock.fd = x->flows = x->ports = x->xsks = x->queues = x->lease = -1;
 	x->sock.chunk_bytes = chunk_bytes;
 	x->sock.rx_chunks = rx_chunks;
 	x->sock.tx_chunks = TX_CHUNKS;
@@ -574,20 +578,6 @@ static int queue_take(struct xdp *x, struct dev_error *err)
 	return rc ? sock_fail(x, "enter the socket into the selector", rc, err) : 0;
 }
 
-static int epoll_make(struct xdp *x, const struct dev_conf *conf, struct dev_error *err)
-{
-	struct epoll_event e = { .events = EPOLLIN };
-	int rc = (int)sys(SYS_epoll_create1, EPOLL_CLOEXEC);
-
-	if (rc >= 0) {
-		x->epoll = dev_fd_keep(conf, rc);
-		rc = (int)sys(SYS_epoll_ctl, x->epoll, EPOLL_CTL_ADD, x->sock.fd, &e);
-	}
-	if (!rc)
-		rc = (int)sys(SYS_epoll_ctl, x->epoll, EPOLL_CTL_ADD, dev_kernel_fd(x->kernel), &e);
-	return rc ? sock_fail(x, "wait for it", rc, err) : 0;
-}
-
 /* The right to a queue: the selector's maps, or ztcpd's leave. Return: 0 or -errno and @err. */
 static int queue_right(struct xdp *x, const struct dev_conf *conf, struct dev_error *err)
 {
@@ -612,8 +602,6 @@ static int xdp_start(struct xdp *x, const struct dev_conf *conf, struct dev_erro
 		rc = queue_right(x, conf, err);
 	if (!rc)
 		rc = sock_open(x, conf, err);
-	if (!rc)
-		rc = epoll_make(x, conf, err);
 	if (!rc)
 		rc = queue_take(x, err);
 	if (!rc && !x->leased)

@@ -12,7 +12,7 @@
  *             ztcp_poll(z, now);
  *             while (ztcp_event(z, &ev))
  *                     ... ztcp_send_ref(z, ev.conn, ...), ztcp_recv_ref(z, ev.conn, ...)
- *             wait until ztcp_deadline(z) or dev_fd() is readable
+ *             wait until ztcp_deadline(z) or dev_fd() or dev_fd_tables() is readable
  *     }
  */
 #ifndef ZTCP_ZTCP_H

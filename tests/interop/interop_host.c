@@ -288,13 +288,14 @@ static void wait(struct host *h)
 {
 	ztime_t at = ztime_min(inst_deadline(h->in), dev_deadline(h->dev));
 	ztime_t left = at == ZTIME_NEVER ? ZTIME_SEC : at - clock_now();
-	struct pollfd p = { .fd = dev_fd(h->dev), .events = POLLIN };
+	struct pollfd p[] = { { .fd = dev_fd(h->dev), .events = POLLIN },
+			      { .fd = dev_fd_tables(h->dev), .events = POLLIN } };
 	struct timespec ts;
 
 	/* A device that is polled has nothing to wait on. */
-	left = left < 0 ? 0 : BASE_MIN(left, p.fd < 0 ? ztime_us(20) : ZTIME_SEC);
+	left = left < 0 ? 0 : BASE_MIN(left, p[0].fd < 0 ? ztime_us(20) : ZTIME_SEC);
 	ts = (struct timespec){ left / ZTIME_SEC, left % ZTIME_SEC };
-	ppoll(&p, 1, &ts, NULL);
+	ppoll(p, 2, &ts, NULL);
 }
 
 static void run(struct host *h, ztime_t until)
