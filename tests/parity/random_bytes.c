@@ -111,7 +111,8 @@ void op_more(int p, int fd)
 			    .flags = MSG_MORE | MSG_NOSIGNAL,
 			    .n = 1 + rd_rnd(300) };
 
-	if (x->kind != K_CONN || rd_conns[x->conn].s[1 - x->side].unread + 1000 > UNREAD_MAX ||
+	if (x->kind != K_CONN || (rd_more && rd_conns[x->conn].s[1 - x->side].closed) ||
+	    rd_conns[x->conn].s[1 - x->side].unread + 1000 > UNREAD_MAX ||
 	    rd_conns[x->conn].s[1 - x->side].chunks + 2 > CHUNKS_MAX)
 		return;
 	q.key = rd_key(x, true);

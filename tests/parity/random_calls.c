@@ -10,7 +10,7 @@
  *
  * What is not compared: writability while the peer has unread bytes, and edges of it: a ring is smaller than the kernel's
  * buffers, which take over only for a program that waits. Descriptors that go to another program (exec, SCM_RIGHTS) with
- * unread bytes: known_differences.txt. Several messages to a peer that is closed: the reset may come between them.
+ * unread bytes: known_differences.txt. Several messages to a peer that is closed, corked or not: the reset may come between them.
  *
  * What is printed: the call, its result, errno, bytes that are not the pattern's, events. Ports and pids are not.
  */

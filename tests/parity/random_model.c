@@ -239,6 +239,10 @@ static bool as_it_must(const struct side *me, const struct side *peer)
 	       rd_rep.x[2] != TCP_CLOSING;
 }
 
+/* Who was the first that was not as it must, and what it said. */
+static int bad_p, bad_fd;
+static struct rc_rep bad_rep;
+
 /* Every actor that has it is asked: one that is not inside the library does nothing for its peer. */
 static bool settled(int d, bool hard)
 {
@@ -250,6 +254,7 @@ static bool settled(int d, bool hard)
 		return true;
 	for (int p = 0; rd_holder(d, &p, &q.fd); p++) {
 		struct side *me = &rd_conns[x->conn].s[x->side];
+		const bool before = good;
 
 		q.a = x->kind == K_LISTEN || (me->shut_wr && !me->reset && hard);
 		rd_call(p, &q);
@@ -257,6 +262,11 @@ static bool settled(int d, bool hard)
 			good = good && rd_rep.x[3] == x->queued;
 		else
 			good = good && as_it_must(me, &rd_conns[x->conn].s[1 - x->side]);
+		if (before && !good) {
+			bad_p = p;
+			bad_fd = q.fd;
+			bad_rep = rd_rep;
+		}
 	}
 	return good;
 }
@@ -277,15 +287,15 @@ void rd_settle(void)
 		for (int64_t waited = 0; rd_descs[d].refs > 0 && !settled(d, waited < 500);
 		     waited = now_ms() - begun) {
 			if (waited > SETTLE_MS) {
-				printf("%d never settled: unread %ld of %ld, reset %d, events %x\n",
-				       rd_now, (long)rd_rep.x[1],
+				printf("%d never settled: p%d %d, unread %ld of %ld, reset %d, events %x\n",
+				       rd_now, bad_p, bad_fd, (long)bad_rep.x[1],
 				       rd_descs[d].kind == K_CONN ? rd_conns[rd_descs[d].conn]
 									    .s[rd_descs[d].side]
 									    .unread
 								  : 0L,
 				       rd_descs[d].kind == K_CONN &&
 					       rd_conns[rd_descs[d].conn].s[rd_descs[d].side].reset,
-				       (unsigned)rd_rep.x[0]);
+				       (unsigned)bad_rep.x[0]);
 				rd_fail("never settled");
 			}
 			if (waited > 1)

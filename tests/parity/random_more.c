@@ -41,7 +41,10 @@ static void op_lowat(int p, int fd)
 /* Held back and let go: whether it comes sooner is not looked at. */
 static void op_cork(int p, int fd)
 {
-	if (op_setopt(p, fd, IPPROTO_TCP, TCP_CORK, 1) < 0)
+	const struct desc *x = rd_desc(p, fd);
+
+	if ((x->kind == K_CONN && rd_conns[x->conn].s[1 - x->side].closed) ||
+	    op_setopt(p, fd, IPPROTO_TCP, TCP_CORK, 1) < 0)
 		return;
 	for (int i = rd_rnd(3); i >= 0; i--)
 		op_write(p, fd, 1 + rd_rnd(900), rd_one_in(3) ? RC_SENDFILE : RC_WRITE);
@@ -60,7 +63,8 @@ static void op_header(int p, int fd)
 			    .flags = MSG_MORE | MSG_NOSIGNAL,
 			    .n = 1 + rd_rnd(300) };
 
-	if (x->kind != K_CONN || rd_conns[x->conn].s[1 - x->side].unread + 6000 > UNREAD_MAX ||
+	if (x->kind != K_CONN || rd_conns[x->conn].s[1 - x->side].closed ||
+	    rd_conns[x->conn].s[1 - x->side].unread + 6000 > UNREAD_MAX ||
 	    rd_conns[x->conn].s[1 - x->side].chunks + 2 > CHUNKS_MAX)
 		return;
 	q.key = rd_key(x, true);
