@@ -62,6 +62,9 @@ static bool may_lift(const struct sock *s)
 	return SHM_READ(c->tx.path) == SHM_PATH_KERNEL && !SHM_READ(s->pinned) &&
 	       !sock_error_waits(s) && !SHM_READ(s->broken) && !SHM_READ(c->tx.recalled) &&
 	       !SHM_READ(s->peer->gone) && !(c->ctl.flags_tx & SHM_TX_FIN) &&
+	       /* a peer that hung up without a word was killed: as ready_heard() */
+	       (!(SHM_READ(s->kernel_bits) & POLLRDHUP) ||
+		atomic_load_explicit(&s->view.ctl->flags_tx, memory_order_acquire) & SHM_TX_FIN) &&
 	       atomic_load_explicit(&s->view.ctl->state, memory_order_acquire) ==
 		       SHM_CONN_ATTACHED &&
 	       s->view.ctl->cookie == s->peer_cookie && /* not another's by now: it never joined */

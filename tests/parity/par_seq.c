@@ -350,3 +350,17 @@ CASE(peek_nothing, F_BOTH, "a receive of no bytes does not wait for SO_RCVLOWAT"
 	SHOW(end_get(&c->a, 15));
 	SHOW(recv(c->a.fd, buf, 0, MSG_DONTWAIT));
 }
+
+CASE(killed_write, F_PAIR | F_DIAL,
+     "the peer is killed with nothing unread: a write that it answers by a reset, then EPIPE")
+{
+	signal(SIGPIPE, SIG_IGN);
+	end_kill(&c->b);
+	await(c->a.fd, POLLRDHUP);
+	say("%s", poll_name(end_poll(&c->a, POLLIN | POLLOUT | POLLRDHUP, 0)));
+	SHOW(end_put1(&c->a, 9000));
+	await_reset(c->a.fd);
+	say("%s", poll_name(end_poll(&c->a, POLLIN | POLLOUT | POLLRDHUP, 0)));
+	SHOW(end_put1(&c->a, 10));
+	SHOW(read(c->a.fd, buf, 10));
+}
