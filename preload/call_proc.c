@@ -1,5 +1,6 @@
 /* call_proc.c - overrides that make, replace and end processes */
 #include "preload/call.h"
+#include "preload/call_aio.h"
 #include "preload/sock/diag.h"
 #include "preload/sock/direct.h"
 #include "preload/sock/ep.h"

@@ -16,7 +16,7 @@ BEGIN {
 	title["par_epoll_many"] = "epoll: nested, several sets, threads, other fds"
 	title["par_sig"] = "Signals"
 	title["par_thread"] = "Threads"
-	title["par_xfer"] = "sendfile, splice, zero copy, stdio, io_uring"
+	title["par_xfer"] = "sendfile, splice, zero copy, stdio, io_uring, asynchronous I/O"
 	title["par_fortify"] = "Fortified entry points"
 	title["par_sys"] = "syscall(3)"
 	title["par_net"] = "Making connections"

@@ -1,7 +1,9 @@
-/* par_xfer.c - parity of sendfile, splice, vmsplice, MSG_ZEROCOPY, stdio over a socket, io_uring */
+/* par_xfer.c - parity of sendfile, splice, vmsplice, MSG_ZEROCOPY, stdio over a socket, io_uring, asynchronous I/O */
 #include "tests/parity/parity.h"
 
+#include <aio.h>
 #include <arpa/inet.h>
+#include <linux/aio_abi.h>
 #include <linux/errqueue.h>
 #include <linux/io_uring.h>
 #include <netinet/in.h>
@@ -543,4 +545,100 @@ CASE(uring_later, F_ANY, "connections that are made after an io_uring was opened
 		end_check(&f->a, buf, 100);
 	}
 	conn_same(c, 1000);
+}
+
+/* asynchronous reads and writes ----------------------------------------------------------- */
+
+static long aio_end(struct aiocb *cb)
+{
+	const struct aiocb *one[] = { cb };
+	const struct timespec limit = { .tv_sec = 5 };
+
+	if (aio_suspend(one, 1, &limit) < 0)
+		return -errno;
+	return aio_error(cb) ? -aio_error(cb) : aio_return(cb);
+}
+
+CASE(aio_posix, F_ANY, "aio_read, aio_write and lio_listio on a busy connection")
+{
+	struct aiocb in = { .aio_fildes = c->a.fd, .aio_buf = buf, .aio_nbytes = 300 };
+	struct aiocb out = { .aio_fildes = c->a.fd, .aio_buf = buf + 1000, .aio_nbytes = 100 };
+	struct aiocb *list[] = { NULL, &out };
+
+	SHOW(aio_read(&in));
+	SHOW(end_put1(&c->b, 300));
+	SHOW(aio_end(&in));
+	end_check(&c->a, buf, 300);
+	end_fill(&c->a, buf + 1000, 100);
+	SHOW(aio_write(&out));
+	SHOW(aio_end(&out));
+	SHOW(end_get(&c->b, 100));
+	out.aio_lio_opcode = LIO_WRITE;
+	end_fill(&c->a, buf + 1000, 100);
+	SHOW(lio_listio(LIO_WAIT, list, 2, NULL));
+	SHOW(end_get(&c->b, 100));
+	conn_same(c, 200);
+}
+
+CASE(aio_list, F_ANY, "lio_listio as the first request: a write and a read")
+{
+	struct aiocb in = { .aio_fildes = c->a.fd, .aio_buf = buf, .aio_nbytes = 50 };
+	struct aiocb out = { .aio_fildes = c->a.fd, .aio_buf = buf + 1000, .aio_nbytes = 100 };
+	struct aiocb *list[] = { &out, &in };
+
+	out.aio_lio_opcode = LIO_WRITE;
+	in.aio_lio_opcode = LIO_READ;
+	end_fill(&c->a, buf + 1000, 100);
+	SHOW(lio_listio(LIO_NOWAIT, list, 2, NULL));
+	SHOW(end_get(&c->b, 100));
+	SHOW(end_put1(&c->b, 50));
+	SHOW(aio_end(&in));
+	end_check(&c->a, buf, 50);
+	conn_same(c, 200);
+}
+
+/* One request of the kernel's own; what comes of it once @then has been done. */
+static long iocb_do(aio_context_t ctx, struct iocb *cb, void (*then)(struct conn *), struct conn *c)
+{
+	const struct timespec limit = { .tv_sec = 5 };
+	struct io_event done = { 0 };
+
+	SHOW(syscall(SYS_io_submit, ctx, 1, &cb));
+	if (then)
+		then(c);
+	if (syscall(SYS_io_getevents, ctx, 1, 1, &done, &limit) != 1)
+		return -EIO;
+	return (long)done.res;
+}
+
+static void put_300(struct conn *c)
+{
+	SHOW(end_put1(&c->b, 300));
+}
+
+CASE(aio_kernel, F_ANY, "io_submit on a busy connection: to wait, to read and to write")
+{
+	aio_context_t ctx = 0;
+	struct iocb wait = { .aio_fildes = c->a.fd,
+			     .aio_lio_opcode = IOCB_CMD_POLL,
+			     .aio_buf = POLLIN };
+	struct iocb in = { .aio_fildes = c->a.fd,
+			   .aio_lio_opcode = IOCB_CMD_PREAD,
+			   .aio_buf = (uintptr_t)buf,
+			   .aio_nbytes = 300 };
+	struct iocb out = { .aio_fildes = c->a.fd,
+			    .aio_lio_opcode = IOCB_CMD_PWRITE,
+			    .aio_buf = (uintptr_t)buf,
+			    .aio_nbytes = 100 };
+
+	MUST(syscall(SYS_io_setup, 4, &ctx));
+	SHOW(iocb_do(ctx, &wait, put_300, c) & POLLIN);
+	SHOW(iocb_do(ctx, &in, NULL, c));
+	end_check(&c->a, buf, 300);
+	end_fill(&c->a, buf, 100);
+	SHOW(iocb_do(ctx, &out, NULL, c));
+	SHOW(end_get(&c->b, 100));
+	conn_same(c, 200);
+	SHOW(syscall(SYS_io_submit, ctx, 1, NULL));
+	MUST(syscall(SYS_io_destroy, ctx));
 }
