@@ -50,7 +50,7 @@ struct direct_hand {
 
 static uint64_t inode_of(int fd)
 {
-	struct stat st;
+	struct stat st = { .st_ino = 0 };
 
 	return sys(SYS_fstat, fd, &st) ? 0 : st.st_ino;
 }
