@@ -480,6 +480,7 @@ case_threads() {
 
 # What is written to one connection while others wait to be answered travels together.
 case_answers() {
+	rm -f "$work/ready"
 	"${on0[@]}" "$python" "$here/direct_answers.py" serve 0.0.0.0 7119 "$work/ready" &
 	pids+=($!)
 	await 60 test -e "$work/ready" || return
