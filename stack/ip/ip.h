@@ -126,7 +126,7 @@ void ip_fini(struct ip *ip);
  * @bits: prefix length of its network: 0 to 32 for IPv4, 0 to 128 for IPv6; makes the network
  *        on-link
  *
- * Announces it (gratuitous ARP, unsolicited advertisement). Return: 0, -EINVAL, -EEXIST or -ENOSPC.
+ * Announces it (gratuitous ARP, unsolicited advertisement), and once more two seconds later. Return: 0, -EINVAL, -EEXIST or -ENOSPC.
  */
 int ip_addr_add(struct ip *ip, const union wire_addr *addr, unsigned int bits, ztime_t now);
 

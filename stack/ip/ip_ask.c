@@ -98,6 +98,19 @@ void ip_announce(struct ip *ip, const union wire_addr *addr)
 		nd_send(ip, &nd, WIRE_ICMP6_NA, addr, &all_nodes, &all_nodes_mac);
 }
 
+void ip_announce_again(struct ip *ip, ztime_t now)
+{
+	if (now < ip->announce_at)
+		return;
+	ip->announce_at = ZTIME_NEVER;
+	for (uint32_t i = 0; i < ip->naddrs; i++) {
+		if (ip->addrs[i].again)
+			ip_announce(ip, &ip->addrs[i].addr);
+		ip->addrs[i].again = false;
+	}
+	ip_deadline_set(ip);
+}
+
 static void arp_answer(struct ip *ip, const struct wire_arp *ask)
 {
 	struct wire_arp arp = {

@@ -68,6 +68,7 @@ struct ip *ip_init(void *mem, const struct ip_config *cfg, struct base_counters 
 	ip->plain.link_len = cfg->vlan == WIRE_VLAN_NONE ? WIRE_ETH_LEN
 							 : WIRE_ETH_LEN + WIRE_VLAN_LEN;
 	ip->plain.deadline = ZTIME_NEVER;
+	ip->announce_at = ZTIME_NEVER;
 	ip->plain.mac48 = UINT64_MAX;
 	if (cfg->vlan == WIRE_VLAN_NONE) {
 		ip->plain.mac48 = 0;
@@ -113,7 +114,6 @@ int ip_addr_add(struct ip *ip, const union wire_addr *addr, unsigned int bits, z
 	int mapped = ip_bits_mapped(addr, bits);
 	int err;
 
-	(void)now;
 	if (mapped < 0 || !addr_usable(addr))
 		return -EINVAL;
 	if (ip_addr_find(ip, addr))
@@ -123,7 +123,9 @@ int ip_addr_add(struct ip *ip, const union wire_addr *addr, unsigned int bits, z
 	err = ip_route_add(ip, addr, bits, &on_link, 0);
 	if (err)
 		return err;
-	ip->addrs[ip->naddrs++] = (struct ip_addr_entry){ .addr = *addr, .bits = (uint8_t)mapped };
+	ip->addrs[ip->naddrs++] =
+		(struct ip_addr_entry){ .addr = *addr, .bits = (uint8_t)mapped, .again = true };
+	ip->announce_at = now + IP_ANNOUNCE_EVERY;
 	ip->plain.gen++;
 	ip_announce(ip, addr);
 	return 0;

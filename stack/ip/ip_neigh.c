@@ -412,6 +412,7 @@ unsigned int ip_tick(struct ip *ip, struct ip_error *err, unsigned int max, ztim
 {
 	unsigned int filled = 0;
 
+	ip_announce_again(ip, now);
 	while (ip->asking_head != IP_NONE && filled < max) {
 		uint16_t i = ip->asking_head;
 		struct ip_neigh *n = &ip->neigh[i];
@@ -435,11 +436,11 @@ unsigned int ip_tick(struct ip *ip, struct ip_error *err, unsigned int max, ztim
 
 void ip_deadline_set(struct ip *ip)
 {
-	ip->plain.deadline = ZTIME_NEVER;
+	ip->plain.deadline = ip->announce_at;
 	if (ip->answer_put != ip->answer_got || ip->self_put != ip->self_got)
 		ip->plain.deadline = 0;
 	else if (ip->asking_head != IP_NONE)
-		ip->plain.deadline = ip->neigh[ip->asking_head].at;
+		ip->plain.deadline = ztime_min(ip->announce_at, ip->neigh[ip->asking_head].at);
 }
 
 ztime_t ip_deadline(const struct ip *ip)

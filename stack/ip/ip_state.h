@@ -17,14 +17,16 @@
 #include "stack/wire/wire_ip6.h"
 #include "stack/wire/wire_nd.h"
 
-#define IP_NONE        0xffffu          /* no neighbour, no frame */
-#define IP_SELF        0xfffeu          /* of a hop: this host itself */
-#define IP_NEIGH_FRESH (30 * ZTIME_SEC) /* RFC 4861 10: REACHABLE_TIME */
+#define IP_NONE           0xffffu          /* no neighbour, no frame */
+#define IP_SELF           0xfffeu          /* of a hop: this host itself */
+#define IP_NEIGH_FRESH    (30 * ZTIME_SEC) /* RFC 4861 10: REACHABLE_TIME */
+#define IP_ANNOUNCE_EVERY (2 * ZTIME_SEC)  /* RFC 5227 1.1: ANNOUNCE_INTERVAL */
 
 struct ip_addr_entry {
 	union wire_addr addr;
 	ztime_t defended_at; /* 0: never */
 	uint8_t bits;        /* of the mapped form */
+	bool again;          /* to be announced once more */
 };
 
 struct ip_route {
@@ -99,6 +101,7 @@ struct ip {
 	struct base_counters *counters;
 	uint32_t naddrs, nroutes;
 	struct ip_addr_entry addrs[IP_ADDRS_MAX];
+	ztime_t announce_at;                   /* those to be announced once more */
 	struct ip_route routes[IP_ROUTES_MAX]; /* longest prefix first */
 
 	struct ip_neigh *neigh;
@@ -227,6 +230,14 @@ void ip_ask(struct ip *ip, const struct ip_neigh *n);
 
 /** ip_announce() - tell the link that @addr is at our MAC. */
 void ip_announce(struct ip *ip, const union wire_addr *addr);
+
+/**
+ * ip_announce_again() - announce what was added a while ago once more (RFC 5227 2.3)
+ *
+ * The first may be lost: a bridge takes nothing from a port whose link has just come up, and who has another's MAC for the
+ * address, that of the program before, would keep it for half a minute.
+ */
+void ip_announce_again(struct ip *ip, ztime_t now);
 
 /** ip_arp_input() - an ARP message. @group: the frame was sent to a group. */
 enum counter ip_arp_input(struct ip *ip, const uint8_t *bytes, size_t len, bool group,

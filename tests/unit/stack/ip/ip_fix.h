@@ -67,6 +67,7 @@ static inline void answers_drop(struct fix *f)
 static inline void fix_init(struct fix *f, void (*tune)(struct ip_config *))
 {
 	struct ip_config cfg;
+	struct ip_error err;
 
 	memset(f, 0, sizeof(*f));
 	ip_config_defaults(&cfg);
@@ -84,6 +85,8 @@ static inline void fix_init(struct fix *f, void (*tune)(struct ip_config *))
 	f->them6 = (union wire_addr){ .b = { 0xfd, [15] = 2 } };
 	cr_assert_eq(ip_addr_add(f->ip, &f->us4, 24, f->now), 0);
 	cr_assert_eq(ip_addr_add(f->ip, &f->us6, 64, f->now), 0);
+	f->now += 2 * ZTIME_SEC; /* both announcements are over */
+	cr_assert_eq(ip_tick(f->ip, &err, 1, f->now), 0);
 	answers_drop(f);
 }
 

@@ -58,6 +58,31 @@ Test(ip_ask, ip_addr_add__announces)
 	fix_end(&f);
 }
 
+Test(ip_ask, ip_addr_add__announces_once_more_after_two_seconds)
+{
+	union wire_addr more4 = wire_addr_v4(0x0a000009), gone4 = wire_addr_v4(0x0a00000a);
+	struct wire_frame_out out;
+	struct ip_error err;
+	struct wire_eth eth;
+	struct fix f;
+
+	fix_init(&f, NULL);
+	cr_assert_eq(ip_addr_add(f.ip, &more4, 24, f.now), 0);
+	cr_assert_eq(ip_addr_add(f.ip, &gone4, 24, f.now), 0);
+	cr_assert(answer(&f, &out, &eth) && answer(&f, &out, &eth));
+	cr_assert_eq(ip_addr_remove(f.ip, &gone4), 0);
+	cr_expect_eq(ip_deadline(f.ip), f.now + 2 * ZTIME_SEC);
+	ip_tick(f.ip, &err, 1, f.now + 2 * ZTIME_SEC - 1);
+	cr_expect(!answer(&f, &out, &eth), "not yet");
+	ip_tick(f.ip, &err, 1, f.now + 2 * ZTIME_SEC);
+	cr_assert(answer(&f, &out, &eth) && eth.type == WIRE_ETH_ARP &&
+		  wire_mac_equal(&eth.dst, &all));
+	cr_expect_eq(base_be32_get(out.hdr + out.l3_at + 14), 0x0a000009);
+	cr_expect(!answer(&f, &out, &eth), "only what is ours");
+	cr_expect_eq(ip_deadline(f.ip), ZTIME_NEVER);
+	fix_end(&f);
+}
+
 static enum counter rx_nd(struct fix *f, uint8_t type, uint32_t flags, const union wire_addr *src,
 			  const union wire_addr *dst, const union wire_addr *target)
 {
